@@ -1,0 +1,143 @@
+"""The finished spam classifier: put a message in, get "spam" or "ham"; save it, load it.
+
+`classify_review` is the book's function of section 6.8. `SpamClassifier` keeps what it needs in one place and one file.
+"""
+
+import json
+import warnings
+from pathlib import Path
+
+import tiktoken
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from helpers.config import END_OF_TEXT
+from helpers.data import LABELS, check_max_length, create_dataloaders, pad
+from helpers.freezing import FreezePlan, replace_head
+from helpers.loading import load_pretrained
+from helpers.model import GPTModel
+from helpers.tokenizer import encode_message, get_tokenizer
+from helpers.training import POSITIONS, class_logits, fine_tuning_defaults, get_device, train_classifier_simple
+
+
+def classify_review(text, model, tokenizer, device, max_length=None, pad_token_id=END_OF_TEXT) -> str:
+    """Return "spam" or "not spam" for a text, by the logits of the last position, as in the book.
+
+    The text is cut or padded to `max_length` tokens (None: its own length, at most the context).
+    Raises ValueError for an empty text.
+    """
+    token_ids = _encode(text, tokenizer, max_length, model.pos_emb.num_embeddings, pad_token_id)
+    model.eval()
+    with torch.no_grad():
+        logits = class_logits(model, torch.tensor([token_ids], device=device))  # (1, 2)
+    return "spam" if logits.argmax(dim=-1).item() == 1 else "not spam"
+
+
+def _encode(text, tokenizer, max_length, context_length, pad_token_id=END_OF_TEXT) -> list[int]:
+    token_ids = encode_message(text, tokenizer)
+    limit = context_length if max_length is None else check_max_length(max_length, context_length)
+    if len(token_ids) > limit:
+        warnings.warn(f"the message has {len(token_ids)} tokens; only its first {limit} are read", stacklevel=3)
+    return pad(token_ids, min(limit, len(token_ids)) if max_length is None else limit, pad_token_id)
+
+
+class SpamClassifier:
+    """A fine-tuned model with all that is needed to use it.
+
+    `max_length` is the length, in tokens, to which messages are cut or padded (that of the training data); `position`
+    is the one that it was trained with; `about` is a dictionary of texts that is saved along, such as the model's name.
+    Raises ValueError for a model without two classes, another position, and a `max_length` beyond the context.
+    """
+
+    def __init__(self, model: GPTModel, max_length: int, tokenizer=None, position: str = "last", about: dict | None = None):
+        if model.out_head.out_features != len(LABELS):
+            raise ValueError(f"the model's head has {model.out_head.out_features} outputs instead of 2; see replace_head")
+        if position not in POSITIONS:
+            raise ValueError(f"position must be 'last' or 'last_token', not {position!r}")
+        self.max_length = check_max_length(max_length, model.pos_emb.num_embeddings)
+        self.model = model.eval()
+        self.tokenizer: tiktoken.Encoding = tokenizer or get_tokenizer()
+        self.position = position
+        self.about = dict(about or {})
+
+    def classify(self, text: str) -> str:
+        """Return "ham" or "spam". Raises ValueError for an empty message; one that is too long is cut, with a warning."""
+        return self.classify_many([text])[0]
+
+    def classify_many(self, texts: list[str]) -> list[str]:
+        """Return "ham" or "spam" for each text."""
+        return [LABELS[number] for number in self.probabilities(texts).argmax(dim=-1).tolist()]
+
+    @torch.no_grad()
+    def probabilities(self, texts: list[str], batch_size: int = 32) -> torch.Tensor:
+        """Return the probabilities of ham and spam, which add up to 1 for each text: float32 (len(texts), 2), on the CPU."""
+        if isinstance(texts, str):
+            raise TypeError("give a list of texts; classify() takes one")
+        device, context_length = self.model.tok_emb.weight.device, self.model.pos_emb.num_embeddings
+        rows = [_encode(text, self.tokenizer, self.max_length, context_length) for text in texts]
+        self.model.eval()
+        parts = [torch.empty(0, len(LABELS))]
+        for start in range(0, len(rows), batch_size):
+            token_ids = torch.tensor(rows[start : start + batch_size], device=device)  # (b, max_length)
+            parts.append(class_logits(self.model, token_ids, self.position).softmax(dim=-1).float().cpu())
+        return torch.cat(parts)
+
+    def save(self, path: str | Path) -> Path:
+        """Write weights and settings into one safetensors file; one that is there is replaced when the new one is whole."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        settings = {"cfg": self.model.cfg, "max_length": self.max_length, "position": self.position, "about": self.about}
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        part = path.with_name(path.name + ".part")
+        try:
+            save_file(state, part, metadata={"spam_classifier": json.dumps(settings)})
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        part.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SpamClassifier":
+        """Read a file that `save` wrote. Raises FileNotFoundError, or ValueError for another or a damaged file."""
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist; train a classifier and save it there first")
+        try:
+            with safe_open(path, framework="pt") as file:
+                settings = json.loads((file.metadata() or {})["spam_classifier"])
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            with torch.device("meta"):
+                model = replace_head(GPTModel(settings["cfg"]))
+            model.load_state_dict(state, assign=True)
+            return cls(model, settings["max_length"], position=settings["position"], about=settings["about"])
+        except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{path} is not a whole file of SpamClassifier.save: {error}") from error
+
+
+def load_or_train(path: str | Path, model_name: str, data_name: str, position: str = "last", seed: int = 123) -> SpamClassifier:
+    """Return the classifier saved at `path` if it was trained from this model, data, position and seed; else train and save it.
+
+    Training is that of section 6.7: the book's plan and the defaults of `fine_tuning_defaults`.
+    """
+    about = {"model": model_name, "data": data_name, "seed": seed}
+    if Path(path).exists():
+        saved = SpamClassifier.load(path)
+        if saved.about == about and saved.position == position:
+            return saved
+
+    settings, device = fine_tuning_defaults(model_name), get_device()
+    train_loader, val_loader, _ = create_dataloaders(data_name)
+    model = load_pretrained(model_name)
+    torch.manual_seed(seed)
+    replace_head(model)
+    FreezePlan.book(model.cfg["n_layers"]).apply(model).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
+    torch.manual_seed(seed)
+    train_classifier_simple(
+        model, train_loader, val_loader, optimizer, device, settings["num_epochs"], eval_freq=50, eval_iter=5, position=position
+    )
+    classifier = SpamClassifier(model, train_loader.dataset.max_length, position=position, about=about)
+    classifier.save(path)
+    return classifier

@@ -1,0 +1,101 @@
+"""Fetch one file over HTTP so that what lies in its place is always whole.
+
+The bytes go into `NAME.part` beside the target, which gets its name when length and checksum are right. A
+`.part` that is left by a cut is continued with an HTTP range request (RFC 9110, section 14).
+"""
+
+import hashlib
+import http.client
+import re
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+CHUNK = 1 << 18  # bytes read at a time
+TRIES = 3  # per source, each continuing where the last was cut
+TIMEOUT = 30  # seconds without a byte
+
+
+class DownloadError(OSError):
+    """No source gave the whole file; the message lists what each one answered."""
+
+
+def download(urls: list[str], path: str | Path, sha256: str | None = None) -> Path:
+    """Fetch the first of `urls` that gives the whole file into `path`; return `path`.
+
+    Raises DownloadError when none does. What has come stays in `NAME.part` for the next call.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    answers = []
+    for url in urls:
+        for _ in range(TRIES):
+            try:
+                _fetch(url, part)
+                if sha256 and file_sha256(part) != sha256:
+                    part.unlink()
+                    raise _Unusable("its sha256 is not the expected one")
+                part.replace(path)
+                return path
+            except (_Unusable, urllib.error.HTTPError) as error:  # asking again would not help
+                answers.append(f"{url}: {error}")
+                break
+            except (OSError, http.client.HTTPException) as error:
+                answers.append(f"{url}: {error}")
+    raise DownloadError(f"could not download {path.name}:\n  " + "\n  ".join(dict.fromkeys(answers)))
+
+
+class _Unusable(Exception):
+    """The source answered, but not with the file."""
+
+
+def _fetch(url: str, part: Path) -> None:
+    """Bring `part` to its full length from `url`, or raise."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if have and error.code == 416:  # nothing lies beyond: either it is whole, or not the same file
+            if error.headers.get("Content-Range") == f"bytes */{have}":
+                return
+            part.unlink()
+            raise ConnectionError("the partial file was longer than the source's; started afresh") from error
+        raise
+    with response:
+        if response.status == 206:
+            span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+            if not span or int(span[1]) != have:
+                raise _Unusable(f"asked for the bytes from {have}, got {response.headers.get('Content-Range')!r}")
+            total = int(span[2])
+        else:  # the whole file, also where the source knows no ranges
+            have = 0
+            total = int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.name.removesuffix(".part"))
+        with bar, open(part, "ab" if have else "wb") as file:
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    length = part.stat().st_size
+    if total is not None and length != total:
+        raise ConnectionError(f"{length} bytes came instead of {total}")
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Give the folder `new` the place of `folder`, whose old content is gone only when the new one is there."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

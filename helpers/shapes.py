@@ -1,0 +1,40 @@
+"""The shape of every tensor between the parts of the model, read from one real forward pass."""
+
+from dataclasses import dataclass
+
+import torch
+
+from helpers.freezing import part_names
+from helpers.model import GPTModel
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a part puts out: its name and the tensor's shape."""
+
+    part: str
+    shape: tuple[int, ...]
+
+    def __str__(self):
+        return f"{self.part:<14} {self.shape}"
+
+
+@torch.no_grad()
+def trace_shapes(model: GPTModel, token_ids: torch.Tensor) -> tuple[Shape, ...]:
+    """Run `model` on `token_ids` (b, n) once and return the shape that goes in, and the one each part puts out.
+
+    Also on the meta device, so a model of any size without weights will do. `pos_emb` gives (n, emb_dim), one row for
+    each position, which is added to every message. Raises what the model raises on token ids that it can't take.
+    """
+    shapes = [Shape("token_ids", tuple(token_ids.shape))]
+
+    def note(part):
+        return lambda module, inputs, output: shapes.append(Shape(part, tuple(output.shape)))
+
+    handles = [model.get_submodule(part).register_forward_hook(note(part)) for part in part_names(len(model.trf_blocks))]
+    try:
+        model(token_ids.to(model.tok_emb.weight.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(shapes)

@@ -1,0 +1,82 @@
+"""GPT-2's byte-pair encoding, read from the two tables that every checkpoint folder carries.
+
+Scheme and pattern: Radford et al. 2019 and `src/encoder.py` of OpenAI's gpt-2 repository. A text is
+cut by a pattern into words with their leading space, each word into bytes, and the bytes are merged
+in the order learned on GPT-2's training text. tiktoken does the work; nothing is downloaded.
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import tiktoken
+import torch
+
+from helpers.config import BUNDLED_CHECKPOINT, END_OF_TEXT
+
+END_OF_TEXT_MARK = "<|endoftext|>"
+PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def get_tokenizer(model_dir: str | Path | None = None) -> tiktoken.Encoding:
+    """Return the tokenizer of a checkpoint folder (default: the bundled one; all sizes share it).
+
+    Raises FileNotFoundError without `encoder.json` or `vocab.bpe`, ValueError where they disagree.
+    """
+    return _read_tokenizer(Path(model_dir or BUNDLED_CHECKPOINT).resolve())
+
+
+@lru_cache(maxsize=4)
+def _read_tokenizer(folder: Path) -> tiktoken.Encoding:
+    token_ids = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    merges = (folder / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]  # line 0: version
+
+    if token_ids.pop(END_OF_TEXT_MARK, None) != END_OF_TEXT:
+        raise ValueError(f"{folder / 'encoder.json'} is not GPT-2's: {END_OF_TEXT_MARK} is not {END_OF_TEXT}")
+    for rank, merge in enumerate(filter(None, merges)):
+        if token_ids.get(merge.replace(" ", "")) != 256 + rank:
+            raise ValueError(f"{folder}: merge {rank} of vocab.bpe, {merge!r}, is not token {256 + rank} of encoder.json")
+
+    byte_of = _byte_of_character()
+    ranks = {bytes(byte_of[c] for c in token): i for token, i in token_ids.items()}
+    return tiktoken.Encoding(
+        name="gpt2",
+        pat_str=PATTERN,
+        mergeable_ranks=ranks,
+        special_tokens={END_OF_TEXT_MARK: END_OF_TEXT},
+        explicit_n_vocab=END_OF_TEXT + 1,
+    )
+
+
+def _byte_of_character() -> dict[str, int]:
+    """The tables are text, so each byte has a visible stand-in: itself, or the next free code from 256."""
+    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [b for b in range(256) if b not in visible]
+    return {chr(b): b for b in visible} | {chr(256 + i): b for i, b in enumerate(hidden)}
+
+
+def text_to_token_ids(text: str, tokenizer: tiktoken.Encoding | None = None) -> torch.Tensor:
+    """Return the token ids of `text` as a LongTensor (1, num_tokens).
+
+    `<|endoftext|>` in the text becomes its one token, as in the book.
+    """
+    tokenizer = tokenizer or get_tokenizer()
+    ids = tokenizer.encode(text, allowed_special={END_OF_TEXT_MARK})
+    return torch.tensor(ids, dtype=torch.long).unsqueeze(0)
+
+
+def token_ids_to_text(token_ids: torch.Tensor, tokenizer: tiktoken.Encoding | None = None) -> str:
+    """Return the text of token ids (1, num_tokens) or (num_tokens,)."""
+    return (tokenizer or get_tokenizer()).decode(token_ids.flatten().tolist())
+
+
+def encode_message(text: str, tokenizer: tiktoken.Encoding) -> list[int]:
+    """Return the token ids of a message, in which `<|endoftext|>` is thirteen characters like any other.
+
+    Raises ValueError for a message without a visible character, TypeError for what is not a text.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"a message must be a text, not {text!r}")
+    if not text.strip():
+        raise ValueError(f"the message is empty ({text!r}): nothing to classify")
+    return tokenizer.encode(text, disallowed_special=())
