@@ -3,6 +3,7 @@
 `classify_review` is the book's function of section 6.8. `SpamClassifier` keeps what it needs in one place and one file.
 """
 
+import hashlib
 import json
 import warnings
 from pathlib import Path
@@ -12,10 +13,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from helpers.config import END_OF_TEXT
-from helpers.data import LABELS, check_max_length, create_dataloaders, pad
+from helpers.config import END_OF_TEXT, model_size
+from helpers.data import LABELS, check_max_length, create_dataloaders, load_splits, pad
+from helpers.download import file_sha256
 from helpers.freezing import FreezePlan, replace_head
-from helpers.loading import load_pretrained
+from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import POSITIONS, class_logits, fine_tuning_defaults, get_device, train_classifier_simple
@@ -50,9 +52,13 @@ class SpamClassifier:
     Raises ValueError for a model without two classes, another position, and a `max_length` beyond the context.
     """
 
-    def __init__(self, model: GPTModel, max_length: int, tokenizer=None, position: str = "last", about: dict | None = None):
+    def __init__(
+        self, model: GPTModel, max_length: int, tokenizer=None, position: str = "last", about: dict | None = None
+    ):
         if model.out_head.out_features != len(LABELS):
-            raise ValueError(f"the model's head has {model.out_head.out_features} outputs instead of 2; see replace_head")
+            raise ValueError(
+                f"the model's head has {model.out_head.out_features} outputs instead of 2; see replace_head"
+            )
         if position not in POSITIONS:
             raise ValueError(f"position must be 'last' or 'last_token', not {position!r}")
         self.max_length = check_max_length(max_length, model.pos_emb.num_embeddings)
@@ -61,8 +67,13 @@ class SpamClassifier:
         self.position = position
         self.about = dict(about or {})
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.tok_emb.weight.device
+
     def classify(self, text: str) -> str:
-        """Return "ham" or "spam". Raises ValueError for an empty message; one that is too long is cut, with a warning."""
+        """Return "ham" or "spam". Raises ValueError for an empty message; a longer one is cut, with a warning."""
         return self.classify_many([text])[0]
 
     def classify_many(self, texts: list[str]) -> list[str]:
@@ -71,23 +82,28 @@ class SpamClassifier:
 
     @torch.no_grad()
     def probabilities(self, texts: list[str], batch_size: int = 32) -> torch.Tensor:
-        """Return the probabilities of ham and spam, which add up to 1 for each text: float32 (len(texts), 2), on the CPU."""
+        """Return the probabilities of ham and spam for each text, which add up to 1: float32 (len(texts), 2)."""
         if isinstance(texts, str):
             raise TypeError("give a list of texts; classify() takes one")
-        device, context_length = self.model.tok_emb.weight.device, self.model.pos_emb.num_embeddings
+        context_length = self.model.pos_emb.num_embeddings
         rows = [_encode(text, self.tokenizer, self.max_length, context_length) for text in texts]
         self.model.eval()
         parts = [torch.empty(0, len(LABELS))]
         for start in range(0, len(rows), batch_size):
-            token_ids = torch.tensor(rows[start : start + batch_size], device=device)  # (b, max_length)
+            token_ids = torch.tensor(rows[start : start + batch_size], device=self.device)  # (b, max_length)
             parts.append(class_logits(self.model, token_ids, self.position).softmax(dim=-1).float().cpu())
         return torch.cat(parts)
 
     def save(self, path: str | Path) -> Path:
-        """Write weights and settings into one safetensors file; one that is there is replaced when the new one is whole."""
+        """Write weights and settings into one safetensors file; an older one stays until the new one is whole."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        settings = {"cfg": self.model.cfg, "max_length": self.max_length, "position": self.position, "about": self.about}
+        settings = {
+            "cfg": self.model.cfg,
+            "max_length": self.max_length,
+            "position": self.position,
+            "about": self.about,
+        }
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
         part = path.with_name(path.name + ".part")
         try:
@@ -116,12 +132,27 @@ class SpamClassifier:
             raise ValueError(f"{path} is not a whole file of SpamClassifier.save: {error}") from error
 
 
-def load_or_train(path: str | Path, model_name: str, data_name: str, position: str = "last", seed: int = 123) -> SpamClassifier:
-    """Return the classifier saved at `path` if it was trained from this model, data, position and seed; else train and save it.
+def trained_from(model_name: str, data_name: str, seed: int = 123) -> dict[str, str]:
+    """Return what a classifier is trained from, to save along: names, the seed, and checksums of the content."""
+    train, _, _ = load_splits(data_name)
+    return {
+        "model": model_name,
+        "checkpoint": file_sha256(find_checkpoint(model_size(model_name)) / INDEX),
+        "data": data_name,
+        "messages": hashlib.sha256(train.to_csv().encode()).hexdigest(),
+        "seed": str(seed),
+    }
 
-    Training is that of section 6.7: the book's plan and the defaults of `fine_tuning_defaults`.
+
+def load_or_train(
+    path: str | Path, model_name: str, data_name: str, position: str = "last", seed: int = 123
+) -> SpamClassifier:
+    """Return the classifier saved at `path`, or train it and save it there.
+
+    One that was trained from something else, or for another position, is not taken. Training is that of section 6.7:
+    the book's plan and `fine_tuning_defaults`.
     """
-    about = {"model": model_name, "data": data_name, "seed": seed}
+    about = trained_from(model_name, data_name, seed)
     if Path(path).exists():
         saved = SpamClassifier.load(path)
         if saved.about == about and saved.position == position:
@@ -136,7 +167,15 @@ def load_or_train(path: str | Path, model_name: str, data_name: str, position: s
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
     torch.manual_seed(seed)
     train_classifier_simple(
-        model, train_loader, val_loader, optimizer, device, settings["num_epochs"], eval_freq=50, eval_iter=5, position=position
+        model,
+        train_loader,
+        val_loader,
+        optimizer,
+        device,
+        num_epochs=settings["num_epochs"],
+        eval_freq=50,
+        eval_iter=5,
+        position=position,
     )
     classifier = SpamClassifier(model, train_loader.dataset.max_length, position=position, about=about)
     classifier.save(path)

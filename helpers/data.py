@@ -4,7 +4,6 @@ SMS Spam Collection v.1: Almeida, Gómez Hidalgo & Yamakami 2011, doi 10.24432/C
 names are those of the book's sections 6.2 and 6.3; with its seeds the book's split comes out row for row.
 """
 
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -51,8 +50,10 @@ def load_messages(name: str, data_dir: str | Path = "sms_spam_collection", urls=
             answers.append(str(error))
     else:
         raise DownloadError(
-            f"{path} is missing and could not be downloaded.\n" + "\n".join(answers) + f"\nCheck the connection and call "
-            f"again, put the file SMSSpamCollection of UCI's archive there, or work offline: CHOOSE_DATA = 'sms-mini'"
+            f"{path} is missing and could not be downloaded.\n"
+            + "\n".join(answers)
+            + "\nCheck the connection and call "
+            "again, put the file SMSSpamCollection of UCI's archive there, or work offline: CHOOSE_DATA = 'sms-mini'"
         )
     messages = read_messages(path)
     if (counts := messages["Label"].value_counts().to_dict()) != SMS_COUNTS:
@@ -60,7 +61,9 @@ def load_messages(name: str, data_dir: str | Path = "sms_spam_collection", urls=
     return messages
 
 
-def download_and_unzip_spam_data(url: str, zip_path: str | Path, extracted_path: str | Path, data_file_path: str | Path) -> None:
+def download_and_unzip_spam_data(
+    url: str, zip_path: str | Path, extracted_path: str | Path, data_file_path: str | Path
+) -> None:
     """Download the archive at `url` and put its member `SMSSpamCollection` at `data_file_path`; no other is unpacked.
 
     A file that is there already is left alone. Raises DownloadError, or ValueError for an archive without the member.
@@ -113,13 +116,17 @@ def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"labels must be 'ham' or 'spam', not {sorted(map(str, strange))}")
     spam, ham = df[df["Label"] == "spam"], df[df["Label"] == "ham"]
     if not 0 < len(spam) <= len(ham):
-        raise ValueError(f"balancing needs at least as much ham as spam, and some spam; there is {len(ham)} ham, {len(spam)} spam")
+        raise ValueError(
+            f"balancing needs at least as much ham as spam, and some spam; there is {len(ham)} ham, {len(spam)} spam"
+        )
     return pd.concat([ham.sample(len(spam), random_state=123), spam])
 
 
-def random_split(df: pd.DataFrame, train_frac: float, validation_frac: float) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def random_split(
+    df: pd.DataFrame, train_frac: float, validation_frac: float
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Shuffle with the book's seed and cut into training, validation and test rows; the test part is what remains."""
-    if not (0 < train_frac and 0 <= validation_frac and train_frac + validation_frac <= 1):
+    if not (train_frac > 0 and validation_frac >= 0 and train_frac + validation_frac <= 1):
         raise ValueError(f"the fractions {train_frac} and {validation_frac} must be positive and together at most 1")
     df = df.sample(frac=1, random_state=123).reset_index(drop=True)
     train_end = int(len(df) * train_frac)
@@ -127,7 +134,9 @@ def random_split(df: pd.DataFrame, train_frac: float, validation_frac: float) ->
     return df[:train_end], df[train_end:validation_end], df[validation_end:]
 
 
-def load_splits(name: str, data_dir: str | Path = "sms_spam_collection") -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def load_splits(
+    name: str, data_dir: str | Path = "sms_spam_collection"
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Load, balance, number the labels (0 ham, 1 spam) and split 70 / 10 / 20: (train, validation, test)."""
     balanced = create_balanced_dataset(load_messages(name, data_dir))
     balanced["Label"] = balanced["Label"].map({label: number for number, label in enumerate(LABELS)})
@@ -145,7 +154,9 @@ class SpamDataset(Dataset):
     Raises ValueError for an empty table, an empty message, another label, and a `max_length` outside 1 … 1024.
     """
 
-    def __init__(self, csv_file, tokenizer: tiktoken.Encoding, max_length: int | None = None, pad_token_id: int = END_OF_TEXT):
+    def __init__(
+        self, csv_file, tokenizer: tiktoken.Encoding, max_length: int | None = None, pad_token_id: int = END_OF_TEXT
+    ):
         self.data = csv_file if isinstance(csv_file, pd.DataFrame) else _read_csv(csv_file)
         if not len(self.data):
             raise ValueError("there are no messages in the data")
@@ -191,7 +202,10 @@ def pad(token_ids: list[int], max_length: int, pad_token_id: int = END_OF_TEXT) 
 
 
 def create_dataloaders(
-    name: str, tokenizer: tiktoken.Encoding | None = None, batch_size: int = 8, data_dir: str | Path = "sms_spam_collection"
+    name: str,
+    tokenizer: tiktoken.Encoding | None = None,
+    batch_size: int = 8,
+    data_dir: str | Path = "sms_spam_collection",
 ) -> tuple[DataLoader, DataLoader, DataLoader]:
     """Return the loaders (train, validation, test) of a data set, as in the book's section 6.3.
 

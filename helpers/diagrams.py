@@ -14,7 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from helpers.config import gpt_config
-from helpers.freezing import FROZEN, PARTLY, TRAINABLE, FreezePlan, ParameterReport, classifier_without_weights, parameter_report
+from helpers.freezing import (
+    FROZEN,
+    PARTLY,
+    TRAINABLE,
+    FreezePlan,
+    ParameterReport,
+    classifier_without_weights,
+    parameter_report,
+)
 from helpers.shapes import Shape, trace_shapes
 from helpers.tokenizer import get_tokenizer
 
@@ -78,11 +86,16 @@ def describe(report: ParameterReport, shapes: tuple[Shape, ...] = ()) -> str:
     for row in fold(report, shapes):
         shape = f", puts out {row.shape}" if row.shape else ""
         lines.append(f"{row.label}: {row.parameters:,} parameters, {row.state}{shape}")
-    return "\n".join([*lines, f"in all: {report.trainable:,} of {report.total:,} parameters trainable ({report.percent:.2f} %)"])
+    return "\n".join(
+        [*lines, f"in all: {report.trainable:,} of {report.total:,} parameters trainable ({report.percent:.2f} %)"]
+    )
 
 
 def draw_classifier(
-    report: ParameterReport, shapes: tuple[Shape, ...] = (), tokens: list[str] | None = None, replaced_head: str | None = None
+    report: ParameterReport,
+    shapes: tuple[Shape, ...] = (),
+    tokens: list[str] | None = None,
+    replaced_head: str | None = None,
 ) -> Figure:
     """Draw the model from input (bottom) to output (top).
 
@@ -100,7 +113,9 @@ def draw_classifier(
     middle = left + width / 2
 
     def arrow(y):
-        axes.annotate("", (middle, y), (middle, y - step + height), arrowprops={"arrowstyle": "-|>", "color": "#333333"})
+        axes.annotate(
+            "", (middle, y), (middle, y - step + height), arrowprops={"arrowstyle": "-|>", "color": "#333333"}
+        )
 
     start = f"token ids {shapes[0].shape}" if shapes else "token ids"
     if tokens:
@@ -119,7 +134,9 @@ def draw_classifier(
         says = f"{row.parameters:,}\n{MARK[row.state]} {row.state}"
         axes.text(left + width - 0.15, y + height / 2, says, va="center", ha="right", fontsize=9, color="#111111")
         if row.shape:
-            axes.text(left + width + 0.15, y + height / 2, f"→ {row.shape}", va="center", fontsize=10, family="monospace")
+            axes.text(
+                left + width + 0.15, y + height / 2, f"→ {row.shape}", va="center", fontsize=10, family="monospace"
+            )
     if replaced_head:
         y = (len(rows) - 1) * step
         axes.text(left + width + 0.15, y + height + 0.12, replaced_head, va="bottom", fontsize=9, color="#444444")
@@ -154,7 +171,9 @@ def draw_images(folder: Path = IMAGES) -> list[Path]:
     lm_head = f"instead of the language-\nmodel head: {cfg['emb_dim']} → {cfg['vocab_size']:,}"
     figures = {
         "figure_6_12_selective_fine_tuning.png": draw_classifier(report),
-        "figure_6_13_classification_head.png": draw_classifier(report, shapes, [tokenizer.decode([i]) for i in token_ids], lm_head),
+        "figure_6_13_classification_head.png": draw_classifier(
+            report, shapes, [tokenizer.decode([i]) for i in token_ids], lm_head
+        ),
     }
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

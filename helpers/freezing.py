@@ -1,7 +1,7 @@
 """The classification head, and which parts of GPT-2 are trained: the book's section 6.5.
 
 A *part* is one of `tok_emb`, `pos_emb`, `trf_blocks.0` …, `final_norm`, `out_head`. A block has four *pieces*, such as
-`trf_blocks.0.att`. What is not trained is *frozen*: torch computes no gradient for it and the optimizer leaves it alone.
+`trf_blocks.0.att`. What is not trained is *frozen*: torch computes no gradient for it, the optimizer leaves it alone.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ TRAINABLE, FROZEN, PARTLY = "trainable", "frozen", "partly trainable"
 
 
 def replace_head(model: GPTModel, num_classes: int = 2) -> GPTModel:
-    """Give `model` a new, random `out_head` with a bias that maps (b, n, emb_dim) → (b, n, num_classes); return `model`.
+    """Give `model` a new, random `out_head` with a bias, (b, n, emb_dim) → (b, n, num_classes); return `model`.
 
     Raises ValueError for fewer than two classes.
     """
@@ -66,8 +66,9 @@ class FreezePlan:
             asked -= found
         if asked:
             raise ValueError(
-                f"no part is called {', '.join(sorted(map(repr, asked)))}; a model with {self.n_layers} blocks has tok_emb, "
-                f"pos_emb, trf_blocks.0 … trf_blocks.{self.n_layers - 1} (each also .att, .ff, .norm1, .norm2), final_norm, out_head"
+                f"no part is called {', '.join(sorted(map(repr, asked)))}; a model with {self.n_layers} blocks has "
+                f"tok_emb, pos_emb, trf_blocks.0 … trf_blocks.{self.n_layers - 1}, final_norm and out_head, and each "
+                "block has the pieces .att, .ff, .norm1 and .norm2"
             )
         object.__setattr__(self, "trainable", frozenset(kept))
 
@@ -90,7 +91,7 @@ class FreezePlan:
 
     @classmethod
     def last_blocks(cls, n_layers: int, k: int = 1) -> "FreezePlan":
-        """The last `k` blocks, `final_norm` and `out_head` are trainable. Raises ValueError for k outside 0 … n_layers."""
+        """The last `k` blocks (0 … n_layers, else ValueError), `final_norm` and `out_head` are trainable."""
         if not isinstance(k, int) or not 0 <= k <= n_layers:
             raise ValueError(f"k must be a whole number from 0 to {n_layers}, the number of blocks, not {k!r}")
         return cls(n_layers, frozenset(part_names(n_layers)[2 + n_layers - k :]))
@@ -121,7 +122,7 @@ class FreezePlan:
     # --- a model ---
 
     def apply(self, model: GPTModel) -> GPTModel:
-        """Set `requires_grad` of every parameter of `model`; return it. Raises ValueError for a model of another depth."""
+        """Set `requires_grad` of all of the model's parameters; return it. Raises ValueError for another depth."""
         if len(model.trf_blocks) != self.n_layers:
             raise ValueError(f"the plan is for {self.n_layers} blocks, the model has {len(model.trf_blocks)}")
         for part in part_names(self.n_layers):
@@ -181,7 +182,9 @@ class ParameterReport:
     def __str__(self):
         head = f"{'part':<14}{'parameters':>15}{'trainable':>15}  state"
         rows = [f"{p.part:<14}{p.parameters:>15,}{p.trainable:>15,}  {p.state}" for p in self.parts]
-        return "\n".join([head, *rows, f"{'total':<14}{self.total:>15,}{self.trainable:>15,}  {self.percent:.2f} % trainable"])
+        return "\n".join(
+            [head, *rows, f"{'total':<14}{self.total:>15,}{self.trainable:>15,}  {self.percent:.2f} % trainable"]
+        )
 
 
 def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> ParameterReport:

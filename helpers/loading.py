@@ -50,8 +50,19 @@ BLOCK_VARIABLES = {
     "ln_2/g": ("norm2.scale",),
     "ln_2/b": ("norm2.shift",),
 }
-TOP_VARIABLES = {"wte": "tok_emb.weight", "wpe": "pos_emb.weight", "ln_f/g": "final_norm.scale", "ln_f/b": "final_norm.shift"}
-HPARAMS = {"n_vocab": "vocab_size", "n_ctx": "context_length", "n_embd": "emb_dim", "n_head": "n_heads", "n_layer": "n_layers"}
+TOP_VARIABLES = {
+    "wte": "tok_emb.weight",
+    "wpe": "pos_emb.weight",
+    "ln_f/g": "final_norm.scale",
+    "ln_f/b": "final_norm.shift",
+}
+HPARAMS = {
+    "n_vocab": "vocab_size",
+    "n_ctx": "context_length",
+    "n_embd": "emb_dim",
+    "n_head": "n_heads",
+    "n_layer": "n_layers",
+}
 
 
 # --- the quick way -------------------------------------------------------------------------------------------
@@ -179,17 +190,27 @@ def find_checkpoint(size: str, models_dir: str | Path = "gpt2", sources=SOURCES)
                 download([f"{source}/{size}/{name}" for source in sources], folder / name, sha256)
             except DownloadError as error:
                 raise DownloadError(
-                    f"{name} of GPT-2 {size} is missing in {folder} and {error}\nCheck the connection and call again (what "
-                    f"has come is kept), put the file into {folder}, or work offline: CHOOSE_MODEL = 'gpt2-nano (12M)'"
+                    f"{name} of GPT-2 {size} is missing in {folder} and {error}\nCheck the connection and call again "
+                    f"(what has come is kept), put the file into {folder}, or work offline: "
+                    "CHOOSE_MODEL = 'gpt2-nano (12M)'"
                 ) from error
     return folder
 
 
 def _tensorflow():
-    """Import TensorFlow, which takes seconds, only where a checkpoint is read or written, and without its log."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow
+    """Import TensorFlow, which takes seconds, only where a checkpoint is read or written, and without its start-up log.
 
+    The log comes from native code, before any setting of TensorFlow's holds, so it is caught at the file descriptor.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
     return tensorflow
 
 
@@ -269,7 +290,9 @@ def _check_variables(folder: Path, found: dict, settings: dict) -> None:
     wrong = [f"{name} is missing" for name in expected if name not in found]
     wrong += [f"{name} is not part of such a model" for name in found if name not in expected]
     wrong += [
-        f"{name} is {found[name]} instead of {shape}" for name, shape in expected.items() if found.get(name, shape) != shape
+        f"{name} is {found[name]} instead of {shape}"
+        for name, shape in expected.items()
+        if found.get(name, shape) != shape
     ]
     if wrong:
         raise ValueError(f"the checkpoint in {folder} doesn't fit its hparams.json: {_few(wrong)}")
@@ -295,7 +318,9 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
     state = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
     head, embedding = state.get("out_head.weight"), state["tok_emb.weight"]
     if "out_head.bias" in state or not torch.equal(head, embedding):
-        raise ValueError(f"out_head {tuple(head.shape)} differs from tok_emb {tuple(embedding.shape)}: OpenAI's format shares them")
+        raise ValueError(
+            f"out_head {tuple(head.shape)} differs from tok_emb {tuple(embedding.shape)}: OpenAI's format shares them"
+        )
 
     settings = {theirs: model.cfg[ours] for theirs, ours in HPARAMS.items()}
     variables = {}
@@ -309,7 +334,9 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
         with np.errstate(over="ignore"):
             variables[name] = tensor.numpy().reshape(shape).astype(dtype)
         if not np.isfinite(variables[name]).all():
-            raise ValueError(f"{name} has values that are not finite in {dtype}; save as float32, or check the training")
+            raise ValueError(
+                f"{name} has values that are not finite in {dtype}; save as float32, or check the training"
+            )
 
     folder = Path(folder)
     part = folder.with_name(folder.name + ".part")

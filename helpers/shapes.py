@@ -31,7 +31,9 @@ def trace_shapes(model: GPTModel, token_ids: torch.Tensor) -> tuple[Shape, ...]:
     def note(part):
         return lambda module, inputs, output: shapes.append(Shape(part, tuple(output.shape)))
 
-    handles = [model.get_submodule(part).register_forward_hook(note(part)) for part in part_names(len(model.trf_blocks))]
+    handles = [
+        model.get_submodule(part).register_forward_hook(note(part)) for part in part_names(len(model.trf_blocks))
+    ]
     try:
         model(token_ids.to(model.tok_emb.weight.device))
     finally:

@@ -35,7 +35,9 @@ def _read_tokenizer(folder: Path) -> tiktoken.Encoding:
         raise ValueError(f"{folder / 'encoder.json'} is not GPT-2's: {END_OF_TEXT_MARK} is not {END_OF_TEXT}")
     for rank, merge in enumerate(filter(None, merges)):
         if token_ids.get(merge.replace(" ", "")) != 256 + rank:
-            raise ValueError(f"{folder}: merge {rank} of vocab.bpe, {merge!r}, is not token {256 + rank} of encoder.json")
+            raise ValueError(
+                f"{folder}: merge {rank} of vocab.bpe, {merge!r}, is not token {256 + rank} of encoder.json"
+            )
 
     byte_of = _byte_of_character()
     ranks = {bytes(byte_of[c] for c in token): i for token, i in token_ids.items()}

@@ -21,7 +21,7 @@ def get_device() -> torch.device:
 
 
 def fine_tuning_defaults(name: str) -> dict:
-    """Return `lr`, `weight_decay` and `num_epochs` for a model: the book's for the GPT-2 sizes, a higher `lr` for the nano."""
+    """Return `lr`, `weight_decay` and `num_epochs`: the book's, but a tenfold `lr` for the nano."""
     return {"lr": 5e-4 if model_size(name) == BUNDLED_SIZE else 5e-5, "weight_decay": 0.1, "num_epochs": 5}
 
 
@@ -61,7 +61,9 @@ def calc_loss_batch(input_batch, target_batch, model: GPTModel, device, position
 
 
 @torch.no_grad()
-def calc_loss_loader(data_loader: DataLoader, model: GPTModel, device, num_batches: int | None = None, position="last") -> float:
+def calc_loss_loader(
+    data_loader: DataLoader, model: GPTModel, device, num_batches: int | None = None, position="last"
+) -> float:
     """Return the mean loss over the first `num_batches` batches (all if None); NaN for a loader without batches."""
     batches = _first(data_loader, num_batches)
     losses = [calc_loss_batch(inputs, targets, model, device, position).item() for inputs, targets in batches]
@@ -69,7 +71,9 @@ def calc_loss_loader(data_loader: DataLoader, model: GPTModel, device, num_batch
 
 
 @torch.no_grad()
-def calc_accuracy_loader(data_loader: DataLoader, model: GPTModel, device, num_batches: int | None = None, position="last") -> float:
+def calc_accuracy_loader(
+    data_loader: DataLoader, model: GPTModel, device, num_batches: int | None = None, position="last"
+) -> float:
     """Return the share, 0 … 1, of messages classified correctly in the first `num_batches` batches (all if None).
 
     The model is left in eval mode. NaN for a loader without batches.
@@ -91,7 +95,9 @@ def _first(data_loader: DataLoader, num_batches: int | None):
         yield batch
 
 
-def evaluate_model(model: GPTModel, train_loader, val_loader, device, eval_iter: int, position="last") -> tuple[float, float]:
+def evaluate_model(
+    model: GPTModel, train_loader, val_loader, device, eval_iter: int, position="last"
+) -> tuple[float, float]:
     """Return the losses over `eval_iter` batches of training and validation; the model is left in training mode."""
     model.eval()
     losses = [calc_loss_loader(loader, model, device, eval_iter, position) for loader in (train_loader, val_loader)]
@@ -122,7 +128,9 @@ def train_classifier_simple(
     if not len(train_loader):
         raise ValueError("the training loader has no batch; take a smaller batch_size or more messages")
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ValueError("every parameter is frozen: there is nothing to train; apply a FreezePlan with a trainable part")
+        raise ValueError(
+            "every parameter is frozen: there is nothing to train; apply a FreezePlan with a trainable part"
+        )
     train_losses, val_losses, train_accs, val_accs = [], [], [], []
     examples_seen, step = 0, -1
     with tqdm(total=num_epochs * len(train_loader), unit="step", desc="fine-tuning") as bar:
@@ -132,7 +140,9 @@ def train_classifier_simple(
                 optimizer.zero_grad()
                 loss = calc_loss_batch(input_batch, target_batch, model, device, position)
                 if not loss.isfinite():
-                    raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}; take a smaller learning rate")
+                    raise FloatingPointError(
+                        f"the loss is {loss.item()} at step {step + 1}; take a smaller learning rate"
+                    )
                 loss.backward()
                 optimizer.step()
                 examples_seen += len(input_batch)

@@ -1,0 +1,42 @@
+# make lab · make run · make test — each makes .venv and installs on first use
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+COLAB := .overlays/colab
+FROM ?=
+
+.PHONY: lab run test notebooks images colab
+.DEFAULT_GOAL := lab
+
+lab: $(VENV)/installed          ## open JupyterLab at section 6.5
+	$(BIN)/jupyter lab notebooks/06_5_classification_head.ipynb $(LAB_ARGS)
+
+run: $(VENV)/installed          ## execute all notebooks in order and print a table
+	$(BIN)/python notebooks/build.py run
+
+test: $(VENV)/installed $(COLAB)/installed  ## everything that proves the project
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest $(ARGS)
+
+notebooks: $(VENV)/installed    ## execute and save all notebooks (FROM=py or FROM=ipynb where a pair differs)
+	$(BIN)/python notebooks/build.py save $(if $(FROM),--from $(FROM)) $(ONLY)
+
+images: $(VENV)/installed       ## redraw images/
+	$(BIN)/python -m helpers.diagrams
+
+colab: $(VENV)/installed        ## stamp the repository's address into badges and setup cells: make colab REPO=owner/name
+	$(BIN)/python notebooks/build.py colab $(REPO)
+
+$(VENV)/installed: requirements.txt requirements-dev.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "This course needs Python 3.11, 3.12 or 3.13, not $$($(PYTHON) --version 2>&1); name one: make lab PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+# the versions of a stock Colab that differ in kind from ours, put first on PYTHONPATH by tests/test_colab.py
+$(COLAB)/installed: $(VENV)/installed Makefile
+	rm -rf $(COLAB)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(COLAB) ipywidgets==7.7.1 ipython_genutils==0.2.0 pandas==2.2.2 pytz==2025.2
+	@touch $@

@@ -1,0 +1,240 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6.4 Pretrained weights
+#
+# After this notebook you can read a GPT-2 checkpoint as OpenAI published it, put its weights into the model, and check
+# by the model's own writing that they arrived.
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_4_pretrained_weights.ipynb)
+
+# %% [markdown]
+# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds your two
+# choices. The outputs that you see were made with the two bundled ones; with others, figures change where the text
+# says so.
+
+# %%
+import subprocess
+import sys
+from pathlib import Path
+
+places = (Path.cwd(), Path.cwd().parent, Path.cwd() / "course")
+course = next((place for place in places if (place / "helpers" / "model.py").exists()), None)
+if course is None:  # only this notebook is here, as in Colab: fetch the rest
+    repository = "https://github.com/owner/gpt2-classification-course.git"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"], check=True)
+    course = Path.cwd() / "course"
+sys.path.insert(0, str(course))
+
+# %%
+CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: downloaded once
+CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI
+
+# %% [markdown]
+# ## What a checkpoint is
+#
+# A *checkpoint* is a model's weights on disk. OpenAI's come as a folder: the sizes (`hparams.json`), the tokenizer's two
+# tables, and a TensorFlow checkpoint, which is an index and one large file of numbers. The nano that comes with this
+# course is stored in just this form, so the same code reads both. OpenAI's sizes are downloaded at the first use: about
+# 0.5 GB for 124M and up to 6 GB for 1558M.
+
+# %%
+from helpers.config import model_size
+from helpers.loading import find_checkpoint
+
+size = model_size(CHOOSE_MODEL)
+folder = find_checkpoint(size)
+for path in sorted(folder.iterdir()):
+    if path.suffix != ".md":
+        print(path.name)
+
+# %% [markdown]
+# `download_and_load_gpt2` reads it. `settings` are the sizes; `params` holds the numbers, nested by name. TensorFlow is
+# used here and nowhere else, and it takes a few seconds to start.
+
+# %%
+from helpers.loading import download_and_load_gpt2
+
+settings, params = download_and_load_gpt2(model_size=size, models_dir="gpt2")
+print(settings)
+print(list(params))
+
+# %% [markdown]
+# `wte` is the token embedding, `wpe` the positional embedding, `g` and `b` are scale and shift of the last layer norm,
+# and `blocks` is a list with a dictionary for each block. **Predict** the shape of `wte`, then look into a block.
+
+# %%
+print("wte", params["wte"].shape, "wpe", params["wpe"].shape)
+
+
+def show(tree, indent=""):
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            print(f"{indent}{name}")
+            show(value, indent + "    ")
+        else:
+            print(f"{indent}{name} {value.shape}")
+
+
+show(params["blocks"][0])
+
+# %% [markdown]
+# `c_attn` is three matrices side by side: the weights for queries, keys and values. `attn/c_proj` is attention's output
+# layer; `c_fc` and `mlp/c_proj` are the two layers of the feed-forward part, which widens each vector fourfold and
+# narrows it again.
+
+# %% [markdown]
+# ## Into the model
+#
+# First the model with random weights. The printout of one block shows the names that the book uses.
+
+# %%
+import torch
+
+from helpers.config import gpt_config
+from helpers.model import GPTModel
+
+cfg = gpt_config(CHOOSE_MODEL)
+torch.manual_seed(5)
+model = GPTModel(cfg)
+print(model.trf_blocks[0])
+
+# %% [markdown]
+# Before the weights go in, let it write. `generate_text_simple` asks for the likeliest next token, appends it, and asks
+# again. **Predict** what random weights will write.
+
+# %%
+from helpers.model import generate_text_simple
+from helpers.tokenizer import text_to_token_ids, token_ids_to_text
+
+
+def write_on(prompt, max_new_tokens=15):
+    token_ids = generate_text_simple(model, text_to_token_ids(prompt), max_new_tokens, cfg["context_length"])
+    return token_ids_to_text(token_ids)
+
+
+model.eval()
+random_text = write_on("Every effort moves you")
+print(random_text)
+
+# %% [markdown]
+# Now `load_weights_into_gpt` puts every array in its place. It checks names and shapes first, so a checkpoint of
+# another size is refused before anything has changed.
+
+# %%
+from helpers.loading import load_weights_into_gpt
+
+load_weights_into_gpt(model, params)
+model.eval()
+pretrained_text = write_on("Every effort moves you")
+print(pretrained_text)
+
+# %% [markdown]
+# That is English, if not wise: the nano is a tenth of the size of GPT-2 124M and has read little more than old e-mails,
+# speeches, one novel and dialogues with assistants, which is where the alarm comes from. With GPT-2 124M
+# the book prints: *Every effort moves you forward. The first step is to understand the importance of your work*. Such
+# a sentence is the quickest test that there is: one matrix turned the wrong way, and it would be gibberish.
+
+# %% [markdown]
+# ## Did every number arrive?
+#
+# Three checks. The query, key and value weights must be the thirds of `c_attn`, turned: TensorFlow multiplies vector
+# times matrix, `torch.nn.Linear` keeps its matrix the other way round.
+
+# %%
+import numpy as np
+
+w_q, w_k, w_v = np.split(params["blocks"][0]["attn"]["c_attn"]["w"], 3, axis=-1)
+attention = model.trf_blocks[0].att
+print(np.array_equal(attention.W_query.weight.detach().numpy(), w_q.T))
+print(np.array_equal(attention.W_key.weight.detach().numpy(), w_k.T))
+
+# %% [markdown]
+# GPT-2 uses the token embedding twice: at the bottom, to turn ids into vectors, and at the top, as the head's weights.
+# So the checkpoint holds it once, and the loader copies it.
+
+# %%
+print(torch.equal(model.out_head.weight, model.tok_emb.weight))
+
+# %% tags=["key-figure"]
+in_checkpoint = sum(p.numel() for name, p in model.named_parameters() if name != "out_head.weight")
+print(f"{in_checkpoint:,} parameters in the checkpoint")
+
+# %% [markdown]
+# (GPT-2 124M has 124,439,808, which is where its name comes from.)
+
+# %% [markdown]
+# ## The quick way
+#
+# The later notebooks call `load_pretrained`. The first time it does what we did here; then it keeps a copy in another
+# format, safetensors, which loads without TensorFlow. If the checkpoint changes, the copy is made anew.
+
+# %%
+from helpers.loading import load_pretrained
+
+model = load_pretrained(CHOOSE_MODEL)
+assert write_on("Every effort moves you") == pretrained_text
+
+# %% [markdown]
+# ## Try it
+#
+# **1. Your own prompt.** (easy, 5 minutes) Change the prompt. What does the nano know to go on with?
+
+# %%
+print(write_on("Can you help me find a restaurant", max_new_tokens=20))
+
+# %% [markdown]
+# **2. A wrong turn.** (medium, 5 minutes) Give one block its attention output matrix the wrong way round, and let it
+# write. Does the test sentence notice?
+
+# %%
+with torch.no_grad():
+    model.trf_blocks[0].att.out_proj.weight.copy_(model.trf_blocks[0].att.out_proj.weight.T.clone())
+print(write_on("Every effort moves you") == pretrained_text)
+
+# %% [markdown]
+# It does, and with one square matrix of the many. (Matrices that aren't square can't be turned unnoticed: their shape
+# tells.) Run the cell with `load_pretrained` again to repair the model.
+#
+# **3. How many numbers has one block?** (medium, 5 minutes) Add up the shapes that `show` printed.
+
+# %%
+my_answer = None
+
+# %%
+from helpers.exercises import check
+
+check(
+    my_answer,
+    sum(p.numel() for p in model.trf_blocks[0].parameters()),
+    "Multiply rows by columns for each w, and don't forget the biases and the two layer norms.",
+)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# With d for `emb_dim`: attention 3·d·d + 3·d and d·d + d, feed-forward 2·4·d·d + 4·d + d, norms 4·d; together
+# 12·d² + 13·d. For the nano, d = 192: 444,864. For GPT-2 124M, d = 768: 7,087,872.
+#
+# </details>
+
+# %% [markdown]
+# ## What to take away
+#
+# - A checkpoint is names, shapes and numbers; loading is putting each in its place.
+# - Check by use: a pretrained model writes language, a wrongly loaded one does not.
+# - GPT-2's head shares its weights with the token embedding; the next section gives that head away.
+#
+# Next: [6.5, the classification head](06_5_classification_head.ipynb).

@@ -1,0 +1,320 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6.5 Adding a classification head
+#
+# After this notebook you can turn a GPT-2 that continues texts into a model that puts a message into one of two
+# classes, and you can say which of its parameters will learn.
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_5_classification_head.ipynb)
+#
+# A pretrained GPT-2 answers one question: *which token comes next?* There are 50,257 answers. We have a different
+# question, *is this message spam or ham?*, and it has two. Most of what GPT-2 knows about English is useful for both.
+# So we keep the model, exchange the layer that gives the answer, and let only the topmost parts learn.
+#
+# Six steps lead from the configuration to two probabilities. The section numbers, figure numbers and names are those
+# of the book's chapter 6.
+
+# %% [markdown]
+# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds your two
+# choices. The outputs that you see were made with the two bundled ones; with others, figures change where the text
+# says so.
+
+# %%
+import subprocess
+import sys
+from pathlib import Path
+
+places = (Path.cwd(), Path.cwd().parent, Path.cwd() / "course")
+course = next((place for place in places if (place / "helpers" / "model.py").exists()), None)
+if course is None:  # only this notebook is here, as in Colab: fetch the rest
+    repository = "https://github.com/owner/gpt2-classification-course.git"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"], check=True)
+    course = Path.cwd() / "course"
+sys.path.insert(0, str(course))
+
+# %%
+CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: downloaded once
+CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI
+
+# %% [markdown]
+# ## Step 1: the configuration
+#
+# A model's *configuration* is the handful of sizes that fixes the shape of everything in it. The part that all sizes
+# share stands apart from the part that differs.
+
+# %%
+from helpers.config import MODEL_CONFIGS, gpt_config
+
+for name, sizes in MODEL_CONFIGS.items():
+    print(f"{name:<21}", sizes)
+
+# %%
+cfg = gpt_config(CHOOSE_MODEL)
+cfg
+
+# %% [markdown]
+# - `vocab_size`: how many different tokens (word pieces) the model knows.
+# - `context_length`: the most tokens that it can read at once.
+# - `emb_dim`: how many numbers stand for one token inside the model, its *embedding*.
+# - `n_layers`: how many transformer blocks are stacked; `n_heads`: how many attention heads each has.
+# - `drop_rate`: the share of values that dropout sets to zero in training; 0 turns it off.
+# - `qkv_bias`: whether queries, keys and values get a bias, as they do in GPT-2.
+
+# %% [markdown]
+# ## Step 2: the pretrained model
+#
+# `load_pretrained` builds the model and puts the checkpoint's weights into it, as section 6.4 did by hand. We ask for
+# evaluation mode at once (`eval`), in which dropout is off.
+
+# %%
+from helpers.loading import load_pretrained
+
+model = load_pretrained(CHOOSE_MODEL)
+model.eval()
+
+# %% [markdown]
+# Read the printout from top to bottom, the way a message travels: two embeddings, a stack of equal blocks, a last
+# layer norm, and the output layer `out_head`, also called the *head*. The head turns each token's vector into one
+# number for each token of the vocabulary: the *logits*, scores that can be any number.
+
+# %%
+from helpers.tokenizer import get_tokenizer, text_to_token_ids
+
+tokenizer = get_tokenizer()
+inputs = text_to_token_ids("Do you have time", tokenizer)
+print(inputs, tuple(inputs.shape))
+
+# %% [markdown]
+# The shape is `(batch, num_tokens)`: one message of four tokens.
+#
+# **Predict:** which shape comes out of the model with its present head?
+
+# %%
+import torch
+
+with torch.no_grad():  # no training here, so no gradients are kept
+    outputs = model(inputs)
+print(tuple(outputs.shape))
+
+# %% [markdown]
+# `(1, 4, 50257)`: for each of the four tokens, a score for every token that might follow it.
+
+# %% [markdown]
+# ## Step 3: freeze everything
+#
+# *Freezing* a parameter means: the optimizer will leave it as it is. In torch one flag does it. With `requires_grad`
+# off, no gradient is computed for the parameter, and without a gradient there is no change.
+
+# %%
+for param in model.parameters():
+    param.requires_grad = False
+
+# %% [markdown]
+# ## Step 4: a new head, and what is to learn
+#
+# We put a new layer in the head's place: it has as many inputs as before, but two outputs, one for each class. Its
+# weights are random, so the seed makes sure that you see the figures that we see. A fresh layer is trainable.
+
+# %%
+torch.manual_seed(123)
+num_classes = 2
+model.out_head = torch.nn.Linear(in_features=cfg["emb_dim"], out_features=num_classes)
+model.out_head
+
+# %% [markdown]
+# Training the new head alone would be possible, but the book's experiments with GPT-2 124M found 72 % test accuracy
+# for the head alone and 95 % with the last block and the last layer norm. So we thaw these two.
+
+# %%
+for param in model.trf_blocks[-1].parameters():
+    param.requires_grad = True
+
+for param in model.final_norm.parameters():
+    param.requires_grad = True
+
+# %% [markdown]
+# **Predict:** how many percent of the parameters will learn? The embeddings are large, and a block is one of several.
+
+# %%
+trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+total = sum(p.numel() for p in model.parameters())
+print(f"{trainable:,} of {total:,} parameters are trainable: {100 * trainable / total:.2f} %")
+
+# %% [markdown]
+# `FreezePlan` says the same in one word, and `parameter_report` counts without building the weights, so it can answer
+# for every size at once.
+
+# %%
+from helpers.freezing import FreezePlan, parameter_report
+
+plan = FreezePlan.book(cfg["n_layers"])
+assert FreezePlan.of(model) == plan  # what we set by hand is the book's plan
+print(parameter_report(cfg, plan))
+
+# %% tags=["key-figure"]
+for name in MODEL_CONFIGS:
+    sizes = gpt_config(name)
+    report = parameter_report(sizes, FreezePlan.book(sizes["n_layers"]))
+    print(f"{name:<21} {report.trainable:>11,} of {report.total:>13,} trainable: {report.percent:5.2f} %")
+
+# %% [markdown]
+# Among OpenAI's four sizes, the larger the model, the smaller the share: there are more blocks, and still only one of
+# them learns. The nano stands apart, because three quarters of it are its token embedding.
+#
+# Here is our model, drawn from that report. Input is at the bottom. Frozen parts are blue with a dashed border and a
+# snowflake ❄, trainable ones orange with a pencil ✎. This is the book's **figure 6.12**, selective fine-tuning, for
+# the model that you chose; the picture in words follows it.
+
+# %%
+from matplotlib import pyplot as plt
+
+from helpers.diagrams import describe, draw_classifier
+
+report = parameter_report(cfg, plan)
+draw_classifier(report)
+plt.show()
+
+# %%
+print(describe(report))
+
+# %% [markdown]
+# ## Step 5: what comes out now
+#
+# **Predict** the shape before you run the cell.
+
+# %%
+with torch.no_grad():
+    outputs = model(inputs)
+print(tuple(outputs.shape))
+print(outputs.numpy().round(1))
+
+# %% [markdown]
+# One row for each token, as before, but each row has two logits instead of 50,257. The figures are those of an
+# untrained head: they mean nothing yet, and with another model they are others. (For GPT-2 124M the book prints
+# −3.5983 and 3.9902 in the last row.)
+#
+# `trace_shapes` watches one forward pass and notes what every part puts out.
+
+# %%
+from helpers.shapes import trace_shapes
+
+shapes = trace_shapes(model, inputs)
+for shape in shapes:
+    print(shape)
+
+# %% [markdown]
+# All blocks take and give the same shape; that is why they can be stacked. `pos_emb` has no batch dimension: position
+# 0 gets the same vector in every message, so one copy is added to all.
+#
+# The course's **figure 6.13** shows the same for GPT-2 124M: the message at the bottom, the shapes on the right, the
+# new head at the top with the note which layer it took the place of.
+
+# %%
+from IPython.display import Image
+
+Image(course / "images" / "figure_6_13_classification_head.png", width=720)
+
+# %% [markdown]
+# ## Step 6: from the last token to probabilities
+#
+# Four rows came out, but a message gets one answer. Which row do we take? In GPT-2 a token may look only at itself and
+# at the tokens before it: that is the *causal mask*. So the first row knows one word of the message, and only the last
+# row has seen them all.
+
+# %%
+last = outputs[:, -1, :]
+print(tuple(last.shape))
+
+# %% [markdown]
+# *Softmax* turns logits into probabilities: all positive, together 1, in the same order. We agree that class 0 is ham
+# and class 1 is spam.
+
+# %%
+probabilities = torch.softmax(last, dim=-1)
+label = ["ham", "spam"][torch.argmax(probabilities, dim=-1).item()]
+print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label}")
+
+# %% [markdown]
+# "Do you have time" gets an answer, but an untrained one: another seed for the head may turn it around. Section 6.6
+# measures how bad that is, section 6.7 trains it.
+#
+# To pick the largest logit is the same as to pick the largest probability, because softmax keeps the order. Training
+# will use the logits; the probabilities are for us.
+
+# %% [markdown]
+# ## Try it
+#
+# **1. Does the first row really not see the rest?** (easy, 3 minutes) Change the message's last word and compare the
+# rows with the earlier `outputs`. Before you run it: which rows will differ?
+
+# %%
+with torch.no_grad():
+    other = model(text_to_token_ids("Do you have money", tokenizer))
+print([not torch.allclose(a, b, atol=1e-4) for a, b in zip(outputs[0], other[0], strict=True)])
+
+# %% [markdown]
+# Only the last row differs. The first three could not know that a different word would follow.
+#
+# **2. Count by hand.** (medium, 5 minutes) How many parameters has the new head? Multiply inputs by outputs and don't
+# forget the bias. Put your number in the place of `None`.
+
+# %%
+my_answer = None
+
+# %%
+from helpers.exercises import check
+
+check(
+    my_answer,
+    sum(p.numel() for p in model.out_head.parameters()),
+    "Each of the two outputs has a weight for every input, and one bias.",
+)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `cfg["emb_dim"] * 2 + 2`: for the bundled model 192 · 2 + 2 = 386, for GPT-2 124M 768 · 2 + 2 = 1,538.
+#
+# </details>
+#
+# **3. A cheaper plan.** (medium, 5 minutes) Which *single* part, besides the head, adds the fewest trainable
+# parameters? Write its name as in the report, such as `"tok_emb"`.
+
+# %%
+my_part = None
+
+# %%
+blocks_and_more = [part for part in report.parts if part.part != "out_head"]
+smallest = min(blocks_and_more, key=lambda part: part.parameters)
+check(my_part, smallest.part, "Look for the smallest number in the report.")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `"final_norm"`: a scale and a shift for each of the `emb_dim` values. `FreezePlan(cfg["n_layers"], {"final_norm",
+# "out_head"})` is the plan; `.apply(model)` sets it on the model.
+#
+# </details>
+
+# %% [markdown]
+# ## What to take away
+#
+# - A classifier is the pretrained model with another head: the output changes from `(1, 4, 50257)` to `(1, 4, 2)`.
+# - Freezing is one flag for each parameter; the book trains the last block, the final layer norm and the head.
+# - The last token's row classifies the message, because only it has seen every token.
+# - The head is random. What it says so far is noise.
+#
+# Next: [6.6, loss and accuracy](06_6_loss_and_accuracy.ipynb).

@@ -1,0 +1,36 @@
+"""What several test files share: tiny models, and where the real messages lie if they are here."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.config import BASE_CONFIG
+from helpers.model import GPTModel
+
+ROOT = Path(__file__).parent.parent
+REAL_SMS = ROOT.parent / "shared" / "data" / "sms" / "SMSSpamCollection"
+TINY = BASE_CONFIG | {"vocab_size": 50257, "context_length": 32, "emb_dim": 8, "n_layers": 3, "n_heads": 2}
+
+
+def random_model(cfg: dict, seed: int = 0) -> GPTModel:
+    """A model whose every tensor is random, layer norms and biases too, with the head sharing the embedding's values."""
+    torch.manual_seed(seed)
+    model = GPTModel(cfg)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.1)
+        model.out_head.weight.copy_(model.tok_emb.weight)
+    return model.eval()
+
+
+@pytest.fixture
+def tiny() -> GPTModel:
+    return random_model(TINY)
+
+
+@pytest.fixture(scope="session")
+def real_sms() -> Path:
+    if not REAL_SMS.exists():
+        pytest.skip("the SMS Spam Collection is not in ../shared/data/sms/")
+    return REAL_SMS
