@@ -259,19 +259,22 @@ def read_checkpoint(folder: str | Path) -> tuple[dict, dict]:
             raise FileNotFoundError(f"{folder / name} is missing: {folder} is not a whole checkpoint folder")
 
     tf = _tensorflow()
-    damaged = f"the checkpoint in {folder} is damaged or cut short; delete {TENSORS} and {INDEX} and load again"
-    try:
-        reader = tf.train.load_checkpoint(str(folder / "model.ckpt"))
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{damaged} ({error})") from error
+
+    def ask(question, name):
+        try:
+            return question(name)
+        except (tf.errors.OpError, ValueError, RuntimeError, LookupError) as error:  # the reader raises any of these
+            raise ValueError(
+                f"the checkpoint in {folder} is damaged or cut short; delete {TENSORS} and {INDEX} and load again "
+                f"({name}: {error})"
+            ) from error
+
+    reader = ask(tf.train.load_checkpoint, str(folder / "model.ckpt"))
     _check_variables(folder, {k: tuple(v) for k, v in reader.get_variable_to_shape_map().items()}, settings)
 
     params = {"blocks": [{} for _ in range(settings["n_layer"])]}
     for name, shape in expected_shapes(settings).items():
-        try:
-            array = reader.get_tensor(name)
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{damaged} ({name}: {error})") from error
+        array = ask(reader.get_tensor, name)
         array = array.astype(np.float32).reshape(shape[-2:])  # [1, rows, columns] → (rows, columns)
         if not np.isfinite(array).all():
             raise ValueError(f"{name} in {folder} holds values that are not finite; delete the folder and load again")

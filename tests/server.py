@@ -1,0 +1,65 @@
+"""A local HTTP server that serves files as told, cuts them short, or fails; it notes every request."""
+
+import contextlib
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Files(dict):
+    """path → bytes. `cuts[path]`: how many bytes to send before hanging up, one entry for each answer;
+    `statuses[path]`: a status to answer with instead; `ranges`: whether range requests are understood."""
+
+    def __init__(self, files=()):
+        super().__init__(files)
+        self.cuts: dict[str, list[int]] = {}
+        self.statuses: dict[str, int] = {}
+        self.ranges = True
+        self.requests: list[tuple[str, str | None]] = []
+        self.url = ""
+
+
+@contextlib.contextmanager
+def serve(files: Files):
+    """Run the server; yield its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            wanted = self.headers.get("Range")
+            files.requests.append((self.path, wanted))
+            if self.path in files.statuses or self.path not in files:
+                self.send_error(files.statuses.get(self.path, 404))
+                return
+            content, start = files[self.path], 0
+            if wanted and files.ranges:
+                start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+                if start >= len(content):
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{len(content)}")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            else:
+                self.send_response(200)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            body = content[start:]
+            if cuts := files.cuts.get(self.path):
+                body = body[: cuts.pop(0)]
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        files.url = f"http://127.0.0.1:{server.server_port}"
+        yield files.url
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,307 @@
+"""A checkpoint comes in whole and checked, or not at all."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import loading
+from helpers.config import BUNDLED_CHECKPOINT, MODEL_CONFIGS, gpt_config
+from helpers.download import DownloadError
+from helpers.freezing import replace_head
+from helpers.loading import (
+    FILES,
+    INDEX,
+    TENSORS,
+    download_and_load_gpt2,
+    load_pretrained,
+    load_weights_into_gpt,
+    read_checkpoint,
+    save_openai_checkpoint,
+)
+from helpers.model import GPTModel, generate_text_simple
+from helpers.tokenizer import text_to_token_ids, token_ids_to_text
+from tests.conftest import ROOT, TINY, random_model
+from tests.server import Files, serve
+
+NANO = "gpt2-nano (12M)"
+
+
+@pytest.fixture(scope="module")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    return save_openai_checkpoint(random_model(TINY), tmp_path_factory.mktemp("checkpoints") / "tiny", "float32")
+
+
+@pytest.fixture
+def broken(tiny_checkpoint, tmp_path) -> Path:
+    """A copy of the tiny checkpoint, to be damaged."""
+    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "broken"))
+
+
+def write_variables(folder: Path, variables: dict[str, np.ndarray]) -> None:
+    tf = loading._tensorflow()
+    names = sorted(variables)
+    for name in (INDEX, TENSORS):
+        (folder / name).unlink()
+    tensors = [tf.constant(variables[name]) for name in names]
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "model.ckpt"), tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors
+    )
+
+
+def read_variables(folder: Path) -> dict[str, np.ndarray]:
+    reader = loading._tensorflow().train.load_checkpoint(str(folder / "model.ckpt"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+# --- writing and reading back ---
+
+
+def test_a_saved_model_reads_back_to_the_bit(tiny_checkpoint):
+    model, again = random_model(TINY), GPTModel(TINY)
+    _, params = read_checkpoint(tiny_checkpoint)
+    load_weights_into_gpt(again, params)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_float16_halves_the_file_and_comes_back_as_float32(tiny_checkpoint, tmp_path):
+    folder = save_openai_checkpoint(random_model(TINY), tmp_path / "half")
+    assert (folder / TENSORS).stat().st_size * 2 == (tiny_checkpoint / TENSORS).stat().st_size
+    assert read_variables(folder)["model/wte"].dtype == np.float16
+    again = GPTModel(TINY)
+    load_weights_into_gpt(again, read_checkpoint(folder)[1])
+    for name, tensor in random_model(TINY).state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], tensor.half().float(), atol=0, rtol=0)
+
+
+def test_the_layout_is_openais(tiny_checkpoint):
+    variables = read_variables(tiny_checkpoint)
+    assert len(variables) == 4 + 12 * TINY["n_layers"]
+    assert variables["model/wte"].shape == (50257, 8) and variables["model/wpe"].shape == (32, 8)
+    assert variables["model/h2/attn/c_attn/w"].shape == (1, 8, 24) and variables["model/h0/mlp/c_fc/b"].shape == (32,)
+    query = random_model(TINY).trf_blocks[2].att.W_query.weight.detach().numpy()
+    np.testing.assert_array_equal(variables["model/h2/attn/c_attn/w"][0, :, :8], query.T)
+    assert sorted(path.name for path in tiny_checkpoint.iterdir()) == sorted(FILES)
+
+
+def test_params_are_nested_as_in_the_book(tiny_checkpoint):
+    settings, params = read_checkpoint(tiny_checkpoint)
+    assert settings == {"n_vocab": 50257, "n_ctx": 32, "n_embd": 8, "n_head": 2, "n_layer": 3}
+    assert set(params) == {"blocks", "wte", "wpe", "g", "b"} and len(params["blocks"]) == 3
+    assert params["blocks"][0]["attn"]["c_attn"]["w"].shape == (8, 24)
+    assert params["blocks"][2]["mlp"]["c_proj"]["w"].shape == (32, 8)
+    assert params["blocks"][1]["ln_2"]["g"].shape == (8,) and params["g"].dtype == np.float32
+
+
+def test_saving_replaces_a_checkpoint_only_by_a_whole_one(tiny_checkpoint, tmp_path):
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "kept"))
+    before = (folder / TENSORS).read_bytes()
+    with pytest.raises(ValueError, match="dtype must be 'float16' or 'float32'"):
+        save_openai_checkpoint(random_model(TINY), folder, "int8")
+    large = random_model(TINY)
+    with torch.no_grad():
+        large.final_norm.shift[0] = 1e5
+    with pytest.raises(ValueError, match="model/ln_f/b has values that are not finite in float16"):
+        save_openai_checkpoint(large, folder)
+    with pytest.raises(ValueError, match="out_head"):
+        save_openai_checkpoint(replace_head(random_model(TINY)), folder)
+    assert (folder / TENSORS).read_bytes() == before
+    save_openai_checkpoint(random_model(TINY, seed=1), folder, "float32")
+    assert (folder / TENSORS).read_bytes() != before
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+# --- what is wrong with a checkpoint is said ---
+
+
+def test_missing_extra_and_misshapen_variables_are_all_named(broken):
+    variables = read_variables(broken)
+    variables["model/extra"] = variables.pop("model/h1/ln_1/g")
+    variables["model/wpe"] = variables["model/wpe"][:16]
+    write_variables(broken, variables)
+    with pytest.raises(ValueError) as caught:
+        read_checkpoint(broken)
+    for part in ("model/h1/ln_1/g is missing", "model/extra is not part", "model/wpe is (16, 8) instead of (32, 8)"):
+        assert part in str(caught.value)
+
+
+def test_hparams_of_another_size_are_noticed(broken):
+    settings = json.loads((broken / "hparams.json").read_text())
+    (broken / "hparams.json").write_text(json.dumps(settings | {"n_embd": 16, "n_layer": 4}))
+    with pytest.raises(ValueError, match=r"doesn't fit its hparams.json: model/h3/.* and \d+ more"):
+        read_checkpoint(broken)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"n_vocab": 50257}', '{"n_vocab": -1}'])
+def test_broken_hparams_are_named(broken, text):
+    (broken / "hparams.json").write_text(text)
+    with pytest.raises(ValueError, match="hparams.json"):
+        read_checkpoint(broken)
+
+
+@pytest.mark.parametrize("name", ["hparams.json", INDEX, TENSORS])
+def test_a_missing_file_is_named(broken, name):
+    (broken / name).unlink()
+    with pytest.raises(FileNotFoundError, match=re.escape(name)):
+        read_checkpoint(broken)
+
+
+@pytest.mark.parametrize("name", [INDEX, TENSORS])
+def test_a_file_cut_short_is_noticed(broken, name):
+    os.truncate(broken / name, (broken / name).stat().st_size // 2)
+    with pytest.raises(ValueError, match="damaged or cut short; delete"):
+        read_checkpoint(broken)
+
+
+def test_a_changed_byte_is_noticed(broken):
+    content = bytearray((broken / TENSORS).read_bytes())
+    content[1000] ^= 255
+    (broken / TENSORS).write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        read_checkpoint(broken)
+
+
+def test_weights_that_are_not_numbers_are_refused(broken):
+    variables = read_variables(broken)
+    variables["model/h0/mlp/c_fc/w"][0, 1, 2] = np.nan
+    write_variables(broken, variables)
+    with pytest.raises(ValueError, match="model/h0/mlp/c_fc/w .* not finite"):
+        read_checkpoint(broken)
+
+
+def test_weights_for_another_model_are_refused_before_anything_changes(tiny_checkpoint):
+    _, params = read_checkpoint(tiny_checkpoint)
+    model = random_model(TINY | {"n_layers": 4, "context_length": 16}, seed=3)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"pos_emb.weight is \(32, 8\) in the checkpoint, \(16, 8\) in the model"):
+        load_weights_into_gpt(model, params)
+    with pytest.raises(ValueError, match="trf_blocks.3.att.W_key.bias is missing"):
+        load_weights_into_gpt(model, params)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("size", ["142M", "gpt2-small (124M)", "", None])
+def test_a_size_with_a_typo_is_answered_with_the_choices(size, tmp_path):
+    with pytest.raises(ValueError, match=r"unknown model size .*'124M'"):
+        download_and_load_gpt2(size, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+# --- the bundled model, and the quick copy ---
+
+
+def test_the_bundled_nano_is_whole_and_writes_what_its_provenance_says():
+    settings, params = download_and_load_gpt2("12M")
+    assert settings["n_layer"] == 6 and params["wte"].shape == (50257, 192)
+    model = GPTModel(gpt_config(NANO))
+    load_weights_into_gpt(model, params)
+    text = token_ids_to_text(generate_text_simple(model.eval(), text_to_token_ids("Every effort moves you"), 8, 1024))
+    assert text.startswith("Every effort moves you to make a new alarm for you.")
+    assert sum(p.numel() for p in model.parameters()) - model.out_head.weight.numel() == 12_515_520
+    for name in FILES:
+        assert (BUNDLED_CHECKPOINT / name).exists()
+
+
+def test_the_second_load_needs_no_tensorflow_and_gives_the_same_model(tmp_path):
+    first = load_pretrained(NANO, tmp_path)
+    assert not first.training and {p.dtype for p in first.parameters()} == {torch.float32}
+    assert {p.requires_grad for p in first.parameters()} == {True}
+    code = (
+        "import sys, torch; from helpers.loading import load_pretrained\n"
+        f"model = load_pretrained({NANO!r}, {str(tmp_path)!r})\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "print(sum(p.double().sum().item() for p in model.parameters()))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert float(out.stdout) == pytest.approx(sum(p.double().sum().item() for p in first.parameters()))
+    assert out.stderr == ""
+
+
+def test_importing_every_helper_imports_neither_tensorflow_nor_ipywidgets():
+    names = [f"helpers.{path.stem}" for path in (ROOT / "helpers").glob("[!_]*.py")]
+    code = f"import sys, {', '.join(names)}\nassert not {{'tensorflow', 'ipywidgets'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_a_changed_checkpoint_is_read_again_even_with_its_old_time(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODEL_CONFIGS, "gpt2-small (124M)", {k: TINY[k] for k in ("emb_dim", "n_layers", "n_heads")})
+    monkeypatch.setitem(loading.gpt_config.__globals__["BASE_CONFIG"], "context_length", 32)
+    folder = save_openai_checkpoint(random_model(TINY), tmp_path / "124M", "float32")
+    first = load_pretrained("gpt2-small (124M)", tmp_path)
+    times = (folder / TENSORS).stat()
+    changed = random_model(TINY)
+    with torch.no_grad():
+        changed.trf_blocks[0].norm1.shift[0] += 1
+    save_openai_checkpoint(changed, folder, "float32")
+    os.utime(folder / TENSORS, ns=(times.st_atime_ns, times.st_mtime_ns))
+    second = load_pretrained("gpt2-small (124M)", tmp_path)
+    assert not torch.equal(first.trf_blocks[0].norm1.shift, second.trf_blocks[0].norm1.shift)
+
+    (tmp_path / "124M" / "model.safetensors").write_bytes(b"cut short")  # a damaged copy is made anew
+    third = load_pretrained("gpt2-small (124M)", tmp_path)
+    assert torch.equal(second.trf_blocks[0].norm1.shift, third.trf_blocks[0].norm1.shift)
+
+
+def test_a_folder_with_another_size_inside_is_refused_by_name(tmp_path):
+    save_openai_checkpoint(random_model(TINY), tmp_path / "124M")
+    with pytest.raises(ValueError, match=r"not that of 'gpt2-small \(124M\)': n_ctx=32 \(not 1024\)"):
+        load_pretrained("gpt2-small (124M)", tmp_path)
+
+
+def test_a_copy_that_cannot_be_kept_is_a_warning_not_a_failure(tmp_path):
+    (tmp_path / "12M").write_text("a file where the folder should be")
+    with pytest.warns(UserWarning, match="could not be kept"):
+        assert load_pretrained(NANO, tmp_path).cfg["n_layers"] == 6
+
+
+# --- downloading a checkpoint of the real size ---
+
+
+def test_124M_is_downloaded_resumed_completed_by_the_mirror_and_then_left_alone(tmp_path):
+    cfg = gpt_config("gpt2-small (124M)")
+    torch.manual_seed(0)
+    model = GPTModel(cfg)
+    with torch.no_grad():
+        model.out_head.weight.copy_(model.tok_emb.weight)
+    source = save_openai_checkpoint(model, tmp_path / "source")
+    files = Files({f"/{side}/124M/{name}": (source / name).read_bytes() for side in "ab" for name in FILES})
+    files.cuts[f"/a/124M/{TENSORS}"] = [100_000_000]
+    files.statuses["/a/124M/hparams.json"] = 404
+    with serve(files) as url:
+        sources = (f"{url}/a", f"{url}/b")
+        settings, params = download_and_load_gpt2("124M", tmp_path / "gpt2", sources=sources)
+        asked = list(files.requests)
+        download_and_load_gpt2("124M", tmp_path / "gpt2", sources=sources)
+        assert files.requests == asked  # a complete folder needs no network
+    assert (f"/a/124M/{TENSORS}", "bytes=100000000-") in asked and ("/b/124M/hparams.json", None) in asked
+    assert settings == {"n_vocab": 50257, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}
+    again = load_pretrained("gpt2-small (124M)", tmp_path / "gpt2")
+    weight = model.trf_blocks[11].att.W_value.weight
+    assert torch.equal(again.trf_blocks[11].att.W_value.weight, weight.half().float())
+    np.testing.assert_array_equal(
+        params["blocks"][11]["attn"]["c_attn"]["w"][:, 1536:].T, weight.half().float().detach()
+    )
+    assert sum(p.numel() for p in again.parameters()) == 163_037_184
+
+
+def test_a_tokenizer_file_with_other_content_is_refused(tmp_path):
+    files = Files({f"/124M/{name}": b"{}" for name in FILES})
+    with serve(files) as url, pytest.raises(DownloadError, match=r"encoder.json of GPT-2 124M[\s\S]*sha256"):
+        download_and_load_gpt2("124M", tmp_path, sources=(url,))
+
+
+def test_without_a_network_the_error_names_file_folder_and_the_offline_choice(tmp_path):
+    with serve(Files()) as url:
+        pass  # the server has gone again
+    with pytest.raises(DownloadError) as caught:
+        download_and_load_gpt2("355M", tmp_path, sources=(url,))
+    for part in ("checkpoint of GPT-2 355M is missing", str(tmp_path / "355M"), "CHOOSE_MODEL = 'gpt2-nano (12M)'"):
+        assert part in str(caught.value)

@@ -1,0 +1,75 @@
+"""The model behaves like GPT-2 and refuses what it can't take."""
+
+import pytest
+import torch
+
+from helpers.config import BASE_CONFIG, MODEL_CONFIGS, gpt_config, model_size
+from helpers.model import GPTModel, generate_text_simple
+from tests.conftest import TINY, random_model
+
+
+def test_a_token_does_not_see_what_follows_it(tiny):
+    ids = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 9, 9]])
+    first, second = tiny(ids)
+    torch.testing.assert_close(first[:3], second[:3], atol=1e-5, rtol=0)
+    assert not torch.allclose(first[3:], second[3:], atol=1e-3)
+
+
+def test_dropout_acts_in_training_mode_only():
+    model = random_model(TINY | {"drop_rate": 0.5})
+    ids = torch.tensor([[1, 2, 3]])
+    assert torch.equal(model(ids), model(ids))
+    model.train()
+    assert not torch.equal(model(ids), model(ids))
+
+
+def test_without_qkv_bias_there_is_none():
+    names = dict(GPTModel(TINY | {"qkv_bias": False}).named_parameters())
+    assert "trf_blocks.0.att.W_query.bias" not in names and "trf_blocks.0.att.out_proj.bias" in names
+
+
+def test_too_many_tokens_are_refused_with_the_limit(tiny):
+    tiny(torch.zeros(1, 32, dtype=torch.long))
+    with pytest.raises(ValueError, match="33 tokens are more than the context length of 32"):
+        tiny(torch.zeros(1, 33, dtype=torch.long))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 0), (1, 2, 3)])
+def test_ids_of_another_shape_are_refused(tiny, shape):
+    with pytest.raises(ValueError, match=r"\(batch, num_tokens\)"):
+        tiny(torch.zeros(shape, dtype=torch.long))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.int16])
+def test_ids_of_another_dtype_are_refused(tiny, dtype):
+    with pytest.raises(TypeError, match=str(dtype)):
+        tiny(torch.zeros(1, 2, dtype=dtype))
+
+
+def test_heads_must_divide_the_embedding():
+    with pytest.raises(ValueError, match="emb_dim=8 can't be split evenly among n_heads=3"):
+        GPTModel(TINY | {"n_heads": 3})
+
+
+def test_a_configuration_without_a_size_is_refused_by_its_name():
+    with pytest.raises(ValueError, match="lacks emb_dim"):
+        GPTModel(BASE_CONFIG | {"n_heads": 2, "n_layers": 1})
+
+
+def test_generation_appends_the_likeliest_token_and_forgets_beyond_the_context(tiny):
+    ids = torch.arange(30).unsqueeze(0)
+    longer = generate_text_simple(tiny, ids, max_new_tokens=5, context_size=32)
+    assert longer.shape == (1, 35)
+    assert longer[0, 30] == tiny(ids)[0, -1].argmax()
+    assert longer[0, 34] == tiny(longer[:, 2:34])[0, -1].argmax()
+
+
+def test_each_configuration_is_a_copy():
+    gpt_config("gpt2-small (124M)")["emb_dim"] = 1
+    assert gpt_config("gpt2-small (124M)")["emb_dim"] == 768
+    assert [model_size(name) for name in MODEL_CONFIGS] == ["12M", "124M", "355M", "774M", "1558M"]
+
+
+def test_a_mistyped_model_name_is_answered_with_the_choices():
+    with pytest.raises(ValueError, match=r"unknown model 'gpt2-smal \(124M\)'; choose one of .*'gpt2-small \(124M\)'"):
+        gpt_config("gpt2-smal (124M)")

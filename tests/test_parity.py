@@ -1,0 +1,188 @@
+"""The same weights give the same numbers as two independent implementations: transformers, and the book's own package."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from helpers.classify import classify_review
+from helpers.config import gpt_config
+from helpers.data import pad
+from helpers.freezing import FreezePlan, replace_head
+from helpers.loading import expected_shapes, load_weights_into_gpt
+from helpers.model import GPTModel, generate_text_simple
+from helpers.tokenizer import get_tokenizer
+from helpers.training import train_classifier_simple
+from tests.conftest import TINY
+
+CONFIGS = {
+    "tiny": TINY,
+    "one head": TINY | {"n_heads": 1, "n_layers": 1},
+    "small vocabulary": TINY | {"vocab_size": 100, "emb_dim": 48, "n_heads": 6, "context_length": 64},
+    "nano": gpt_config("gpt2-nano (12M)"),
+    "124M": gpt_config("gpt2-small (124M)"),
+}
+
+
+@pytest.fixture
+def book():
+    """The modules of the book's package; they need a numpy that Python 3.13 has no wheels for."""
+    pytest.importorskip("llms_from_scratch", reason="llms-from-scratch is not installed (Python 3.13)")
+    from llms_from_scratch import ch04, ch05, ch06
+
+    return type("Book", (), {"ch04": ch04, "ch05": ch05, "ch06": ch06})
+
+
+def random_params(cfg: dict, seed: int = 0) -> tuple[dict, dict]:
+    """Random weights in OpenAI's layout: flat by variable name, and nested as the book's functions give them."""
+    rng = np.random.default_rng(seed)
+    settings = {
+        "n_vocab": cfg["vocab_size"],
+        "n_ctx": cfg["context_length"],
+        "n_embd": cfg["emb_dim"],
+        "n_head": cfg["n_heads"],
+        "n_layer": cfg["n_layers"],
+    }
+    scale = 0.6 / cfg["emb_dim"] ** 0.5
+    flat, nested = {}, {"blocks": [{} for _ in range(cfg["n_layers"])]}
+    for name, shape in expected_shapes(settings).items():
+        array = rng.standard_normal(shape[-2:], dtype=np.float32) * scale + (1 if name.endswith("/g") else 0)
+        flat[name] = array.astype(np.float32)
+        *path, last = name.removeprefix("model/").removeprefix("ln_f/").split("/")
+        tree = nested["blocks"][int(path.pop(0)[1:])] if path else nested
+        for key in path:
+            tree = tree.setdefault(key, {})
+        tree[last] = flat[name]
+    return flat, nested
+
+
+def ours(cfg, params) -> GPTModel:
+    model = GPTModel(cfg)
+    load_weights_into_gpt(model, params)
+    return model.eval()
+
+
+def transformers_model(cfg, flat) -> GPT2LMHeadModel:
+    config = GPT2Config(
+        vocab_size=cfg["vocab_size"],
+        n_positions=cfg["context_length"],
+        n_embd=cfg["emb_dim"],
+        n_layer=cfg["n_layers"],
+        n_head=cfg["n_heads"],
+        resid_pdrop=0,
+        embd_pdrop=0,
+        attn_pdrop=0,
+    )
+    model = GPT2LMHeadModel(config)
+    renamed = {}
+    for name, array in flat.items():
+        key = name.removeprefix("model/").replace("/", ".")
+        if key[0] == "h":
+            key = "h." + key[1:]
+        kind = {"w": "weight", "g": "weight", "b": "bias"}
+        head, _, last = key.rpartition(".")
+        renamed[f"transformer.{head}.{kind[last]}" if head else f"transformer.{key}.weight"] = torch.tensor(array)
+    missing, unexpected = model.load_state_dict(renamed, strict=False)
+    assert not unexpected and set(missing) <= {"lm_head.weight"}
+    model.tie_weights()
+    return model.eval()
+
+
+@pytest.mark.parametrize("cfg", CONFIGS.values(), ids=CONFIGS)
+def test_logits_and_continuation_equal_transformers(cfg):
+    flat, nested = random_params(cfg)
+    model, other = ours(cfg, nested), transformers_model(cfg, flat)
+    ids = torch.randint(cfg["vocab_size"], (2, 20), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids), other(ids).logits, atol=1e-4, rtol=0)
+    greedy = other.generate(ids[:1], max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0)
+    assert generate_text_simple(model, ids[:1], 6, cfg["context_length"]).tolist() == greedy.tolist()
+
+
+@pytest.mark.parametrize("cfg", CONFIGS.values(), ids=CONFIGS)
+def test_logits_continuation_classifier_and_gradients_equal_the_book(cfg, book):
+    _, nested = random_params(cfg)
+    model, other = ours(cfg, nested), book.ch04.GPTModel(cfg)
+    book.ch05.load_weights_into_gpt(other, nested)
+    other.eval()
+    ids = torch.randint(cfg["vocab_size"], (2, 20), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids), other(ids), atol=1e-4, rtol=0)
+    expected = book.ch04.generate_text_simple(other, ids[:1], 6, cfg["context_length"])
+    assert generate_text_simple(model, ids[:1], 6, cfg["context_length"]).tolist() == expected.tolist()
+
+    torch.manual_seed(123)
+    replace_head(model)
+    torch.manual_seed(123)
+    other.out_head = torch.nn.Linear(cfg["emb_dim"], 2)
+    for one in (model, other):
+        FreezePlan.book(cfg["n_layers"]).apply(one)
+        torch.nn.functional.cross_entropy(one(ids)[:, -1, :], torch.tensor([0, 1])).backward()
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids), other(ids), atol=1e-4, rtol=0)
+    theirs = dict(other.named_parameters())
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == (theirs[name].grad is None), name
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad, theirs[name].grad, atol=1e-4, rtol=1e-3)
+
+
+def test_a_classifier_saved_by_the_book_loads_strictly_and_prints_the_same(book):
+    other = book.ch04.GPTModel(TINY)
+    other.out_head = torch.nn.Linear(TINY["emb_dim"], 2)
+    assert "trf_blocks.0.att.mask" in other.state_dict()
+    model = replace_head(GPTModel(TINY))
+    model.load_state_dict(other.state_dict(), strict=True)
+    assert not [name for name in model.state_dict() if "mask" in name]
+    assert str(model) == str(other)
+    with pytest.raises(RuntimeError, match="att.surprise"):  # strict still means strict
+        model.load_state_dict(other.state_dict() | {"trf_blocks.0.att.surprise": torch.ones(1)})
+
+
+def test_fine_tuning_gives_the_numbers_of_the_books_loop(book, capsys):
+    cfg = TINY | {"drop_rate": 0.1}
+    generator = torch.Generator().manual_seed(0)
+    data = [(torch.randint(1000, (12,), generator=generator), torch.tensor(i % 2)) for i in range(40)]
+    results = []
+    for make, train in ((GPTModel, None), (book.ch04.GPTModel, book.ch06.train_classifier_simple)):
+        torch.manual_seed(5)
+        model = make(cfg)
+        model.out_head = torch.nn.Linear(cfg["emb_dim"], 2)
+        FreezePlan.book(cfg["n_layers"]).apply(model)
+        loaders = [torch.utils.data.DataLoader(data, 8, shuffle=True), torch.utils.data.DataLoader(data[:20], 8)]
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
+        torch.manual_seed(6)
+        results.append(
+            (train or train_classifier_simple)(model, *loaders, optimizer, "cpu", 2, eval_freq=3, eval_iter=2)
+        )
+    (*mine, seen), (*theirs, seen_by_the_book) = results
+    assert seen == seen_by_the_book == 80
+    for a, b in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_classify_review_gives_the_books_answers(book, tiny):
+    replace_head(tiny)
+    other = book.ch04.GPTModel(TINY)
+    other.out_head = torch.nn.Linear(TINY["emb_dim"], 2)
+    texts = [
+        "You won!",
+        "see you at 8",
+        "free " * 50,
+        "ok",
+        "call me",
+        "🎉🎉",
+        "<b>hi</b>",
+        "Loan approved",
+        "milk please",
+    ]
+    arguments = get_tokenizer(), "cpu"
+    rows = torch.tensor([pad(get_tokenizer().encode(text), 24) for text in texts])
+    with torch.no_grad():  # a head that calls about half of them spam
+        ham, spam = tiny(rows)[:, -1].T
+        tiny.out_head.bias[0] += (spam - ham).median()
+    other.load_state_dict(tiny.state_dict(), strict=False)
+    with pytest.warns(UserWarning, match="only its first 24"):
+        mine = [classify_review(text, tiny, *arguments, max_length=24) for text in texts]
+    assert mine == [book.ch06.classify_review(text, other, *arguments, max_length=24) for text in texts]
+    assert set(mine) == {"spam", "not spam"}
