@@ -1,5 +1,7 @@
 # make lab · make run · make test — each makes .venv and installs on first use
 PYTHON ?= python3
+# two processes that share the cores wait asleep, not spinning: torch was four times as fast so
+export OMP_WAIT_POLICY ?= passive
 VENV := .venv
 BIN := $(VENV)/bin
 COLAB := .overlays/colab
@@ -29,8 +31,9 @@ colab: $(VENV)/installed        ## stamp the repository's address into badges an
 	$(BIN)/python notebooks/build.py colab $(REPO)
 
 $(VENV)/installed: requirements.txt requirements-dev.txt constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
-	  echo "This course needs Python 3.11, 3.12 or 3.13, not $$($(PYTHON) --version 2>&1); name one: make lab PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+	  echo "This course needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is none of them; name one: make lab PYTHON=python3.12"; \
+	  exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt -r requirements-dev.txt
 	@touch $@
@@ -38,5 +41,5 @@ $(VENV)/installed: requirements.txt requirements-dev.txt constraints.txt
 # the versions of a stock Colab that differ in kind from ours, put first on PYTHONPATH by tests/test_colab.py
 $(COLAB)/installed: $(VENV)/installed Makefile
 	rm -rf $(COLAB)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(COLAB) ipywidgets==7.7.1 ipython_genutils==0.2.0 pandas==2.2.2 pytz==2025.2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(COLAB) ipywidgets==7.7.1 ipython_genutils==0.2.0 pandas==2.2.3 pytz==2025.2
 	@touch $@

@@ -108,10 +108,10 @@ class SpamClassifier:
         part = path.with_name(path.name + ".part")
         try:
             save_file(state, part, metadata={"spam_classifier": json.dumps(settings)})
+            part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        part.replace(path)
         return path
 
     @classmethod
@@ -123,13 +123,17 @@ class SpamClassifier:
         try:
             with safe_open(path, framework="pt") as file:
                 settings = json.loads((file.metadata() or {})["spam_classifier"])
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+                state = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a dict)
+            if damaged := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+                raise ValueError(f"{damaged[0]} holds values that are not finite")
             with torch.device("meta"):
                 model = replace_head(GPTModel(settings["cfg"]))
             model.load_state_dict(state, assign=True)
             return cls(model, settings["max_length"], position=settings["position"], about=settings["about"])
-        except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{path} is not a whole file of SpamClassifier.save: {error}") from error
+        except (SafetensorError, OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{path} is not a whole file of SpamClassifier.save ({error}); delete it and train again"
+            ) from error
 
 
 def trained_from(model_name: str, data_name: str, seed: int = 123) -> dict[str, str]:
@@ -154,9 +158,12 @@ def load_or_train(
     """
     about = trained_from(model_name, data_name, seed)
     if Path(path).exists():
-        saved = SpamClassifier.load(path)
-        if saved.about == about and saved.position == position:
-            return saved
+        try:
+            saved = SpamClassifier.load(path)
+            if saved.about == about and saved.position == position:
+                return saved
+        except ValueError as error:
+            warnings.warn(f"{error}: it is trained again", stacklevel=2)
 
     settings, device = fine_tuning_defaults(model_name), get_device()
     train_loader, val_loader, _ = create_dataloaders(data_name)

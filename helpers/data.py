@@ -5,6 +5,8 @@ names are those of the book's sections 6.2 and 6.3; with its seeds the book's sp
 """
 
 import zipfile
+import zlib
+from numbers import Integral
 from pathlib import Path
 
 import pandas as pd
@@ -75,7 +77,7 @@ def download_and_unzip_spam_data(
     try:
         with zipfile.ZipFile(zip_path) as archive:
             content = archive.read("SMSSpamCollection")  # by its name, so no path inside the archive is followed
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, KeyError, zlib.error, RuntimeError, NotImplementedError) as error:
         zip_path.unlink()
         raise ValueError(f"{url} is not the archive with SMSSpamCollection: {error}") from error
     Path(extracted_path).mkdir(parents=True, exist_ok=True)
@@ -92,9 +94,11 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     Raises ValueError for an empty file, a missing text, and a label that is neither ham nor spam.
     """
     try:
-        messages = pd.read_csv(path, sep="\t", header=None, names=["Label", "Text"], keep_default_na=False)
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path} is empty; it should hold lines of label<TAB>text") from None
+        messages = pd.read_csv(path, sep="\t", header=None, names=["Label", "Text"], dtype=str, keep_default_na=False)
+    except ValueError as error:  # pandas' ParserError, or bytes that are not UTF-8
+        raise ValueError(f"{path} can't be read as lines of label<TAB>text in UTF-8: {error}") from error
+    if messages.empty:
+        raise ValueError(f"{path} is empty; it should hold lines of label<TAB>text")
     for row, (label, text) in enumerate(zip(messages["Label"], messages["Text"], strict=True), start=1):
         if label not in LABELS:
             raise ValueError(f"{path}, row {row}: the label {label!r} is neither 'ham' nor 'spam'")
@@ -112,6 +116,7 @@ def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
     `df` has the columns `Label` ("ham" or "spam") and `Text`. Raises ValueError for another label, or when there is
     less ham than spam.
     """
+    _need_columns(df, "the table")
     if strange := set(df["Label"]) - set(LABELS):
         raise ValueError(f"labels must be 'ham' or 'spam', not {sorted(map(str, strange))}")
     spam, ham = df[df["Label"] == "spam"], df[df["Label"] == "ham"]
@@ -158,6 +163,7 @@ class SpamDataset(Dataset):
         self, csv_file, tokenizer: tiktoken.Encoding, max_length: int | None = None, pad_token_id: int = END_OF_TEXT
     ):
         self.data = csv_file if isinstance(csv_file, pd.DataFrame) else _read_csv(csv_file)
+        _need_columns(self.data, "the table" if isinstance(csv_file, pd.DataFrame) else csv_file)
         if not len(self.data):
             raise ValueError("there are no messages in the data")
         if strange := set(self.data["Label"]) - {0, 1}:
@@ -168,9 +174,12 @@ class SpamDataset(Dataset):
                 encoded.append(encode_message(text, tokenizer))
             except (ValueError, TypeError) as error:
                 raise ValueError(f"row {row}: {error}") from None
-        self.max_length = check_max_length(max(map(len, encoded)) if max_length is None else max_length)
+        longest = max(map(len, encoded))
+        if max_length is None and longest > BASE_CONFIG["context_length"]:
+            raise ValueError(f"the longest message has {longest} tokens; give a max_length, to which it is cut")
+        self.max_length = check_max_length(longest if max_length is None else max_length)
         self.encoded_texts = [pad(ids, self.max_length, pad_token_id) for ids in encoded]
-        self.labels = self.data["Label"].tolist()
+        self.labels = [int(label) for label in self.data["Label"]]
 
     def __len__(self):
         return len(self.encoded_texts)
@@ -181,19 +190,21 @@ class SpamDataset(Dataset):
 
 def _read_csv(path: str | Path) -> pd.DataFrame:
     try:
-        data = pd.read_csv(path, keep_default_na=False)  # "None" and "NA" are messages, too
+        return pd.read_csv(path, dtype={"Text": str}, keep_default_na=False)  # "None" and "12" are messages, too
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; it should have the columns Label and Text") from None
-    if missing := {"Label", "Text"} - set(data.columns):
-        raise ValueError(f"{path} lacks the column {', '.join(sorted(missing))}")
-    return data
+
+
+def _need_columns(df: pd.DataFrame, name) -> None:
+    if missing := {"Label", "Text"} - set(df.columns):
+        raise ValueError(f"{name} lacks the column {', '.join(sorted(missing))}")
 
 
 def check_max_length(max_length: int, context_length: int = BASE_CONFIG["context_length"]) -> int:
     """Return `max_length` if a model with this context can take so many tokens; else raise ValueError."""
-    if not isinstance(max_length, int) or not 1 <= max_length <= context_length:
+    if not isinstance(max_length, Integral) or not 1 <= max_length <= context_length:
         raise ValueError(f"max_length must be a whole number from 1 to {context_length} tokens, not {max_length!r}")
-    return max_length
+    return int(max_length)
 
 
 def pad(token_ids: list[int], max_length: int, pad_token_id: int = END_OF_TEXT) -> list[int]:

@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import re
 import shutil
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -17,6 +18,7 @@ from tqdm.auto import tqdm
 CHUNK = 1 << 18  # bytes read at a time
 TRIES = 3  # per source, each continuing where the last was cut
 TIMEOUT = 30  # seconds without a byte
+NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
 
 class DownloadError(OSError):
@@ -26,7 +28,8 @@ class DownloadError(OSError):
 def download(urls: list[str], path: str | Path, sha256: str | None = None) -> Path:
     """Fetch the first of `urls` that gives the whole file into `path`; return `path`.
 
-    Raises DownloadError when none does. What has come stays in `NAME.part` for the next call.
+    Raises DownloadError when none does. What has come stays in `NAME.part` for the next call. A disk that is full or
+    can't be written raises its own OSError.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,18 +37,22 @@ def download(urls: list[str], path: str | Path, sha256: str | None = None) -> Pa
     answers = []
     for url in urls:
         for _ in range(TRIES):
+            resumed = part.exists()
             try:
                 _fetch(url, part)
-                if sha256 and file_sha256(part) != sha256:
-                    part.unlink()
-                    raise _Unusable("its sha256 is not the expected one")
+            except (_Unusable, *NETWORK_ERRORS) as error:
+                answers.append(f"{url}: {error}")
+                refused = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
+                if refused or isinstance(error, _Unusable):
+                    break  # asking again would not help
+                continue
+            if sha256 is None or file_sha256(part) == sha256:
                 part.replace(path)
                 return path
-            except (_Unusable, urllib.error.HTTPError) as error:  # asking again would not help
-                answers.append(f"{url}: {error}")
+            part.unlink()
+            answers.append(f"{url}: its sha256 is not the expected one")
+            if not resumed:  # else the fault may lie in what was there before: once more, from the start
                 break
-            except (OSError, http.client.HTTPException) as error:
-                answers.append(f"{url}: {error}")
     raise DownloadError(f"could not download {path.name}:\n  " + "\n  ".join(dict.fromkeys(answers)))
 
 
@@ -67,21 +74,24 @@ def _fetch(url: str, part: Path) -> None:
             raise ConnectionError("the partial file was longer than the source's; started afresh") from error
         raise
     with response:
+        if response.headers.get_content_type() == "text/html":
+            raise _Unusable("the answer is a web page, not the file")
         if response.status == 206:
             span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
             if not span or int(span[1]) != have:
                 raise _Unusable(f"asked for the bytes from {have}, got {response.headers.get('Content-Range')!r}")
             total = int(span[2])
         else:  # the whole file, also where the source knows no ranges
-            have = 0
-            total = int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
+            if "Content-Length" not in response.headers:
+                raise _Unusable("the answer doesn't say how long the file is")
+            have, total = 0, int(response.headers["Content-Length"])
         bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.name.removesuffix(".part"))
         with bar, open(part, "ab" if have else "wb") as file:
             while chunk := response.read(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
     length = part.stat().st_size
-    if total is not None and length != total:
+    if length != total:
         raise ConnectionError(f"{length} bytes came instead of {total}")
 
 
@@ -92,10 +102,16 @@ def file_sha256(path: str | Path) -> str:
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Give the folder `new` the place of `folder`, whose old content is gone only when the new one is there."""
+    """Give the folder `new` the place of `folder`, whose old content is deleted only when the new one is there."""
+    if not folder.exists():
+        new.rename(folder)
+        return
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)

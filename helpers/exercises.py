@@ -2,7 +2,12 @@
 
 
 def check(given, expected, hint: str = "") -> None:
-    """Print whether `given` is right, and if not, `hint`. None means not answered yet; floats count within 1 %."""
+    """Print whether `given` is right, and if not, `hint`.
+
+    None means not answered yet. Numbers count by value, floats within 1 %; texts whatever their capitals; a list will
+    do for a tuple or a set.
+    """
+    given = given.item() if hasattr(given, "item") else given  # a number out of torch or numpy
     if given is None:
         print("Not answered yet: put your answer in the place of None and run both cells again.")
     elif _same(given, expected):
@@ -12,9 +17,14 @@ def check(given, expected, hint: str = "") -> None:
 
 
 def _same(given, expected) -> bool:
-    if isinstance(expected, float) and isinstance(given, int | float):
-        return abs(given - expected) <= 0.01 * abs(expected)
-    return type(given) is type(expected) and given == expected
+    if isinstance(given, bool) or isinstance(expected, bool):
+        return given is expected
+    if isinstance(expected, int | float):
+        slack = 0.01 * abs(expected) if isinstance(expected, float) else 0
+        return isinstance(given, int | float) and abs(given - expected) <= slack
+    if isinstance(expected, str):
+        return isinstance(given, str) and given.strip().lower() == expected.lower()
+    return isinstance(given, list | tuple | set | frozenset) and type(expected)(given) == expected
 
 
 def _show(value) -> str:

@@ -7,11 +7,12 @@ A *part* is one of `tok_emb`, `pos_emb`, `trf_blocks.0` …, `final_norm`, `out_
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral
 
 import torch
 from torch import nn
 
-from helpers.model import GPTModel
+from helpers.model import GPTModel, part_names
 
 PIECES = ("att", "ff", "norm1", "norm2")
 TRAINABLE, FROZEN, PARTLY = "trainable", "frozen", "partly trainable"
@@ -29,13 +30,8 @@ def replace_head(model: GPTModel, num_classes: int = 2) -> GPTModel:
 
 
 def _check_num_classes(num_classes: int) -> None:
-    if not isinstance(num_classes, int) or num_classes < 2:
+    if not isinstance(num_classes, Integral) or num_classes < 2:
         raise ValueError(f"a classifier needs at least 2 classes, not {num_classes!r}")
-
-
-def part_names(n_layers: int) -> tuple[str, ...]:
-    """Return the parts of a model with `n_layers` blocks, in the order in which the forward pass meets them."""
-    return ("tok_emb", "pos_emb", *(f"trf_blocks.{i}" for i in range(n_layers)), "final_norm", "out_head")
 
 
 def pieces_of(part: str) -> tuple[str, ...]:
@@ -55,7 +51,7 @@ class FreezePlan:
     trainable: frozenset[str] = frozenset()
 
     def __post_init__(self):
-        if not isinstance(self.n_layers, int) or self.n_layers < 1:
+        if not isinstance(self.n_layers, Integral) or self.n_layers < 1:
             raise ValueError(f"n_layers must be a whole number from 1, not {self.n_layers!r}")
         asked = {self.trainable} if isinstance(self.trainable, str) else set(self.trainable)
         kept = set()
@@ -92,7 +88,8 @@ class FreezePlan:
     @classmethod
     def last_blocks(cls, n_layers: int, k: int = 1) -> "FreezePlan":
         """The last `k` blocks (0 … n_layers, else ValueError), `final_norm` and `out_head` are trainable."""
-        if not isinstance(k, int) or not 0 <= k <= n_layers:
+        cls(n_layers)  # refuses what is no depth
+        if not isinstance(k, Integral) or not 0 <= k <= n_layers:
             raise ValueError(f"k must be a whole number from 0 to {n_layers}, the number of blocks, not {k!r}")
         return cls(n_layers, frozenset(part_names(n_layers)[2 + n_layers - k :]))
 
@@ -192,9 +189,10 @@ def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> Param
 
     Raises ValueError for fewer than two classes and for a plan of another depth.
     """
+    _check_num_classes(num_classes)
+    counts = _piece_counts(tuple(sorted(cfg.items())), num_classes)
     if plan.n_layers != cfg["n_layers"]:
         raise ValueError(f"the plan is for {plan.n_layers} blocks, the configuration has {cfg['n_layers']}")
-    counts = _piece_counts(tuple(sorted(cfg.items())), num_classes)
     parts = []
     for part in part_names(plan.n_layers):
         pieces = pieces_of(part)

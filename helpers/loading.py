@@ -34,6 +34,8 @@ FILES = {  # name → sha256 where every size has the same file
     TENSORS: None,
 }  # model.ckpt.meta, TensorFlow's graph, is read by nothing here
 
+OWN_FILES = {*FILES, "model.ckpt.meta", "model.safetensors"}  # what a checkpoint's folder may hold
+
 # OpenAI's variable → the model's parameters. Three names share a variable that holds them side by side. OpenAI
 # multiplies x @ w, torch.nn.Linear x @ weight.T, so a matrix in a block is stored transposed.
 BLOCK_VARIABLES = {
@@ -79,8 +81,9 @@ def load_pretrained(name: str, models_dir: str | Path = "gpt2") -> GPTModel:
     settings = read_settings(folder)
     if differing := [k for k, ours in HPARAMS.items() if settings[k] != cfg[ours]]:
         found = ", ".join(f"{k}={settings[k]} (not {cfg[HPARAMS[k]]})" for k in differing)
-        raise ValueError(f"{folder / 'hparams.json'} is not that of {name!r}: {found}; delete {folder} and call again")
+        raise ValueError(f"{folder / 'hparams.json'} is not that of {name!r}: {found}; {_remedy(folder)}")
 
+    _need_files(folder)
     copy = Path(models_dir) / size / "model.safetensors"
     fingerprint = _fingerprint(folder)
     state = _read_copy(copy, fingerprint)
@@ -115,7 +118,7 @@ def _keep_copy(state: dict[str, torch.Tensor], copy: Path, fingerprint: str) -> 
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
         part = copy.with_name(copy.name + ".part")
-        save_file({k: v.contiguous() for k, v in state.items()}, part, metadata={"fingerprint": fingerprint})
+        save_file(state, part, metadata={"fingerprint": fingerprint})
         part.replace(copy)
     except (OSError, SafetensorError) as error:
         warnings.warn(f"the quick copy {copy} could not be kept ({error}); the next load takes as long", stacklevel=3)
@@ -140,7 +143,9 @@ def load_weights_into_gpt(gpt: GPTModel, params: dict) -> None:
 
     Raises ValueError, before anything is changed, when names or shapes don't fit.
     """
-    new, own = _with_output_head(_state_dict_of(params)), gpt.state_dict()
+    new = _with_output_head(_state_dict_of(params))
+    own = gpt.state_dict()
+    own = {key: own[key] for key in own if not key.endswith(".mask")}  # a model of the book's own class stores masks
     wrong = [f"{key} is missing" for key in own.keys() - new.keys()]
     wrong += [f"{key} has no place in the model" for key in new.keys() - own.keys()]
     wrong += [
@@ -150,22 +155,31 @@ def load_weights_into_gpt(gpt: GPTModel, params: dict) -> None:
     ]
     if wrong:
         raise ValueError(f"the checkpoint doesn't fit the model: {_few(sorted(wrong))}")
-    gpt.load_state_dict(new)
+    gpt.load_state_dict(new, strict=False)
 
 
 def _state_dict_of(params: dict) -> dict[str, torch.Tensor]:
     """Rename and turn the book's nested `params` into the model's float32 tensors, without `out_head`."""
 
-    def find(tree, path):
-        for key in path.split("/"):
-            tree = tree[key]
-        return torch.from_numpy(np.asarray(tree, dtype=np.float32))
+    def find(path):
+        tree = params
+        try:
+            for key in path:
+                tree = tree[key]
+        except LookupError:
+            raise ValueError(f"the checkpoint's params lack {'/'.join(map(str, path))}") from None
+        tensor = torch.from_numpy(np.asarray(tree, dtype=np.float32))
+        if not tensor.isfinite().all():
+            raise ValueError(f"{'/'.join(map(str, path))} of the checkpoint's params holds values that are not finite")
+        return tensor
 
-    state = {ours: find(params, theirs.removeprefix("ln_f/")) for theirs, ours in TOP_VARIABLES.items()}
-    for i, block in enumerate(params["blocks"]):
+    state = {ours: find([theirs.removeprefix("ln_f/")]) for theirs, ours in TOP_VARIABLES.items()}
+    for i in range(len(params["blocks"])):
         for theirs, ours in BLOCK_VARIABLES.items():
-            for name, piece in zip(ours, find(block, theirs).chunk(len(ours), dim=-1), strict=True):
-                state[f"trf_blocks.{i}.{name}"] = piece.T if piece.ndim == 2 else piece
+            whole = find(["blocks", i, *theirs.split("/")])
+            for name, piece in zip(ours, whole.tensor_split(len(ours), dim=-1), strict=True):
+                turned = piece.T if piece.ndim == 2 else piece
+                state[f"trf_blocks.{i}.{name}"] = turned.clone(memory_format=torch.contiguous_format)
     return state
 
 
@@ -225,7 +239,7 @@ def read_settings(folder: str | Path) -> dict:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: {folder} is not a whole checkpoint folder") from None
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); delete it and load again") from None
+        raise ValueError(f"{path} is not JSON ({error}); {_remedy(Path(folder))}") from None
     for key in HPARAMS:
         if not isinstance(settings, dict) or not isinstance(settings.get(key), int) or settings[key] < 1:
             raise ValueError(f"{path} must give {', '.join(HPARAMS)} as whole numbers; {key} is wrong in {settings!r}")
@@ -254,9 +268,7 @@ def read_checkpoint(folder: str | Path) -> tuple[dict, dict]:
     """
     folder = Path(folder)
     settings = read_settings(folder)
-    for name in (INDEX, TENSORS):
-        if not (folder / name).exists():
-            raise FileNotFoundError(f"{folder / name} is missing: {folder} is not a whole checkpoint folder")
+    _need_files(folder)
 
     tf = _tensorflow()
 
@@ -265,8 +277,7 @@ def read_checkpoint(folder: str | Path) -> tuple[dict, dict]:
             return question(name)
         except (tf.errors.OpError, ValueError, RuntimeError, LookupError) as error:  # the reader raises any of these
             raise ValueError(
-                f"the checkpoint in {folder} is damaged or cut short; delete {TENSORS} and {INDEX} and load again "
-                f"({name}: {error})"
+                f"the checkpoint in {folder} is damaged or cut short ({name}: {error}); {_remedy(folder)}"
             ) from error
 
     reader = ask(tf.train.load_checkpoint, str(folder / "model.ckpt"))
@@ -277,7 +288,7 @@ def read_checkpoint(folder: str | Path) -> tuple[dict, dict]:
         array = ask(reader.get_tensor, name)
         array = array.astype(np.float32).reshape(shape[-2:])  # [1, rows, columns] → (rows, columns)
         if not np.isfinite(array).all():
-            raise ValueError(f"{name} in {folder} holds values that are not finite; delete the folder and load again")
+            raise ValueError(f"{name} in {folder} holds values that are not finite; {_remedy(folder)}")
         *path, last = name.removeprefix("model/").removeprefix("ln_f/").split("/")
         tree = params
         if path and path[0].startswith("h"):
@@ -286,6 +297,20 @@ def read_checkpoint(folder: str | Path) -> tuple[dict, dict]:
             tree = tree.setdefault(key, {})
         tree[last] = array
     return settings, params
+
+
+def _need_files(folder: Path) -> None:
+    for name in (INDEX, TENSORS):
+        if not (folder / name).exists():
+            raise FileNotFoundError(
+                f"{folder / name} is missing: {folder} is not a whole checkpoint; {_remedy(folder)}"
+            )
+
+
+def _remedy(folder: Path) -> str:
+    if folder == BUNDLED_CHECKPOINT:
+        return "it came with the course: restore it with `git checkout helpers/assets`"
+    return f"delete {folder} and load again"
 
 
 def _check_variables(folder: Path, found: dict, settings: dict) -> None:
@@ -320,6 +345,8 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
         raise ValueError(f"dtype must be 'float16' or 'float32', not {dtype!r}")
     state = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
     head, embedding = state.get("out_head.weight"), state["tok_emb.weight"]
+    if not model.cfg["qkv_bias"]:
+        raise ValueError("the model has qkv_bias=False: OpenAI's format needs these biases")
     if "out_head.bias" in state or not torch.equal(head, embedding):
         raise ValueError(
             f"out_head {tuple(head.shape)} differs from tok_emb {tuple(embedding.shape)}: OpenAI's format shares them"
@@ -342,6 +369,8 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
             )
 
     folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= OWN_FILES):
+        raise ValueError(f"{folder} holds something else than a checkpoint, which saving would delete; choose another")
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -106,7 +106,7 @@ class GPTModel(nn.Module):
         super().__init__()
         if missing := self.CONFIG_KEYS - cfg.keys():
             raise ValueError(f"the configuration lacks {', '.join(sorted(missing))}; see helpers.config.gpt_config")
-        if cfg["emb_dim"] % cfg["n_heads"]:
+        if cfg["n_heads"] < 1 or cfg["emb_dim"] < 1 or cfg["emb_dim"] % cfg["n_heads"]:
             raise ValueError(
                 f"emb_dim={cfg['emb_dim']} can't be split evenly among n_heads={cfg['n_heads']}; "
                 "choose a number of heads that divides it"
@@ -137,6 +137,11 @@ class GPTModel(nn.Module):
         x = self.drop_emb(self.tok_emb(in_idx) + self.pos_emb(positions))  # (b, n, d)
         x = self.trf_blocks(x)  # (b, n, d)
         return self.out_head(self.final_norm(x))  # (b, n, vocab_size), or (b, n, num_classes)
+
+
+def part_names(n_layers: int) -> tuple[str, ...]:
+    """Return the parts of a model with `n_layers` blocks, in the order in which the forward pass meets them."""
+    return ("tok_emb", "pos_emb", *(f"trf_blocks.{i}" for i in range(n_layers)), "final_norm", "out_head")
 
 
 @torch.no_grad()

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from helpers.freezing import part_names
-from helpers.model import GPTModel
+from helpers.model import GPTModel, part_names
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ def trace_shapes(model: GPTModel, token_ids: torch.Tensor) -> tuple[Shape, ...]:
         model.get_submodule(part).register_forward_hook(note(part)) for part in part_names(len(model.trf_blocks))
     ]
     try:
-        model(token_ids.to(model.tok_emb.weight.device))
+        with torch.random.fork_rng(devices=[]):  # looking must not change what comes out of dropout later
+            model(token_ids.to(model.tok_emb.weight.device))
     finally:
         for handle in handles:
             handle.remove()

@@ -75,7 +75,7 @@ def token_ids_to_text(token_ids: torch.Tensor, tokenizer: tiktoken.Encoding | No
 def encode_message(text: str, tokenizer: tiktoken.Encoding) -> list[int]:
     """Return the token ids of a message, in which `<|endoftext|>` is thirteen characters like any other.
 
-    Raises ValueError for a message without a visible character, TypeError for what is not a text.
+    Raises ValueError for a message of nothing but white space, TypeError for what is not a text.
     """
     if not isinstance(text, str):
         raise TypeError(f"a message must be a text, not {text!r}")

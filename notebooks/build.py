@@ -95,7 +95,9 @@ def save(only: list[str], prefer: str | None) -> None:
 
     Exits where a notebook and its script differ and `prefer` does not say which one holds.
     """
-    chosen = only or names()
+    chosen = [name.removesuffix(".ipynb") for name in only] or names()
+    if unknown := set(chosen) - set(names()):
+        sys.exit(f"no notebook is called {', '.join(sorted(unknown))}; there are {', '.join(names())}")
     sources = {}
     for name in chosen:
         path = FOLDER / f"{name}.ipynb"
@@ -147,7 +149,7 @@ def key_figure(notebook: nbformat.NotebookNode) -> str:
     """Return the last line printed by the cell tagged `key-figure`."""
     for cell in notebook.cells:
         if "key-figure" in cell.metadata.get("tags", []):
-            return "".join(output.get("text", "") for output in cell.outputs).strip().splitlines()[-1]
+            return "".join(output.get("text", "") for output in cell.outputs).strip().rpartition("\n")[2]
     raise ValueError("no cell is tagged key-figure")
 
 
@@ -156,11 +158,11 @@ def key_figure(notebook: nbformat.NotebookNode) -> str:
 
 def stamp(repository: str, root: Path = FOLDER.parent) -> list[Path]:
     """Put `owner/name` in the place of the repository's present address, everywhere; return the changed files."""
-    if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", repository):
+    if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-]", repository) or repository.endswith(".git"):
         raise ValueError(f"{repository!r} is not owner/name")
     place = root / "notebooks" / "repository.txt"
     old = place.read_text().strip()
-    address = re.compile(rf"(github\.com/|/github/){re.escape(old)}(?=[/.)\"\s]|$)", re.MULTILINE)
+    address = re.compile(rf"(github\.com[/:]|/github/|githubusercontent\.com/){re.escape(old)}(?![\w-])")
     changed = []
     for path in [root / "README.md", *root.glob("notebooks/*.ipynb"), *root.glob("notebooks/scripts/*.py"), place]:
         text = path.read_text(encoding="utf-8")

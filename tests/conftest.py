@@ -14,7 +14,7 @@ TINY = BASE_CONFIG | {"vocab_size": 50257, "context_length": 32, "emb_dim": 8, "
 
 
 def random_model(cfg: dict, seed: int = 0) -> GPTModel:
-    """A model whose every tensor is random, layer norms and biases too, with the head sharing the embedding's values."""
+    """A model whose every tensor is random, layer norms and biases too; the head has the embedding's values."""
     torch.manual_seed(seed)
     model = GPTModel(cfg)
     with torch.no_grad():

@@ -8,13 +8,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Files(dict):
     """path → bytes. `cuts[path]`: how many bytes to send before hanging up, one entry for each answer;
-    `statuses[path]`: a status to answer with instead; `ranges`: whether range requests are understood."""
+    `statuses[path]`: a status to answer with instead; `types[path]`: its Content-Type; `ranges`: whether range
+    requests are understood; `lengths`: whether the length is told."""
 
     def __init__(self, files=()):
         super().__init__(files)
         self.cuts: dict[str, list[int]] = {}
         self.statuses: dict[str, int] = {}
         self.ranges = True
+        self.lengths = True
+        self.types: dict[str, str] = {}
         self.requests: list[tuple[str, str | None]] = []
         self.url = ""
 
@@ -43,7 +46,9 @@ def serve(files: Files):
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             else:
                 self.send_response(200)
-            self.send_header("Content-Length", str(len(content) - start))
+            if files.lengths:
+                self.send_header("Content-Length", str(len(content) - start))
+            self.send_header("Content-Type", files.types.get(self.path, "application/octet-stream"))
             self.end_headers()
             body = content[start:]
             if cuts := files.cuts.get(self.path):

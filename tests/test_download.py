@@ -45,7 +45,7 @@ def test_a_source_without_ranges_sends_the_whole_file_again(tmp_path):
         assert download([f"{url}/a"], tmp_path / "a").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("left", [CONTENT, CONTENT + b"more"], ids=["complete", "too long"])
+@pytest.mark.parametrize("left", [CONTENT, CONTENT + b"more", b"stale"], ids=["complete", "too long", "stale"])
 def test_a_partial_file_that_cannot_be_continued_does_no_harm(tmp_path, left):
     (tmp_path / "a.part").write_bytes(left)
     with serve(Files({"/a": CONTENT})) as url:
@@ -58,7 +58,8 @@ def test_the_mirror_is_asked_when_the_first_source_fails(tmp_path, status):
     files.statuses["/first/a"] = status
     with serve(files) as url:
         assert download([f"{url}/first/a", f"{url}/mirror/a"], tmp_path / "a").read_bytes() == CONTENT
-    assert [path for path, _ in files.requests] == ["/first/a", "/mirror/a"]
+    tries = 1 if status == 404 else 3  # a server in trouble is asked again, a missing file is missing
+    assert [path for path, _ in files.requests] == ["/first/a"] * tries + ["/mirror/a"]
 
 
 def test_a_wrong_checksum_is_refused_and_the_mirror_is_asked(tmp_path):
@@ -67,6 +68,27 @@ def test_a_wrong_checksum_is_refused_and_the_mirror_is_asked(tmp_path):
             download([f"{url}/bad"], tmp_path / "a", SHA)
         assert not list(tmp_path.iterdir())
         assert download([f"{url}/bad", f"{url}/good"], tmp_path / "a", SHA).read_bytes() == CONTENT
+
+
+def test_a_web_page_in_the_files_place_is_not_the_file(tmp_path):
+    files = Files({"/a": b"<html>please log in</html>"})
+    files.types["/a"] = "text/html; charset=utf-8"
+    with serve(files) as url, pytest.raises(DownloadError, match="a web page, not the file"):
+        download([f"{url}/a"], tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_answer_of_unknown_length_is_refused(tmp_path):
+    files = Files({"/a": CONTENT})
+    files.lengths = False
+    with serve(files) as url, pytest.raises(DownloadError, match="doesn't say how long"):
+        download([f"{url}/a"], tmp_path / "a")
+
+
+def test_a_disk_in_trouble_is_not_taken_for_a_network_in_trouble(tmp_path):
+    (tmp_path / "a.part").mkdir()
+    with serve(Files({"/a": CONTENT})) as url, pytest.raises(IsADirectoryError):
+        download([f"{url}/a"], tmp_path / "a")
 
 
 def test_the_error_names_every_source_and_its_answer(tmp_path):
@@ -93,3 +115,6 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
         (tmp_path / name / name).touch()
     replace_folder(tmp_path / "new", tmp_path / "folder")
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["folder", "folder/new"]
+    with pytest.raises(FileNotFoundError):
+        replace_folder(tmp_path / "not there", tmp_path / "folder")
+    assert (tmp_path / "folder" / "new").exists()

@@ -101,6 +101,17 @@ def test_params_are_nested_as_in_the_book(tiny_checkpoint):
     assert params["blocks"][1]["ln_2"]["g"].shape == (8,) and params["g"].dtype == np.float32
 
 
+def test_saving_never_deletes_what_is_no_checkpoint(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.txt").touch()
+    for place in (tmp_path / "work", tmp_path / "work" / "thesis.txt"):
+        with pytest.raises(ValueError, match="something else than a checkpoint"):
+            save_openai_checkpoint(random_model(TINY), place)
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["thesis.txt"]
+    with pytest.raises(ValueError, match="qkv_bias"):
+        save_openai_checkpoint(random_model(TINY | {"qkv_bias": False}), tmp_path / "new")
+
+
 def test_saving_replaces_a_checkpoint_only_by_a_whole_one(tiny_checkpoint, tmp_path):
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "kept"))
     before = (folder / TENSORS).read_bytes()
@@ -157,7 +168,7 @@ def test_a_missing_file_is_named(broken, name):
 @pytest.mark.parametrize("name", [INDEX, TENSORS])
 def test_a_file_cut_short_is_noticed(broken, name):
     os.truncate(broken / name, (broken / name).stat().st_size // 2)
-    with pytest.raises(ValueError, match="damaged or cut short; delete"):
+    with pytest.raises(ValueError, match="damaged or cut short .*; delete .*broken and load again"):
         read_checkpoint(broken)
 
 
@@ -185,7 +196,17 @@ def test_weights_for_another_model_are_refused_before_anything_changes(tiny_chec
         load_weights_into_gpt(model, params)
     with pytest.raises(ValueError, match="trf_blocks.3.att.W_key.bias is missing"):
         load_weights_into_gpt(model, params)
+    del params["blocks"][0]["attn"]["c_attn"]["w"]
+    with pytest.raises(ValueError, match="params lack blocks/0/attn/c_attn/w"):
+        load_weights_into_gpt(model, params)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_weights_that_are_not_numbers_are_refused_from_params_too(tiny_checkpoint):
+    _, params = read_checkpoint(tiny_checkpoint)
+    params["blocks"][1]["mlp"]["c_fc"]["b"][0] = np.inf
+    with pytest.raises(ValueError, match="blocks/1/mlp/c_fc/b .* not finite"):
+        load_weights_into_gpt(random_model(TINY), params)
 
 
 @pytest.mark.parametrize("size", ["142M", "gpt2-small (124M)", "", None])
@@ -214,6 +235,8 @@ def test_the_second_load_needs_no_tensorflow_and_gives_the_same_model(tmp_path):
     first = load_pretrained(NANO, tmp_path)
     assert not first.training and {p.dtype for p in first.parameters()} == {torch.float32}
     assert {p.requires_grad for p in first.parameters()} == {True}
+    assert all(p.is_contiguous() for p in first.parameters())
+    assert len({p.untyped_storage().data_ptr() for p in first.parameters()}) == len(list(first.parameters()))
     code = (
         "import sys, torch; from helpers.loading import load_pretrained\n"
         f"model = load_pretrained({NANO!r}, {str(tmp_path)!r})\n"

@@ -51,6 +51,12 @@ def test_heads_must_divide_the_embedding():
         GPTModel(TINY | {"n_heads": 3})
 
 
+@pytest.mark.parametrize("heads", [0, -2])
+def test_there_must_be_a_head(heads):
+    with pytest.raises(ValueError, match=f"n_heads={heads}"):
+        GPTModel(TINY | {"n_heads": heads})
+
+
 def test_a_configuration_without_a_size_is_refused_by_its_name():
     with pytest.raises(ValueError, match="lacks emb_dim"):
         GPTModel(BASE_CONFIG | {"n_heads": 2, "n_layers": 1})

@@ -1,4 +1,4 @@
-"""The same weights give the same numbers as two independent implementations: transformers, and the book's own package."""
+"""The same weights give the same numbers in two independent implementations: transformers, and the book's package."""
 
 import numpy as np
 import pytest
@@ -135,6 +135,10 @@ def test_a_classifier_saved_by_the_book_loads_strictly_and_prints_the_same(book)
     model.load_state_dict(other.state_dict(), strict=True)
     assert not [name for name in model.state_dict() if "mask" in name]
     assert str(model) == str(other)
+    _, nested = random_params(TINY)
+    own = book.ch04.GPTModel(TINY)
+    load_weights_into_gpt(own, nested)  # a learner's class from chapter 4, with its masks, is filled too
+    assert torch.equal(own.trf_blocks[1].att.W_key.weight, ours(TINY, nested).trf_blocks[1].att.W_key.weight)
     with pytest.raises(RuntimeError, match="att.surprise"):  # strict still means strict
         model.load_state_dict(other.state_dict() | {"trf_blocks.0.att.surprise": torch.ones(1)})
 

@@ -34,9 +34,9 @@
 # (the old joke name for mail that is wanted) and nothing about the weather. That is why it can be small and quick.
 
 # %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds your two
-# choices. The outputs that you see were made with the two bundled ones; with others, figures change where the text
-# says so.
+# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the bundled pair; with
+# another choice expect other figures.
 
 # %%
 import subprocess
@@ -75,8 +75,9 @@ print(token_ids_to_text(token_ids))
 
 # %% [markdown]
 # It does not answer. It writes what usually *follows* such a text, because that is all it has learned: the bundled
-# nano has read many e-mails, and goes on as e-mails do. OpenAI's larger models go on differently, but they, too, only
-# go on. To be asked, a model has to be fine-tuned on instructions. To sort, it has to be fine-tuned on labels.
+# nano has read many e-mails (wanted and unwanted), and goes on as e-mails do. One prompt proves little, and larger
+# pretrained models sometimes answer. But to answer reliably, a model is usually fine-tuned on instructions; and to sort
+# reliably, on labels.
 
 # %% [markdown]
 # ## What changes in the model
@@ -89,10 +90,17 @@ vocabulary, classes = model.out_head.out_features, 2
 print(f"outputs for each token: {vocabulary:,} before, {classes} after")
 
 # %% [markdown]
-# All the rest of the model stays what it is, and most of it is not even trained any further. The picture shows GPT-2
-# 124M as the course will fine-tune it: from the bottom, where the tokens go in, to the head at the top. Blue boxes with
-# a dashed border and a snowflake ❄ are frozen, orange ones with a pencil ✎ are trained: one block of twelve, the last
-# layer norm and the head, 5.70 % of the parameters.
+# The rest keeps its shape, and most of it keeps its weights, too. Four words for the picture below:
+#
+# - a *parameter* is a number in the model that training can change; many of them are called *weights*;
+# - a *block* first lets each token gather information from earlier tokens (*attention*), then reworks each token by
+#   itself (*feed-forward*); GPT-2 124M stacks twelve of them;
+# - a *layer norm* rescales each token's numbers, which keeps training stable;
+# - the *head* is the last layer, the one that gives the answer.
+#
+# The picture shows GPT-2 124M as the course will fine-tune it, from the bottom, where the tokens go in, to the head at
+# the top. Blue boxes with a dashed border and a snowflake ❄ are *frozen*: they stay as they are. Orange ones with a
+# pencil ✎ are trained: one block of twelve, the last layer norm and the head, 5.70 % of the parameters.
 
 # %%
 from IPython.display import Image

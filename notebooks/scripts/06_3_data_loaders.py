@@ -20,9 +20,9 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_3_data_loaders.ipynb)
 
 # %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds your two
-# choices. The outputs that you see were made with the two bundled ones; with others, figures change where the text
-# says so.
+# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the bundled pair; with
+# another choice expect other figures.
 
 # %%
 import subprocess
@@ -93,7 +93,8 @@ print(END_OF_TEXT, repr(tokenizer.decode([END_OF_TEXT])))
 # %% [markdown]
 # ## A dataset
 #
-# `SpamDataset` encodes all messages and pads them to the longest one.
+# A *dataset*, for torch, is anything that knows its length and gives out item number i. `SpamDataset` encodes all messages
+# and pads them to the longest one; item i is the row of token ids and the label of message i.
 
 # %%
 from helpers.data import SpamDataset
@@ -121,8 +122,7 @@ padding = 1 - lengths.sum() / (len(train_dataset) * train_dataset.max_length)
 print(f"{padding:.0%} of the training ids are padding")
 
 # %% [markdown]
-# More than half: the price of equal rows. The model computes with every one of them. (In the set that you have chosen,
-# the figure may be another.)
+# More than half: the price of equal rows. The model computes with every one of them.
 
 # %% [markdown]
 # ## Loaders
@@ -178,7 +178,7 @@ check(my_answer, len(train_dataset) // 16, "Only whole batches count: divide and
 #
 # </details>
 #
-# **2. Too long.** (easy, 3 minutes) GPT-2 reads at most 1,024 tokens. Ask for more and read the answer.
+# **2. Too long.** (easy, 2 minutes) GPT-2 reads at most 1,024 tokens. Change the 2000 until it is accepted.
 
 # %%
 try:

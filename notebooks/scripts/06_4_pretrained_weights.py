@@ -20,9 +20,9 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_4_pretrained_weights.ipynb)
 
 # %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds your two
-# choices. The outputs that you see were made with the two bundled ones; with others, figures change where the text
-# says so.
+# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the bundled pair; with
+# another choice expect other figures.
 
 # %%
 import subprocess
@@ -62,7 +62,7 @@ for path in sorted(folder.iterdir()):
 
 # %% [markdown]
 # `download_and_load_gpt2` reads it. `settings` are the sizes; `params` holds the numbers, nested by name. TensorFlow is
-# used here and nowhere else, and it takes a few seconds to start.
+# needed only to read this format, and it takes a few seconds to start.
 
 # %%
 from helpers.loading import download_and_load_gpt2
@@ -91,9 +91,11 @@ def show(tree, indent=""):
 show(params["blocks"][0])
 
 # %% [markdown]
-# `c_attn` is three matrices side by side: the weights for queries, keys and values. `attn/c_proj` is attention's output
-# layer; `c_fc` and `mlp/c_proj` are the two layers of the feed-forward part, which widens each vector fourfold and
-# narrows it again.
+# For *attention*, the model computes three vectors for each token: a *query*, a *key* and a *value*. Each token compares
+# its query with the keys of the tokens up to itself, and mixes their values accordingly; several *heads* do so side by
+# side. `c_attn` is the three matrices that make queries, keys and values, side by side, and `attn/c_proj` is attention's
+# output layer. `c_fc` and `mlp/c_proj` are the two layers of the *feed-forward* part, which widens each vector fourfold
+# and narrows it again.
 
 # %% [markdown]
 # ## Into the model
@@ -142,16 +144,17 @@ pretrained_text = write_on("Every effort moves you")
 print(pretrained_text)
 
 # %% [markdown]
-# That is English, if not wise: the nano is a tenth of the size of GPT-2 124M and has read little more than old e-mails,
-# speeches, one novel and dialogues with assistants, which is where the alarm comes from. With GPT-2 124M
-# the book prints: *Every effort moves you forward. The first step is to understand the importance of your work*. Such
-# a sentence is the quickest test that there is: one matrix turned the wrong way, and it would be gibberish.
+# That is English, if not wise: the nano is a tenth of the size of GPT-2 124M and has read only a collection of old e-mails
+# (spam among them), presidents' speeches, *Moby Dick*, the book of Genesis and dialogues with assistants, which is where
+# the alarm comes from. With GPT-2 124M the book prints: *Every effort moves you forward. The first step is to understand
+# the importance of your work*. Such a sentence is a quick test, not a proof: scrambled weights give gibberish, but a single
+# wrong matrix may still give something like English.
 
 # %% [markdown]
-# ## Did every number arrive?
+# ## Did the numbers arrive?
 #
-# Three checks. The query, key and value weights must be the thirds of `c_attn`, turned: TensorFlow multiplies vector
-# times matrix, `torch.nn.Linear` keeps its matrix the other way round.
+# So we check numbers, too. The query, key and value weights must be the thirds of `c_attn`, turned: TensorFlow multiplies
+# vector times matrix, `torch.nn.Linear` keeps its matrix the other way round.
 
 # %%
 import numpy as np
@@ -160,6 +163,7 @@ w_q, w_k, w_v = np.split(params["blocks"][0]["attn"]["c_attn"]["w"], 3, axis=-1)
 attention = model.trf_blocks[0].att
 print(np.array_equal(attention.W_query.weight.detach().numpy(), w_q.T))
 print(np.array_equal(attention.W_key.weight.detach().numpy(), w_k.T))
+print(np.array_equal(attention.W_value.weight.detach().numpy(), w_v.T))
 
 # %% [markdown]
 # GPT-2 uses the token embedding twice: at the bottom, to turn ids into vectors, and at the top, as the head's weights.
@@ -168,9 +172,16 @@ print(np.array_equal(attention.W_key.weight.detach().numpy(), w_k.T))
 # %%
 print(torch.equal(model.out_head.weight, model.tok_emb.weight))
 
+
 # %% tags=["key-figure"]
-in_checkpoint = sum(p.numel() for name, p in model.named_parameters() if name != "out_head.weight")
-print(f"{in_checkpoint:,} parameters in the checkpoint")
+def count(tree):
+    if isinstance(tree, np.ndarray):
+        return tree.size
+    return sum(count(branch) for branch in (tree.values() if isinstance(tree, dict) else tree))
+
+
+in_model = sum(p.numel() for name, p in model.named_parameters() if name != "out_head.weight")
+print(f"{count(params):,} numbers in the checkpoint, {in_model:,} in the model without its head")
 
 # %% [markdown]
 # (GPT-2 124M has 124,439,808, which is where its name comes from.)
@@ -190,7 +201,7 @@ assert write_on("Every effort moves you") == pretrained_text
 # %% [markdown]
 # ## Try it
 #
-# **1. Your own prompt.** (easy, 5 minutes) Change the prompt. What does the nano know to go on with?
+# **1. Your own prompt.** (easy, 5 minutes) Change the prompt. How does your model go on?
 
 # %%
 print(write_on("Can you help me find a restaurant", max_new_tokens=20))
@@ -202,11 +213,11 @@ print(write_on("Can you help me find a restaurant", max_new_tokens=20))
 # %%
 with torch.no_grad():
     model.trf_blocks[0].att.out_proj.weight.copy_(model.trf_blocks[0].att.out_proj.weight.T.clone())
-print(write_on("Every effort moves you") == pretrained_text)
+print(write_on("Every effort moves you"))
 
 # %% [markdown]
-# It does, and with one square matrix of the many. (Matrices that aren't square can't be turned unnoticed: their shape
-# tells.) Run the cell with `load_pretrained` again to repair the model.
+# It is another text, and still nearly English: that is why we compared numbers above. (Matrices that aren't square can't
+# be turned unnoticed, since their shape tells.) Run the cell with `load_pretrained` again to repair the model.
 #
 # **3. How many numbers has one block?** (medium, 5 minutes) Add up the shapes that `show` printed.
 
@@ -234,7 +245,7 @@ check(
 # ## What to take away
 #
 # - A checkpoint is names, shapes and numbers; loading is putting each in its place.
-# - Check by use: a pretrained model writes language, a wrongly loaded one does not.
-# - GPT-2's head shares its weights with the token embedding; the next section gives that head away.
+# - Check by use *and* by numbers: a model that is loaded nearly right writes nearly right.
+# - GPT-2's head shares its weights with the token embedding; the next section replaces that head.
 #
 # Next: [6.5, the classification head](06_5_classification_head.ipynb).

@@ -27,9 +27,9 @@
 # of the book's chapter 6.
 
 # %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds your two
-# choices. The outputs that you see were made with the two bundled ones; with others, figures change where the text
-# says so.
+# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the bundled pair; with
+# another choice expect other figures.
 
 # %%
 import subprocess
@@ -52,8 +52,8 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## Step 1: the configuration
 #
-# A model's *configuration* is the handful of sizes that fixes the shape of everything in it. The part that all sizes
-# share stands apart from the part that differs.
+# A model's *configuration* is the handful of sizes that fixes the shape of everything in it. Some settings are the same
+# for every GPT-2; these differ:
 
 # %%
 from helpers.config import MODEL_CONFIGS, gpt_config
@@ -69,26 +69,35 @@ cfg
 # - `vocab_size`: how many different tokens (word pieces) the model knows.
 # - `context_length`: the most tokens that it can read at once.
 # - `emb_dim`: how many numbers stand for one token inside the model, its *embedding*.
-# - `n_layers`: how many transformer blocks are stacked; `n_heads`: how many attention heads each has.
+# - `n_layers`: how many transformer blocks are stacked; `n_heads`: how many attention heads each has (not to be confused
+#   with the output head, which this notebook is about).
 # - `drop_rate`: the share of values that dropout sets to zero in training; 0 turns it off.
 # - `qkv_bias`: whether queries, keys and values get a bias, as they do in GPT-2.
 
 # %% [markdown]
 # ## Step 2: the pretrained model
 #
-# `load_pretrained` builds the model and puts the checkpoint's weights into it, as section 6.4 did by hand. We ask for
-# evaluation mode at once (`eval`), in which dropout is off.
+# `load_pretrained` builds the model and puts the checkpoint's weights into it, as section 6.4 did by hand, and sets it to
+# evaluation mode, in which dropout is off. Its outermost parts:
 
 # %%
 from helpers.loading import load_pretrained
 
 model = load_pretrained(CHOOSE_MODEL)
-model.eval()
+for name, part in model.named_children():
+    print(f"{name:<11} {type(part).__name__}")
 
 # %% [markdown]
-# Read the printout from top to bottom, the way a message travels: two embeddings, a stack of equal blocks, a last
-# layer norm, and the output layer `out_head`, also called the *head*. The head turns each token's vector into one
-# number for each token of the vocabulary: the *logits*, scores that can be any number.
+# Read it from top to bottom, the way a message travels: two embeddings, a stack of blocks, a last layer norm, and the
+# output layer `out_head`, also called the *head*. (`print(model)` shows all the parts inside, as the book does.) What has
+# to change is the head:
+
+# %%
+model.out_head
+
+# %% [markdown]
+# It turns each token's vector into one number for each token of the vocabulary: the *logits*, scores that can be any
+# number.
 
 # %%
 from helpers.tokenizer import get_tokenizer, text_to_token_ids
@@ -203,8 +212,8 @@ print(outputs.numpy().round(1))
 
 # %% [markdown]
 # One row for each token, as before, but each row has two logits instead of 50,257. The figures are those of an
-# untrained head: they mean nothing yet, and with another model they are others. (For GPT-2 124M the book prints
-# −3.5983 and 3.9902 in the last row.)
+# untrained head: they mean nothing yet, and they differ from model to model. (For GPT-2 124M the book prints −3.5983 and
+# 3.9902 in the last row.)
 #
 # `trace_shapes` watches one forward pass and notes what every part puts out.
 
@@ -257,19 +266,23 @@ print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label
 # %% [markdown]
 # ## Try it
 #
-# **1. Does the first row really not see the rest?** (easy, 3 minutes) Change the message's last word and compare the
-# rows with the earlier `outputs`. Before you run it: which rows will differ?
+# **1. Does a row really not see what follows?** (easy, 3 minutes) Below the last word is another one. **Predict** which
+# rows stay as they were in `outputs`, and run it. Then change the second word instead.
 
 # %%
+my_message = "Do you have money"
+
 with torch.no_grad():
-    other = model(text_to_token_ids("Do you have money", tokenizer))
-print([not torch.allclose(a, b, atol=1e-4) for a, b in zip(outputs[0], other[0], strict=True)])
+    other = model(text_to_token_ids(my_message, tokenizer))
+for row, (before, after) in enumerate(zip(outputs[0], other[0], strict=False)):
+    print(f"row {row}: {'same' if torch.allclose(before, after, atol=1e-4) else 'different'}")
 
 # %% [markdown]
-# Only the last row differs. The first three could not know that a different word would follow.
+# With another last word only the last row differs: the first three could not know what would follow. With another second
+# word, all rows from that one on differ.
 #
-# **2. Count by hand.** (medium, 5 minutes) How many parameters has the new head? Multiply inputs by outputs and don't
-# forget the bias. Put your number in the place of `None`.
+# **2. Count by hand.** (medium, 5 minutes) How many parameters would a head for *three* classes have? Multiply inputs by
+# outputs and don't forget the bias. Put your number in the place of `None`.
 
 # %%
 my_answer = None
@@ -279,14 +292,14 @@ from helpers.exercises import check
 
 check(
     my_answer,
-    sum(p.numel() for p in model.out_head.parameters()),
-    "Each of the two outputs has a weight for every input, and one bias.",
+    parameter_report(cfg, plan, num_classes=3).parts[-1].parameters,
+    "Each of the three outputs has a weight for every input, and one bias.",
 )
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `cfg["emb_dim"] * 2 + 2`: for the bundled model 192 · 2 + 2 = 386, for GPT-2 124M 768 · 2 + 2 = 1,538.
+# `cfg["emb_dim"] * 3 + 3`: for the bundled model 192 · 3 + 3 = 579, for GPT-2 124M 768 · 3 + 3 = 2,307.
 #
 # </details>
 #
@@ -297,9 +310,9 @@ check(
 my_part = None
 
 # %%
-blocks_and_more = [part for part in report.parts if part.part != "out_head"]
-smallest = min(blocks_and_more, key=lambda part: part.parameters)
-check(my_part, smallest.part, "Look for the smallest number in the report.")
+other_parts = [part for part in report.parts if part.part != "out_head"]
+smallest = min(other_parts, key=lambda part: part.parameters)
+check(my_part, smallest.part, "Look for the smallest number in the column parameters, the head left out.")
 
 # %% [markdown]
 # <details><summary>Solution</summary>

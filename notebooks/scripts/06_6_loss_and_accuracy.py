@@ -20,9 +20,9 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_6_loss_and_accuracy.ipynb)
 
 # %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds your two
-# choices. The outputs that you see were made with the two bundled ones; with others, figures change where the text
-# says so.
+# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the bundled pair; with
+# another choice expect other figures.
 
 # %%
 import subprocess
@@ -71,7 +71,8 @@ print(f"{len(train_loader.dataset)} training messages of {train_loader.dataset.m
 # %% [markdown]
 # ## From logits to a label
 #
-# The last position's two logits decide: the larger one wins. `argmax` gives its place, 0 for ham or 1 for spam.
+# The last position's two logits decide: the larger one wins. `argmax` gives its place, 0 for ham or 1 for spam. Here are
+# the first eight test messages.
 
 # %%
 token_ids, labels = next(iter(test_loader))
@@ -83,7 +84,7 @@ print("correct  ", labels.tolist())
 
 # %% [markdown]
 # **Accuracy** is the share of messages whose predicted label is the correct one. **Predict:** what will it be, with a
-# head that has learned nothing, on data that is half ham and half spam?
+# head that has learned nothing, on data that is roughly half ham and half spam?
 
 # %%
 from helpers.training import calc_accuracy_loader
@@ -95,9 +96,12 @@ for name, loader in {"training": train_loader, "validation": val_loader, "test":
     assert 0.25 < accuracy < 0.75
 
 # %% [markdown]
-# Near one half: a coin would do as well. (For GPT-2 124M on the SMS Spam Collection the book prints 46.25, 45.00 and
-# 48.75 %.) What the head says is not balanced, though: look at the predictions above. Untrained, it favours one class
-# for nearly every message.
+# Near one half, but not because it guesses like a coin. Look at the predictions above: the untrained head calls every one
+# of them spam. Then the accuracy is simply the share of spam among the messages looked at. (For GPT-2 124M on the SMS Spam
+# Collection the book prints 46.25, 45.00 and 48.75 %.) How sure is it of what it says?
+
+# %%
+print(f"probability of the chosen class, on average: {logits.softmax(dim=-1).amax(dim=-1).mean():.1f}")
 
 # %% [markdown]
 # ## Loss
@@ -113,8 +117,8 @@ for p in (0.99, 0.9, 0.5, 0.1, 0.01):
     print(f"correct class gets {p:<5} loss {-math.log(p):.2f}")
 
 # %% [markdown]
-# A confident right answer costs next to nothing, a shrug costs 0.69, and a confident wrong answer costs a lot. The unit
-# is the *nat*, as the logarithm is the natural one. For a batch one takes the mean; torch does softmax, logarithm and
+# A confident right answer costs next to nothing, equal probabilities cost 0.69, and a confident wrong answer costs a lot.
+# The unit is the *nat*, as the logarithm is the natural one. For a batch one takes the mean; torch does softmax, logarithm and
 # mean at once.
 
 # %%
@@ -124,8 +128,8 @@ by_torch = torch.nn.functional.cross_entropy(logits, labels)
 print(torch.allclose(by_hand, by_torch))
 
 # %% [markdown]
-# `calc_loss_loader` takes the mean over several batches. **Predict:** with a model that favours one class for nearly
-# every message, will the loss be above or below 0.69?
+# `calc_loss_loader` takes the mean over several batches. **Predict:** with a model that is as sure of itself as this one
+# and wrong as often, will the loss be above or below 0.69?
 
 # %% tags=["key-figure"]
 from helpers.training import calc_loss_loader
@@ -138,27 +142,14 @@ with torch.no_grad():
 print("loss before training: " + ", ".join(f"{loss:.1f}" for loss in losses))
 
 # %% [markdown]
-# Above: it is sure of itself and wrong half the time, which is worse than a shrug. (The book prints 2.453, 2.583 and
-# 2.322 for GPT-2 124M.)
+# Above: being both sure and often wrong costs more than equal probabilities. (The book prints 2.453, 2.583 and 2.322 for
+# GPT-2 124M.)
 
 # %% [markdown]
 # ## Which token is "the last"?
 #
-# We took the last position, because it sees all others. But messages are padded: **predict** what the last token of
-# this short message is.
-
-# %%
-row = min(range(len(token_ids)), key=lambda i: (token_ids[i] != 50256).sum().item())
-message = token_ids[row]
-print(repr(tokenizer.decode(message[message != 50256].tolist())))
-print(repr(tokenizer.decode(message[-3:].tolist())))
-
-# %% [markdown]
-# It is padding! The book classifies by the last position all the same, and it works: the causal mask lets the padding
-# look back at the whole message, and training teaches the model what to make of it. But the last block has to find the
-# message from afar, and for a short message that is far away indeed.
-#
-# The other choice is the last *real* token. `last_token_positions` finds it in every row.
+# We took the last position, because it sees all others. But messages are padded. `last_token_positions` finds in each row
+# the last token that is *not* padding:
 
 # %%
 from helpers.training import last_token_positions
@@ -169,10 +160,21 @@ print("last real token", positions.tolist())
 print([tokenizer.decode([token_ids[i, p].item()]) for i, p in enumerate(positions)])
 
 # %% [markdown]
-# (A � is a byte that is no character by itself; an emoji is several such tokens.)
+# (A � is one byte of an emoji, not a whole character.) Take the shortest of the eight. **Predict** what stands at its last
+# position.
+
+# %%
+row = positions.argmin().item()
+message = token_ids[row]
+print(repr(tokenizer.decode(message[: positions[row] + 1].tolist())))
+print(repr(tokenizer.decode(message[-1:].tolist())))
 
 # %% [markdown]
-# `class_logits` takes the one or the other, and so do all functions of `helpers.training` by their argument `position`.
+# Padding! The book classifies by the last position all the same, and it works: the causal mask lets the padding
+# look back at the whole message, and training teaches the model what to make of it. But it has to find the message from
+# afar, across all the padding.
+#
+# The other choice is the last *real* token. `class_logits` takes the one or the other, and so do all functions of `helpers.training` by their argument `position`.
 # Do the two see the same?
 
 # %%
@@ -184,7 +186,7 @@ with torch.no_grad():
         print(f"{position:<11} {chosen[row].numpy().round(1)}")
 
 # %% [markdown]
-# They don't. Before training neither is better. The book's experiments with GPT-2 124M found 95.00 % test accuracy for
+# They don't. Before training neither has learned anything. The book's experiments with GPT-2 124M found 95.00 % test accuracy for
 # the last position of padded messages and 98.33 % for the last real token. Which one is better here, section 6.7 lets
 # you find out.
 #
@@ -198,7 +200,7 @@ with torch.no_grad():
 print(torch.allclose(without_padding, with_padding, atol=1e-4))
 
 # %% [markdown]
-# It does not, thanks to the causal mask: no token sees what follows it. So by its last real token a message may be
+# It does not, thanks to the causal mask: no token sees what follows it. So if we use the last real token, a message can be
 # classified without any padding.
 
 # %% [markdown]
@@ -234,9 +236,16 @@ def accuracy_and_loss(probabilities):
     return right, -sum(math.log(p) for p in probabilities) / len(probabilities)
 
 
+assert len(model_a) == len(model_b) == 4, "four messages each"
+assert all(0 < p <= 1 for p in model_a + model_b), "a probability lies above 0 and is at most 1"
 (accuracy_a, loss_a), (accuracy_b, loss_b) = accuracy_and_loss(model_a), accuracy_and_loss(model_b)
 print(f"a: accuracy {accuracy_a:.0%}, loss {loss_a:.2f}   b: accuracy {accuracy_b:.0%}, loss {loss_b:.2f}")
-print("Found!" if accuracy_a > accuracy_b and loss_a > loss_b else "Not yet.")
+if accuracy_a <= accuracy_b:
+    print("Model a must be right more often.")
+elif loss_a <= loss_b:
+    print("Model a's loss must be the higher one: let it be terribly wrong once.")
+else:
+    print("Found!")
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -249,8 +258,8 @@ print("Found!" if accuracy_a > accuracy_b and loss_a > loss_b else "Not yet.")
 # %% [markdown]
 # ## What to take away
 #
-# - Accuracy is for people, cross-entropy for training; a shrug between two classes costs 0.69.
-# - An untrained head scores like a coin, and with more confidence than it has earned.
+# - Accuracy is for people, cross-entropy for training; equal probabilities for two classes cost 0.69.
+# - An untrained head knows nothing, and may say so with great confidence.
 # - The last position of a padded message is padding; the last real token is the other choice.
 #
 # Next: [6.7, fine-tuning](06_7_fine_tuning.ipynb).

@@ -20,9 +20,9 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_7_fine_tuning.ipynb)
 
 # %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds your two
-# choices. The outputs that you see were made with the two bundled ones; with others, figures change where the text
-# says so.
+# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the bundled pair; with
+# another choice expect other figures.
 
 # %%
 import subprocess
@@ -66,12 +66,12 @@ plan.apply(model).to(device)
 print(sorted(plan.trainable))
 
 # %% [markdown]
-# ## One step, by hand
+# ## What one step does
 #
 # Training is one step again and again: compute the loss of a batch; ask by `backward` how the loss would change with
 # each trainable weight (the *gradient*); let the *optimizer* move each weight a little against its gradient. **AdamW**
-# is the optimizer of the book: it adapts the size of the move to each weight, and pulls all weights slightly towards
-# zero (*weight decay*). How large a move is, in general, is the *learning rate* `lr`.
+# is the optimizer of the book: it adapts the size of the move to each weight, and pulls the trainable weights slightly
+# towards zero (*weight decay*). How large a move is, in general, is the *learning rate* `lr`.
 
 # %%
 from helpers.training import fine_tuning_defaults
@@ -101,10 +101,19 @@ optimizer.zero_grad()  # forget it: the real training starts below
 # %% [markdown]
 # ## Training
 #
-# `train_classifier_simple` is the book's loop. It goes through the training data five times, and every 50 steps
-# measures the loss on 5 batches of training and of validation data. On two processor cores it takes about half a
-# minute for the bundled pair; with GPT-2 124M on the collection it is a matter of minutes on a graphics card and of
-# a quarter of an hour without one.
+# Without the measuring, one epoch is five lines:
+#
+# ```python
+# for input_batch, target_batch in train_loader:
+#     optimizer.zero_grad()  # forget the last batch's gradients
+#     loss = calc_loss_batch(input_batch, target_batch, model, device)
+#     loss.backward()  # a gradient for each trainable weight
+#     optimizer.step()  # move each of them a little
+# ```
+#
+# `train_classifier_simple` is the book's loop around them. It goes through the training data five times, and every 50
+# steps measures the loss on 5 batches of training and of validation data. On two processor cores it takes about half a
+# minute for the bundled pair. GPT-2 124M takes many times longer; use a graphics card if you can.
 
 # %%
 from helpers.training import train_classifier_simple
@@ -136,7 +145,7 @@ from matplotlib import pyplot as plt
 
 from helpers.diagrams import plot_values
 
-steps = torch.arange(len(train_losses)) * 50
+steps = 1 + 50 * torch.arange(len(train_losses))  # measured after step 1, 51, 101, …
 epochs = steps / len(train_loader)
 plot_values(epochs, steps * train_loader.batch_size, train_losses, val_losses, label="loss")
 plt.show()
@@ -150,9 +159,19 @@ for epoch, train_loss, val_loss in zip(epochs, train_losses, val_losses, strict=
     print(f"epoch {epoch:.1f}   training {train_loss:.2f}   validation {val_loss:.2f}")
 
 # %% [markdown]
-# Both fall steeply at first: the head stops being overconfident, then the last block learns what tells spam from ham.
-# The losses jump about, because each is measured on only 5 batches. When the training loss goes on falling and the
-# validation loss no longer does, the model begins to learn its training messages by heart: that is *overfitting*.
+# Both fall steeply at first, then unevenly. The training loss is measured on five other batches each time; the validation
+# loss always on the same five, 40 messages, so where it jumps, the model itself has changed. When the training loss goes
+# on falling and the validation loss no longer does, the model begins to learn its training messages by heart: that is
+# *overfitting*. **Do you see it here?**
+#
+# <details><summary>An answer, for the bundled pair</summary>
+#
+# It begins: the validation loss stays above the training loss and hardly falls after the second epoch, but it does not
+# rise yet.
+#
+# </details>
+#
+# The accuracies, measured at the end of each epoch:
 
 # %%
 assert train_losses[-1] < train_losses[0]
@@ -165,7 +184,8 @@ plt.show()
 # %% [markdown]
 # ## The verdict
 #
-# On all messages, and for the first and only time on the test data. **Predict:** which of the three will be highest?
+# On all messages. The test data has decided nothing so far, and it must not: it only speaks the verdict. **Predict:** which
+# of the three will be highest?
 
 # %% tags=["nbval-ignore-output", "key-figure"]
 from helpers.training import calc_accuracy_loader
@@ -175,18 +195,20 @@ print("accuracy: training {:.1%}, validation {:.1%}, test {:.1%}".format(*accura
 
 # %%
 train_accuracy, val_accuracy, test_accuracy = accuracies
-assert train_accuracy > 0.85 and val_accuracy > 0.75 and test_accuracy > 0.75
+if plan == FreezePlan.book(plan.n_layers):
+    assert train_accuracy > 0.85 and val_accuracy > 0.75 and test_accuracy > 0.75
 
 # %% [markdown]
-# Training is highest, since these messages were seen. The test accuracy is what you may expect of new messages like
-# these, give or take a few percent: with 200 test messages, one more or less is half a percent. sms-mini is a hard set,
-# and the nano is a small model. (The book prints 97.21, 97.32 and 95.67 % for GPT-2 124M on the SMS Spam Collection.)
+# Usually training is highest, because those messages were seen; with small sets chance can turn that round, as in the
+# book's own figures for GPT-2 124M on the SMS Spam Collection: 97.21, 97.32 and 95.67 %. The test accuracy estimates how
+# the model does on new messages like these. With the 200 test messages of sms-mini, chance alone makes that uncertain by
+# about five percentage points either way. sms-mini is a hard set, and the nano a small model.
 
 # %% [markdown]
 # ## Keep it
 #
 # `SpamClassifier` puts together what is needed to use the model: the weights, the length to which messages are padded,
-# the position that classifies. Section 6.8 loads what we save here.
+# the position that classifies. Section 6.8 loads what we save here, if it was made with the book's plan.
 
 # %%
 from helpers.classify import SpamClassifier, trained_from
@@ -194,7 +216,8 @@ from helpers.classify import SpamClassifier, trained_from
 classifier = SpamClassifier(
     model, max_length=train_loader.dataset.max_length, about=trained_from(CHOOSE_MODEL, CHOOSE_DATA)
 )
-classifier.save("spam-classifier.safetensors")
+if plan == FreezePlan.book(plan.n_layers):
+    classifier.save("spam-classifier.safetensors")
 print(classifier.classify("You have won a cruise! Call now to claim your free cabin."))
 
 # %% [markdown]
@@ -218,11 +241,13 @@ check(my_answer, len(train_loader) * settings["num_epochs"], "One step for each 
 # </details>
 #
 # **2. The last real token.** (medium, 5 minutes) Run the notebook again, with `position="last_token"` given to
-# `train_classifier_simple`, `calc_accuracy_loader` and `SpamClassifier`. Is it better? Try two seeds before you believe
-# it.
+# `train_classifier_simple`, `calc_accuracy_loader` and `SpamClassifier`. Is the *validation* accuracy better? Change the
+# seed in the cell that makes the head and in the training cell, and look again before you believe it.
 #
-# **3. Another plan.** (medium, 10 minutes) Replace `FreezePlan.book(…)` by `FreezePlan.head_only(…)` and by
-# `FreezePlan.last_blocks(…, 2)`. What does it do to time, to the training accuracy, and to the test accuracy?
+# **3. Another plan.** (medium, 10 minutes) Replace `FreezePlan.book(…)` in the first code cell below "Everything in place"
+# by `FreezePlan.head_only(…)`, then by `FreezePlan.last_blocks(…, 2)`. What does it do to the time, to the training
+# accuracy and to the validation accuracy? (The head alone learns slowly at this rate: give it `lr=3e-3` and 10 epochs,
+# too.)
 
 # %% [markdown]
 # ## What to take away
@@ -230,6 +255,6 @@ check(my_answer, len(train_loader) * settings["num_epochs"], "One step for each 
 # - A step is: loss, gradient, a small move. An epoch is one pass through the training data.
 # - Only what is trainable gets a gradient; the frozen part stays the same to the bit.
 # - Watch training and validation together: when they part, the model has begun to memorise.
-# - The test data speaks once, at the end.
+# - The test data gives the verdict; it must not help you choose.
 #
 # Next: [6.8, using the classifier](06_8_using_the_classifier.ipynb).

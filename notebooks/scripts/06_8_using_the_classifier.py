@@ -20,9 +20,9 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_8_using_the_classifier.ipynb)
 
 # %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds your two
-# choices. The outputs that you see were made with the two bundled ones; with others, figures change where the text
-# says so.
+# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the bundled pair; with
+# another choice expect other figures.
 
 # %%
 import subprocess
@@ -58,7 +58,7 @@ print(classifier.about["model"], "trained on", classifier.about["data"])
 # ## The book's function
 #
 # `classify_review` does what the sections before have prepared: encode the text, cut or pad it to the training length,
-# take the last position's logits, and name the larger one.
+# take the last position's logits, and name the larger one. For ham it says "not spam".
 
 # %%
 from helpers.classify import classify_review
@@ -129,8 +129,12 @@ for row in mistakes.loc[surest].itertuples():
     print(f"{row.correct} called {row.predicted} (p_spam {row.p_spam:.2f}): {row.Text[:100]}")
 
 # %% [markdown]
-# In sms-mini you will find the hard ones among them: true notices that sound official, scams that sound like a friend.
-# The model judges by the sound; it cannot know whether the parcel exists.
+# With the bundled pair, several are very short, one is a true notice, and several are scams in a quiet or friendly tone.
+# Note how sure the model is: a probability out of softmax is not a promise. Why these went wrong the list alone cannot
+# say; it suggests what to test.
+#
+# From now on this test set is used up: if you change the model because of these mistakes, you need new messages for the
+# next verdict.
 
 # %% [markdown]
 # ## Keep it in a file
@@ -148,14 +152,17 @@ path.unlink()  # tidy up
 # %% [markdown]
 # ## Try it
 #
-# **1. Fool it.** (medium, 10 minutes) Write a spam message that passes as ham, then one harmless message that is called
-# spam. Which change tipped it?
+# **1. Fool it.** (medium, 10 minutes) Change the first message until it passes as ham, and the second until it is called
+# spam, without changing what they are. Which word tipped it?
 
 # %%
-attempt = "Hi, it's Ben from the office, are you free to talk?"
+a_scam = "Your account is blocked. Verify your card at northway-secure.example today."
+a_kindness = "I have a free ticket for tonight, call me if you want it!"
 
 # %% tags=["nbval-ignore-output"]
-print(f"{classifier.classify(attempt)}, p_spam {classifier.probabilities([attempt])[0, 1]:.2f}")
+for message, aim in ((a_scam, "ham"), (a_kindness, "spam")):
+    label, p_spam = classifier.classify(message), classifier.probabilities([message])[0, 1]
+    print(f"{'fooled' if label == aim else 'not fooled'}: called {label}, p_spam {p_spam:.2f}")
 
 # %% [markdown]
 # **2. A stricter filter.** (medium, 5 minutes) Call a message spam only if its probability is above 0.9. Of precision and

@@ -1,0 +1,92 @@
+"""The steps that a reader types from the chapter work on the helpers; only where the names come from is ours."""
+
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader
+
+from helpers.classify import classify_review
+from helpers.data import SMS_MINI, SpamDataset, create_balanced_dataset, get_tokenizer, random_split
+from helpers.loading import download_and_load_gpt2, load_weights_into_gpt
+from helpers.model import GPTModel, generate_text_simple
+from helpers.tokenizer import text_to_token_ids, token_ids_to_text
+from helpers.training import calc_accuracy_loader, calc_loss_loader, train_classifier_simple
+
+
+def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tokenizer = get_tokenizer()
+
+    # the data, by way of CSV files
+    table = pd.read_csv(SMS_MINI, sep="\t", header=None, names=["Label", "Text"])
+    balanced_df = create_balanced_dataset(table)
+    balanced_df["Label"] = balanced_df["Label"].map({"ham": 0, "spam": 1})
+    train_df, validation_df, test_df = random_split(balanced_df, 0.7, 0.1)
+    train_df.to_csv("train.csv", index=None)
+    validation_df.to_csv("validation.csv", index=None)
+    train_dataset = SpamDataset(csv_file="train.csv", max_length=None, tokenizer=tokenizer)
+    val_dataset = SpamDataset(csv_file="validation.csv", max_length=train_dataset.max_length, tokenizer=tokenizer)
+    torch.manual_seed(123)
+    train_loader = DataLoader(dataset=train_dataset, batch_size=8, shuffle=True, num_workers=0, drop_last=True)
+    val_loader = DataLoader(dataset=val_dataset, batch_size=8, num_workers=0, drop_last=False)
+    assert len(train_dataset) == 700 and len(test_df) == 200
+
+    # the configuration with the four sizes, and the choice
+    CHOOSE_MODEL = "gpt2-nano (12M)"
+    BASE_CONFIG = {"vocab_size": 50257, "context_length": 1024, "drop_rate": 0.0, "qkv_bias": True}
+    model_configs = {
+        "gpt2-nano (12M)": {"emb_dim": 192, "n_layers": 6, "n_heads": 6},
+        "gpt2-small (124M)": {"emb_dim": 768, "n_layers": 12, "n_heads": 12},
+        "gpt2-medium (355M)": {"emb_dim": 1024, "n_layers": 24, "n_heads": 16},
+        "gpt2-large (774M)": {"emb_dim": 1280, "n_layers": 36, "n_heads": 20},
+        "gpt2-xl (1558M)": {"emb_dim": 1600, "n_layers": 48, "n_heads": 25},
+    }
+    BASE_CONFIG.update(model_configs[CHOOSE_MODEL])
+    assert train_dataset.max_length <= BASE_CONFIG["context_length"]
+    model_size = CHOOSE_MODEL.split(" ")[-1].lstrip("(").rstrip(")")
+    settings, params = download_and_load_gpt2(model_size=model_size, models_dir="gpt2")
+    assert settings["n_embd"] == 192
+    model = GPTModel(BASE_CONFIG)
+    load_weights_into_gpt(model, params)
+    model.eval()
+    token_ids = generate_text_simple(
+        model=model,
+        idx=text_to_token_ids("Every effort moves you", tokenizer),
+        max_new_tokens=5,
+        context_size=BASE_CONFIG["context_length"],
+    )
+    assert token_ids_to_text(token_ids, tokenizer).startswith("Every effort moves you")
+
+    # freeze, new head, thaw
+    for param in model.parameters():
+        param.requires_grad = False
+    torch.manual_seed(123)
+    num_classes = 2
+    model.out_head = torch.nn.Linear(in_features=BASE_CONFIG["emb_dim"], out_features=num_classes)
+    for param in model.trf_blocks[-1].parameters():
+        param.requires_grad = True
+    for param in model.final_norm.parameters():
+        param.requires_grad = True
+
+    # forward check, last token, softmax
+    inputs = torch.tensor(tokenizer.encode("Do you have time")).unsqueeze(0)
+    with torch.no_grad():
+        outputs = model(inputs)
+    assert inputs.tolist() == [[5211, 345, 423, 640]] and outputs.shape == (1, 4, 2)
+    probas = torch.softmax(outputs[:, -1, :], dim=-1)
+    assert torch.argmax(probas).item() in (0, 1) and probas.sum().item() - 1 < 1e-6
+
+    # measure, train a little, classify
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    accuracy = calc_accuracy_loader(val_loader, model, device, num_batches=10)
+    before = calc_loss_loader(val_loader, model, device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=0.1)
+    *_, examples_seen = train_classifier_simple(
+        model, train_loader, val_loader, optimizer, device, num_epochs=1, eval_freq=50, eval_iter=5
+    )
+    assert examples_seen == 87 * 8 and calc_loss_loader(val_loader, model, device) < before and 0 <= accuracy <= 1
+    text = "You are a winner, you have been specially selected to receive £1000 cash or a reward. Claim now!"
+    answer = classify_review(text, model, tokenizer, device, max_length=train_dataset.max_length)
+    assert answer == "spam"
+    torch.save(model.state_dict(), "review_classifier.pth")
+    model.load_state_dict(torch.load("review_classifier.pth", map_location=device, weights_only=True))

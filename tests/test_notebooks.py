@@ -1,0 +1,183 @@
+"""The notebooks as they lie in the folder: executed, paired, tidy, and honest about what is not compared.
+
+That their outputs repeat is nbval's to say, which runs with these tests.
+"""
+
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+
+from helpers.config import MODEL_CONFIGS
+from notebooks import build
+from tests.conftest import ROOT
+
+NAMES = build.names()
+NOTEBOOKS = {name: nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4) for name in NAMES}
+
+
+def code_cells(name):
+    return [cell for cell in NOTEBOOKS[name].cells if cell.cell_type == "code"]
+
+
+def text_of(name):
+    return "\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
+
+
+def test_there_is_one_notebook_for_each_section():
+    assert [name[:4] for name in NAMES] == [f"06_{section}" for section in range(1, 9)]
+    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_and_its_script_are_in_step(name):
+    assert build.in_step(name), f"run `make notebooks`: {name}"
+
+
+def test_a_pair_out_of_step_is_noticed(tmp_path):
+    shutil.copytree(ROOT / "notebooks" / "scripts", tmp_path / "scripts")
+    shutil.copy(ROOT / "notebooks" / f"{NAMES[0]}.ipynb", tmp_path)
+    assert build.in_step(NAMES[0], tmp_path)
+    script = tmp_path / "scripts" / f"{NAMES[0]}.py"
+    script.write_text(script.read_text().replace("spam", "Spam", 1))
+    assert not build.in_step(NAMES[0], tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_was_run_once_from_top_to_bottom_without_errors(name):
+    nbformat.validate(NOTEBOOKS[name])
+    assert [cell.execution_count for cell in code_cells(name)] == list(range(1, len(code_cells(name)) + 1))
+    for cell in code_cells(name):
+        for output in cell.outputs:
+            assert output.output_type != "error" and output.get("name") != "stderr", cell.source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_holds_nothing_that_changes_from_run_to_run(name):
+    notebook = NOTEBOOKS[name]
+    assert notebook.metadata == build.NOTEBOOK_METADATA
+    assert [cell.id for cell in notebook.cells] == [f"cell-{i:02d}" for i in range(1, len(notebook.cells) + 1)]
+    assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
+    assert build.WIDGET_VIEW not in nbformat.writes(notebook)
+    printed = "".join(str(output) for cell in code_cells(name) for output in cell.outputs)
+    assert not re.search(r" at 0x[0-9a-f]{6}|/home/|/root/|/Users/|/tmp/", printed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_has_the_parts_that_every_notebook_has(name):
+    cells, first = NOTEBOOKS[name].cells, NOTEBOOKS[NAMES[0]].cells
+    section = name[:4].replace("06_", "6.")
+    assert cells[0].source.startswith(f"# {section} ") and "After this notebook you" in cells[0].source
+    assert f"/blob/main/notebooks/{name}.ipynb)" in cells[0].source  # the Colab badge
+    code = code_cells(name)
+    assert code[0].source == code_cells(NAMES[0])[0].source  # the same setup cell everywhere
+    assert code[1].source == code_cells(NAMES[0])[1].source and "CHOOSE_MODEL" in code[1].source
+    assert "## Try it" in text_of(name) and "## What to take away" in text_of(name)
+    assert "<details><summary>Solution</summary>" in text_of(name)
+    assert sum("key-figure" in cell.metadata.get("tags", []) for cell in code) == 1
+    if name != NAMES[-1]:
+        assert f"({NAMES[NAMES.index(name) + 1]}.ipynb)" in cells[-1].source
+    assert first[0].cell_type == "markdown"
+
+
+def test_links_between_notebooks_lead_somewhere():
+    for name in NAMES:
+        for target in re.findall(r"\]\((?!http)([^)]+)\)", text_of(name)):
+            assert (ROOT / "notebooks" / target).exists(), (name, target)
+
+
+def test_every_model_of_a_choice_exists():
+    source = code_cells(NAMES[0])[1].source
+    assert set(re.findall(r'"(gpt2-[^"]+)"', source)) <= set(MODEL_CONFIGS)
+
+
+def test_cells_that_are_not_compared_are_listed_with_their_reason():
+    page = (ROOT / "tests" / "NOT_COMPARED.md").read_text()
+    rows = re.findall(r"^\| (06_\w+) \| `(.+)` \| .+ \|$", page, re.MULTILINE)
+    listed = {(name, cell.id) for name, start in rows for cell in code_cells(name) if cell.source.startswith(start)}
+    tagged = {
+        (name, cell.id)
+        for name in NAMES
+        for cell in code_cells(name)
+        if any(tag.startswith("nbval") for tag in cell.metadata.get("tags", [])) or "NBVAL" in cell.source
+    }
+    assert listed == tagged and len(listed) == len(rows) < 10
+
+
+def test_every_rule_of_the_sanitise_file_loads_and_matches_a_saved_and_a_live_output():
+    text = (ROOT / "tests" / "sanitize.cfg").read_text()
+    rules = re.findall(r"^regex: (.*)\nreplace: (.*)$", text, re.MULTILINE)
+    assert len(rules) == text.count("regex:") == text.count("replace:") == 1
+    parser = configparser.ConfigParser()
+    parser.read_string(text)  # nbval reads it so: a section a rule
+    (regex, replacement), saved = rules[0], []
+    for name in NAMES:
+        for cell in code_cells(name):
+            saved += [output["data"]["text/plain"] for output in cell.outputs if "text/plain" in output.get("data", {})]
+    matching = [text for text in saved if re.search(regex, text)]
+    assert matching and all(re.sub(regex, replacement, text) == replacement for text in matching)
+    live = "fine-tuning:   0%|          | 0/435 [00:00<?, ?step/s]"
+    assert re.sub(regex, replacement, live) == replacement
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_reads_as_a_page_without_a_kernel(name):
+    with warnings.catch_warnings(action="error"):
+        page, _ = HTMLExporter(template_name="lab").from_notebook_node(NOTEBOOKS[name])
+    assert "widget-view" not in page and "model not found" not in page.lower()
+
+
+# --- the builder ---
+
+
+def test_tidying_strips_what_is_volatile_and_refuses_what_was_written_to_stderr():
+    cell = nbformat.v4.new_code_cell("x", metadata={"tags": ["a"], "execution": {"iopub.status.busy": "now"}})
+    bar = {"text/plain": "saving:  40%|████      | 2/5 [00:01<00:02]", build.WIDGET_VIEW: {"model_id": "1"}}
+    cell.outputs = [nbformat.v4.new_output("display_data", bar)]
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {}})
+    tidy = build.tidy(notebook)
+    assert tidy.metadata == build.NOTEBOOK_METADATA and tidy.cells[0].metadata == {"tags": ["a"]}
+    assert tidy.cells[0].outputs[0].data == {"text/plain": "[a progress bar: saving]"}
+    cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text="a warning")]
+    with pytest.raises(ValueError, match="cell 1 wrote to stderr:\na warning"):
+        build.tidy(notebook)
+
+
+def copy_of_the_course(folder):
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("gpt2", "*.safetensors"))
+    shutil.copy(ROOT / "README.md", folder)
+    return folder
+
+
+def test_stamping_puts_the_address_everywhere_and_keeps_pairs_in_step(tmp_path):
+    copy = copy_of_the_course(tmp_path)
+    old = (copy / "notebooks" / "repository.txt").read_text().strip()
+    changed = build.stamp("someone/my.course-2", copy)
+    assert len(changed) == 2 * len(NAMES) + 2
+    for path in changed:
+        text = path.read_text()
+        assert old not in text and "someone/my.course-2" in text
+    assert all(build.in_step(name, copy / "notebooks") for name in NAMES)
+    build.stamp(old, copy)
+    for path in changed:
+        assert path.read_bytes() == (ROOT / path.relative_to(copy)).read_bytes()
+    for wrong in ("", "name", "a b/c", "https://github.com/a/b", "a/b.git", "a/.."):
+        with pytest.raises(ValueError, match="is not owner/name"):
+            build.stamp(wrong, copy)
+
+
+def test_saving_asks_which_one_holds_when_a_pair_differs(tmp_path):
+    copy = copy_of_the_course(tmp_path)
+    script = copy / "notebooks" / "scripts" / f"{NAMES[0]}.py"
+    script.write_text(script.read_text() + "\n# %%\n1 + 1\n")
+    command = [sys.executable, copy / "notebooks" / "build.py", "save", NAMES[0]]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode != 0 and "say which one holds: FROM=py or FROM=ipynb" in run.stderr
+    run = subprocess.run([*command[:3], "06_9_nothing"], capture_output=True, text=True)
+    assert run.returncode != 0 and "no notebook is called 06_9_nothing; there are 06_1" in run.stderr

@@ -1,0 +1,150 @@
+"""Training moves what the plan lets move, and measures what it says."""
+
+import math
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from helpers.freezing import FreezePlan, replace_head
+from helpers.training import (
+    calc_accuracy_loader,
+    calc_loss_batch,
+    calc_loss_loader,
+    class_logits,
+    evaluate_model,
+    fine_tuning_defaults,
+    last_token_positions,
+    train_classifier_simple,
+)
+from tests.conftest import TINY, random_model
+
+PAD = 50256
+
+
+def messages(n=32, length=12, seed=0):
+    """Messages of random length whose second token gives the label away."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for i in range(n):
+        ids = torch.randint(1000, (length,), generator=generator)
+        ids[1] = 7 if i % 2 else 11
+        ids[4 + i % 7 :] = PAD
+        rows.append((ids, torch.tensor(i % 2)))
+    return rows
+
+
+def classifier(plan=None, seed=0):
+    torch.manual_seed(seed)
+    return (plan or FreezePlan.book(3)).apply(replace_head(random_model(TINY)))
+
+
+@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        FreezePlan.book(3),
+        FreezePlan.head_only(3),
+        FreezePlan.everything(3),
+        FreezePlan(3, {"tok_emb", "out_head"}),
+        FreezePlan(3, {"trf_blocks.0.att", "trf_blocks.2.norm2"}),
+    ],
+    ids=["book", "head only", "everything", "embedding and head", "pieces"],
+)
+def test_frozen_tensors_stay_to_the_bit_and_trainable_ones_move(plan, position):
+    model = classifier(plan)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
+    loader = DataLoader(messages(), 8)
+    train_classifier_simple(model, loader, loader, optimizer, "cpu", 1, eval_freq=2, eval_iter=1, position=position)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(before[name], parameter) == (not parameter.requires_grad), name
+
+
+def test_a_pattern_is_learned_and_the_records_have_the_books_form():
+    model = classifier(FreezePlan.everything(3))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    loader = DataLoader(messages(), 8)
+    train_losses, val_losses, train_accs, val_accs, seen = train_classifier_simple(
+        model, loader, loader, optimizer, "cpu", num_epochs=20, eval_freq=8, eval_iter=4, position="last_token"
+    )
+    assert len(train_losses) == len(val_losses) == 10 and len(train_accs) == len(val_accs) == 20 and seen == 640
+    assert train_losses[-1] < 0.1 < train_losses[0] and train_accs[-1] == val_accs[-1] == 1.0
+    assert train_losses[-1] == pytest.approx(val_losses[-1], abs=1e-6)
+    assert not model.training
+
+
+def test_the_same_seed_trains_the_same_model():
+    finals = []
+    for _ in range(2):
+        model = classifier()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        torch.manual_seed(4)
+        loader = DataLoader(messages(), 8, shuffle=True)
+        train_classifier_simple(model, loader, loader, optimizer, "cpu", 1, eval_freq=9, eval_iter=1)
+        finals.append(model.out_head.weight.detach())
+    torch.testing.assert_close(*finals, atol=1e-6, rtol=0)
+
+
+def test_the_last_real_token_is_found_and_padding_behind_it_changes_nothing():
+    ids = torch.tensor([[5, 6, PAD, PAD], [5, PAD, 6, PAD], [1, 2, 3, 4], [PAD] * 4])
+    assert last_token_positions(ids).tolist() == [1, 2, 3, 0]
+    model = classifier()
+    with torch.no_grad():
+        chosen = class_logits(model, ids, "last_token")
+        assert chosen.shape == (4, 2)
+        torch.testing.assert_close(chosen[0], model(ids[:1, :2])[0, -1], atol=1e-5, rtol=0)
+        torch.testing.assert_close(class_logits(model, ids, "last"), model(ids)[:, -1], atol=1e-5, rtol=0)
+
+
+def test_an_unknown_position_is_refused():
+    with pytest.raises(ValueError, match="position must be 'last' or 'last_token', not 'first'"):
+        class_logits(classifier(), torch.ones(1, 2).long(), "first")
+
+
+def test_loss_and_accuracy_are_those_of_their_definitions():
+    model, rows = classifier().eval(), messages(20)
+    loader = DataLoader(rows, 8)
+    with torch.no_grad():
+        logits = torch.cat([model(ids[None])[:, -1] for ids, _ in rows])
+    labels = torch.stack([label for _, label in rows])
+    wanted = -logits.log_softmax(1)[torch.arange(20), labels]
+    batches = [wanted[:8].mean(), wanted[8:16].mean(), wanted[16:].mean()]
+    assert calc_loss_batch(*next(iter(loader)), model, "cpu").item() == pytest.approx(batches[0].item(), abs=1e-5)
+    assert calc_loss_loader(loader, model, "cpu") == pytest.approx(sum(batches).item() / 3, abs=1e-5)
+    assert calc_loss_loader(loader, model, "cpu", num_batches=2) == pytest.approx(sum(batches[:2]).item() / 2, abs=1e-5)
+    right = logits.argmax(1) == labels
+    assert calc_accuracy_loader(loader, model, "cpu") == pytest.approx(right.float().mean().item())
+    assert calc_accuracy_loader(loader, model, "cpu", num_batches=1) == pytest.approx(right[:8].float().mean().item())
+    assert calc_accuracy_loader(loader, model, "cpu", num_batches=99) == calc_accuracy_loader(loader, model, "cpu")
+    assert evaluate_model(model, loader, loader, "cpu", 1) == pytest.approx((batches[0].item(),) * 2, abs=1e-5)
+    assert model.training
+
+
+def test_a_loader_without_batches_measures_nothing():
+    empty = DataLoader(messages(4), 8, drop_last=True)
+    assert math.isnan(calc_loss_loader(empty, classifier(), "cpu"))
+    assert math.isnan(calc_accuracy_loader(empty, classifier(), "cpu"))
+
+
+def test_training_on_nothing_or_of_nothing_is_refused():
+    model = classifier()
+    optimizer = torch.optim.AdamW(model.parameters())
+    empty, full = DataLoader(messages(4), 8, drop_last=True), DataLoader(messages(), 8)
+    with pytest.raises(ValueError, match="no batch"):
+        train_classifier_simple(model, empty, full, optimizer, "cpu", 1, 1, 1)
+    with pytest.raises(ValueError, match="every parameter is frozen"):
+        train_classifier_simple(FreezePlan.nothing(3).apply(model), full, full, optimizer, "cpu", 1, 1, 1)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_advice():
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e30)
+    loader = DataLoader(messages(), 8)
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step \d+; take a smaller learning rate"):
+        train_classifier_simple(model, loader, loader, optimizer, "cpu", 5, eval_freq=99, eval_iter=1)
+
+
+def test_the_defaults_are_the_books_and_ten_times_the_rate_for_the_nano():
+    assert fine_tuning_defaults("gpt2-xl (1558M)") == {"lr": 5e-5, "weight_decay": 0.1, "num_epochs": 5}
+    assert fine_tuning_defaults("gpt2-nano (12M)") == {"lr": 5e-4, "weight_decay": 0.1, "num_epochs": 5}
