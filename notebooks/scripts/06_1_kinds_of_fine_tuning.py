@@ -48,7 +48,10 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
+        check=True,
+    )
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -69,8 +72,12 @@ from helpers.tokenizer import text_to_token_ids, token_ids_to_text
 
 model = load_pretrained(CHOOSE_MODEL)
 
-question = "Is the following message spam? Answer yes or no. Message: You won a free phone! Answer:"
-token_ids = generate_text_simple(model, text_to_token_ids(question), max_new_tokens=12, context_size=1024)
+question = (
+    "Is the following message spam? Answer yes or no. Message: You won a free phone! Answer:"
+)
+token_ids = generate_text_simple(
+    model, text_to_token_ids(question), max_new_tokens=12, context_size=1024
+)
 print(token_ids_to_text(token_ids))
 
 # %% [markdown]
@@ -140,7 +147,11 @@ my_answer = None
 # %%
 from helpers.exercises import check
 
-check(my_answer, {"a", "c", "e"}, "A classifier picks from a list that is fixed beforehand; it does not write.")
+check(
+    my_answer,
+    {"a", "c", "e"},
+    "A classifier picks from a list that is fixed beforehand; it does not write.",
+)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

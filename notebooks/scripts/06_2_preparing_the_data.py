@@ -34,7 +34,10 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
+        check=True,
+    )
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -145,7 +148,19 @@ print(len(train), len(validation), len(test))
 # accuracy.
 
 # %%
-tell_tales = ["free", "win", "won", "claim", "prize", "cash", "urgent", "click", "offer", "£", "$"]
+tell_tales = [
+    "free",
+    "win",
+    "won",
+    "claim",
+    "prize",
+    "cash",
+    "urgent",
+    "click",
+    "offer",
+    "£",
+    "$",
+]
 
 
 def has_tell_tale(text):
@@ -155,7 +170,9 @@ def has_tell_tale(text):
 for name, part in {"training": train, "validation": validation}.items():
     says_spam, is_spam = part["Text"].map(has_tell_tale), part["Label"] == 1
     print(f"{name:<11} {(says_spam == is_spam).mean():.1%} right, ", end="")
-    print(f"{(~says_spam & is_spam).sum()} spam missed, {(says_spam & ~is_spam).sum()} ham called spam")
+    print(
+        f"{(~says_spam & is_spam).sum()} spam missed, {(says_spam & ~is_spam).sum()} ham called spam"
+    )
 
 # %% [markdown]
 # Better than chance, but *these* words are not enough: much spam uses none of them, and the filter finds *win* in *window*
@@ -177,7 +194,11 @@ my_answer = None
 # %%
 from helpers.exercises import check
 
-check(my_answer, len(random_split(numbered, 0.6, 0.15)[2]), "The test part is what the other two fractions leave over.")
+check(
+    my_answer,
+    len(random_split(numbered, 0.6, 0.15)[2]),
+    "The test part is what the other two fractions leave over.",
+)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -34,7 +34,10 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
+        check=True,
+    )
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -75,7 +78,9 @@ from helpers.data import load_splits
 
 train, validation, test = load_splits(CHOOSE_DATA)
 lengths = train["Text"].map(lambda text: len(tokenizer.encode(text)))
-print(f"shortest {lengths.min()}, median {lengths.median():.0f}, longest {lengths.max()} tokens")
+print(
+    f"shortest {lengths.min()}, median {lengths.median():.0f}, longest {lengths.max()} tokens"
+)
 
 # %% [markdown]
 # A *batch* is several messages that go through the model together, in one tensor, and a tensor is a rectangle: all its
@@ -144,7 +149,9 @@ input_batch, target_batch = next(iter(train_loader))
 print("token ids", tuple(input_batch.shape), "labels", tuple(target_batch.shape))
 
 # %% tags=["key-figure"]
-print(f"{len(train_loader)} training, {len(validation_loader)} validation, {len(test_loader)} test batches")
+print(
+    f"{len(train_loader)} training, {len(validation_loader)} validation, {len(test_loader)} test batches"
+)
 
 # %% [markdown]
 # (The SMS Spam Collection gives 130, 19 and 38 batches, as in the book.) Again one call does it all; the later
@@ -153,7 +160,9 @@ print(f"{len(train_loader)} training, {len(validation_loader)} validation, {len(
 # %%
 from helpers.data import create_dataloaders
 
-train_loader, validation_loader, test_loader = create_dataloaders(CHOOSE_DATA, tokenizer, batch_size=8)
+train_loader, validation_loader, test_loader = create_dataloaders(
+    CHOOSE_DATA, tokenizer, batch_size=8
+)
 print(len(train_loader), len(validation_loader), len(test_loader))
 
 # %% [markdown]
@@ -168,7 +177,11 @@ my_answer = None
 # %%
 from helpers.exercises import check
 
-check(my_answer, len(train_dataset) // 16, "Only whole batches count: divide and drop the remainder.")
+check(
+    my_answer,
+    len(train_dataset) // 16,
+    "Only whole batches count: divide and drop the remainder.",
+)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -34,7 +34,10 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
+        check=True,
+    )
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -123,7 +126,9 @@ from helpers.tokenizer import text_to_token_ids, token_ids_to_text
 
 
 def write_on(prompt, max_new_tokens=15):
-    token_ids = generate_text_simple(model, text_to_token_ids(prompt), max_new_tokens, cfg["context_length"])
+    token_ids = generate_text_simple(
+        model, text_to_token_ids(prompt), max_new_tokens, cfg["context_length"]
+    )
     return token_ids_to_text(token_ids)
 
 
@@ -181,7 +186,9 @@ def count(tree):
 
 
 in_model = sum(p.numel() for name, p in model.named_parameters() if name != "out_head.weight")
-print(f"{count(params):,} numbers in the checkpoint, {in_model:,} in the model without its head")
+print(
+    f"{count(params):,} numbers in the checkpoint, {in_model:,} in the model without its head"
+)
 
 # %% [markdown]
 # (GPT-2 124M has 124,439,808, which is where its name comes from.)
@@ -212,7 +219,9 @@ print(write_on("Can you help me find a restaurant", max_new_tokens=20))
 
 # %%
 with torch.no_grad():
-    model.trf_blocks[0].att.out_proj.weight.copy_(model.trf_blocks[0].att.out_proj.weight.T.clone())
+    model.trf_blocks[0].att.out_proj.weight.copy_(
+        model.trf_blocks[0].att.out_proj.weight.T.clone()
+    )
 print(write_on("Every effort moves you"))
 
 # %% [markdown]

@@ -41,7 +41,10 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
+        check=True,
+    )
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -177,7 +180,9 @@ print(parameter_report(cfg, plan))
 for name in MODEL_CONFIGS:
     sizes = gpt_config(name)
     report = parameter_report(sizes, FreezePlan.book(sizes["n_layers"]))
-    print(f"{name:<21} {report.trainable:>11,} of {report.total:>13,} trainable: {report.percent:5.2f} %")
+    print(
+        f"{name:<21} {report.trainable:>11,} of {report.total:>13,} trainable: {report.percent:5.2f} %"
+    )
 
 # %% [markdown]
 # Among OpenAI's four sizes, the larger the model, the smaller the share: there are more blocks, and still only one of
@@ -266,7 +271,7 @@ print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label
 # %% [markdown]
 # ## Try it
 #
-# **1. Does a row really not see what follows?** (easy, 3 minutes) Below the last word is another one. **Predict** which
+# **1. Does a row really not see what follows?** (easy, 3 minutes) Below, the message has another last word. **Predict** which
 # rows stay as they were in `outputs`, and run it. Then change the second word instead.
 
 # %%
@@ -312,7 +317,11 @@ my_part = None
 # %%
 other_parts = [part for part in report.parts if part.part != "out_head"]
 smallest = min(other_parts, key=lambda part: part.parameters)
-check(my_part, smallest.part, "Look for the smallest number in the column parameters, the head left out.")
+check(
+    my_part,
+    smallest.part,
+    "Look for the smallest number in the column parameters, the head left out.",
+)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -34,7 +34,10 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
+        check=True,
+    )
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -66,7 +69,9 @@ torch.manual_seed(123)
 replace_head(model, num_classes=2)
 FreezePlan.book(model.cfg["n_layers"]).apply(model)
 model.to(device)
-print(f"{len(train_loader.dataset)} training messages of {train_loader.dataset.max_length} token ids")
+print(
+    f"{len(train_loader.dataset)} training messages of {train_loader.dataset.max_length} token ids"
+)
 
 # %% [markdown]
 # ## From logits to a label
@@ -90,7 +95,11 @@ print("correct  ", labels.tolist())
 from helpers.training import calc_accuracy_loader
 
 torch.manual_seed(123)  # the training batches are shuffled
-for name, loader in {"training": train_loader, "validation": val_loader, "test": test_loader}.items():
+for name, loader in {
+    "training": train_loader,
+    "validation": val_loader,
+    "test": test_loader,
+}.items():
     accuracy = calc_accuracy_loader(loader, model, device, num_batches=10)
     print(f"{name:<11} {accuracy:.0%}")
     assert 0.25 < accuracy < 0.75
@@ -101,7 +110,9 @@ for name, loader in {"training": train_loader, "validation": val_loader, "test":
 # Collection the book prints 46.25, 45.00 and 48.75 %.) How sure is it of what it says?
 
 # %%
-print(f"probability of the chosen class, on average: {logits.softmax(dim=-1).amax(dim=-1).mean():.1f}")
+print(
+    f"probability of the chosen class, on average: {logits.softmax(dim=-1).amax(dim=-1).mean():.1f}"
+)
 
 # %% [markdown]
 # ## Loss
@@ -137,7 +148,8 @@ from helpers.training import calc_loss_loader
 torch.manual_seed(123)
 with torch.no_grad():
     losses = [
-        calc_loss_loader(loader, model, device, num_batches=5) for loader in (train_loader, val_loader, test_loader)
+        calc_loss_loader(loader, model, device, num_batches=5)
+        for loader in (train_loader, val_loader, test_loader)
     ]
 print("loss before training: " + ", ".join(f"{loss:.1f}" for loss in losses))
 
@@ -214,7 +226,11 @@ my_answer = None
 # %%
 from helpers.exercises import check
 
-check(my_answer, -math.log(0.75), "Minus the natural logarithm of the correct class's probability: -math.log(…).")
+check(
+    my_answer,
+    -math.log(0.75),
+    "Minus the natural logarithm of the correct class's probability: -math.log(…).",
+)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -238,8 +254,13 @@ def accuracy_and_loss(probabilities):
 
 assert len(model_a) == len(model_b) == 4, "four messages each"
 assert all(0 < p <= 1 for p in model_a + model_b), "a probability lies above 0 and is at most 1"
-(accuracy_a, loss_a), (accuracy_b, loss_b) = accuracy_and_loss(model_a), accuracy_and_loss(model_b)
-print(f"a: accuracy {accuracy_a:.0%}, loss {loss_a:.2f}   b: accuracy {accuracy_b:.0%}, loss {loss_b:.2f}")
+(accuracy_a, loss_a), (accuracy_b, loss_b) = (
+    accuracy_and_loss(model_a),
+    accuracy_and_loss(model_b),
+)
+print(
+    f"a: accuracy {accuracy_a:.0%}, loss {loss_a:.2f}   b: accuracy {accuracy_b:.0%}, loss {loss_b:.2f}"
+)
 if accuracy_a <= accuracy_b:
     print("Model a must be right more often.")
 elif loss_a <= loss_b:

@@ -34,7 +34,10 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
+        check=True,
+    )
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -78,7 +81,9 @@ from helpers.training import fine_tuning_defaults
 
 settings = fine_tuning_defaults(CHOOSE_MODEL)
 print(settings)
-optimizer = torch.optim.AdamW(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
+optimizer = torch.optim.AdamW(
+    model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"]
+)
 
 # %% [markdown]
 # (The book trains GPT-2 124M with a learning rate of 5e-5. The nano, much smaller, takes ten times as much.)
@@ -91,7 +96,11 @@ from helpers.training import calc_loss_batch
 torch.manual_seed(123)
 loss = calc_loss_batch(*next(iter(train_loader)), model, device)
 loss.backward()
-for name in ("tok_emb", "trf_blocks.0.ff.layers.0", f"trf_blocks.{len(model.trf_blocks) - 1}.ff.layers.0"):
+for name in (
+    "tok_emb",
+    "trf_blocks.0.ff.layers.0",
+    f"trf_blocks.{len(model.trf_blocks) - 1}.ff.layers.0",
+):
     print(f"{name:<26} gradient: {model.get_submodule(name).weight.grad is not None}")
 optimizer.zero_grad()  # forget it: the real training starts below
 
@@ -123,7 +132,14 @@ trained_before = model.trf_blocks[-1].ff.layers[0].weight.clone()
 
 torch.manual_seed(123)
 train_losses, val_losses, train_accs, val_accs, examples_seen = train_classifier_simple(
-    model, train_loader, val_loader, optimizer, device, num_epochs=settings["num_epochs"], eval_freq=50, eval_iter=5
+    model,
+    train_loader,
+    val_loader,
+    optimizer,
+    device,
+    num_epochs=settings["num_epochs"],
+    eval_freq=50,
+    eval_iter=5,
 )
 print(f"{examples_seen:,} examples seen")
 
@@ -131,8 +147,14 @@ print(f"{examples_seen:,} examples seen")
 # Did the frozen part stay as it was, to the last bit, and did the rest move?
 
 # %%
-print("frozen part unchanged:", torch.equal(model.trf_blocks[0].ff.layers[0].weight, frozen_before))
-print("trained part changed: ", not torch.equal(model.trf_blocks[-1].ff.layers[0].weight, trained_before))
+print(
+    "frozen part unchanged:",
+    torch.equal(model.trf_blocks[0].ff.layers[0].weight, frozen_before),
+)
+print(
+    "trained part changed: ",
+    not torch.equal(model.trf_blocks[-1].ff.layers[0].weight, trained_before),
+)
 
 # %% [markdown]
 # ## The curves
@@ -190,7 +212,10 @@ plt.show()
 # %% tags=["nbval-ignore-output", "key-figure"]
 from helpers.training import calc_accuracy_loader
 
-accuracies = [calc_accuracy_loader(loader, model, device) for loader in (train_loader, val_loader, test_loader)]
+accuracies = [
+    calc_accuracy_loader(loader, model, device)
+    for loader in (train_loader, val_loader, test_loader)
+]
 print("accuracy: training {:.1%}, validation {:.1%}, test {:.1%}".format(*accuracies))
 
 # %%
@@ -203,6 +228,12 @@ if plan == FreezePlan.book(plan.n_layers):
 # book's own figures for GPT-2 124M on the SMS Spam Collection: 97.21, 97.32 and 95.67 %. The test accuracy estimates how
 # the model does on new messages like these. With the 200 test messages of sms-mini, chance alone makes that uncertain by
 # about five percentage points either way. sms-mini is a hard set, and the nano a small model.
+#
+# Was it worth it? Section 6.2 promised an answer. A much simpler method, logistic regression on weighted word counts
+# (TF-IDF), trained on the same messages, gets 88 % of sms-mini's test messages right, and of the collection's 96 to 97 %
+# (the course's tests measure both). That is not worse than what you see here, nor than the book's 95.67 %: for telling
+# these messages apart, the words themselves say nearly everything, and a few hundred examples are enough to learn them.
+# What you have learned is the recipe, and it carries over to tasks where counting words is not enough.
 
 # %% [markdown]
 # ## Keep it
@@ -214,7 +245,9 @@ if plan == FreezePlan.book(plan.n_layers):
 from helpers.classify import SpamClassifier, trained_from
 
 classifier = SpamClassifier(
-    model, max_length=train_loader.dataset.max_length, about=trained_from(CHOOSE_MODEL, CHOOSE_DATA)
+    model,
+    max_length=train_loader.dataset.max_length,
+    about=trained_from(CHOOSE_MODEL, CHOOSE_DATA),
 )
 if plan == FreezePlan.book(plan.n_layers):
     classifier.save("spam-classifier.safetensors")
@@ -231,7 +264,11 @@ my_answer = None
 # %%
 from helpers.exercises import check
 
-check(my_answer, len(train_loader) * settings["num_epochs"], "One step for each training batch, in each epoch.")
+check(
+    my_answer,
+    len(train_loader) * settings["num_epochs"],
+    "One step for each training batch, in each epoch.",
+)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

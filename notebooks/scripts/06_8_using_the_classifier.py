@@ -34,7 +34,10 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
+        check=True,
+    )
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -66,10 +69,20 @@ from helpers.tokenizer import get_tokenizer
 
 tokenizer = get_tokenizer()
 text_1 = "CONGRATULATIONS! You have been selected for a £500 voucher. Claim your free prize today at voucher.example"
-text_2 = "Are we still on for dinner tonight? I can bring the dessert, let me know when you're home."
+text_2 = (
+    "Are we still on for dinner tonight? I can bring the dessert, let me know when you're home."
+)
 
 for text in (text_1, text_2):
-    print(classify_review(text, classifier.model, tokenizer, classifier.device, max_length=classifier.max_length))
+    print(
+        classify_review(
+            text,
+            classifier.model,
+            tokenizer,
+            classifier.device,
+            max_length=classifier.max_length,
+        )
+    )
 
 # %% [markdown]
 # ## How sure is it?
@@ -77,14 +90,19 @@ for text in (text_1, text_2):
 # `SpamClassifier` knows its tokenizer and its length, and gives the probabilities of ham and spam.
 
 # %% tags=["nbval-ignore-output"]
-for text, (ham, spam) in zip((text_1, text_2), classifier.probabilities([text_1, text_2]), strict=True):
+for text, (ham, spam) in zip(
+    (text_1, text_2), classifier.probabilities([text_1, text_2]), strict=True
+):
     print(f"ham {ham:.2f}   spam {spam:.2f}   {text[:60]}…")
 
 # %% [markdown]
 # Put in messages of your own: what you wrote yesterday, what landed in your inbox. **Predict** each label first.
 
 # %%
-my_messages = ["WIN a FREE phone now!!! Txt YES to claim your prize", "running late, start without me, save me a seat"]
+my_messages = [
+    "WIN a FREE phone now!!! Txt YES to claim your prize",
+    "running late, start without me, save me a seat",
+]
 for text, label in zip(my_messages, classifier.classify_many(my_messages), strict=True):
     print(f"{label:<5} {text}")
 
@@ -126,7 +144,7 @@ test["p_spam"] = classifier.probabilities(test["Text"].tolist())[:, 1].numpy()
 mistakes = test[test["correct"] != test["predicted"]]
 surest = (mistakes["p_spam"] - 0.5).abs().sort_values(ascending=False).index[:8]
 for row in mistakes.loc[surest].itertuples():
-    print(f"{row.correct} called {row.predicted} (p_spam {row.p_spam:.2f}): {row.Text[:100]}")
+    print(f"{row.correct} called {row.predicted} (p_spam {row.p_spam:.2f}): {row.Text[:64]}")
 
 # %% [markdown]
 # With the bundled pair, several are very short, one is a true notice, and several are scams in a quiet or friendly tone.
@@ -174,7 +192,11 @@ my_answer = None
 # %%
 from helpers.exercises import check
 
-check(my_answer, "recall", "With a higher bar fewer messages are called spam. Can more of the spam be found then?")
+check(
+    my_answer,
+    "recall",
+    "With a higher bar fewer messages are called spam. Can more of the spam be found then?",
+)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
