@@ -5,6 +5,7 @@ checkpoint with variables such as `model/wte` and `model/h0/attn/c_attn/w`. Form
 `download_model.py` of OpenAI's gpt-2 repository. The nested `params` are those of the book's chapter 5.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -215,7 +216,11 @@ def _tensorflow():
     """Import TensorFlow, which takes seconds, only where a checkpoint is read or written, and without its start-up log.
 
     The log comes from native code, before any setting of TensorFlow's holds, so it is caught at the file descriptor.
+    Triton, which torch's CUDA builds import when first needed, must come first: after TensorFlow 2.20 or 2.21 it
+    crashes the interpreter (github.com/tensorflow/tensorflow/issues/124205).
     """
+    with contextlib.suppress(ImportError):
+        import triton  # noqa: F401
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr = os.dup(2)
     try:

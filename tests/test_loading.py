@@ -248,6 +248,16 @@ def test_the_second_load_needs_no_tensorflow_and_gives_the_same_model(tmp_path):
     assert out.stderr == ""
 
 
+def test_triton_of_torchs_cuda_builds_survives_a_checkpoint_being_read(tmp_path):
+    pytest.importorskip("triton", reason="this torch is a CPU build, which has no triton")
+    code = (
+        "from helpers.loading import load_pretrained\n"
+        f"load_pretrained({NANO!r}, {str(tmp_path)!r})\n"
+        "import triton, torch; torch.optim.AdamW([torch.ones(1)])"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_importing_every_helper_imports_neither_tensorflow_nor_ipywidgets():
     names = [f"helpers.{path.stem}" for path in (ROOT / "helpers").glob("[!_]*.py")]
     code = f"import sys, {', '.join(names)}\nassert not {{'tensorflow', 'ipywidgets'}} & set(sys.modules)"
