@@ -9,7 +9,7 @@ from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import download_and_load_gpt2, load_weights_into_gpt
 from helpers.model import GPTModel, generate_text_simple
 from helpers.tokenizer import text_to_token_ids, token_ids_to_text
-from helpers.training import calc_accuracy_loader, calc_loss_loader
+from helpers.training import calc_accuracy_loader, calc_loss_loader, train_classifier_simple
 
 pytestmark = pytest.mark.network
 
@@ -40,7 +40,7 @@ def test_gpt2_124M_writes_the_books_sentence(model):
     )
 
 
-def test_the_classifier_before_and_after_fine_tuning_has_the_books_figures(model, folder):
+def test_the_classifier_has_the_books_figures_before_and_after_fine_tuning(model, folder):
     torch.manual_seed(123)
     replace_head(model)
     FreezePlan.book(12).apply(model)
@@ -56,3 +56,9 @@ def test_the_classifier_before_and_after_fine_tuning_has_the_books_figures(model
     assert accuracies == pytest.approx([46.25, 45.00, 48.75], abs=2.6)
     losses = [calc_loss_loader(loader, model, "cpu", num_batches=5) for loader in loaders]
     assert losses == pytest.approx([2.453, 2.583, 2.322], abs=0.3)
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
+    torch.manual_seed(123)
+    train_classifier_simple(model, *loaders[:2], optimizer, "cpu", num_epochs=5, eval_freq=50, eval_iter=5)
+    accuracies = [100 * calc_accuracy_loader(loader, model, "cpu") for loader in loaders]
+    assert accuracies == pytest.approx([97.21, 97.32, 95.67], abs=2)

@@ -9,7 +9,7 @@ from helpers.classify import classify_review
 from helpers.config import gpt_config
 from helpers.data import pad
 from helpers.freezing import FreezePlan, replace_head
-from helpers.loading import expected_shapes, load_weights_into_gpt
+from helpers.loading import BLOCK_VARIABLES, expected_shapes, load_weights_into_gpt
 from helpers.model import GPTModel, generate_text_simple
 from helpers.tokenizer import get_tokenizer
 from helpers.training import train_classifier_simple
@@ -89,7 +89,7 @@ def transformers_model(cfg, flat) -> GPT2LMHeadModel:
 
 
 @pytest.mark.parametrize("cfg", CONFIGS.values(), ids=CONFIGS)
-def test_logits_and_continuation_equal_transformers(cfg):
+def test_logits_continuation_classifier_and_gradients_equal_transformers(cfg):
     flat, nested = random_params(cfg)
     model, other = ours(cfg, nested), transformers_model(cfg, flat)
     ids = torch.randint(cfg["vocab_size"], (2, 20), generator=torch.Generator().manual_seed(1))
@@ -97,6 +97,31 @@ def test_logits_and_continuation_equal_transformers(cfg):
         torch.testing.assert_close(model(ids), other(ids).logits, atol=1e-4, rtol=0)
     greedy = other.generate(ids[:1], max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0)
     assert generate_text_simple(model, ids[:1], 6, cfg["context_length"]).tolist() == greedy.tolist()
+
+    torch.manual_seed(123)
+    replace_head(model)
+    other.lm_head = torch.nn.Linear(cfg["emb_dim"], 2)
+    other.lm_head.load_state_dict(model.out_head.state_dict())
+    FreezePlan.book(cfg["n_layers"]).apply(model)
+    last = f"h.{cfg['n_layers'] - 1}."
+    for name, parameter in other.named_parameters():
+        parameter.requires_grad = last in name or "ln_f" in name or "lm_head" in name
+    mine, theirs = model(ids)[:, -1], other(ids).logits[:, -1]
+    torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=0)
+    for logits in (mine, theirs):
+        torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
+    compared = 0
+    block = model.trf_blocks[-1]
+    for variable, names in BLOCK_VARIABLES.items():
+        gradient = torch.cat([g.T if g.ndim == 2 else g for g in (block.get_parameter(n).grad for n in names)], dim=-1)
+        layer, kind = variable.rsplit("/", 1)
+        name = f"transformer.{last}{layer.replace('/', '.')}.{'bias' if kind == 'b' else 'weight'}"
+        torch.testing.assert_close(gradient, other.get_parameter(name).grad, atol=1e-4, rtol=1e-3)
+        compared += gradient.numel()
+    assert compared == sum(p.numel() for p in block.parameters())
+    assert {name for name, p in other.named_parameters() if p.grad is None} == {
+        name for name, p in other.named_parameters() if not p.requires_grad
+    }
 
 
 @pytest.mark.parametrize("cfg", CONFIGS.values(), ids=CONFIGS)

@@ -34,10 +34,8 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
-        check=True,
-    )
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"]
+    subprocess.run(pip, check=True)
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -78,9 +76,7 @@ from helpers.data import load_splits
 
 train, validation, test = load_splits(CHOOSE_DATA)
 lengths = train["Text"].map(lambda text: len(tokenizer.encode(text)))
-print(
-    f"shortest {lengths.min()}, median {lengths.median():.0f}, longest {lengths.max()} tokens"
-)
+print(f"{lengths.min()} to {lengths.max()} tokens, median {lengths.median():.0f}")
 
 # %% [markdown]
 # A *batch* is several messages that go through the model together, in one tensor, and a tensor is a rectangle: all its

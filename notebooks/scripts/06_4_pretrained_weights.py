@@ -34,10 +34,8 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
-        check=True,
-    )
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"]
+    subprocess.run(pip, check=True)
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -126,9 +124,8 @@ from helpers.tokenizer import text_to_token_ids, token_ids_to_text
 
 
 def write_on(prompt, max_new_tokens=15):
-    token_ids = generate_text_simple(
-        model, text_to_token_ids(prompt), max_new_tokens, cfg["context_length"]
-    )
+    token_ids = text_to_token_ids(prompt)
+    token_ids = generate_text_simple(model, token_ids, max_new_tokens, cfg["context_length"])
     return token_ids_to_text(token_ids)
 
 
@@ -186,9 +183,8 @@ def count(tree):
 
 
 in_model = sum(p.numel() for name, p in model.named_parameters() if name != "out_head.weight")
-print(
-    f"{count(params):,} numbers in the checkpoint, {in_model:,} in the model without its head"
-)
+print(f"{in_model:,} parameters in the model, its head left out")
+print(f"{count(params):,} numbers in the checkpoint")
 
 # %% [markdown]
 # (GPT-2 124M has 124,439,808, which is where its name comes from.)
@@ -218,10 +214,9 @@ print(write_on("Can you help me find a restaurant", max_new_tokens=20))
 # write. Does the test sentence notice?
 
 # %%
+weight = model.trf_blocks[0].att.out_proj.weight
 with torch.no_grad():
-    model.trf_blocks[0].att.out_proj.weight.copy_(
-        model.trf_blocks[0].att.out_proj.weight.T.clone()
-    )
+    weight.copy_(weight.T.clone())
 print(write_on("Every effort moves you"))
 
 # %% [markdown]

@@ -41,10 +41,8 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
-        check=True,
-    )
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"]
+    subprocess.run(pip, check=True)
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -160,7 +158,7 @@ for param in model.final_norm.parameters():
 # %% [markdown]
 # **Predict:** how many percent of the parameters will learn? The embeddings are large, and a block is one of several.
 
-# %%
+# %% tags=["key-figure"]
 trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
 total = sum(p.numel() for p in model.parameters())
 print(f"{trainable:,} of {total:,} parameters are trainable: {100 * trainable / total:.2f} %")
@@ -176,7 +174,7 @@ plan = FreezePlan.book(cfg["n_layers"])
 assert FreezePlan.of(model) == plan  # what we set by hand is the book's plan
 print(parameter_report(cfg, plan))
 
-# %% tags=["key-figure"]
+# %%
 for name in MODEL_CONFIGS:
     sizes = gpt_config(name)
     report = parameter_report(sizes, FreezePlan.book(sizes["n_layers"]))

@@ -34,10 +34,8 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
-        check=True,
-    )
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"]
+    subprocess.run(pip, check=True)
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -146,11 +144,8 @@ print(torch.allclose(by_hand, by_torch))
 from helpers.training import calc_loss_loader
 
 torch.manual_seed(123)
-with torch.no_grad():
-    losses = [
-        calc_loss_loader(loader, model, device, num_batches=5)
-        for loader in (train_loader, val_loader, test_loader)
-    ]
+loaders = (train_loader, val_loader, test_loader)
+losses = [calc_loss_loader(loader, model, device, num_batches=5) for loader in loaders]
 print("loss before training: " + ", ".join(f"{loss:.1f}" for loss in losses))
 
 # %% [markdown]
@@ -254,13 +249,10 @@ def accuracy_and_loss(probabilities):
 
 assert len(model_a) == len(model_b) == 4, "four messages each"
 assert all(0 < p <= 1 for p in model_a + model_b), "a probability lies above 0 and is at most 1"
-(accuracy_a, loss_a), (accuracy_b, loss_b) = (
-    accuracy_and_loss(model_a),
-    accuracy_and_loss(model_b),
-)
-print(
-    f"a: accuracy {accuracy_a:.0%}, loss {loss_a:.2f}   b: accuracy {accuracy_b:.0%}, loss {loss_b:.2f}"
-)
+accuracy_a, loss_a = accuracy_and_loss(model_a)
+accuracy_b, loss_b = accuracy_and_loss(model_b)
+print(f"a: accuracy {accuracy_a:.0%}, loss {loss_a:.2f}")
+print(f"b: accuracy {accuracy_b:.0%}, loss {loss_b:.2f}")
 if accuracy_a <= accuracy_b:
     print("Model a must be right more often.")
 elif loss_a <= loss_b:

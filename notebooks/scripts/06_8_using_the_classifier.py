@@ -34,10 +34,8 @@ course = next((place for place in places if (place / "helpers" / "model.py").exi
 if course is None:  # only this notebook is here, as in Colab: fetch the rest
     repository = "https://github.com/owner/gpt2-classification-course.git"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"],
-        check=True,
-    )
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"]
+    subprocess.run(pip, check=True)
     course = Path.cwd() / "course"
 sys.path.insert(0, str(course))
 
@@ -68,21 +66,14 @@ from helpers.classify import classify_review
 from helpers.tokenizer import get_tokenizer
 
 tokenizer = get_tokenizer()
-text_1 = "CONGRATULATIONS! You have been selected for a £500 voucher. Claim your free prize today at voucher.example"
-text_2 = (
-    "Are we still on for dinner tonight? I can bring the dessert, let me know when you're home."
+text_1 = (
+    "CONGRATULATIONS! You have been selected for a £500 voucher. Claim your free prize today."
 )
+text_2 = "Are we still on for dinner tonight? I can bring the dessert, let me know."
 
+model, device, max_length = classifier.model, classifier.device, classifier.max_length
 for text in (text_1, text_2):
-    print(
-        classify_review(
-            text,
-            classifier.model,
-            tokenizer,
-            classifier.device,
-            max_length=classifier.max_length,
-        )
-    )
+    print(classify_review(text, model, tokenizer, device, max_length))
 
 # %% [markdown]
 # ## How sure is it?
@@ -90,9 +81,8 @@ for text in (text_1, text_2):
 # `SpamClassifier` knows its tokenizer and its length, and gives the probabilities of ham and spam.
 
 # %% tags=["nbval-ignore-output"]
-for text, (ham, spam) in zip(
-    (text_1, text_2), classifier.probabilities([text_1, text_2]), strict=True
-):
+probabilities = classifier.probabilities([text_1, text_2])
+for text, (ham, spam) in zip((text_1, text_2), probabilities, strict=True):
     print(f"ham {ham:.2f}   spam {spam:.2f}   {text[:60]}…")
 
 # %% [markdown]
