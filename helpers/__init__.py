@@ -1,5 +1,8 @@
-"""The code behind the notebooks; each file has one job and imports only from simpler ones.
+"""The code behind the notebooks; each file has one job and imports only from floors below its own.
 
-config, tokenizer, model, download, exercises → loading, data → freezing, shapes →
-training, diagrams → classify.
+4  classify
+3  training, diagrams, pretraining
+2  freezing, shapes
+1  loading, data, corpus
+0  config, tokenizer, model, download, exercises
 """

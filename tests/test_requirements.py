@@ -48,9 +48,9 @@ def test_helpers_and_notebooks_import_only_what_requirements_txt_names():
 
 FLOORS = [
     {"config", "tokenizer", "model", "download", "exercises"},
-    {"loading", "data"},
+    {"loading", "data", "corpus"},
     {"freezing", "shapes"},
-    {"training", "diagrams"},
+    {"training", "diagrams", "pretraining"},
     {"classify"},
 ]
 

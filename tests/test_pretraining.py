@@ -1,0 +1,215 @@
+"""Pretraining learns, goes on after a kill as if nothing had happened, and refuses what it can't train on."""
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.loading import read_checkpoint
+from helpers.pretraining import (
+    Recipe,
+    batch_of,
+    encode_documents,
+    learning_rate,
+    new_model,
+    new_optimizer,
+    pretrain,
+    read_documents,
+    split_documents,
+    token_losses,
+    validation_losses,
+)
+from helpers.tokenizer import get_tokenizer
+from tests.conftest import ROOT, TINY
+
+CFG = TINY | {"drop_rate": 0.1, "n_layers": 2}
+RECIPE = Recipe(steps=12, tokens_per_step=64, lengths=(8, 16), lr=1e-2, warmup_steps=3)
+TOKENS = np.tile(np.arange(100, 150, dtype=np.uint16), 20)  # 1,000 tokens that repeat
+
+
+def run(recipe=RECIPE, cfg=CFG, **settings):
+    model = new_model(cfg)
+    return model, pretrain(model, TOKENS, TOKENS[:100], recipe, **settings)
+
+
+# --- text ---
+
+
+def test_documents_are_read_in_order_and_parted_by_files_and_marks(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a.txt").write_text("one\n<|endoftext|>\ntwo\n<|endoftext|>\n\n")
+    (tmp_path / "b" / "c.txt").write_text("three")
+    (tmp_path / "d.md").write_text("not this one")
+    assert read_documents(tmp_path) == ["one", "two", "three"]
+
+
+def test_every_document_is_preceded_by_the_end_of_the_one_before():
+    tokens = encode_documents(["Do you have time", "Do"])
+    assert tokens.tolist() == [50256, 5211, 345, 423, 640, 50256, 5211] and tokens.dtype == np.uint16
+
+
+def test_held_out_documents_are_not_trained_on():
+    documents = [str(i) for i in range(100)]
+    train, held_out = split_documents(documents, held_out=0.1)
+    assert len(held_out) == 10 and sorted(train + held_out) == sorted(documents)
+    assert split_documents(documents, held_out=0.1) == (train, held_out)
+    with pytest.raises(ValueError, match="1 document is too few"):
+        split_documents(["one"])
+
+
+def test_what_is_no_text_is_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no \.txt file in"):
+        read_documents(tmp_path)
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"a\.txt is not UTF-8 text"):
+        read_documents(tmp_path)
+    (tmp_path / "a.txt").write_bytes(b"ab\x00cd")
+    with pytest.raises(ValueError, match=r"a\.txt is not text: it holds zero bytes"):
+        read_documents(tmp_path)
+
+
+# --- the recipe ---
+
+
+def test_a_batch_depends_on_seed_and_step_alone_and_targets_are_one_token_on():
+    inputs, targets = batch_of(TOKENS, RECIPE, 5)
+    assert torch.equal(inputs[:, 1:], targets[:, :-1]) and inputs.numel() == 64
+    assert torch.equal(inputs, batch_of(TOKENS, RECIPE, 5)[0])
+    assert not torch.equal(inputs, batch_of(TOKENS, replace(RECIPE, seed=1), 5)[0])
+    assert {batch_of(TOKENS, RECIPE, step)[0].shape[1] for step in range(20)} == {8, 16}
+
+
+def test_the_rate_warms_up_to_its_peak_and_falls_to_a_tenth():
+    rates = [learning_rate(step, RECIPE, 12) for step in range(13)]
+    assert rates[2] == rates[3] == pytest.approx(1e-2) == max(rates)
+    assert rates[12] == pytest.approx(1e-3) == min(rates[3:]) and rates[0] == pytest.approx(1e-2 / 3)
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+
+
+def test_the_head_is_the_embedding_and_only_matrices_decay():
+    model = new_model(CFG)
+    assert model.out_head.weight is model.tok_emb.weight
+    matrices, rest = new_optimizer(model, RECIPE).param_groups
+    assert matrices["weight_decay"] == 0.1 and {p.ndim for p in matrices["params"]} == {2}
+    assert rest["weight_decay"] == 0.0 and {p.ndim for p in rest["params"]} == {1}
+    assert sum(len(group["params"]) for group in (matrices, rest)) == len(list(model.parameters()))
+
+
+def test_losses_are_those_of_the_next_token():
+    model = new_model(CFG).eval()
+    inputs, targets = batch_of(TOKENS, RECIPE, 0)
+    with torch.no_grad():
+        wanted = -model(inputs).log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        torch.testing.assert_close(token_losses(model, inputs, targets), wanted, atol=0.1, rtol=0)  # bfloat16
+    by_position = validation_losses(model, TOKENS, 16)
+    assert by_position.shape == (16,) and not model.training
+
+
+# --- training ---
+
+
+def test_a_text_that_repeats_is_learned():
+    model, progress = run(replace(RECIPE, steps=150), validate_every=50)
+    assert progress.losses[0] > 10 and progress.losses[-1] < 5
+    assert [step for step, _ in progress.validation] == [50, 100, 150]
+    assert progress.validation[-1][1] < progress.validation[0][1]
+    assert not model.training
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
+    whole_model, whole = run(state_path=tmp_path / "whole.pt", validate_every=4)
+    code = (
+        "import helpers.pretraining as p, tests.test_pretraining as t, time, itertools\n"
+        "p.SAVE_EVERY = -1  # at each step\n"
+        "real, count = p.token_losses, itertools.count()\n"
+        "def slow(*arguments):\n"
+        "    if next(count) == 7: print('now', flush=True); time.sleep(60)\n"
+        "    return real(*arguments)\n"
+        "p.token_losses = slow\n"
+        f"t.run(state_path={str(tmp_path / 'killed.pt')!r}, validate_every=4)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert child.stdout.readline() == b"now\n"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    saved = torch.load(tmp_path / "killed.pt", weights_only=True)
+    assert 0 < len(saved["losses"]) < 12
+    resumed_model, resumed = run(state_path=tmp_path / "killed.pt", validate_every=4)
+    np.testing.assert_allclose(resumed.losses, whole.losses, atol=1e-6)
+    np.testing.assert_allclose(resumed.validation, whole.validation, atol=1e-6)
+    for name, tensor in whole_model.state_dict().items():
+        torch.testing.assert_close(resumed_model.state_dict()[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_minutes_become_steps(tmp_path):
+    started = time.monotonic()
+    _, progress = run(replace(RECIPE, steps=None, warmup_steps=5), minutes=0.02)
+    assert progress.step >= 5 and progress.validation[-1][0] == progress.step
+    assert time.monotonic() - started < 60
+    with pytest.raises(ValueError, match="by steps or by minutes"):
+        run(replace(RECIPE, steps=None))
+
+
+def test_a_text_shorter_than_one_sequence_is_refused():
+    with pytest.raises(ValueError, match="the training text has 16 tokens, fewer than one sequence of 17"):
+        pretrain(new_model(CFG), TOKENS[:16], TOKENS, RECIPE)
+    with pytest.raises(ValueError, match="the validation text has 3 tokens"):
+        pretrain(new_model(CFG), TOKENS, TOKENS[:3], RECIPE)
+
+
+def test_a_run_of_another_shape_recipe_or_text_is_not_continued(tmp_path):
+    path = tmp_path / "run.pt"
+    run(state_path=path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"run\.pt was saved by a run with another cfg; delete it"):
+        run(cfg=CFG | {"n_layers": 1}, state_path=path)
+    with pytest.raises(ValueError, match="another recipe"):
+        run(replace(RECIPE, lr=1e-3), state_path=path)
+    with pytest.raises(ValueError, match="another text"):
+        pretrain(new_model(CFG), TOKENS[1:], TOKENS, RECIPE, state_path=path)
+    assert path.read_bytes() == before
+    path.write_bytes(before[:1000])
+    with pytest.raises(ValueError, match=r"run\.pt is not a saved run"):
+        run(state_path=path)
+
+
+def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
+    path = tmp_path / "run.pt"
+    run(state_path=path)
+    before = path.read_bytes()
+    code = (
+        "import resource, signal, torch, tests.test_pretraining as t, helpers.pretraining as p\n"
+        "from pathlib import Path\n"
+        "model = t.new_model(t.CFG)\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        f"p._save(Path({str(path)!r}), {{}}, model, t.new_optimizer(model, t.RECIPE), p.Progress(), 1)"
+    )
+    child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert child.returncode != 0, child.stderr
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["run.pt"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run():
+    with pytest.raises(FloatingPointError, match=r"the loss is nan at step \d+"):
+        run(replace(RECIPE, lr=1e30))
+
+
+def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint(tmp_path):
+    (tmp_path / "text").mkdir()
+    sentences = [f"The {i}th sentence of a text that is long enough to be read. " * 120 for i in range(10)]
+    (tmp_path / "text" / "a.txt").write_text("\n<|endoftext|>\n".join(sentences))
+    assert min(len(get_tokenizer().encode(sentence)) for sentence in sentences) > 1025
+    command = [sys.executable, "-m", "helpers.pretraining", "--text", tmp_path / "text", "--out", tmp_path / "out"]
+    child = subprocess.run(
+        [*command, "--steps", "3", "--tokens-per-step", "256"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert child.returncode == 0, child.stderr[-2000:]
+    assert "9 documents" in child.stdout and "3 steps, validation loss" in child.stdout
+    settings, params = read_checkpoint(tmp_path / "out" / "checkpoint")
+    assert settings["n_embd"] == 192 and params["wte"].shape == (50257, 192)
