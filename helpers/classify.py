@@ -6,6 +6,7 @@
 import hashlib
 import json
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import tiktoken
@@ -83,8 +84,8 @@ class SpamClassifier:
     @torch.no_grad()
     def probabilities(self, texts: list[str], batch_size: int = 32) -> torch.Tensor:
         """Return the probabilities of ham and spam for each text, which add up to 1: float32 (len(texts), 2)."""
-        if isinstance(texts, str):
-            raise TypeError("give a list of texts; classify() takes one")
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
+            raise TypeError(f"give a list of texts, not {texts!r}; classify() takes one")
         context_length = self.model.pos_emb.num_embeddings
         rows = [_encode(text, self.tokenizer, self.max_length, context_length) for text in texts]
         self.model.eval()
@@ -92,7 +93,10 @@ class SpamClassifier:
         for start in range(0, len(rows), batch_size):
             token_ids = torch.tensor(rows[start : start + batch_size], device=self.device)  # (b, max_length)
             parts.append(class_logits(self.model, token_ids, self.position).softmax(dim=-1).float().cpu())
-        return torch.cat(parts)
+        probabilities = torch.cat(parts)
+        if not probabilities.isfinite().all():
+            raise ValueError("the model's answer is not a number: its weights are damaged; load or train it again")
+        return probabilities
 
     def save(self, path: str | Path) -> Path:
         """Write weights and settings into one safetensors file; an older one stays until the new one is whole."""
@@ -105,6 +109,7 @@ class SpamClassifier:
             "about": self.about,
         }
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        _check_finite(state)
         part = path.with_name(path.name + ".part")
         try:
             save_file(state, part, metadata={"spam_classifier": json.dumps(settings)})
@@ -124,8 +129,7 @@ class SpamClassifier:
             with safe_open(path, framework="pt") as file:
                 settings = json.loads((file.metadata() or {})["spam_classifier"])
                 state = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a dict)
-            if damaged := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
-                raise ValueError(f"{damaged[0]} holds values that are not finite")
+            _check_finite(state)
             with torch.device("meta"):
                 model = replace_head(GPTModel(settings["cfg"]))
             model.load_state_dict(state, assign=True)
@@ -134,6 +138,11 @@ class SpamClassifier:
             raise ValueError(
                 f"{path} is not a whole file of SpamClassifier.save ({error}); delete it and train again"
             ) from error
+
+
+def _check_finite(state: dict[str, torch.Tensor]) -> None:
+    if damaged := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        raise ValueError(f"{damaged[0]} holds values that are not finite; train again, with a smaller learning rate")
 
 
 def trained_from(model_name: str, data_name: str, seed: int = 123) -> dict[str, str]:
@@ -153,15 +162,17 @@ def load_or_train(
 ) -> SpamClassifier:
     """Return the classifier saved at `path`, or train it and save it there.
 
-    One that was trained from something else, or for another position, is not taken. Training is that of section 6.7:
-    the book's plan and `fine_tuning_defaults`.
+    One that was trained from something else, or for another position, is neither taken nor overwritten. Training is
+    that of section 6.7: the book's plan and `fine_tuning_defaults`.
     """
-    about = trained_from(model_name, data_name, seed)
+    about, keep = trained_from(model_name, data_name, seed), True
     if Path(path).exists():
         try:
             saved = SpamClassifier.load(path)
             if saved.about == about and saved.position == position:
                 return saved
+            keep = False
+            warnings.warn(f"{path} is another classifier: it stays, and one is trained for now", stacklevel=2)
         except ValueError as error:
             warnings.warn(f"{error}: it is trained again", stacklevel=2)
 
@@ -185,5 +196,6 @@ def load_or_train(
         position=position,
     )
     classifier = SpamClassifier(model, train_loader.dataset.max_length, position=position, about=about)
-    classifier.save(path)
+    if keep:
+        classifier.save(path)
     return classifier

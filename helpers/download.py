@@ -7,8 +7,8 @@ The bytes go into `NAME.part` beside the target, which gets its name when length
 import hashlib
 import http.client
 import re
-import shutil
 import ssl
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -82,16 +82,16 @@ def _fetch(url: str, part: Path) -> None:
                 raise _Unusable(f"asked for the bytes from {have}, got {response.headers.get('Content-Range')!r}")
             total = int(span[2])
         else:  # the whole file, also where the source knows no ranges
-            if "Content-Length" not in response.headers:
+            have, total = 0, response.length  # None where it comes in chunks, which end with a mark of their own
+            if total is None and not response.chunked:
                 raise _Unusable("the answer doesn't say how long the file is")
-            have, total = 0, int(response.headers["Content-Length"])
         bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.name.removesuffix(".part"))
         with bar, open(part, "ab" if have else "wb") as file:
             while chunk := response.read(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
     length = part.stat().st_size
-    if length != total:
+    if total is not None and length != total:
         raise ConnectionError(f"{length} bytes came instead of {total}")
 
 
@@ -106,12 +106,10 @@ def replace_folder(new: Path, folder: Path) -> None:
     if not folder.exists():
         new.rename(folder)
         return
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as away:
+        old = folder.rename(Path(away) / "old")
+        try:
+            new.rename(folder)
+        except OSError:
+            old.rename(folder)
+            raise

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -169,13 +170,17 @@ def _state_dict_of(params: dict) -> dict[str, torch.Tensor]:
                 tree = tree[key]
         except LookupError:
             raise ValueError(f"the checkpoint's params lack {'/'.join(map(str, path))}") from None
-        tensor = torch.from_numpy(np.asarray(tree, dtype=np.float32))
+        if not isinstance(tree, np.ndarray):
+            raise ValueError(
+                f"{'/'.join(map(str, path))} of the checkpoint's params is {type(tree).__name__}, not an array"
+            )
+        tensor = torch.from_numpy(tree.astype(np.float32, copy=False))
         if not tensor.isfinite().all():
             raise ValueError(f"{'/'.join(map(str, path))} of the checkpoint's params holds values that are not finite")
         return tensor
 
     state = {ours: find([theirs.removeprefix("ln_f/")]) for theirs, ours in TOP_VARIABLES.items()}
-    for i in range(len(params["blocks"])):
+    for i in range(len(params.get("blocks", ()))):
         for theirs, ours in BLOCK_VARIABLES.items():
             whole = find(["blocks", i, *theirs.split("/")])
             for name, piece in zip(ours, whole.tensor_split(len(ours), dim=-1), strict=True):
@@ -320,15 +325,15 @@ def _remedy(folder: Path) -> str:
 
 def _check_variables(folder: Path, found: dict, settings: dict) -> None:
     expected = expected_shapes(settings)
-    wrong = [f"{name} is missing" for name in expected if name not in found]
-    wrong += [f"{name} is not part of such a model" for name in found if name not in expected]
-    wrong += [
+    missing = [f"{name} is missing" for name in expected if name not in found]
+    extra = [f"{name} is not part of such a model" for name in found if name not in expected]
+    misshapen = [
         f"{name} is {found[name]} instead of {shape}"
         for name, shape in expected.items()
         if found.get(name, shape) != shape
     ]
-    if wrong:
-        raise ValueError(f"the checkpoint in {folder} doesn't fit its hparams.json: {_few(wrong)}")
+    if wrong := [_few(kind) for kind in (missing, extra, misshapen) if kind]:
+        raise ValueError(f"the checkpoint in {folder} doesn't fit its hparams.json: {'; '.join(wrong)}")
 
 
 def _few(problems: list[str], most: int = 5) -> str:
@@ -376,9 +381,16 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= OWN_FILES):
         raise ValueError(f"{folder} holds something else than a checkpoint, which saving would delete; choose another")
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as beside:
+        part = Path(beside) / "new"
+        part.mkdir()
+        _write_checkpoint(part, variables, settings)
+        replace_folder(part, folder)
+    return folder
+
+
+def _write_checkpoint(part: Path, variables: dict[str, np.ndarray], settings: dict) -> None:
     names, tf = sorted(variables), _tensorflow()
     tf.raw_ops.SaveV2(
         prefix=str(part / "model.ckpt"),
@@ -390,5 +402,3 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
     (part / "hparams.json").write_text(json.dumps(settings, indent=2) + "\n")
     for table in ("encoder.json", "vocab.bpe"):
         shutil.copy(BUNDLED_CHECKPOINT / table, part / table)
-    replace_folder(part, folder)
-    return folder

@@ -6,6 +6,7 @@ b is the batch size, n the number of tokens, d = emb_dim and h the number of hea
 """
 
 import math
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -106,7 +107,10 @@ class GPTModel(nn.Module):
         super().__init__()
         if missing := self.CONFIG_KEYS - cfg.keys():
             raise ValueError(f"the configuration lacks {', '.join(sorted(missing))}; see helpers.config.gpt_config")
-        if cfg["n_heads"] < 1 or cfg["emb_dim"] < 1 or cfg["emb_dim"] % cfg["n_heads"]:
+        for size in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
+            if not isinstance(cfg[size], Integral) or cfg[size] < 1:
+                raise ValueError(f"{size} must be a whole number from 1, not {cfg[size]!r}")
+        if cfg["emb_dim"] % cfg["n_heads"]:
             raise ValueError(
                 f"emb_dim={cfg['emb_dim']} can't be split evenly among n_heads={cfg['n_heads']}; "
                 "choose a number of heads that divides it"

@@ -34,8 +34,9 @@ def trace_shapes(model: GPTModel, token_ids: torch.Tensor) -> tuple[Shape, ...]:
         model.get_submodule(part).register_forward_hook(note(part)) for part in part_names(len(model.trf_blocks))
     ]
     try:
-        with torch.random.fork_rng(devices=[]):  # looking must not change what comes out of dropout later
-            model(token_ids.to(model.tok_emb.weight.device))
+        device = model.tok_emb.weight.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # looking must not change
+            model(token_ids.to(device))  # what comes out of dropout later
     finally:
         for handle in handles:
             handle.remove()

@@ -20,6 +20,9 @@ NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+CHOICES = """\
+CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: downloaded once
+CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI"""
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 BAR = re.compile(
     r"^(?P<what>[^:]*):?\s+\d+%\|.*$", re.DOTALL
@@ -127,8 +130,10 @@ def _code_cells(notebook: nbformat.NotebookNode) -> int:
 
 
 def run() -> None:
-    """Execute all notebooks in order without saving them; end with a table of seconds and key figures."""
+    """Execute all notebooks in order, on the bundled pair, without saving them; end with a table of key figures."""
     notebooks = {name: nbformat.read(FOLDER / f"{name}.ipynb", 4) for name in names()}
+    for notebook in notebooks.values():
+        [cell for cell in notebook.cells if cell.cell_type == "code"][1].source = CHOICES
     rows = []
     with tqdm(total=sum(map(_code_cells, notebooks.values())), unit="cell", disable=None) as bar:
         for name, notebook in notebooks.items():
@@ -161,7 +166,7 @@ def stamp(repository: str, root: Path = FOLDER.parent) -> list[Path]:
     if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-]", repository) or repository.endswith(".git"):
         raise ValueError(f"{repository!r} is not owner/name")
     place = root / "notebooks" / "repository.txt"
-    old = place.read_text().strip()
+    old = place.read_text(encoding="utf-8").strip()
     address = re.compile(rf"(github\.com[/:]|/github/|githubusercontent\.com/){re.escape(old)}(?![\w-])")
     changed = []
     for path in [root / "README.md", *root.glob("notebooks/*.ipynb"), *root.glob("notebooks/scripts/*.py"), place]:

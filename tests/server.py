@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Files(dict):
     """path → bytes. `cuts[path]`: how many bytes to send before hanging up, one entry for each answer;
     `statuses[path]`: a status to answer with instead; `types[path]`: its Content-Type; `ranges`: whether range
-    requests are understood; `lengths`: whether the length is told."""
+    requests are understood; `lengths`: whether the length is told; `chunked`: whether the file
+    comes in chunks (then a cut counts chunks)."""
 
     def __init__(self, files=()):
         super().__init__(files)
@@ -17,6 +18,7 @@ class Files(dict):
         self.statuses: dict[str, int] = {}
         self.ranges = True
         self.lengths = True
+        self.chunked = False
         self.types: dict[str, str] = {}
         self.requests: list[tuple[str, str | None]] = []
         self.url = ""
@@ -27,6 +29,8 @@ def serve(files: Files):
     """Run the server; yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1" if files.chunked else "HTTP/1.0"
+
         def do_GET(self):
             wanted = self.headers.get("Range")
             files.requests.append((self.path, wanted))
@@ -46,11 +50,20 @@ def serve(files: Files):
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             else:
                 self.send_response(200)
-            if files.lengths:
+            if files.chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+            elif files.lengths:
                 self.send_header("Content-Length", str(len(content) - start))
             self.send_header("Content-Type", files.types.get(self.path, "application/octet-stream"))
             self.end_headers()
             body = content[start:]
+            if files.chunked:
+                pieces = [body[i : i + 100_000] for i in range(0, len(body), 100_000)] + [b""]
+                if cuts := files.cuts.get(self.path):
+                    pieces = pieces[: cuts.pop(0)]
+                for piece in pieces:
+                    self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+                return
             if cuts := files.cuts.get(self.path):
                 body = body[: cuts.pop(0)]
             self.wfile.write(body)

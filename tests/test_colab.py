@@ -21,6 +21,13 @@ notebook = nbformat.read(sys.argv[1], 4)
 NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
 nbformat.write(notebook, "executed.ipynb")
 """
+VERSIONS = """
+import ipywidgets, pandas
+try:
+    import jupyterlab
+except ModuleNotFoundError:
+    print(ipywidgets.__version__, pandas.__version__)
+"""
 BLOCK = """
 import sys
 
@@ -55,7 +62,7 @@ def test_section_6_5_runs_in_colab_from_nothing_but_the_notebook(tmp_path):
     block.mkdir()
     shutil.copy(ROOT / "notebooks" / f"{NAME}.ipynb", empty)
     (block / "sitecustomize.py").write_text(BLOCK)
-    address = f"https://github.com/{(ROOT / 'notebooks' / 'repository.txt').read_text().strip()}.git"
+    address = f"https://github.com/{(ROOT / 'notebooks' / 'repository.txt').read_text(encoding='utf-8').strip()}.git"
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, (block, OVERLAY))),
@@ -64,7 +71,7 @@ def test_section_6_5_runs_in_colab_from_nothing_but_the_notebook(tmp_path):
         "GIT_CONFIG_KEY_0": f"url.file://{published}.insteadOf",
         "GIT_CONFIG_VALUE_0": address,
     }
-    versions = [sys.executable, "-c", "import ipywidgets, pandas; print(ipywidgets.__version__, pandas.__version__)"]
+    versions = [sys.executable, "-c", VERSIONS]
     found = subprocess.run(versions, cwd=empty, env=environment, capture_output=True, text=True, check=True).stdout
     assert found.split() == ["7.7.1", "2.2.3"]
     freeze = [sys.executable, "-m", "pip", "freeze"]

@@ -95,7 +95,10 @@ def test_the_curves_carry_their_values_and_both_axes():
 
 
 def test_every_picture_in_images_is_shown_with_words_beside_it():
-    pages = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "notebooks" / "scripts").glob("*.py")])
+    pages = "".join(
+        path.read_text(encoding="utf-8")
+        for path in [ROOT / "README.md", *(ROOT / "notebooks" / "scripts").glob("*.py")]
+    )
     for path in IMAGES.iterdir():
         assert path.name in pages
     assert "![](" not in pages

@@ -85,6 +85,15 @@ def test_an_answer_of_unknown_length_is_refused(tmp_path):
         download([f"{url}/a"], tmp_path / "a")
 
 
+@pytest.mark.parametrize("cuts", [0, 1], ids=["whole", "cut"])
+def test_an_answer_in_chunks_is_taken_whole(tmp_path, cuts):
+    files = Files({"/a": CONTENT})
+    files.lengths, files.chunked, files.cuts["/a"], files.ranges = False, True, [2] * cuts, False
+    with serve(files) as url:
+        assert download([f"{url}/a"], tmp_path / "a").read_bytes() == CONTENT
+    assert len(files.requests) == 1 + cuts
+
+
 def test_a_disk_in_trouble_is_not_taken_for_a_network_in_trouble(tmp_path):
     (tmp_path / "a.part").mkdir()
     with serve(Files({"/a": CONTENT})) as url, pytest.raises(IsADirectoryError):

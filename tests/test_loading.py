@@ -107,6 +107,11 @@ def test_saving_never_deletes_what_is_no_checkpoint(tmp_path):
     for place in (tmp_path / "work", tmp_path / "work" / "thesis.txt"):
         with pytest.raises(ValueError, match="something else than a checkpoint"):
             save_openai_checkpoint(random_model(TINY), place)
+    for sibling in ("model.old", "model.part"):
+        (tmp_path / sibling).mkdir()
+    for _ in range(2):
+        save_openai_checkpoint(random_model(TINY), tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model.old", "model.part", "work"]
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["thesis.txt"]
     with pytest.raises(ValueError, match="qkv_bias"):
         save_openai_checkpoint(random_model(TINY | {"qkv_bias": False}), tmp_path / "new")
@@ -145,7 +150,7 @@ def test_missing_extra_and_misshapen_variables_are_all_named(broken):
 
 
 def test_hparams_of_another_size_are_noticed(broken):
-    settings = json.loads((broken / "hparams.json").read_text())
+    settings = json.loads((broken / "hparams.json").read_text(encoding="utf-8"))
     (broken / "hparams.json").write_text(json.dumps(settings | {"n_embd": 16, "n_layer": 4}))
     with pytest.raises(ValueError, match=r"doesn't fit its hparams.json: model/h3/.* and \d+ more"):
         read_checkpoint(broken)
@@ -198,6 +203,11 @@ def test_weights_for_another_model_are_refused_before_anything_changes(tiny_chec
         load_weights_into_gpt(model, params)
     del params["blocks"][0]["attn"]["c_attn"]["w"]
     with pytest.raises(ValueError, match="params lack blocks/0/attn/c_attn/w"):
+        load_weights_into_gpt(model, params)
+    with pytest.raises(ValueError, match="wte of the checkpoint's params is NoneType, not an array"):
+        load_weights_into_gpt(model, params | {"wte": None})
+    del params["blocks"]
+    with pytest.raises(ValueError, match=r"trf_blocks.0.att.W_key.bias is missing"):
         load_weights_into_gpt(model, params)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 

@@ -51,10 +51,10 @@ def test_heads_must_divide_the_embedding():
         GPTModel(TINY | {"n_heads": 3})
 
 
-@pytest.mark.parametrize("heads", [0, -2])
-def test_there_must_be_a_head(heads):
-    with pytest.raises(ValueError, match=f"n_heads={heads}"):
-        GPTModel(TINY | {"n_heads": heads})
+@pytest.mark.parametrize(("size", "value"), [("n_heads", 0), ("n_heads", -2), ("emb_dim", 8.0), ("n_layers", 0)])
+def test_a_size_must_be_a_whole_number_from_one(size, value):
+    with pytest.raises(ValueError, match=f"{size} must be a whole number from 1, not {value}"):
+        GPTModel(TINY | {size: value})
 
 
 def test_a_configuration_without_a_size_is_refused_by_its_name():

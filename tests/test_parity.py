@@ -8,7 +8,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from helpers.classify import classify_review
 from helpers.config import gpt_config
 from helpers.data import pad
-from helpers.freezing import FreezePlan, replace_head
+from helpers.freezing import FreezePlan, parameter_report, replace_head
 from helpers.loading import BLOCK_VARIABLES, expected_shapes, load_weights_into_gpt
 from helpers.model import GPTModel, generate_text_simple
 from helpers.tokenizer import get_tokenizer
@@ -110,7 +110,11 @@ def test_logits_continuation_classifier_and_gradients_equal_transformers(cfg):
     torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=0)
     for logits in (mine, theirs):
         torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
-    compared = 0
+    pairs = {"transformer.ln_f.weight": model.final_norm.scale, "transformer.ln_f.bias": model.final_norm.shift}
+    pairs |= {"lm_head.weight": model.out_head.weight, "lm_head.bias": model.out_head.bias}
+    for name, parameter in pairs.items():
+        torch.testing.assert_close(parameter.grad, other.get_parameter(name).grad, atol=1e-4, rtol=1e-3)
+    compared = sum(parameter.numel() for parameter in pairs.values())
     block = model.trf_blocks[-1]
     for variable, names in BLOCK_VARIABLES.items():
         gradient = torch.cat([g.T if g.ndim == 2 else g for g in (block.get_parameter(n).grad for n in names)], dim=-1)
@@ -118,7 +122,7 @@ def test_logits_continuation_classifier_and_gradients_equal_transformers(cfg):
         name = f"transformer.{last}{layer.replace('/', '.')}.{'bias' if kind == 'b' else 'weight'}"
         torch.testing.assert_close(gradient, other.get_parameter(name).grad, atol=1e-4, rtol=1e-3)
         compared += gradient.numel()
-    assert compared == sum(p.numel() for p in block.parameters())
+    assert compared == parameter_report(cfg, FreezePlan.book(cfg["n_layers"])).trainable
     assert {name for name, p in other.named_parameters() if p.grad is None} == {
         name for name, p in other.named_parameters() if not p.requires_grad
     }

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 
 def requirements(name: str) -> list[Requirement]:
-    lines = (ROOT / name).read_text().splitlines()
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     return [Requirement(line.split("#")[0]) for line in lines if line.split("#")[0].strip()]
 
 

@@ -21,8 +21,9 @@
 
 # %% [markdown]
 # The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
-# though not every notebook needs both. The outputs shown, and remarks about them, are those of the bundled pair; with
-# another choice expect other figures.
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the pair that comes with
+# the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
+# it. With another choice expect other figures.
 
 # %%
 import subprocess
@@ -180,8 +181,9 @@ for name, part in {"training": train, "validation": validation}.items():
 # %% [markdown]
 # ## Try it
 #
-# **1. A better list.** (easy, 5 minutes) Change `tell_tales` above: choose words by the training messages, then look at
-# the validation accuracy once. Leave the test data alone.
+# **1. A better list.** (easy, 5 minutes) Change `tell_tales` above. While you try words, put `{"training": train}` in the
+# place of the dictionary in the loop; put the validation data back when you have finished, and look at it once. Leave
+# the test data alone.
 #
 # **2. Another split.** (medium, 3 minutes) How many messages would `random_split(numbered, 0.6, 0.15)` put in the *test*
 # part? Work it out first.

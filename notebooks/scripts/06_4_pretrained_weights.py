@@ -21,8 +21,9 @@
 
 # %% [markdown]
 # The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
-# though not every notebook needs both. The outputs shown, and remarks about them, are those of the bundled pair; with
-# another choice expect other figures.
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the pair that comes with
+# the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
+# it. With another choice expect other figures.
 
 # %%
 import subprocess
@@ -73,8 +74,9 @@ print(settings)
 print(list(params))
 
 # %% [markdown]
-# `wte` is the token embedding, `wpe` the positional embedding, `g` and `b` are scale and shift of the last layer norm,
-# and `blocks` is a list with a dictionary for each block. **Predict** the shape of `wte`, then look into a block.
+# `wte` is the *token embedding*, a row of `n_embd` numbers for each token of the vocabulary; `wpe` is the *positional
+# embedding*, such a row for each position; `g` and `b` are scale and shift of the last layer norm, and `blocks` is a list
+# with a dictionary for each block. **Predict** the shape of `wte`, then look into a block.
 
 # %%
 print("wte", params["wte"].shape, "wpe", params["wpe"].shape)
@@ -168,8 +170,8 @@ print(np.array_equal(attention.W_key.weight.detach().numpy(), w_k.T))
 print(np.array_equal(attention.W_value.weight.detach().numpy(), w_v.T))
 
 # %% [markdown]
-# GPT-2 uses the token embedding twice: at the bottom, to turn ids into vectors, and at the top, as the head's weights.
-# So the checkpoint holds it once, and the loader copies it.
+# GPT-2 uses the token embedding twice: at the bottom, to turn ids into vectors, and at the top, as the weights of the
+# output head (the last layer, not one of the attention heads). So the checkpoint holds it once, and the loader copies it.
 
 # %%
 print(torch.equal(model.out_head.weight, model.tok_emb.weight))
@@ -220,8 +222,9 @@ with torch.no_grad():
 print(write_on("Every effort moves you"))
 
 # %% [markdown]
-# It is another text, and still nearly English: that is why we compared numbers above. (Matrices that aren't square can't
-# be turned unnoticed, since their shape tells.) Run the cell with `load_pretrained` again to repair the model.
+# It is another text, and still nearly English: writing alone does not show the mistake. Nor would the comparison above,
+# which looked only at query, key and value; every matrix needs its own check. (The course's tests compare them all, and
+# the logits with those of two other implementations.) Run the cell with `load_pretrained` again to repair the model.
 #
 # **3. How many numbers has one block?** (medium, 5 minutes) Add up the shapes that `show` printed.
 
@@ -240,7 +243,7 @@ check(
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# With d for `emb_dim`: attention 3·d·d + 3·d and d·d + d, feed-forward 2·4·d·d + 4·d + d, norms 4·d; together
+# With d for `n_embd` (the book's `emb_dim`): attention 3·d·d + 3·d and d·d + d, feed-forward 2·4·d·d + 4·d + d, norms 4·d; together
 # 12·d² + 13·d. For the nano, d = 192: 444,864. For GPT-2 124M, d = 768: 7,087,872.
 #
 # </details>

@@ -23,13 +23,14 @@
 # question, *is this message spam or ham?*, and it has two. Most of what GPT-2 knows about English is useful for both.
 # So we keep the model, exchange the layer that gives the answer, and let only the topmost parts learn.
 #
-# Six steps lead from the configuration to two probabilities. The section numbers, figure numbers and names are those
-# of the book's chapter 6.
+# Six steps lead from the configuration to two probabilities. The section's number and the names are those of the book's
+# chapter 6; the figures are this course's own.
 
 # %% [markdown]
 # The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
-# though not every notebook needs both. The outputs shown, and remarks about them, are those of the bundled pair; with
-# another choice expect other figures.
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the pair that comes with
+# the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
+# it. With another choice expect other figures.
 
 # %%
 import subprocess
@@ -89,8 +90,8 @@ for name, part in model.named_children():
     print(f"{name:<11} {type(part).__name__}")
 
 # %% [markdown]
-# Read it from top to bottom, the way a message travels: two embeddings, a stack of blocks, a last layer norm, and the
-# output layer `out_head`, also called the *head*. (`print(model)` shows all the parts inside, as the book does.) What has
+# Read it from top to bottom, the way a message travels: two embeddings, a dropout (which does nothing here, see
+# `drop_rate`), a stack of blocks, a last layer norm, and the output layer `out_head`, also called the *head*. (`print(model)` shows all the parts inside, as the book does.) What has
 # to change is the head:
 
 # %%
@@ -184,11 +185,11 @@ for name in MODEL_CONFIGS:
 
 # %% [markdown]
 # Among OpenAI's four sizes, the larger the model, the smaller the share: there are more blocks, and still only one of
-# them learns. The nano stands apart, because three quarters of it are its token embedding.
+# them learns. The nano stands apart, because its token embedding makes up three quarters of it.
 #
 # Here is our model, drawn from that report. Input is at the bottom. Frozen parts are blue with a dashed border and a
-# snowflake ❄, trainable ones orange with a pencil ✎. This is the book's **figure 6.12**, selective fine-tuning, for
-# the model that you chose; the picture in words follows it.
+# snowflake ❄, trainable ones orange with a pencil ✎. This is **figure 6.12**, selective fine-tuning, for the model
+# that you chose; the picture in words follows it.
 
 # %%
 from matplotlib import pyplot as plt
@@ -231,7 +232,7 @@ for shape in shapes:
 # All blocks take and give the same shape; that is why they can be stacked. `pos_emb` has no batch dimension: position
 # 0 gets the same vector in every message, so one copy is added to all.
 #
-# The course's **figure 6.13** shows the same for GPT-2 124M: the message at the bottom, the shapes on the right, the
+# **Figure 6.13** shows the same for GPT-2 124M: the message at the bottom, the shapes on the right, the
 # new head at the top with the note which layer it took the place of.
 
 # %%

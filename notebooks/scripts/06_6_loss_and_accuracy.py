@@ -21,8 +21,9 @@
 
 # %% [markdown]
 # The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
-# though not every notebook needs both. The outputs shown, and remarks about them, are those of the bundled pair; with
-# another choice expect other figures.
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the pair that comes with
+# the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
+# it. With another choice expect other figures.
 
 # %%
 import subprocess
@@ -103,8 +104,9 @@ for name, loader in {
     assert 0.25 < accuracy < 0.75
 
 # %% [markdown]
-# Near one half, but not because it guesses like a coin. Look at the predictions above: the untrained head calls every one
-# of them spam. Then the accuracy is simply the share of spam among the messages looked at. (For GPT-2 124M on the SMS Spam
+# Near one half, but not because it guesses like a coin. Look at the predictions above: the untrained head calls all eight
+# messages spam, and it calls nearly all others spam, too. So the accuracy is close to the share of spam among the
+# messages looked at (ten batches, 80 messages, of each part). (For GPT-2 124M on the SMS Spam
 # Collection the book prints 46.25, 45.00 and 48.75 %.) How sure is it of what it says?
 
 # %%
@@ -181,8 +183,9 @@ print(repr(tokenizer.decode(message[-1:].tolist())))
 # look back at the whole message, and training teaches the model what to make of it. But it has to find the message from
 # afar, across all the padding.
 #
-# The other choice is the last *real* token. `class_logits` takes the one or the other, and so do all functions of `helpers.training` by their argument `position`.
-# Do the two see the same?
+# The other choice is the last *real* token. `class_logits` takes the one or the other, according to its argument
+# `position`; the functions that measure loss and accuracy and the training loop have the same argument. Do the two see
+# the same?
 
 # %%
 from helpers.training import class_logits
