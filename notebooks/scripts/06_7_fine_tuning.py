@@ -196,8 +196,6 @@ for epoch, train_loss, val_loss in zip(epochs, train_losses, val_losses, strict=
 # percentage points:
 
 # %%
-assert train_losses[-1] < 0.6 and val_losses[-1] < 0.8
-
 epochs = torch.arange(1, settings["num_epochs"] + 1)  # measured at the end of each
 examples = epochs * len(train_loader) * train_loader.batch_size
 plot_values(epochs, examples, train_accs, val_accs, label="accuracy")
@@ -222,6 +220,7 @@ print("accuracy: training {:.1%}, validation {:.1%}, test {:.1%}".format(*accura
 train_accuracy, val_accuracy, test_accuracy = accuracies
 if plan == FreezePlan.book(plan.n_layers):
     assert train_accuracy > 0.85 and val_accuracy > 0.75 and test_accuracy > 0.75
+    assert train_losses[-1] < 0.6 and val_losses[-1] < 0.8
 
 # %% [markdown]
 # Usually training is highest, because those messages were seen; with small sets chance can turn that round, as in the
@@ -231,9 +230,9 @@ if plan == FreezePlan.book(plan.n_layers):
 #
 # Was it worth it? Section 6.2 promised an answer. A much simpler method, logistic regression on weighted word counts
 # (TF-IDF), trained on the same messages, gets 88 % of sms-mini's test messages right, and of the collection's 96 to 97 %
-# (the course's tests measure both). That is not worse than what you see here, nor than the book's 95.67 %: for telling
-# these messages apart, the words themselves say nearly everything, and a few hundred examples are enough to learn them.
-# What you have learned is the recipe, and it carries over to tasks where counting words is not enough.
+# (the course's tests measure both). That is not worse than what you see here, nor than the book's 95.67 %: for messages
+# like these, with a few hundred examples, counting words is hard to beat. What you have learned is the recipe, which does
+# not depend on words being counted: it sees their order, and it serves for any classes that you have examples of.
 
 # %% [markdown]
 # ## Keep it
