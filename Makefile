@@ -21,7 +21,7 @@ test: $(VENV)/installed $(COLAB)/installed  ## everything that proves the projec
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest $(ARGS)
 
-notebooks: $(VENV)/installed    ## execute and save all notebooks (FROM=py or FROM=ipynb where a pair differs)
+notebooks: $(VENV)/installed    ## execute and save all notebooks (FROM=py or FROM=ipynb where a pair differs, ONLY=name for one)
 	$(BIN)/python notebooks/build.py save $(if $(FROM),--from $(FROM)) $(ONLY)
 
 images: $(VENV)/installed       ## redraw images/

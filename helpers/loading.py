@@ -1,4 +1,4 @@
-"""A checkpoint in OpenAI's format: find it, download it, read it, check it, put it into the model.
+"""A checkpoint in OpenAI's format: find it, download it, read it, check it, put it into the model; or write one.
 
 Such a folder holds `hparams.json` (the sizes), `encoder.json` and `vocab.bpe` (the tokenizer) and a TensorFlow
 checkpoint with variables such as `model/wte` and `model/h0/attn/c_attn/w`. Format: `src/model.py` and
@@ -35,7 +35,6 @@ FILES = {  # name → sha256 where every size has the same file
     INDEX: None,
     TENSORS: None,
 }  # model.ckpt.meta, TensorFlow's graph, is read by nothing here
-
 OWN_FILES = {*FILES, "model.ckpt.meta", "model.safetensors"}  # what a checkpoint's folder may hold
 
 # OpenAI's variable → the model's parameters. Three names share a variable that holds them side by side. OpenAI
@@ -164,19 +163,17 @@ def _state_dict_of(params: dict) -> dict[str, torch.Tensor]:
     """Rename and turn the book's nested `params` into the model's float32 tensors, without `out_head`."""
 
     def find(path):
-        tree = params
+        tree, name = params, "/".join(map(str, path))
         try:
             for key in path:
                 tree = tree[key]
         except LookupError:
-            raise ValueError(f"the checkpoint's params lack {'/'.join(map(str, path))}") from None
+            raise ValueError(f"the checkpoint's params lack {name}") from None
         if not isinstance(tree, np.ndarray):
-            raise ValueError(
-                f"{'/'.join(map(str, path))} of the checkpoint's params is {type(tree).__name__}, not an array"
-            )
+            raise ValueError(f"{name} of the checkpoint's params is {type(tree).__name__}, not an array")
         tensor = torch.from_numpy(tree.astype(np.float32, copy=False))
         if not tensor.isfinite().all():
-            raise ValueError(f"{'/'.join(map(str, path))} of the checkpoint's params holds values that are not finite")
+            raise ValueError(f"{name} of the checkpoint's params holds values that are not finite")
         return tensor
 
     state = {ours: find([theirs.removeprefix("ln_f/")]) for theirs, ours in TOP_VARIABLES.items()}
@@ -215,27 +212,6 @@ def find_checkpoint(size: str, models_dir: str | Path = "gpt2", sources=SOURCES)
                     "CHOOSE_MODEL = 'gpt2-nano (12M)'"
                 ) from error
     return folder
-
-
-def _tensorflow():
-    """Import TensorFlow, which takes seconds, only where a checkpoint is read or written, and without its start-up log.
-
-    The log comes from native code, before any setting of TensorFlow's holds, so it is caught at the file descriptor.
-    Triton, which torch's CUDA builds import when first needed, must come first: after TensorFlow 2.20 or 2.21 it
-    crashes the interpreter (github.com/tensorflow/tensorflow/issues/124205).
-    """
-    with contextlib.suppress(ImportError):
-        import triton  # noqa: F401
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        import tensorflow
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-    return tensorflow
 
 
 # --- read and check ------------------------------------------------------------------------------------------
@@ -309,6 +285,27 @@ def read_checkpoint(folder: str | Path) -> tuple[dict, dict]:
     return settings, params
 
 
+def _tensorflow():
+    """Import TensorFlow, which takes seconds, only where a checkpoint is read or written, and without its start-up log.
+
+    The log comes from native code, before any setting of TensorFlow's holds, so it is caught at the file descriptor.
+    Triton, which torch's CUDA builds import when first needed, must come first: after TensorFlow 2.20 or 2.21 it
+    crashes the interpreter (github.com/tensorflow/tensorflow/issues/124205).
+    """
+    with contextlib.suppress(ImportError):
+        import triton  # noqa: F401
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+    return tensorflow
+
+
 def _need_files(folder: Path) -> None:
     for name in (INDEX, TENSORS):
         if not (folder / name).exists():
@@ -320,7 +317,7 @@ def _need_files(folder: Path) -> None:
 def _remedy(folder: Path) -> str:
     if folder == BUNDLED_CHECKPOINT:
         return "it came with the course: restore it with `git checkout helpers/assets`"
-    return f"delete {folder} and load again"
+    return f"if it was downloaded, delete {folder} and load again; else restore it"
 
 
 def _check_variables(folder: Path, found: dict, settings: dict) -> None:

@@ -35,8 +35,9 @@ def trace_shapes(model: GPTModel, token_ids: torch.Tensor) -> tuple[Shape, ...]:
     ]
     try:
         device = model.tok_emb.weight.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # looking must not change
-            model(token_ids.to(device))  # what comes out of dropout later
+        # looking must not change what chance decides later, in dropout
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            model(token_ids.to(device))
     finally:
         for handle in handles:
             handle.remove()

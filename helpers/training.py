@@ -1,8 +1,8 @@
 """Loss, accuracy and the fine-tuning loop of the book's sections 6.6 and 6.7, under the book's names.
 
-Each function also takes `position`, the token whose logits classify a message: "last", the row's last position (as in
-the book; in a padded row that is padding), or "last_token", the last one before the padding, which must be
-`<|endoftext|>`.
+The functions that run the model also take `position`, the token whose logits classify a message: "last", the row's
+last position (as in the book; in a padded row that is padding), or "last_token", the last one before the padding, which
+must be `<|endoftext|>`.
 """
 
 import torch

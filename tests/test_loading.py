@@ -173,7 +173,10 @@ def test_a_missing_file_is_named(broken, name):
 @pytest.mark.parametrize("name", [INDEX, TENSORS])
 def test_a_file_cut_short_is_noticed(broken, name):
     os.truncate(broken / name, (broken / name).stat().st_size // 2)
-    with pytest.raises(ValueError, match="damaged or cut short .*; delete .*broken and load again"):
+    with pytest.raises(
+        ValueError,
+        match="damaged or cut short .*; if it was downloaded, delete .*broken and load again; else restore it",
+    ):
         read_checkpoint(broken)
 
 

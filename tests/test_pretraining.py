@@ -192,7 +192,7 @@ def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
         f"p._save(Path({str(path)!r}), {{}}, model, t.new_optimizer(model, t.RECIPE), p.Progress(), 1)"
     )
     child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert child.returncode != 0, child.stderr
+    assert child.returncode != 0 and ", in _save" in child.stderr, child.stderr
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["run.pt"]
 
 
