@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 COLAB := .overlays/colab
 FROM ?=
 
-.PHONY: lab run test notebooks images colab
+.PHONY: lab run test notebooks images colab bench
 .DEFAULT_GOAL := lab
 
-lab: $(VENV)/installed          ## open JupyterLab at section 6.5
+lab: $(VENV)/installed          ## open JupyterLab at section 6.5 (what is not trusted is shown without its pictures)
+	@$(BIN)/jupyter trust notebooks/*.ipynb >/dev/null
 	$(BIN)/jupyter lab notebooks/06_5_classification_head.ipynb $(LAB_ARGS)
 
 run: $(VENV)/installed          ## execute all notebooks in order and print a table
@@ -24,8 +25,12 @@ test: $(VENV)/installed $(COLAB)/installed  ## everything that proves the projec
 notebooks: $(VENV)/installed    ## execute and save all notebooks (FROM=py or FROM=ipynb where a pair differs, ONLY=name for one)
 	$(BIN)/python notebooks/build.py save $(if $(FROM),--from $(FROM)) $(ONLY)
 
-images: $(VENV)/installed       ## redraw images/
+images: $(VENV)/installed       ## redraw images/; the Explorer's picture needs Chromium
 	$(BIN)/python -m helpers.diagrams
+	$(BIN)/python -m tests.screenshot
+
+bench: $(VENV)/installed        ## measure, print a table and write it to benchmarks.json (ONLY=name for one)
+	$(BIN)/python -m tests.benchmarks $(ONLY)
 
 colab: $(VENV)/installed        ## stamp the repository's address into badges and setup cells: make colab REPO=owner/name
 	$(BIN)/python notebooks/build.py colab $(REPO)

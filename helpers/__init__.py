@@ -1,8 +1,8 @@
 """The code behind the notebooks; each file has one job and imports only from floors below its own.
 
-4  classify
-3  training, diagrams, pretraining
+4  classify, widgets, exercises
+3  training, diagrams, costs, pretraining
 2  freezing, shapes
 1  loading, data, corpus
-0  config, tokenizer, model, download, exercises
+0  config, tokenizer, model, download
 """

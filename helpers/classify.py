@@ -21,7 +21,14 @@ from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer
-from helpers.training import POSITIONS, class_logits, fine_tuning_defaults, get_device, train_classifier_simple
+from helpers.training import (
+    POSITIONS,
+    class_logits,
+    class_probabilities,
+    fine_tuning_defaults,
+    get_device,
+    train_classifier_simple,
+)
 
 
 def classify_review(text, model, tokenizer, device, max_length=None, pad_token_id=END_OF_TEXT) -> str:
@@ -81,18 +88,16 @@ class SpamClassifier:
         """Return "ham" or "spam" for each text."""
         return [LABELS[number] for number in self.probabilities(texts).argmax(dim=-1).tolist()]
 
-    @torch.no_grad()
     def probabilities(self, texts: list[str], batch_size: int = 32) -> torch.Tensor:
         """Return the probabilities of ham and spam for each text, which add up to 1: float32 (len(texts), 2)."""
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise TypeError(f"give a list of texts, not {texts!r}; classify() takes one")
         context_length = self.model.pos_emb.num_embeddings
         rows = [_encode(text, self.tokenizer, self.max_length, context_length) for text in texts]
-        self.model.eval()
         parts = [torch.empty(0, len(LABELS))]
         for start in range(0, len(rows), batch_size):
-            token_ids = torch.tensor(rows[start : start + batch_size], device=self.device)  # (b, max_length)
-            parts.append(class_logits(self.model, token_ids, self.position).softmax(dim=-1).float().cpu())
+            token_ids = torch.tensor(rows[start : start + batch_size])  # (b, max_length)
+            parts.append(class_probabilities(self.model, token_ids, self.position))
         probabilities = torch.cat(parts)
         if not probabilities.isfinite().all():
             raise ValueError("the model's answer is not a number: its weights are damaged; load or train it again")

@@ -5,8 +5,9 @@ A *part* is one of `tok_emb`, `pos_emb`, `trf_blocks.0` …, `final_norm`, `out_
 """
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from numbers import Integral
 
 import torch
@@ -35,8 +36,21 @@ def _check_num_classes(num_classes: int) -> None:
 
 
 def pieces_of(part: str) -> tuple[str, ...]:
-    """Return the four pieces of a block, or the part itself."""
-    return tuple(f"{part}.{piece}" for piece in PIECES) if part.startswith("trf_blocks.") else (part,)
+    """Return the four pieces of a block, or the part or piece itself."""
+    is_block = part.startswith("trf_blocks.") and part.count(".") == 1
+    return tuple(f"{part}.{piece}" for piece in PIECES) if is_block else (part,)
+
+
+def run_name(parts: Sequence[str]) -> str:
+    """Return a part's name, or that of neighbouring blocks: "trf_blocks.0 – 10"."""
+    first, last = parts[0], parts[-1]
+    return first if first == last else f"{first} – {last.rpartition('.')[2]}"
+
+
+@lru_cache(maxsize=32)
+def _parts_and_pieces(n_layers: int) -> frozenset[str]:
+    parts = part_names(n_layers)
+    return frozenset(parts).union(*map(pieces_of, parts))
 
 
 @dataclass(frozen=True)
@@ -54,19 +68,21 @@ class FreezePlan:
         if not isinstance(self.n_layers, Integral) or self.n_layers < 1:
             raise ValueError(f"n_layers must be a whole number from 1, not {self.n_layers!r}")
         asked = {self.trainable} if isinstance(self.trainable, str) else set(self.trainable)
+        self._refuse_unknown(asked)
         kept = set()
         for part in part_names(self.n_layers):
             pieces = set(pieces_of(part))
             found = asked & (pieces | {part})
             kept |= {part} if part in found or found == pieces else found
-            asked -= found
-        if asked:
+        object.__setattr__(self, "trainable", frozenset(kept))
+
+    def _refuse_unknown(self, names: set[str]) -> None:
+        if unknown := names - _parts_and_pieces(self.n_layers):
             raise ValueError(
-                f"no part is called {', '.join(sorted(map(repr, asked)))}; a model with {self.n_layers} blocks has "
+                f"no part is called {', '.join(sorted(map(repr, unknown)))}; a model with {self.n_layers} blocks has "
                 f"tok_emb, pos_emb, trf_blocks.0 … trf_blocks.{self.n_layers - 1}, final_norm and out_head, and each "
                 "block has the pieces .att, .ff, .norm1 and .norm2"
             )
-        object.__setattr__(self, "trainable", frozenset(kept))
 
     # --- presets ---
 
@@ -102,19 +118,20 @@ class FreezePlan:
 
     def state(self, part: str) -> str:
         """Return "trainable", "frozen" or, for a block trained in pieces, "partly trainable"."""
-        whole = FreezePlan(self.n_layers, frozenset({part})).trainable  # refuses a part that does not exist
-        if whole <= self.trainable or part.rpartition(".")[0] in self.trainable:
+        self._refuse_unknown({part})
+        if part in self.trainable or part.rpartition(".")[0] in self.trainable:  # a piece of a trainable block, too
             return TRAINABLE
-        return PARTLY if self.trainable & set(pieces_of(part)) else FROZEN
+        return FROZEN if self.trainable.isdisjoint(pieces_of(part)) else PARTLY
 
-    def toggle(self, part: str) -> "FreezePlan":
-        """Return the plan with this part's state flipped; a partly trainable block becomes wholly trainable."""
-        if self.state(part) != TRAINABLE:
-            return FreezePlan(self.n_layers, self.trainable | {part})
-        block = part.rpartition(".")[0]
-        if block in self.trainable:  # a piece of a block that is trainable as a whole: the other three stay
-            return FreezePlan(self.n_layers, self.trainable - {block} | set(pieces_of(block)) - {part})
-        return FreezePlan(self.n_layers, self.trainable - {part})
+    def toggle(self, *parts: str) -> "FreezePlan":
+        """Return the plan with a part's state flipped; what is partly trainable becomes wholly trainable.
+
+        Several parts go together: all become trainable, or frozen if all were trainable.
+        """
+        if any(self.state(part) != TRAINABLE for part in parts):
+            return FreezePlan(self.n_layers, self.trainable | set(parts))
+        kept = {piece for part in self.trainable for piece in pieces_of(part)}
+        return FreezePlan(self.n_layers, frozenset(kept.difference(*map(pieces_of, parts))))
 
     # --- a model ---
 
@@ -140,17 +157,82 @@ class FreezePlan:
         return cls(n_layers, frozenset(trainable))
 
 
+PRESETS: dict[str, Callable[[int], FreezePlan]] = {  # a name → the plan for n_layers
+    "nothing": FreezePlan.nothing,
+    "head only": FreezePlan.head_only,
+    "the book's choice": FreezePlan.book,
+    "last two blocks": lambda n_layers: FreezePlan.last_blocks(n_layers, min(2, n_layers)),
+    "everything": FreezePlan.everything,
+}
+
+
+def preset_of(plan: FreezePlan) -> str | None:
+    """Return the name of the preset that equals `plan`, None where none does."""
+    return next((name for name, preset in PRESETS.items() if preset(plan.n_layers) == plan), None)
+
+
+def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
+    """Return the plan for another depth: the same preset, or else the parts of the same names that still exist."""
+    if name := preset_of(plan):
+        return PRESETS[name](n_layers)
+    return FreezePlan(n_layers, plan.trainable & _parts_and_pieces(n_layers))
+
+
+# --- how far down the gradient goes ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GradientReach:
+    """The backward pass starts at the loss and ends in the lowest part with anything trainable.
+
+    `crossed` are the parts above it, in the order of the forward pass: each takes a gradient from above and passes one
+    on below, whether or not it learns itself. The embeddings stand side by side at the bottom, so neither is ever
+    crossed, and the backward pass may end in both. With nothing trainable `ends` is empty.
+    """
+
+    ends: tuple[str, ...]
+    crossed: tuple[str, ...]
+
+    @property
+    def lowest(self) -> str | None:
+        """The part where the backward pass ends, the first of two; None where there is none."""
+        return self.ends[0] if self.ends else None
+
+
+def gradient_reach(plan: FreezePlan) -> GradientReach:
+    """Return where the backward pass under `plan` ends and what it crosses on the way."""
+    parts = part_names(plan.n_layers)
+    lowest = next((part for part in parts if plan.state(part) != FROZEN), None)
+    if lowest is None:
+        return GradientReach((), ())
+    embeddings = tuple(part for part in parts[:2] if plan.state(part) != FROZEN)
+    start = max(parts.index(lowest) + 1, parts.index("trf_blocks.0"))
+    return GradientReach(embeddings or (lowest,), parts[start:])
+
+
+def frozen_blocks(plan: FreezePlan) -> int | None:
+    """Return how many blocks lie below the lowest trainable part: with the embeddings, they are the *frozen prefix*.
+
+    None where an embedding is trainable: then there is no prefix.
+    """
+    lowest = gradient_reach(plan).lowest or "out_head"
+    if lowest.startswith("trf_blocks."):
+        return int(lowest.rpartition(".")[2])
+    return None if lowest.endswith("_emb") else plan.n_layers
+
+
 # --- the report ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class PartCount:
-    """One part's number of parameters, how many of them are trainable, and its state."""
+    """One part's or piece's number of parameters, how many of them are trainable, its state; a block's four pieces."""
 
     part: str
     parameters: int
     trainable: int
     state: str
+    pieces: tuple["PartCount", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,6 +252,17 @@ class ParameterReport:
     @property
     def frozen(self) -> int:
         return self.total - self.trainable
+
+    def count(self, *names: str) -> PartCount:
+        """Return the count of a part or piece, or one for several of them together."""
+        counts = [self._by_name[name] for name in names]
+        parameters, trainable = sum(c.parameters for c in counts), sum(c.trainable for c in counts)
+        state = TRAINABLE if trainable == parameters else PARTLY if trainable else FROZEN
+        return PartCount(run_name(names), parameters, trainable, state)
+
+    @cached_property
+    def _by_name(self) -> dict[str, PartCount]:
+        return {count.part: count for part in self.parts for count in (part, *part.pieces)}
 
     @property
     def percent(self) -> float:
@@ -195,9 +288,12 @@ def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> Param
         raise ValueError(f"the plan is for {plan.n_layers} blocks, the configuration has {cfg['n_layers']}")
     parts = []
     for part in part_names(plan.n_layers):
-        pieces = pieces_of(part)
-        trainable = sum(counts[piece] for piece in pieces if plan.state(piece) == TRAINABLE)
-        parts.append(PartCount(part, sum(counts[piece] for piece in pieces), trainable, plan.state(part)))
+        pieces = []
+        for piece in pieces_of(part):
+            state = plan.state(piece)
+            pieces.append(PartCount(piece, counts[piece], counts[piece] * (state == TRAINABLE), state))
+        whole = sum(piece.parameters for piece in pieces), sum(piece.trainable for piece in pieces)
+        parts.append(PartCount(part, *whole, plan.state(part), tuple(pieces) if len(pieces) > 1 else ()))
     return ParameterReport(tuple(parts))
 
 

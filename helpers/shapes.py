@@ -19,11 +19,12 @@ class Shape:
 
 
 @torch.no_grad()
-def trace_shapes(model: GPTModel, token_ids: torch.Tensor) -> tuple[Shape, ...]:
+def trace_shapes(model: GPTModel, token_ids: torch.Tensor, last_token: bool = False) -> tuple[Shape, ...]:
     """Run `model` on `token_ids` (b, n) once and return the shape that goes in, and the one each part puts out.
 
-    Also on the meta device, so a model of any size without weights will do. `pos_emb` gives (n, emb_dim), one row for
-    each position, which is added to every message. Raises what the model raises on token ids that it can't take.
+    With `last_token` also that of the last token's logits, (b, num_classes), which classify each message. Works on the
+    meta device, too, so a model of any size without weights will do. `pos_emb` gives (n, emb_dim), one row for each
+    position, which is added to every message. Raises what the model raises on token ids that it can't take.
     """
     shapes = [Shape("token_ids", tuple(token_ids.shape))]
 
@@ -37,8 +38,10 @@ def trace_shapes(model: GPTModel, token_ids: torch.Tensor) -> tuple[Shape, ...]:
         device = model.tok_emb.weight.device
         # looking must not change what chance decides later, in dropout
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            model(token_ids.to(device))
+            logits = model(token_ids.to(device))
     finally:
         for handle in handles:
             handle.remove()
+    if last_token:
+        shapes.append(Shape("last_token", tuple(logits[:, -1, :].shape)))
     return tuple(shapes)

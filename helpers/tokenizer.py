@@ -82,3 +82,19 @@ def encode_message(text: str, tokenizer: tiktoken.Encoding) -> list[int]:
     if not text.strip():
         raise ValueError(f"the message is empty ({text!r}): nothing to classify")
     return tokenizer.encode(text, disallowed_special=())
+
+
+def visible_tokens(token_ids: list[int], tokenizer: tiktoken.Encoding) -> list[str]:
+    """Return each token as one can see it: a space as ␣, a control character escaped.
+
+    A token that is only a part of a character, as in emoji, is shown as its bytes: `⟨F0 9F⟩`.
+    """
+    return [_visible(tokenizer.decode_single_token_bytes(token_id)) for token_id in token_ids]
+
+
+def _visible(token: bytes) -> str:
+    try:
+        text = token.decode("utf-8")
+    except UnicodeDecodeError:
+        return f"⟨{token.hex(' ').upper()}⟩"
+    return "".join("␣" if c == " " else c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

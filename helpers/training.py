@@ -52,6 +52,17 @@ def class_logits(model: GPTModel, token_ids: torch.Tensor, position: str = "last
     return logits[rows, last_token_positions(token_ids)]
 
 
+@torch.no_grad()
+def class_probabilities(model: GPTModel, token_ids: torch.Tensor, position: str = "last") -> torch.Tensor:
+    """Return each class's probability for each message: token ids (b, n) → float32 (b, num_classes) on the CPU.
+
+    The model is left in eval mode.
+    """
+    model.eval()
+    token_ids = token_ids.to(model.tok_emb.weight.device)
+    return class_logits(model, token_ids, position).softmax(dim=-1).float().cpu()
+
+
 # --- loss and accuracy ---------------------------------------------------------------------------------------
 
 

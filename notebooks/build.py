@@ -83,14 +83,27 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.id = f"cell-{number:02d}"
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type == "code":
+            cell.outputs = [still for output in cell.outputs for still in _without_widget(output)]
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
                 raise ValueError(f"cell {number} wrote to stderr:\n{output['text']}")
             data = output.get("data", {})
-            data.pop(WIDGET_VIEW, None)
             if bar := BAR.match(data.get("text/plain", "")):
                 data["text/plain"] = f"[a progress bar: {bar['what'].strip()}]"
     return notebook
+
+
+def _without_widget(output: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Return what a widget sent along for pages where nothing is live: its picture and its table, one below the other.
+
+    In one output they would be two forms of one thing, of which a page shows one.
+    """
+    data = output.get("data", {})
+    if data.pop(WIDGET_VIEW, None) is None or "text/html" not in data:
+        return [output]
+    table = nbformat.v4.new_output("display_data", {"text/html": data.pop("text/html")})
+    return [output, table]
 
 
 def save(only: list[str], prefer: str | None) -> None:

@@ -54,7 +54,22 @@ def tracked_files(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.skipif(not OVERLAY.exists(), reason="`make test` first installs ipywidgets 7.7.1 into .overlays/colab")
+WITHOUT_OVERLAY = pytest.mark.skipif(
+    not OVERLAY.exists(), reason="`make test` first installs ipywidgets 7.7.1 into .overlays/colab"
+)
+
+
+@WITHOUT_OVERLAY
+def test_the_explorer_works_with_colabs_ipywidgets():
+    environment = {**os.environ, "PYTHONPATH": str(OVERLAY)}
+    command = [sys.executable, "-m", "pytest", "-q", "tests/test_widgets.py", "-k", "not random"]
+    version = [sys.executable, "-c", "import ipywidgets; print(ipywidgets.__version__)"]
+    for arguments, expected in ((version, "7.7.1"), (command, " passed")):
+        run = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert run.returncode == 0 and expected in run.stdout, run.stdout[-3000:] + run.stderr[-1000:]
+
+
+@WITHOUT_OVERLAY
 def test_section_6_5_runs_in_colab_from_nothing_but_the_notebook(tmp_path):
     published = tracked_files(tmp_path / "published")
     empty, block = tmp_path / "content", tmp_path / "block"

@@ -1,104 +1,299 @@
-"""The pictures say what the report says, and those in images/ are the ones that the code draws."""
+"""The pictures say what the report says, with words beside them, and those in images/ are the ones that the code draws.
 
-import io
+A picture is read back from its SVG: where its texts and boxes stand, and in which colours.
+"""
 
-import matplotlib
+import random
+import re
+import unicodedata
+from functools import cache
+from itertools import combinations, pairwise
+from xml.etree import ElementTree
 
-matplotlib.use("agg")
 import numpy as np
 import pytest
 import torch
-from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.ft2font import LoadFlags
 
-from helpers.config import gpt_config
-from helpers.diagrams import EDGE, FILL, IMAGES, describe, draw_classifier, draw_images, fold, plot_values
-from helpers.freezing import FreezePlan, classifier_without_weights, parameter_report
+from helpers import diagrams
+from helpers.config import ASSETS, gpt_config
+from helpers.diagrams import EDGE, FILL, IMAGES, INK, MARK, TEXT, WAY, WAY_ON_DARK, draw_classifier, fold
+from helpers.freezing import FreezePlan, classifier_without_weights, gradient_reach, parameter_report, part_names
 from helpers.shapes import trace_shapes
+from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from tests.conftest import ROOT
 
-CFG = gpt_config("gpt2-small (124M)")
+CFG, XL, BOOK = gpt_config("gpt2-small (124M)"), gpt_config("gpt2-xl (1558M)"), FreezePlan.book(12)
+SHAPES = trace_shapes(classifier_without_weights(CFG), torch.ones(1, 4, dtype=torch.long), last_token=True)
+LARGEST = trace_shapes(classifier_without_weights(XL, 1000), torch.ones(1024, 1024, dtype=torch.long), last_token=True)
+SVG = "{http://www.w3.org/2000/svg}"
+PAPER, CHIP, DARK = "white", "#eeeeee", "#111111"  # the last is the ground of JupyterLab's dark theme
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+def tokens_of(text: str) -> list[str]:
+    return visible_tokens(encode_message(text, get_tokenizer()), get_tokenizer())
 
 
-def pixels(png) -> np.ndarray:
-    return plt.imread(png)[..., :3]
+def plans(n_layers: int, number: int) -> list[FreezePlan]:
+    """Nothing, everything, an embedding, and random ones."""
+    parts, rng = part_names(n_layers), random.Random(0)
+    names = [*parts, *(f"{block}.{piece}" for block in parts[2:-2] for piece in ("att", "norm2"))]
+    chosen = [(), parts, ("pos_emb",), *(rng.sample(names, rng.randrange(12)) for _ in range(number))]
+    return [FreezePlan(n_layers, frozenset(trainable)) for trainable in chosen]
+
+
+def draw(plan: FreezePlan = BOOK, tokens=()):
+    """Draw GPT-2 124M with all that a picture can have."""
+    return draw_classifier(parameter_report(CFG, plan), SHAPES, tokens, reach=gradient_reach(plan), answer="ham 0.53")
+
+
+# --- reading a picture back ------------------------------------------------------------------------------------
+
+
+def elements(drawing, kind: str, **attributes: str) -> list[ElementTree.Element]:
+    found = ElementTree.fromstring(drawing.svg).iter(SVG + kind)
+    return [element for element in found if attributes.items() <= element.attrib.items()]
+
+
+def words_of(element: ElementTree.Element) -> str:
+    return "".join(element.itertext())
+
+
+def written(drawing) -> list[str]:
+    return [words_of(text) for text in elements(drawing, "text")]
+
+
+@cache
+def advance(character: str, font: str) -> float:
+    """The width of a character in ems in DejaVu, the widest font that a browser is likely to take."""
+    font = get_font(findfont(font))
+    font.set_size(100, 72)
+    if unicodedata.east_asian_width(character) in "WF" or not font.get_char_index(ord(character)):
+        return 1.25
+    return font.load_char(ord(character), LoadFlags.NO_HINTING).linearHoriAdvance / 65536 / 100
+
+
+def extent(element: ElementTree.Element) -> tuple[float, float, float, float]:
+    """Where a text, a box or an arrow's head stands: left, top, right, bottom."""
+    of = element.attrib
+    if "points" in of:
+        numbers = [float(number) for number in re.split("[ ,]", of["points"])]
+        return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
+    x, y = float(of.get("x", 0)), float(of.get("y", 0))
+    if "font-size" not in of:
+        return x, y, x + float(of["width"]), y + float(of["height"])
+    font = "DejaVu Sans Mono" if "font-family" in of else "DejaVu Sans:bold" if "font-weight" in of else "DejaVu Sans"
+    size = float(of["font-size"])
+    width = size * sum(advance(character, font) for character in words_of(element))
+    left = x - {"start": 0, "middle": width / 2, "end": width}[of.get("text-anchor", "start")]
+    return left, y - 0.8 * size, left + width, y + 0.25 * size
+
+
+def check_that_all_can_be_seen(drawing) -> None:
+    """Nothing lies outside the picture, and no text on another one."""
+    _, _, width, height = map(float, ElementTree.fromstring(drawing.svg).get("viewBox").split())
+    lines: dict[str, list] = {}
+    for element in [element for kind in ("rect", "polygon", "text") for element in elements(drawing, kind)]:
+        left, top, right, bottom = extent(element)
+        assert min(left, top) >= 0 and right <= width and bottom <= height, ElementTree.tostring(element)
+        if element.tag == f"{SVG}text":
+            lines.setdefault(element.get("y"), []).append((left, right))
+    for line in lines.values():
+        assert all(one[1] <= next_one[0] for one, next_one in pairwise(sorted(line)))
+
+
+# --- what is drawn, and that it is so in images/, too ------------------------------------------------------------
 
 
 def test_the_pictures_in_images_are_the_ones_that_the_code_draws(tmp_path):
-    paths = draw_images(tmp_path)
-    assert sorted(path.name for path in paths) == sorted(path.name for path in IMAGES.glob("figure_*.png"))
-    for path in paths:
-        fresh, kept = pixels(path), pixels(IMAGES / path.name)
-        assert fresh.shape == kept.shape and abs(fresh - kept).mean() < 0.002, f"run `make images`: {path.name}"
+    drawn = {path.name: path.read_bytes() for path in diagrams.draw_images(tmp_path)}
+    assert drawn == {path.name: path.read_bytes() for path in IMAGES.glob("figure_*")}, "run `make images`"
 
 
-def test_equal_blocks_share_a_box_and_no_parameter_is_lost():
-    plan = FreezePlan.book(12).toggle("trf_blocks.3.att").toggle("trf_blocks.4.ff")
-    report = parameter_report(CFG, plan)
-    rows = fold(report)
-    assert [row.parts[-1] for row in rows] == [
-        "tok_emb", "pos_emb", "trf_blocks.2", "trf_blocks.3", "trf_blocks.4", "trf_blocks.10", "trf_blocks.11",
-        "final_norm", "out_head",
-    ]  # fmt: skip
-    assert sum(row.parameters for row in rows) == report.total
-    assert sum(row.trainable for row in rows) == report.trainable
+def test_every_picture_in_images_is_shown_with_words_beside_it():
+    paths = [ROOT / "README.md", *(ROOT / "notebooks" / "scripts").glob("*.py")]
+    pages = "".join(path.read_text(encoding="utf-8") for path in paths)
+    assert [path.name for path in IMAGES.iterdir() if path.name not in pages] == [] and "![](" not in pages
 
 
-def test_the_words_say_what_the_picture_shows():
-    shapes = trace_shapes(classifier_without_weights(CFG), torch.ones(1, 4, dtype=torch.long))
-    report = parameter_report(CFG, FreezePlan.book(12))
-    words = describe(report, shapes)
-    assert words.splitlines()[0] == "input: token ids (1, 4)"
-    assert "11 transformer blocks  (trf_blocks.0 – 10): 77,966,592 parameters, frozen, puts out (1, 4, 768)" in words
-    assert "classification head  (out_head): 1,538 parameters, trainable, puts out (1, 4, 2)" in words
-    assert words.endswith("in all: 7,090,946 of 124,441,346 parameters trainable (5.70 %)")
-    drawn = " ".join(text.get_text() for text in draw_classifier(report, shapes).axes[0].texts)
-    for line in ("(1, 4, 2)", "(4, 768)", "77,966,592\n❄ frozen", "1,538\n✎ trainable", "token ids (1, 4)"):
-        assert line in drawn
+def test_equal_blocks_share_a_box_and_no_part_is_lost_or_drawn_twice():
+    rows = fold(parameter_report(CFG, BOOK.toggle("trf_blocks.3.att").toggle("trf_blocks.4.ff")))
+    names = ["trf_blocks.0 – 2", "trf_blocks.3", "trf_blocks.4", "trf_blocks.5 – 10", "trf_blocks.11"]
+    assert [row.name for row in rows[2:-2]] == names and rows[2].title == "3 transformer blocks"
+    for plan in plans(48, 50):
+        report = parameter_report(XL, plan)
+        assert [part for row in fold(report) for part in row.parts] == [*part_names(48)]
+        for row in fold(report):
+            count = report.count(*row.parts)
+            assert (row.name, row.parameters, row.trainable) == (count.part, count.parameters, count.trainable)
+            assert {plan.state(part) for part in row.parts} == {row.state}
 
 
-def test_every_glyph_of_the_picture_exists_in_the_font(recwarn):
-    plan = FreezePlan.book(12).toggle("trf_blocks.3.att")
-    shapes = trace_shapes(classifier_without_weights(CFG), torch.ones(1, 4, dtype=torch.long))
-    draw_classifier(parameter_report(CFG, plan), shapes, ["Do", " you"], "note").savefig(io.BytesIO())
-    assert [str(warning.message) for warning in recwarn] == []
+def test_each_box_holds_its_figures_between_the_input_at_the_bottom_and_the_output_at_the_top():
+    for plan in plans(12, 20):
+        drawing, reach = draw(plan), gradient_reach(plan)
+        boxes = [extent(box) for box in elements(drawing, "rect", rx="8")]
+        heights = {words_of(text): float(text.get("y")) for text in elements(drawing, "text")}
+        ways = [float(re.search("V([0-9.]+)", p.get("d"))[1]) for p in elements(drawing, "path", **{"class": "way"})]
+        order = [heights["the last token's logits"], *(box[1] for box in boxes), heights["token ids (1, 4)"]]
+        assert order == sorted(order) and ("no gradient" in heights) == (not plan.trainable)
+        rows = reversed(fold(parameter_report(CFG, plan), SHAPES))
+        for row, (left, top, right, bottom) in zip(rows, boxes, strict=True):
+            ends, crossed = {*row.parts} & {*reach.ends}, {*row.parts} <= {*reach.crossed}
+            texts = [text for text in elements(drawing, "text") if top < float(text.get("y")) < bottom]
+            assert [words_of(text) for text in texts if words_of(text)] == [
+                row.title, row.name, f"{row.parameters:,}", row.state, f"→ {row.shape}",
+                *(["ends here"] if ends else ["crosses"] if crossed else []),
+            ]  # fmt: skip
+            places = [(left < float(text.get("x")) < right, text.get("class")) for text in texts[:5]]
+            assert places == [(True, None)] * 4 + [(False, "ink")]  # ink is what a dark theme turns light
+            assert [top < way < bottom for way in ways].count(True) == len(ends)
 
 
-def test_text_and_borders_stand_out_from_their_ground():
-    def luminance(colour):
-        rgb = np.array(matplotlib.colors.to_rgb(colour))
-        return np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+def test_frozen_trainable_and_partly_trainable_differ_without_any_colour():
+    drawing = draw_classifier(parameter_report(CFG, BOOK.toggle("trf_blocks.3.att")))
+    assert len({elements(drawing, "rect", fill=fill)[0].get("stroke-dasharray") for fill in FILL.values()}) == 3
+    marks = {state: len(elements(drawing, "path", stroke=colour)) for state, colour in EDGE.items()}
+    assert marks == {"frozen": 4, "trainable": 3, "partly trainable": 2} and len({*MARK.values()}) == 3
 
-    def contrast(a, b):
-        low, high = sorted((luminance(a), luminance(b)))
-        return (high + 0.05) / (low + 0.05)
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "</text><script>alert(1)</script>]]> <!-- &#0; &amp;\"'",
+        "a\x00b\x07\x1b[31m\x7f\n\t\r \u202eright\u2028to\ufeff left\ufffe\uffff",
+        "💰 👩‍👩‍👧 e\u0301\u0302\u0303 ﷽ 数字と仮名 한국어",
+        "=" * 900,
+    ],
+)
+def test_whatever_is_typed_is_shown_as_text_and_what_finds_no_room_is_counted(text):
+    for number in (1, 12, 1024):
+        tokens = (tokens_of(text) * number)[:number]
+        drawing = draw(tokens=tokens)
+        chips = elements(drawing, "rect", fill=CHIP)
+        said = written(drawing)[written(drawing).index("token ids (1, 4)") + 1 :]
+        shown = [token if len(token) <= 24 else f"{token[:23]}…" for token in tokens[: len(chips)]]
+        assert shown and said[: len(chips)] == shown and len({chip.get("y") for chip in chips}) <= 3
+        assert (f"… {number - len(chips):,} more" in said) == (len(chips) < number)
+        check_that_all_can_be_seen(drawing)
+
+
+def test_nothing_is_drawn_outside_the_picture_or_over_another_text():
+    tokens, many = tokens_of("Do you have time" * 20), diagrams.say_probabilities(torch.full((1000,), 0.001))
+    for cfg, shapes in ((CFG, SHAPES), (XL, LARGEST), (XL, ())):
+        for plan in plans(cfg["n_layers"], 6):
+            report = parameter_report(cfg, plan)
+            for reach in (None, gradient_reach(plan)):
+                check_that_all_can_be_seen(draw_classifier(report, shapes, tokens, reach=reach, answer=many))
+    for drawing in (diagrams.figure_6_12(), diagrams.figure_6_13(), diagrams.draw_share(report)):
+        check_that_all_can_be_seen(drawing)
+
+
+def test_the_bar_is_as_long_as_the_trainable_share():
+    for report in (parameter_report(CFG, plan) for plan in plans(12, 5)):
+        whole, share = elements(diagrams.draw_share(report), "rect")
+        assert float(share.get("width")) / float(whole.get("width")) == pytest.approx(report.percent / 100, abs=1e-3)
+
+
+def test_who_cannot_see_the_picture_hears_all_that_is_in_it():
+    said_as = {"crosses": "crossed by the gradient", "ends here": "where the gradient ends"}
+    for drawing in [diagrams.figure_6_12(), *map(draw, plans(12, 30))]:
+        for words in {*written(drawing)} - {"loss", "no gradient", "token ids"}:  # which carry no figure
+            assert said_as.get(words, words.removeprefix("→ ")) in drawing.words
+        assert elements(drawing, "svg", role="img")[0].get("aria-label") == drawing.words.replace("\n", " ")
+        assert (drawing._repr_svg_(), repr(drawing)) == (drawing.svg, drawing.words)
+    assert (
+        "(trf_blocks.11): 7,087,872 parameters, trainable, puts out (1, 4, 768), where the gradient ends\n"
+        in draw().words
+    )
+    assert "the head is instead of the language-model head: 768 → 50,257" in diagrams.figure_6_13().words
+
+
+def test_the_table_has_a_row_for_each_box_output_first_and_the_totals_last():
+    table = ElementTree.fromstring(diagrams.parts_table(parameter_report(CFG, BOOK), SHAPES, gradient_reach(BOOK)))
+    assert {th.get("scope") for th in table.iter("th")} == {"col", "row"} and table.find("caption").text
+    rows = ["; ".join(words_of(cell) for cell in row) for row in table.find("tbody")]
+    assert rows[0] == "out_head; 1,538; 1,538; trainable; (1, 4, 2); crosses"
+    assert rows[2] == "trf_blocks.11; 7,087,872; 7,087,872; trainable; (1, 4, 768); ends here"
+    assert rows[3] == "trf_blocks.0 – 10; 77,966,592; 0; frozen; (1, 4, 768); –"
+    assert rows[6] == "total; 124,441,346; 7,090,946; 5.70 % trainable; ; " and len(rows) == 7
+
+
+def test_a_sentence_says_how_far_the_gradient_goes():
+    def said(*trainable):
+        return diagrams.say_reach(gradient_reach(FreezePlan(12, frozenset(trainable))))
+
+    assert said("pos_emb").endswith("pos_emb, the lowest trainable part; on its way down it crosses 12 blocks.")
+    assert "The gradient ends in tok_emb and pos_emb, the lowest trainable parts;" in said("tok_emb", "pos_emb")
+    assert said("trf_blocks.10.ff").endswith("it crosses 1 block.") and said("out_head").endswith("crosses no block.")
+    assert said() == "Nothing is trainable, so there is no backward pass."
+
+
+def test_an_answer_names_ham_and_spam_and_of_more_classes_the_likeliest():
+    assert diagrams.say_probabilities(torch.tensor([0.53, 0.47])) == "ham 0.53, spam 0.47"
+    assert diagrams.say_probabilities(torch.tensor([0.2, 0.3, 0.5])) == "class 2: 0.50"
+
+
+def test_a_table_and_a_sentence_take_words_as_text():
+    table = diagrams.html_table(("<i>", "b"), [("<b>&", '"')], "<caption>")
+    assert [words_of(cell) for cell in ElementTree.fromstring(table).iter("th")] == ["<i>", "b", "<b>&"]
+    assert "&lt;b&gt;bold" in diagrams.say_problem(ValueError("<b>bold</b>"))
+
+
+# --- colours ---------------------------------------------------------------------------------------------------
+
+DEUTERANOPIA = np.array(  # Machado, Oliveira & Fernandes 2009, severity 1
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+)
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])  # of sRGB
+
+
+def linear(colour: str) -> np.ndarray:
+    rgb = np.array(to_rgb(colour))
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(a: str, b: str) -> float:
+    """WCAG 2.2: 1 … 21."""
+    low, high = sorted((XYZ @ linear(colour))[1] for colour in (a, b))
+    return (high + 0.05) / (low + 0.05)
+
+
+def difference(a: str, b: str, eyes: np.ndarray) -> float:
+    """CIE 1976, in L*a*b* for D65: about 2 is just seen; black and white are 100 apart."""
+    t = np.array([XYZ @ np.clip(eyes @ linear(colour), 0, 1) for colour in (a, b)]) / [0.9505, 1.0, 1.089]
+    x, y, z = np.subtract(*np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29))
+    return float(np.linalg.norm([116 * y, 500 * (x - y), 200 * (y - z)]))
+
+
+def test_texts_and_borders_stand_out_from_what_they_lie_on():
+    assert contrast("black", "white") == pytest.approx(21) and 4.53 < contrast("#767676", "white") < 4.55
     for state, fill in FILL.items():
-        assert (
-            contrast("#111111", fill) >= 4.5
-            and contrast(EDGE[state], "white") >= 4.5
-            and contrast(EDGE[state], fill) > 3
-        )
+        assert min(contrast(EDGE[state], ground) for ground in (fill, PAPER, DARK)) >= 3
+    assert contrast(EDGE["trainable"], FILL["frozen"]) >= 3  # the bar
+    on_paper = [(INK, PAPER), (WAY, PAPER), (WAY_ON_DARK, DARK)]
+    for text, ground in on_paper + [(TEXT, ground) for ground in (CHIP, *FILL.values())]:
+        assert contrast(text, ground) >= 4.5
+
+
+@pytest.mark.parametrize("eyes", [np.eye(3), DEUTERANOPIA], ids=["with any eyes", "with deuteranopia"])
+def test_the_states_differ_in_colour(eyes):
+    assert difference("black", "white", eyes) == pytest.approx(100, abs=0.1)
+    for colours in (FILL.values(), EDGE.values()):
+        assert min(difference(a, b, eyes) for a, b in combinations(colours, 2)) >= 10
+
+
+def test_the_controls_take_the_pictures_colours():
+    used = re.findall(r"var\((--fx-[\w-]+)\)", (ASSETS / "explorer.css").read_text(encoding="utf-8"))
+    colours = dict(re.findall(r"(--fx-[\w-]+): (#\w+);", diagrams.css_colours()))
+    assert {*used} <= {*colours} and {*FILL.values(), *EDGE.values(), WAY_ON_DARK} <= {*colours.values()}
 
 
 def test_the_curves_carry_their_values_and_both_axes():
-    figure = plot_values([0, 1, 2], [0, 80, 160], [0.9, 0.5, 0.2], [0.8, 0.6, 0.5], label="loss")
+    figure = diagrams.plot_values([0, 1, 2], [0, 80, 160], [0.9, 0.5, 0.2], [0.8, 0.6, 0.5], label="loss")
     below, above = figure.axes
     assert [line.get_label() for line in below.lines] == ["training loss", "validation loss"]
     assert below.lines[1].get_ydata().tolist() == [0.8, 0.6, 0.5]
     assert (below.get_xlabel(), below.get_ylabel(), above.get_xlabel()) == ("epochs", "loss", "examples seen")
-
-
-def test_every_picture_in_images_is_shown_with_words_beside_it():
-    pages = "".join(
-        path.read_text(encoding="utf-8")
-        for path in [ROOT / "README.md", *(ROOT / "notebooks" / "scripts").glob("*.py")]
-    )
-    for path in IMAGES.iterdir():
-        assert path.name in pages
-    assert "![](" not in pages

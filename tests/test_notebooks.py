@@ -3,6 +3,7 @@
 That their outputs repeat is nbval's to say, which runs with these tests.
 """
 
+import base64
 import configparser
 import re
 import shutil
@@ -133,6 +134,14 @@ def test_a_notebook_reads_as_a_page_without_a_kernel(name):
     assert "widget-view" not in page and "model not found" not in page.lower()
 
 
+def test_where_nothing_is_live_the_explorer_is_a_picture_and_a_table():
+    page, _ = HTMLExporter(template_name="lab").from_notebook_node(NOTEBOOKS["06_5_classification_head"])
+    shown = page[page.index("FreezeExplorer</span>") : page.index("say_reach</span>")]
+    (picture,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', shown)
+    assert "ends here</text>" in base64.b64decode(picture).decode()
+    assert "<td>445,634</td><td>3.56 % trainable</td>" in shown and "<td>50.1 MB</td>" in shown
+
+
 # --- the builder ---
 
 
@@ -144,6 +153,12 @@ def test_tidying_strips_what_is_volatile_and_refuses_what_was_written_to_stderr(
     tidy = build.tidy(notebook)
     assert tidy.metadata == build.NOTEBOOK_METADATA and tidy.cells[0].metadata == {"tags": ["a"]}
     assert tidy.cells[0].outputs[0].data == {"text/plain": "[a progress bar: saving]"}
+    widget = {"text/plain": "words", "image/svg+xml": "<svg/>", "text/html": "<table/>", build.WIDGET_VIEW: {}}
+    cell.outputs = [nbformat.v4.new_output("display_data", widget)]
+    picture, table = build.tidy(notebook).cells[0].outputs
+    assert picture.data == {"text/plain": "words", "image/svg+xml": "<svg/>"} and table.data == {
+        "text/html": "<table/>"
+    }
     cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text="a warning")]
     with pytest.raises(ValueError, match="cell 1 wrote to stderr:\na warning"):
         build.tidy(notebook)

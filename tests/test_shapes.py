@@ -35,3 +35,12 @@ def test_a_live_model_gives_the_same_and_keeps_no_hooks():
     trace_shapes(model, ids)
     assert torch.equal(torch.rand(1), first)  # looking changes nothing that chance decides later
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_the_last_tokens_logits_are_the_shape_that_classifies_each_message():
+    model, ids = replace_head(random_model(TINY), 5), torch.ones(3, 7, dtype=torch.long)
+    plain, shapes = trace_shapes(model, ids), trace_shapes(model, ids, last_token=True)
+    assert shapes[:-1] == plain and "last_token" not in {shape.part for shape in plain}
+    assert shapes[-1].part == "last_token"
+    assert shapes[-1].shape == tuple(model(ids)[:, -1, :].shape) == (3, 5)
+    assert trace_shapes(classifier_without_weights(TINY, 5), ids, last_token=True) == shapes

@@ -8,7 +8,13 @@ import torch
 from transformers import GPT2Tokenizer
 
 from helpers.config import BUNDLED_CHECKPOINT
-from helpers.tokenizer import encode_message, get_tokenizer, text_to_token_ids, token_ids_to_text
+from helpers.tokenizer import (
+    encode_message,
+    get_tokenizer,
+    text_to_token_ids,
+    token_ids_to_text,
+    visible_tokens,
+)
 
 TEXTS = [
     "Do you have time",
@@ -68,3 +74,46 @@ def test_a_table_of_another_model_is_refused(tmp_path):
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="encoder.json"):
         get_tokenizer(tmp_path)
+
+
+def seen(text: str) -> list[str]:
+    return visible_tokens(encode_message(text, get_tokenizer()), get_tokenizer())
+
+
+def test_a_space_a_control_character_and_half_a_character_can_be_seen():
+    assert seen("Do you have time") == ["Do", "␣you", "␣have", "␣time"]
+    assert seen("a\n\tb\x00\x1b\u202e\xa0!") == [
+        "a",
+        "\\n",
+        "\\t",
+        "b",
+        "\\x00",
+        "\\x1b",
+        *seen("\u202e"),
+        "\\xa0",
+        "!",
+    ]
+    assert seen("é数") == ["é", "⟨E6 95⟩", "⟨B0⟩"]
+    assert seen("<b>&") == ["<", "b", ">", "&"]
+
+
+@pytest.mark.parametrize(
+    "text", [*TEXTS, "💰 \ud83d\ude00 👩\u200d👩\u200d👧", "\x00\x07\u2028\u202e\ufeff\x85 ", "e\u0301 ﷽"]
+)
+def test_each_token_is_shown_and_nothing_that_cannot_be_seen(text):
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16")
+    ids = encode_message(text, get_tokenizer())
+    shown = visible_tokens(ids, get_tokenizer())
+    assert len(shown) == len(ids) and all(token.isprintable() and token and " " not in token[:1] for token in shown)
+    if text.isprintable() and not any("⟨" in token for token in shown):
+        assert "".join(shown).replace("␣", " ") == text
+
+
+def test_every_token_of_the_vocabulary_can_be_seen():
+    shown = visible_tokens(list(range(get_tokenizer().n_vocab)), get_tokenizer())
+    assert all(token and token.isprintable() for token in shown)
+    assert shown[50256] == "<|endoftext|>"
+    raw = [get_tokenizer().decode_single_token_bytes(i) for i in range(get_tokenizer().n_vocab)]
+    for token, of in zip(shown, raw, strict=True):
+        if token.startswith("⟨"):  # the bytes are the token's own
+            assert bytes.fromhex(token.strip("⟨⟩")) == of

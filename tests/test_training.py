@@ -12,6 +12,7 @@ from helpers.training import (
     calc_loss_batch,
     calc_loss_loader,
     class_logits,
+    class_probabilities,
     evaluate_model,
     fine_tuning_defaults,
     last_token_positions,
@@ -95,6 +96,26 @@ def test_the_last_real_token_is_found_and_padding_behind_it_changes_nothing():
         assert chosen.shape == (4, 2)
         torch.testing.assert_close(chosen[0], model(ids[:1, :2])[0, -1], atol=1e-5, rtol=0)
         torch.testing.assert_close(class_logits(model, ids, "last"), model(ids)[:, -1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("position", ["last", "last_token"])
+def test_probabilities_are_the_softmax_of_the_logits_and_add_up_to_one(position):
+    model = replace_head(random_model(TINY | {"drop_rate": 0.5}), 3).train()
+    ids = torch.tensor([[5, 6, PAD, PAD], [1, 2, 3, 4]])
+    probabilities = class_probabilities(model, ids, position)
+    assert not model.training  # so that dropout does not change the answer from one time to the next
+    assert torch.equal(class_probabilities(model, ids, position), probabilities)
+    with torch.no_grad():
+        logits = class_logits(model, ids, position)
+    by_hand = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+    torch.testing.assert_close(probabilities, by_hand, atol=1e-6, rtol=0)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2), atol=1e-6, rtol=0)
+    assert probabilities.shape == (2, 3) and probabilities.dtype == torch.float32 and not probabilities.requires_grad
+
+
+def test_a_model_in_half_precision_still_answers_in_float32():
+    probabilities = class_probabilities(classifier().to(torch.bfloat16), torch.tensor([[5, 6]]))
+    assert probabilities.dtype == torch.float32 and probabilities.device.type == "cpu"
 
 
 def test_an_unknown_position_is_refused():

@@ -109,9 +109,9 @@ print(f"outputs for each token: {vocabulary:,} before, {classes} after")
 # pencil ✎ are trained: one block of twelve, the last layer norm and the head, 5.70 % of the parameters.
 
 # %%
-from IPython.display import Image
+from helpers.diagrams import figure_6_12
 
-Image(course / "images" / "figure_6_12_selective_fine_tuning.png", width=560)
+figure_6_12()
 
 # %% [markdown]
 # ## The map

@@ -23,7 +23,8 @@
 # question, *is this message spam or ham?*, and it has two. Most of what GPT-2 knows about English is useful for both.
 # So we keep the model, exchange the layer that gives the answer, and let only the topmost parts learn.
 #
-# Six steps lead from the configuration to two probabilities. The section's number and the names are those of the book's
+# Six steps lead from the configuration to two probabilities. After them, the *Freeze Explorer* lets you try what you have
+# done by hand with any choice of parts, for any size of GPT-2. The section's number and the names are those of the book's
 # chapter 6; the figures are this course's own.
 
 # %% [markdown]
@@ -90,9 +91,10 @@ for name, part in model.named_children():
     print(f"{name:<11} {type(part).__name__}")
 
 # %% [markdown]
-# Read it from top to bottom, the way a message travels: two embeddings, a dropout (which does nothing here, see
-# `drop_rate`), a stack of blocks, a last layer norm, and the output layer `out_head`, also called the *head*. (`print(model)` shows all the parts inside, as the book does.) What has
-# to change is the head:
+# The list begins where a message goes in: two embeddings, a dropout (which does nothing here, see `drop_rate`), a stack of
+# blocks, a last layer norm, and the output layer `out_head`, also called the *head*. (In the pictures below, the input is
+# at the bottom and the head on top. `print(model)` shows all the parts inside, as the book does.) What has to change is
+# the head:
 
 # %%
 model.out_head
@@ -146,8 +148,8 @@ model.out_head = torch.nn.Linear(in_features=cfg["emb_dim"], out_features=num_cl
 model.out_head
 
 # %% [markdown]
-# Training the new head alone would be possible, but the book's experiments with GPT-2 124M found 72 % test accuracy
-# for the head alone and 95 % with the last block and the last layer norm. So we thaw these two.
+# Training the new head alone would be possible, but experiments in the book's repository found, with GPT-2 124M, 72 %
+# test accuracy for the head alone and 95 % with the last block and the last layer norm. So we thaw these two.
 
 # %%
 for param in model.trf_blocks[-1].parameters():
@@ -165,7 +167,7 @@ total = sum(p.numel() for p in model.parameters())
 print(f"{trainable:,} of {total:,} parameters are trainable: {100 * trainable / total:.2f} %")
 
 # %% [markdown]
-# `FreezePlan` says the same in one word, and `parameter_report` counts without building the weights, so it can answer
+# `FreezePlan.book` makes the same choice, and `parameter_report` counts without building the weights, so it can answer
 # for every size at once.
 
 # %%
@@ -187,21 +189,19 @@ for name in MODEL_CONFIGS:
 # Among OpenAI's four sizes, the larger the model, the smaller the share: there are more blocks, and still only one of
 # them learns. The nano stands apart, because its token embedding makes up three quarters of it.
 #
-# Here is our model, drawn from that report. Input is at the bottom. Frozen parts are blue with a dashed border and a
+# Here is our model, drawn from the report on it. Input is at the bottom. Frozen parts are blue with a dashed border and a
 # snowflake ❄, trainable ones orange with a pencil ✎. This is **figure 6.12**, selective fine-tuning, for the model
 # that you chose; the picture in words follows it.
 
 # %%
-from matplotlib import pyplot as plt
-
-from helpers.diagrams import describe, draw_classifier
+from helpers.diagrams import draw_classifier
 
 report = parameter_report(cfg, plan)
-draw_classifier(report)
-plt.show()
+picture = draw_classifier(report)
+picture
 
 # %%
-print(describe(report))
+print(picture.words)
 
 # %% [markdown]
 # ## Step 5: what comes out now
@@ -236,9 +236,9 @@ for shape in shapes:
 # new head at the top with the note which layer it took the place of.
 
 # %%
-from IPython.display import Image
+from helpers.diagrams import figure_6_13
 
-Image(course / "images" / "figure_6_13_classification_head.png", width=720)
+figure_6_13()
 
 # %% [markdown]
 # ## Step 6: from the last token to probabilities
@@ -268,6 +268,120 @@ print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label
 # will use the logits; the probabilities are for us.
 
 # %% [markdown]
+# ## The Freeze Explorer
+#
+# You have frozen one model in one way, by hand. What if you had chosen other parts? Three ideas first:
+#
+# - **Forward and backward.** In training, a message first goes up through the model: the *forward pass*. At the top the
+#   *loss* is computed, one number that says how wrong the answer is (section 6.6). Then the *backward pass* goes down
+#   again and finds, for each trainable parameter, how the loss would change with it: its *gradient*.
+# - **The gradient's way.** Each part is told from above how the loss would change with what it *puts out*. From that it
+#   works out the gradients of its own parameters, if it is trainable, and how the loss would change with what came *in*,
+#   which it hands down. A frozen part does only the second: the gradient *crosses* it. So the backward pass goes down to
+#   the lowest trainable part and *ends* there; further down it computes nothing. (The two embeddings stand side by side,
+#   so neither is ever crossed.)
+# - **The cost.** The work of both passes is counted in *multiply-adds*: one multiplication and one addition, of which a
+#   matrix product is made. Other work, such as layer norm and softmax, is small and left out. Of the memory, three things
+#   are counted: the weights, a gradient for each trainable parameter, and two more numbers for each of these, the
+#   *moments*: running averages from which the optimizer AdamW sets the size of its steps. Not counted is what the forward
+#   pass keeps for the backward pass; with a large batch that can be more than all these.
+#
+# **Predict:** if the *first* block learned in the last one's place, which would change: the number of trainable
+# parameters, the memory, the work?
+#
+# Here is your model as you left it. Each part is a *toggle*, a button that freezes or trains it; ▸ opens a block into its
+# four pieces: attention (`att`), feed-forward (`ff`) and two norms. If only some of them learn, the block is *partly
+# trainable*. *Train* offers ready-made choices (*custom* means: none of them), *Model* all the sizes, of which no weights
+# are loaded. The costs are those of one training step on *Batch size* messages like yours, with 4 bytes for each number
+# (*float32*). While *the loaded model* is chosen, the button under the picture runs it on your message. (On a page where
+# nothing is live you see a picture and two tables.)
+
+# %%
+from helpers.widgets import FreezeExplorer
+
+explorer = FreezeExplorer(model)
+explorer
+
+# %% [markdown]
+# To check the prediction, press the first block and then the last one. The number and the memory stay as they were; the
+# backward pass of the bundled model goes from 3.6 to 12.5 million multiply-adds. The same parameters cost more where the
+# way is longer.
+#
+# Code can read what the Explorer shows: `explorer.report`, `.shapes`, `.reach` (how far the gradient goes) and `.cost`.
+# `explorer.plan` it can also set, and `explorer.apply_to(model)` would set your choice on a model with as many blocks. The
+# next cell prints what is toggled at the moment; run it again when you have changed something.
+
+# %%
+from helpers.diagrams import say_reach
+
+print(explorer.report)
+print(say_reach(explorer.reach))
+for cost in explorer.cost:
+    print(f"{cost.what:<26} {cost}")
+
+# %% [markdown]
+# Three tasks for the Explorer. After you have toggled, run the task's check cell again.
+#
+# **A. Predict first.** (easy, 3 minutes) How many parameters will be trainable with the last *two* blocks, the final norm
+# and the head? Add up the numbers on the toggles, put the sum in the place of `None`, and only then choose *last two
+# blocks*. Write the numbers without commas; Python adds them for you.
+
+# %%
+my_prediction = None
+
+# %%
+from helpers.exercises import check
+
+check(
+    my_prediction,
+    parameter_report(cfg, FreezePlan.last_blocks(cfg["n_layers"], 2)).trainable,
+    "Two blocks, final_norm and out_head of the model in CHOOSE_MODEL: add up four numbers.",
+)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# For the bundled nano 444,864 + 444,864 + 384 + 386 = 890,498. The two blocks make up nearly all of it.
+#
+# </details>
+#
+# **B. The cheapest block.** (medium, 5 minutes) Find the choice with the least work in the backward pass in which at least
+# one whole block learns.
+
+# %%
+from helpers.exercises import check_cheapest_block
+
+check_cheapest_block(explorer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# Only the last block, because the gradient crosses no other block on its way to it. Whether `final_norm` learns makes no
+# difference here: it holds no matrix, and the gradient has to pass it anyway. With two classes the head's own learning
+# costs the bundled model 1,536 of 3,554,304 multiply-adds: nearly free. It starts with random weights, so you would want
+# to train it in any case, as the book does.
+#
+# </details>
+#
+# **C. Few parameters, a long way.** (medium, 5 minutes) Now find a choice that trains less than 1 % of the parameters and
+# still needs at least 40 % of the work that the backward pass takes when everything is trained. (Choose *everything* first
+# and note that work.)
+
+# %%
+from helpers.exercises import check_long_way
+
+check_long_way(explorer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# One of the norms in `trf_blocks.0`, for example: a few hundred parameters, but the gradient has to cross all the other
+# blocks to get there. (From GPT-2 124M on, `pos_emb` will do, too.) Few trainable parameters save at most about half of
+# the backward pass; a short way saves nearly all of it. What they do save is memory for gradients and moments.
+#
+# </details>
+
+# %% [markdown]
 # ## Try it
 #
 # **1. Does a row really not see what follows?** (easy, 3 minutes) Below, the message has another last word. **Predict** which
@@ -292,8 +406,6 @@ for row, (before, after) in enumerate(zip(outputs[0], other[0], strict=False)):
 my_answer = None
 
 # %%
-from helpers.exercises import check
-
 check(
     my_answer,
     parameter_report(cfg, plan, num_classes=3).parts[-1].parameters,
@@ -306,29 +418,6 @@ check(
 # `cfg["emb_dim"] * 3 + 3`: for the bundled model 192 · 3 + 3 = 579, for GPT-2 124M 768 · 3 + 3 = 2,307.
 #
 # </details>
-#
-# **3. A cheaper plan.** (medium, 5 minutes) Which *single* part, besides the head, adds the fewest trainable
-# parameters? Write its name as in the report, such as `"tok_emb"`.
-
-# %%
-my_part = None
-
-# %%
-other_parts = [part for part in report.parts if part.part != "out_head"]
-smallest = min(other_parts, key=lambda part: part.parameters)
-check(
-    my_part,
-    smallest.part,
-    "Look for the smallest number in the column parameters, the head left out.",
-)
-
-# %% [markdown]
-# <details><summary>Solution</summary>
-#
-# `"final_norm"`: a scale and a shift for each of the `emb_dim` values. `FreezePlan(cfg["n_layers"], {"final_norm",
-# "out_head"})` is the plan; `.apply(model)` sets it on the model.
-#
-# </details>
 
 # %% [markdown]
 # ## What to take away
@@ -337,5 +426,7 @@ check(
 # - Freezing is one flag for each parameter; the book trains the last block, the final layer norm and the head.
 # - The last token's row classifies the message, because only it has seen every token.
 # - The head is random. What it says so far is noise.
+# - The gradient has to come down to the lowest trainable part. The further that is, the more work the backward pass has,
+#   even if little is trained there. How many parameters learn decides the memory for gradients and moments.
 #
 # Next: [6.6, loss and accuracy](06_6_loss_and_accuracy.ipynb).

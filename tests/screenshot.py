@@ -1,0 +1,44 @@
+"""Takes the README's picture of the Freeze Explorer: `python -m tests.screenshot`, a part of `make images`."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from helpers.diagrams import IMAGES
+from tests import lab
+from tests.conftest import ROOT
+
+NOTEBOOK = "notebooks/06_5_classification_head.ipynb"
+
+
+def course_in(folder: Path) -> Path:
+    """Put section 6.5, and the way to `helpers`, into an empty folder, so that the one here stays as it is."""
+    (folder / "notebooks").mkdir()
+    shutil.copy(ROOT / NOTEBOOK, folder / "notebooks")
+    (folder / "helpers").symlink_to(ROOT / "helpers")
+    return folder
+
+
+def take(path: Path) -> None:
+    """Save GPT-2 124M under the book's plan and one block more, as section 6.5 shows it."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        lab.lab(course_in(Path(folder))) as address,
+        lab.browser() as browser,
+    ):
+        page = lab.open_notebook(browser, address, NOTEBOOK, height=1500)
+        lab.run_all(page)
+        page.locator(".fx-choice", has_text="gpt2-small (124M)").click()
+        page.locator(".fx-part-trf_blocks-7").click()
+        page.locator(".fx-reach", has_text="trf_blocks.7").wait_for()
+        page.locator(".fx-total", has_text="124,441,346").wait_for()
+        page.evaluate("document.activeElement.blur()")
+        page.locator(".freeze-explorer").screenshot(path=path)
+
+
+if __name__ == "__main__":
+    if reason := lab.missing():
+        sys.exit(f"the picture of the Explorer stays as it is: {reason}")
+    take(IMAGES / "freeze_explorer.png")
+    print("took freeze_explorer.png")

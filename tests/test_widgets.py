@@ -1,0 +1,420 @@
+"""The Freeze Explorer shows what torch counts, whatever is clicked, typed or chosen. Without a browser.
+
+Widgets are found by CSS class among those reachable from the Explorer itself: what is found is what is shown.
+"""
+
+import random
+import re
+import warnings
+from functools import lru_cache
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from helpers.config import MODEL_CONFIGS, gpt_config
+from helpers.costs import training_cost
+from helpers.diagrams import say_probabilities, say_reach
+from helpers.freezing import PRESETS, FreezePlan, classifier_without_weights, pieces_of, preset_of, replace_head, resize
+from helpers.model import part_names
+from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
+from helpers.training import class_probabilities
+from helpers.widgets import FreezeExplorer
+from tests.conftest import TINY, random_model
+
+NANO, SMALL, XL, LOADED = "gpt2-nano (12M)", "gpt2-small (124M)", "gpt2-xl (1558M)", "the loaded model"
+MARKS = {"frozen": "❄", "trainable": "✎", "partly trainable": "❄✎"}
+TEXT, LONG = "Do you have time", "word " * 50
+NASTY = ["</svg><script>alert(1)</script>&amp;\"'", "a\n\t\x00\x1b[31m<|endoftext|>", "👩‍👩‍👧 \ud800", "word " * 1000]
+
+pytestmark = pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning")  # in 7.7.1 itself
+
+
+@pytest.fixture(autouse=True)
+def no_callback_fails(caplog):
+    """ipywidgets only logs what a button's callback raises; a learner would see a traceback."""
+    yield
+    assert [record.getMessage() for record in caplog.get_records("call") if record.levelname != "INFO"] == []
+
+
+@pytest.fixture
+def explorer() -> FreezeExplorer:
+    return FreezeExplorer(SMALL)
+
+
+# --- looking and clicking --------------------------------------------------------------------------------------
+
+
+def each(widget, css: str) -> list:
+    """All shown widgets of a CSS class, in their order."""
+    below = [found for child in getattr(widget, "children", ()) for found in each(child, css)]
+    return [widget, *below] if css in widget._dom_classes else below
+
+
+def one(explorer, css: str):
+    (widget,) = each(explorer, css)
+    return widget
+
+
+def press(toggle) -> None:
+    toggle.value = not toggle.value
+
+
+def click(explorer, words: str):
+    """Click the one button whose description ends in `words`; return it."""
+    buttons = each(explorer, "fx-open") + each(explorer, "fx-more")
+    (button,) = [button for button in buttons if button.description.endswith(words)]
+    button.click()
+    return button
+
+
+def choose(explorer, css: str, name: str) -> None:
+    (button,) = [w for w in each(one(explorer, css), "fx-choice") if w.description.removeprefix("✓ ") == name]
+    press(button)
+
+
+def chosen(explorer, css: str) -> str:
+    """The one option that is chosen, which its state, its mark and its tooltip say alike."""
+    buttons = each(one(explorer, css), "fx-choice")
+    (name,) = [w.description.removeprefix("✓ ") for w in buttons if w.value]
+    for w in buttons:
+        assert w.value == (w.description == f"✓ {name}") and w.tooltip == ("chosen" if w.value else "choose")
+    return name
+
+
+def columns(toggle) -> tuple[str, ...]:
+    """The words on a toggle of the tower: mark, name, number of parameters, state."""
+    return re.fullmatch(r"(\S+) +(\S+(?: – \d+)?) +([\d,]+)  (\D+)", toggle.description).groups()
+
+
+def parts_in(name: str) -> list[str]:
+    """The parts that a name stands for: "trf_blocks.3 – 5" → three blocks."""
+    first, _, last = name.partition(" – ")
+    return [f"trf_blocks.{i}" for i in range(int(first.split(".")[1]), int(last) + 1)] if last else [first]
+
+
+def text_of(explorer, css: str) -> str:
+    """What can be read of HTML."""
+    return "".join(ElementTree.fromstring(f"<p>{one(explorer, css).value}</p>").itertext())
+
+
+def rows(explorer, css: str) -> list[list[str]]:
+    """The cells of a table below its header."""
+    table = ElementTree.fromstring(one(explorer, css).value)
+    return [["".join(cell.itertext()) for cell in row] for row in table.iterfind("tbody/tr")]
+
+
+def drawn(explorer) -> list[str]:
+    """The texts in the picture."""
+    root = ElementTree.fromstring(one(explorer, "fx-shapes").value)
+    return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+@lru_cache(maxsize=16)
+def skeleton(name: str, num_classes: int):
+    return classifier_without_weights(gpt_config(name), num_classes)
+
+
+def torch_counts(model, *names: str) -> tuple[int, int, str]:
+    """Parts' parameters together, how many of them torch will train, and so the state."""
+    tensors = [p for name in names for p in model.get_submodule(name).parameters()]
+    total, trainable = sum(p.numel() for p in tensors), sum(p.numel() for p in tensors if p.requires_grad)
+    return total, trainable, "trainable" if trainable == total else "partly trainable" if trainable else "frozen"
+
+
+def check(explorer, model=None, num_tokens: int = 4) -> None:
+    """Compare all that is shown with what torch says of a model that the shown plan was applied to."""
+    batch, classes = one(explorer, "fx-batch").value, one(explorer, "fx-classes").value
+    model = explorer.apply_to(model or skeleton(chosen(explorer, "fx-model"), classes))
+    plan, parts = FreezePlan.of(model), part_names(len(model.trf_blocks))
+    check_tower(explorer, model, parts)
+
+    assert explorer.plan == plan and chosen(explorer, "fx-preset") == (preset_of(plan) or "custom")
+    assert explorer.reach.lowest == next((part for part in parts if torch_counts(model, part)[1]), None)
+    assert text_of(explorer, "fx-reach") == say_reach(explorer.reach)
+    cost = training_cost(model.cfg, plan, batch, num_tokens, classes)
+    assert rows(explorer, "fx-amounts") == [[each.what, str(each)] for each in cost] and explorer.cost == cost
+
+    total, trainable, _ = torch_counts(model, "")
+    percent = f"{100 * trainable / total:.2f} %"
+    assert text_of(explorer, "fx-total") == f"{total:,} parameters"
+    assert text_of(explorer, "fx-trainable") == f"{trainable:,} trainable"
+    assert text_of(explorer, "fx-frozen") == f"{total - trainable:,} frozen"
+    assert text_of(explorer, "fx-percent") == f"{percent} trainable"
+    in_all = f"{trainable:,} of {total:,} parameters trainable ({percent})"
+    assert f'aria-label="{in_all}"' in one(explorer, "fx-share").value
+    assert (explorer.report.total, explorer.report.trainable) == (total, trainable)
+
+    size = (batch, num_tokens)
+    shapes = dict.fromkeys(parts, (*size, model.cfg["emb_dim"])) | {"pos_emb": (num_tokens, model.cfg["emb_dim"])}
+    shapes |= {"token_ids": size, "out_head": (*size, classes), "last_token": (batch, classes)}
+    assert {shape.part: shape.shape for shape in explorer.shapes} == shapes
+    words = explorer.drawing.words
+    assert explorer.drawing.svg == one(explorer, "fx-shapes").value and in_all in words
+    *table, sums = rows(explorer, "fx-table")
+    assert sums == ["total", f"{total:,}", f"{trainable:,}", f"{percent} trainable", "", ""]
+    assert [part for row in reversed(table) for part in parts_in(row[0])] == [*parts]
+    assert [row[5] for row in table].count("ends here") == words.count("the gradient ends") == len(explorer.reach.ends)
+    for name, number, learned, state, shape, _ in table:
+        total, trainable, true_state = torch_counts(model, *parts_in(name))
+        assert (number, learned, state) == (f"{total:,}", f"{trainable:,}", true_state)
+        assert {str(shapes[part]) for part in parts_in(name)} == {shape}
+        assert f"({name}): {number} parameters, {state}, puts out {shape}" in words
+
+
+def check_tower(explorer, model, parts: tuple[str, ...]) -> None:
+    """Each part is there once, the output at the top, and below an open block its pieces."""
+    shown, toggles = [], each(explorer, "fx-toggle")
+    lines = [columns(toggle)[1] for toggle in toggles]
+    for toggle, name in zip(toggles, lines, strict=True):
+        total, _, state = torch_counts(model, *parts_in(name))
+        assert columns(toggle) == (MARKS[state], name, f"{total:,}", state) and toggle.value == (state == "trainable")
+        assert toggle.tooltip == f"{'freeze' if toggle.value else 'train'} {name}"
+        named = f"fx-{'run' if ' – ' in name else 'part'}-{name.replace(' – ', '-').replace('.', '-')}"
+        classes = {css for css in toggle._dom_classes if re.match("fx-(is|part|run)-", css)}
+        assert classes == {named, f"fx-is-{state.split()[0]}"}
+        shown += reversed(parts_in(name))
+    opened = {part for part in parts if f"{part}.att" in lines}
+    assert shown == [name for part in reversed(parts) for name in (part, *(pieces_of(part) if part in opened else ()))]
+    assert [opener.description for opener in each(explorer, "fx-open")] == [
+        f"▾ close {line}" if line in opened else f"▸ open {line}" for line in lines if line.count(".") == 1
+    ]
+
+
+# --- whatever is clicked -----------------------------------------------------------------------------------------
+
+
+def do_something(explorer, rng: random.Random) -> str:
+    """Do one thing that a learner could do, and see that the plan becomes what it should; return what was done."""
+    plan = expected = explorer.plan
+    kind = rng.choices(("toggle", "open", "preset", "size", "fold", "input", "code"), (60, 22, 6, 3, 4, 3, 2))[0]
+    what = ""
+    if kind == "toggle":
+        toggles = each(explorer, "fx-toggle")
+        toggle = rng.choice(toggles)
+        what = columns(toggle)[1]
+        expected = plan.toggle(*parts_in(what))
+        press(toggle)
+        assert each(explorer, "fx-toggle") == toggles  # nothing moves under the mouse or loses the focus
+    elif kind == "open":
+        what = rng.choice(each(explorer, "fx-open")).description
+        assert click(explorer, what) in each(explorer, "fx-open")  # it keeps the keyboard's focus
+    elif kind == "preset":
+        what = rng.choice([*PRESETS, "custom"])
+        expected = PRESETS[what](plan.n_layers) if what in PRESETS else plan
+        choose(explorer, "fx-preset", what)
+    elif kind == "size":
+        what = rng.choices([*MODEL_CONFIGS], (4, 4, 2, 1, 1))[0]
+        expected = resize(plan, gpt_config(what)["n_layers"])
+        choose(explorer, "fx-model", what)
+    elif kind == "fold":
+        for button in each(one(explorer, "fx-tower"), "fx-more"):
+            button.click()
+    elif kind == "input":
+        what, value = rng.choice([("fx-batch", 1), ("fx-batch", 8), ("fx-classes", 2), ("fx-classes", 5)])
+        one(explorer, what).value = value
+    else:
+        names = [name for part in part_names(plan.n_layers) for name in (part, *pieces_of(part))]
+        explorer.plan = expected = FreezePlan(plan.n_layers, frozenset(rng.sample(names, rng.randint(0, 6))))
+    assert explorer.plan == expected
+    return f"{kind} {what}"
+
+
+def test_after_a_thousand_random_sequences_everything_shown_equals_torchs_own_counts():
+    rng = random.Random(0)
+    for i in range(1000):
+        if i % 50 == 0:
+            explorer = FreezeExplorer(rng.choice((NANO, SMALL, XL)))
+            print("a fresh one:", explorer.cfg)  # pytest shows this only where the test fails
+        for _ in range(rng.randint(1, 4)):
+            print("  ", do_something(explorer, rng))
+        check(explorer)
+
+
+def test_a_learner_sees_the_numbers_of_the_book(explorer):
+    assert text_of(explorer, "fx-total") == "124,441,346 parameters"
+    assert text_of(explorer, "fx-trainable") == "7,090,946 trainable"
+    assert text_of(explorer, "fx-percent") == "5.70 % trainable"
+    assert text_of(explorer, "fx-reach").endswith("on its way down it crosses no block.")
+    lines = {"Do", "␣you", "␣have", "␣time", "token ids (1, 4)", "→ (1, 4, 768)", "→ (1, 4, 2)", "→ (1, 2)"}
+    assert lines <= {*drawn(explorer)} and one(one(explorer, "freeze-explorer"), "fx-cost")
+
+
+def test_what_cannot_be_shown_is_refused_and_nothing_changes(explorer):
+    for words, model, text, num_classes in (
+        ("unknown model 'gpt2-smal", "gpt2-smal (124M)", TEXT, 2),
+        ("language-model head; give it a new one with replace_head", random_model(TINY), TEXT, 2),
+        ("the message is empty", SMALL, " ", 2),
+        ("more than the context length of 1024", SMALL, "word " * 2000, 2),
+        ("at least 2 classes", SMALL, TEXT, 1),
+    ):
+        with pytest.raises(ValueError, match=words):
+            FreezeExplorer(model, text, num_classes)
+    with pytest.raises(ValueError, match="the plan is for 6 blocks, the configuration has 12"):
+        explorer.plan = FreezePlan.book(6)
+    assert explorer.plan == FreezePlan.book(12)
+    check(explorer)
+
+
+def test_a_block_opens_to_four_pieces_and_stays_open_until_it_is_closed(explorer):
+    opener = click(explorer, "open trf_blocks.3")
+    for piece in pieces_of("trf_blocks.3"):
+        press(one(explorer, f"fx-part-{piece.replace('.', '-')}"))
+        check(explorer)
+    assert explorer.plan == FreezePlan.book(12).toggle("trf_blocks.3")
+    choose(explorer, "fx-preset", "nothing")
+    one(explorer, "fx-text").value = "Win a prize now"
+    press(one(explorer, "fx-part-trf_blocks-3-norm2"))
+    assert click(explorer, "close trf_blocks.3") is opener
+    assert explorer.plan.trainable == {"trf_blocks.3.norm2"}  # closing hides, it does not change
+    check(explorer)
+
+
+def test_the_48_blocks_of_xl_fold_into_few_lines_open_and_fold_again(explorer):
+    choose(explorer, "fx-model", XL)
+    assert len(each(explorer, "fx-toggle")) == 6
+    run = one(explorer, "fx-run-trf_blocks-0-46")
+    opener = click(explorer, "open trf_blocks.0 – 46")
+    assert opener.description == "▸ open trf_blocks.46"  # the same button, so it keeps the keyboard's focus
+    choose(explorer, "fx-model", XL)  # what is chosen already
+    choose(explorer, "fx-preset", "the book's choice")
+    check(explorer)
+    assert len(each(explorer, "fx-toggle")) == 52 and run is one(explorer, "fx-part-trf_blocks-46")
+    press(one(explorer, "fx-part-trf_blocks-20"))
+    hidden = one(explorer, "fx-part-trf_blocks-5")
+    click(explorer, "Fold equal blocks")
+    check(explorer)
+    assert len(each(explorer, "fx-toggle")) == 8 and opener in each(explorer, "fx-open")
+    press(hidden)  # by a click that was still on its way
+    assert explorer.plan == FreezePlan.book(48).toggle("trf_blocks.20")
+
+
+def test_a_text_that_cannot_be_read_gets_a_sentence_and_the_last_picture_stays(explorer):
+    one(explorer, "fx-text").value = "Win a prize now"
+    before = one(explorer, "fx-shapes").value
+    for text, problem in (
+        ("word " * 2000, "2001 tokens are more than the context length of 1024; cut the text"),
+        ("", "the message is empty (''): nothing to classify"),
+    ):
+        one(explorer, "fx-text").value = text
+        sentence = f"{problem}. The picture shows the last message that the model could take."
+        assert one(explorer, "fx-shapes").value == before and text_of(explorer, "fx-problem") == sentence
+    one(explorer, "fx-batch").value, one(explorer, "fx-classes").value = 10**9, -3  # it lives, and keeps its bounds
+    assert (one(explorer, "fx-batch").value, one(explorer, "fx-classes").value) == (1024, 2)
+    assert "␣prize" in drawn(explorer) and '<p role="alert">' in one(explorer, "fx-problem").value
+    check(explorer)
+    one(explorer, "fx-text").value = "Hello"
+    assert text_of(explorer, "fx-problem") == "" and "Hello" in drawn(explorer)
+    check(explorer, num_tokens=1)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_what_is_typed_is_shown_as_text_and_never_as_markup(explorer, text):
+    one(explorer, "fx-text").value = text
+    token_ids = encode_message(text, get_tokenizer())
+    assert visible_tokens(token_ids, get_tokenizer())[0] in drawn(explorer)
+    check(explorer, num_tokens=len(token_ids))
+
+
+def test_the_formulas_of_the_costs_are_one_click_away(explorer):
+    click(explorer, "Show how the costs are computed")
+    press(one(explorer, "fx-part-tok_emb"))
+    assert rows(explorer, "fx-formulas") == [[cost.what, cost.formula] for cost in explorer.cost]
+    click(explorer, "Hide how the costs are computed")
+    assert not each(explorer, "fx-formulas")
+
+
+# --- a loaded model --------------------------------------------------------------------------------------------
+
+
+def loaded(plan: FreezePlan, num_classes: int = 2):
+    """A model of three blocks with a context of 32."""
+    return plan.apply(replace_head(random_model(TINY), num_classes))
+
+
+def answers(explorer) -> list[str]:
+    return [words for words in drawn(explorer) if re.match(r"(ham|class) \d", words)]
+
+
+def true_answers(model, text: str) -> list[str]:
+    token_ids = encode_message(text, get_tokenizer())[:32]
+    return [say_probabilities(class_probabilities(model, torch.tensor([token_ids]))[0])]
+
+
+def test_a_loaded_model_brings_its_own_plan_and_classes_and_is_left_as_it_is():
+    plan = FreezePlan(3, {"trf_blocks.1.att", "final_norm"})
+    model = loaded(plan, 1500).train()
+    explorer = FreezeExplorer(model)
+    assert explorer.plan == plan and one(explorer, "fx-classes").value == 1500 and one(explorer, "fx-classes").disabled
+    choose(explorer, "fx-preset", "everything")
+    choose(explorer, "fx-model", SMALL)
+    assert not one(explorer, "fx-classes").disabled
+    one(explorer, "fx-classes").value = 7
+    check(explorer)
+    choose(explorer, "fx-model", LOADED)
+    assert (
+        one(explorer, "fx-classes").disabled and FreezePlan.of(model) == plan and model.training
+    )  # until the plan is applied to it
+    check(explorer, model)
+
+
+def test_the_answer_is_the_models_as_it_is_now_and_goes_with_the_next_change():
+    model = loaded(FreezePlan.book(3))
+    explorer = FreezeExplorer(model)
+    for change in (
+        lambda: press(one(explorer, "fx-part-tok_emb")),
+        lambda: setattr(one(explorer, "fx-batch"), "value", 3),
+        lambda: setattr(one(explorer, "fx-text"), "value", "Win a prize now"),
+        lambda: choose(explorer, "fx-model", SMALL),
+    ):
+        assert answers(explorer) == []
+        click(explorer, "Run the loaded model on this message")
+        assert answers(explorer) == true_answers(model, one(explorer, "fx-text").value)
+        assert answers(explorer)[0] in explorer.drawing.words
+        replace_head(model, model.out_head.out_features + 1)
+        change()
+    assert answers(explorer) == [] and not each(explorer, "fx-run")  # without weights there is nothing to run
+    choose(explorer, "fx-model", LOADED)
+    check(explorer, model)
+
+
+def test_a_model_that_cannot_be_run_gets_a_sentence():
+    explorer = FreezeExplorer(classifier_without_weights(TINY))
+    click(explorer, "Run the loaded model on this message")
+    assert text_of(explorer, "fx-problem") and answers(explorer) == []
+    one(explorer, "fx-text").value = "Win a prize now"
+    assert text_of(explorer, "fx-problem") == "" and "␣prize" in drawn(explorer)
+
+
+def test_a_model_with_a_shorter_context_takes_what_it_can_of_the_last_message():
+    model = loaded(FreezePlan.head_only(3))
+    explorer = FreezeExplorer(model)
+    one(explorer, "fx-text").value = LONG
+    for size, last_message, num_tokens in ((LOADED, TEXT, 4), (SMALL, LONG, 51), (LOADED, LONG, 32)):
+        choose(explorer, "fx-model", size)
+        check(explorer, model if size == LOADED else None, num_tokens)
+        assert (text_of(explorer, "fx-problem") == "") == (size == SMALL)
+        if size == LOADED:
+            click(explorer, "Run the loaded model on this message")
+            assert answers(explorer) == true_answers(model, last_message)
+
+
+def test_a_page_without_a_kernel_gets_picture_table_and_words(explorer, monkeypatch):
+    sent = []
+    monkeypatch.setattr("helpers.widgets.display", lambda data, raw: sent.append(data))
+    explorer._ipython_display_()
+    view = {"version_major": 2, "version_minor": 0, "model_id": explorer.model_id}
+    assert sent[0]["application/vnd.jupyter.widget-view+json"] == view
+    assert sent[0]["image/svg+xml"] == one(explorer, "fx-shapes").value
+    assert sent[0]["text/html"] == one(explorer, "fx-table").value + one(explorer, "fx-amounts").value
+    assert sent[0]["text/plain"] == explorer.drawing.words
+
+
+def test_nothing_that_the_explorer_does_is_deprecated():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        explorer, rng = FreezeExplorer(loaded(FreezePlan.book(3))), random.Random(7)
+        click(explorer, "Run the loaded model on this message")
+        for _ in range(60):
+            do_something(explorer, rng)
+    assert [str(w.message) for w in caught if "`ipykernel.comm.Comm`" not in str(w.message)] == []
