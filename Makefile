@@ -1,6 +1,7 @@
 # make lab · make run · make test — each makes .venv and installs on first use
 PYTHON ?= python3
-# two processes that share the cores wait asleep, not spinning: torch was four times as fast so
+# two processes that share the cores wait asleep, not spinning: torch was four times as fast so (alone it is slower, by
+# half where steps are short, so `bench` does without)
 export OMP_WAIT_POLICY ?= passive
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,7 +31,7 @@ images: $(VENV)/installed       ## redraw images/; the Explorer's picture needs 
 	$(BIN)/python -m tests.screenshot
 
 bench: $(VENV)/installed        ## measure, print a table and write it to benchmarks.json (ONLY=name for one)
-	$(BIN)/python -m tests.benchmarks $(ONLY)
+	env -u OMP_WAIT_POLICY $(BIN)/python -m tests.benchmarks $(ONLY)
 
 colab: $(VENV)/installed        ## stamp the repository's address into badges and setup cells: make colab REPO=owner/name
 	$(BIN)/python notebooks/build.py colab $(REPO)

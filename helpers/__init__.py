@@ -3,6 +3,6 @@
 4  classify, widgets, exercises
 3  training, diagrams, costs, pretraining
 2  freezing, shapes
-1  loading, data, corpus
+1  loading, data, corpus, prefix
 0  config, tokenizer, model, download
 """

@@ -29,6 +29,7 @@ from helpers.freezing import (
     parameter_report,
     run_name,
 )
+from helpers.model import part_names
 from helpers.shapes import Shape, trace_shapes
 from helpers.tokenizer import get_tokenizer, visible_tokens
 
@@ -94,7 +95,7 @@ def fold(report: ParameterReport, shapes: tuple[Shape, ...] = ()) -> tuple[Row, 
         if block and rows and rows[-1].parts[0].startswith("trf_blocks."):
             last = rows[-1]
             size = len(last.parts)
-            if (row.state, row.shape) == (last.state, last.shape) and last.trainable == size * row.trainable:
+            if row.shape == last.shape and last.trainable == size * row.trainable:
                 rows[-1] = replace(
                     last,
                     parts=(*last.parts, count.part),
@@ -169,12 +170,14 @@ def draw_classifier(
     replaced_head: tuple[str, ...] = (),
     reach: GradientReach | None = None,
     answer: str = "",
+    kept: int | None = None,
 ) -> Drawing:
     """Draw the model from input (bottom) to output (top).
 
     With `shapes` each box says what it puts out, and a "last_token" shape gets a line above the head, with `answer`
     beside it; `tokens` are written below the input; the lines of `replaced_head` stand beside the head and tell which
-    layer it took the place of; `reach` draws the gradient's way down on the left.
+    layer it took the place of; `reach` draws the gradient's way down on the left. `kept` blocks and the embeddings lie
+    below a line, with the remark that they run once for each message.
     """
     rows = fold(report, shapes)
     box_width, box_height = BOX
@@ -193,7 +196,7 @@ def draw_classifier(
     if logits:
         drawn.append(_text(middle, 46, "the last token's logits", anchor="middle", size=13))
         drawn.append(_text(beside, 46, f"→ {logits}", mono=True, size=13))
-        drawn.append(_text(beside, 62, answer, size=12, bold=True))
+        drawn += [_text(beside, 62, answer, size=12, bold=True)] if answer else []
         drawn.append(_arrow(middle, top - 3, top - 20))
     for i, row in enumerate(reversed(rows)):
         y = top + i * STEP
@@ -201,6 +204,11 @@ def draw_classifier(
         drawn.append(_arrow(middle, y + STEP - 3, y + box_height + 3))
         if row.shape:
             drawn.append(_text(beside, y + 28, f"→ {row.shape}", mono=True, size=13))
+    if kept is not None:
+        above = sum(
+            row.parts[0] not in part_names(kept)[: kept + 2] for row in rows
+        )  # as many boxes lie above the line
+        drawn += _line_of_the_kept(left, beside, top + above * STEP - (STEP - box_height) / 2)
     drawn += [_text(beside, top + 45 + 14 * i, line, size=11) for i, line in enumerate(replaced_head)]
     start = f"token ids {shapes[0].shape}" if shapes else "token ids"
     drawn.append(_text(middle, top + len(rows) * STEP + 12, start, anchor="middle", size=13))
@@ -209,6 +217,7 @@ def draw_classifier(
         drawn += _gradient_lane([row.role(reach) for row in reversed(rows)], top)
 
     words = describe(report, shapes, reach) + (f"\nanswer: {answer}" if answer else "")
+    words += f"\nbelow a line, run once and kept: the embeddings and {kept} blocks" if kept is not None else ""
     words += f"\nthe head is {' '.join(replaced_head)}" if replaced_head else ""
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="fx-drawing" viewBox="0 0 {width} {height}" width="{width}" '
@@ -253,6 +262,12 @@ def _box(row: Row, x: float, y: float) -> Iterable[str]:
     yield _text(x + width - 10, y + 37, row.state, size=12, anchor="end", fill=TEXT)
 
 
+def _line_of_the_kept(left: float, beside: float, y: float) -> Iterable[str]:
+    yield f'<path class="ink" d="M{left:g},{y:g}H{beside + BESIDE - 8:g}" stroke="{INK}" stroke-dasharray="2 3"/>'
+    yield _text(beside, y - 8, "above: in every step", size=12)
+    yield _text(beside, y + 16, "below: once, and kept", size=12)
+
+
 def _snowflake(x, y, colour) -> str:
     return f'<path d="M{x:g},{y - 8:g}v16m-7,-12l14,8m0,-8l-14,8" stroke="{colour}" stroke-width="2"/>'
 
@@ -275,7 +290,8 @@ def _gradient_lane(roles: list[str], top: float) -> Iterable[str]:
         if role == "ends here":
             yield f'<path class="way" d="M{x},{top - 4}V{y:g}H{tip - 8}" stroke="{WAY}" stroke-width="3" fill="none"/>'
             yield f'<polygon class="way" points="{tip - 9},{y - 5:g} {tip - 9},{y + 5:g} {tip},{y:g}" fill="{WAY}"/>'
-        yield _text(x + 8, y + (-6 if role == "ends here" else 4), role, size=12, fill=WAY)
+        if role:
+            yield _text(x + 8, y + (-6 if role == "ends here" else 4), role, size=12, fill=WAY)
 
 
 CHIP_LINES, CHIP_HEIGHT = 3, 24  # more tokens than fit are counted

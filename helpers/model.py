@@ -76,6 +76,27 @@ class MultiHeadAttention(nn.Module):
         context = (weights @ values).transpose(1, 2).reshape(b, n, d)  # heads side by side again
         return self.out_proj(context)
 
+    def at(self, x, positions):
+        """What `forward` puts out at one position of each message: (b, n, d), positions (b,) → (b, d).
+
+        The matrices of keys and values need not meet all n tokens. A score q · (W x) is (q W) · x, so the key matrix
+        meets the one query; and the weighted sum of the values W x is W times the weighted sum of the x.
+        """
+        b, n, d = x.shape
+        split = (self.num_heads, d // self.num_heads)  # (h, m)
+        key_matrix, value_matrix = self.W_key.weight.view(*split, d), self.W_value.weight.view(*split, d)
+        query = self.W_query(x[torch.arange(b), positions]).view(b, *split)  # (b, h, m)
+        scores = torch.einsum("bhm,hmd->bhd", query, key_matrix) @ x.transpose(1, 2)  # (b, h, n)
+        if self.W_key.bias is not None:  # the same for all tokens of a message, so softmax does not see it
+            scores = scores + torch.einsum("bhm,hm->bh", query, self.W_key.bias.view(split)).unsqueeze(-1)
+        future = torch.arange(n, device=x.device) > positions.unsqueeze(1)  # (b, n)
+        scores = scores.masked_fill(future.unsqueeze(1), -torch.inf) / math.sqrt(split[1])
+        weights = self.dropout(scores.softmax(dim=-1))  # (b, h, n)
+        context = torch.einsum("bhd,hmd->bhm", weights @ x, value_matrix)  # (b, h, m)
+        if self.W_value.bias is not None:
+            context = context + weights.sum(dim=-1, keepdim=True) * self.W_value.bias.view(split)
+        return self.out_proj(context.reshape(b, d))
+
 
 class TransformerBlock(nn.Module):
     """Attention, then feed-forward, each added to what came in: (b, n, d) → same."""
@@ -91,6 +112,11 @@ class TransformerBlock(nn.Module):
     def forward(self, x):
         x = x + self.drop_resid(self.att(self.norm1(x)))
         return x + self.drop_resid(self.ff(self.norm2(x)))
+
+    def at(self, x, positions):
+        """What `forward` puts out at one position of each message: (b, n, d), positions (b,) → (b, d)."""
+        one = x[torch.arange(len(x)), positions] + self.drop_resid(self.att.at(self.norm1(x), positions))
+        return one + self.drop_resid(self.ff(self.norm2(one)))
 
 
 class GPTModel(nn.Module):
@@ -116,8 +142,8 @@ class GPTModel(nn.Module):
                 "choose a number of heads that divides it"
             )
         self.cfg = dict(cfg)
-        self.tok_emb = nn.Embedding(cfg["vocab_size"], cfg["emb_dim"])
-        self.pos_emb = nn.Embedding(cfg["context_length"], cfg["emb_dim"])
+        self.tok_emb = _embedding(cfg["vocab_size"], cfg["emb_dim"])
+        self.pos_emb = _embedding(cfg["context_length"], cfg["emb_dim"])
         self.drop_emb = nn.Dropout(cfg["drop_rate"])
         self.trf_blocks = nn.Sequential(*(TransformerBlock(cfg) for _ in range(cfg["n_layers"])))
         self.final_norm = LayerNorm(cfg["emb_dim"])
@@ -125,6 +151,14 @@ class GPTModel(nn.Module):
 
     def forward(self, in_idx):
         """Map token ids (b, n), int64 or int32, to logits (b, n, out_head.out_features).
+
+        Raises what `embed` raises.
+        """
+        x = self.trf_blocks(self.embed(in_idx))  # (b, n, d)
+        return self.out_head(self.final_norm(x))  # (b, n, vocab_size), or (b, n, num_classes)
+
+    def embed(self, in_idx):
+        """Map token ids (b, n), int64 or int32, to what goes into the first block, (b, n, d).
 
         Raises TypeError for another dtype, ValueError for another number of dimensions, for no tokens,
         and for more tokens than `context_length`.
@@ -138,9 +172,27 @@ class GPTModel(nn.Module):
             raise ValueError(f"{num_tokens} tokens are more than the context length of {limit}; cut the text")
 
         positions = torch.arange(num_tokens, device=in_idx.device)
-        x = self.drop_emb(self.tok_emb(in_idx) + self.pos_emb(positions))  # (b, n, d)
-        x = self.trf_blocks(x)  # (b, n, d)
-        return self.out_head(self.final_norm(x))  # (b, n, vocab_size), or (b, n, num_classes)
+        return self.drop_emb(self.tok_emb(in_idx) + self.pos_emb(positions))  # (b, n, d)
+
+    def run_blocks(self, x, positions, start=0, stop=None):
+        """Run blocks start … stop - 1 on (b, n, d), with one token of each message in mind, at `positions` (b,).
+
+        Below the last block all tokens go on, (b, n, d); the last block answers for that one token: (b, 1, d).
+        """
+        stop = len(self.trf_blocks) if stop is None else stop
+        for block in self.trf_blocks[start : min(stop, len(self.trf_blocks) - 1)]:
+            x = block(x)
+        return self.trf_blocks[-1].at(x, positions).unsqueeze(1) if start < stop == len(self.trf_blocks) else x
+
+    def logits_at(self, x, positions, start=0):
+        """Map what goes into block `start`, (b, n, d), to the logits at `positions` (b,): (b, num_classes)."""
+        return self.out_head(self.final_norm(self.run_blocks(x, positions, start)))[:, 0]
+
+
+def _embedding(num_embeddings: int, emb_dim: int) -> nn.Embedding:
+    """A random nn.Embedding; on the meta device one without values, since drawing them there takes a second."""
+    shape = torch.empty(num_embeddings, emb_dim)
+    return nn.Embedding.from_pretrained(shape, freeze=False) if shape.is_meta else nn.Embedding(*shape.shape)
 
 
 def part_names(n_layers: int) -> tuple[str, ...]:

@@ -66,9 +66,7 @@ class FreezeExplorer(VBox):
     ):
         self._loaded = None if isinstance(model, str) else model
         if self._loaded is not None:
-            num_classes = model.out_head.out_features
-            if num_classes == model.cfg["vocab_size"]:
-                raise ValueError("the model still has its language-model head; give it a new one with replace_head")
+            num_classes = _classes_of(model)
         self._tokenizer, self._quiet = get_tokenizer(), False
         self._lines: dict[str, _Line] = {}
         self.cfg = gpt_config(model) if self._loaded is None else model.cfg
@@ -141,10 +139,9 @@ class FreezeExplorer(VBox):
         loaded = name == LOADED
         self.cfg = self._loaded.cfg if loaded else gpt_config(name)
         self._plan = resize(self._plan, self.cfg["n_layers"])
-        with self._quietly():
-            self._classes.disabled = loaded
-            if loaded:
-                self._classes.value = self._loaded.out_head.out_features
+        self._classes.disabled = loaded
+        if loaded:
+            self._set_classes(_classes_of(self._loaded))
         self._model.choose(name)
         self._offer_run(loaded)
         self._read()
@@ -154,9 +151,15 @@ class FreezeExplorer(VBox):
         self._pictures.children = [self._show["reach"], self._show["shapes"], *([self._run] if offer else [])]
 
     def _choose_preset(self, name: str) -> None:
-        if name != CUSTOM:  # which is what any other choice of parts is called
-            self._plan = PRESETS[name](self._plan.n_layers)
-        self._build_tower()
+        if name == CUSTOM:  # which is what any other choice of parts is called
+            self._redraw()
+        else:
+            self.plan = PRESETS[name](self._plan.n_layers)
+
+    def _set_classes(self, num_classes: int) -> None:
+        with self._quietly():
+            self._classes.max = max(self._classes.max, num_classes)
+            self._classes.value = num_classes
 
     def _change_input(self, _) -> None:
         if not self._quiet:
@@ -194,10 +197,11 @@ class FreezeExplorer(VBox):
         self._redraw()
 
     def _answer_message(self, _) -> None:
-        self._choose_model(LOADED)  # its head may be another one by now
         try:
+            self._set_classes(_classes_of(self._loaded))  # its head may be another one by now
+            self._read()
             probabilities = class_probabilities(self._loaded, torch.tensor([self._token_ids]))
-        except (IndexError, RuntimeError) as error:  # a vocabulary without these tokens, no weights, no memory
+        except (ValueError, IndexError, RuntimeError) as error:  # the vocabulary lacks a token, no weights, no memory
             self._show["problem"].value = say_problem(error)
         else:
             self._redraw(say_probabilities(probabilities[0]))
@@ -344,6 +348,16 @@ class _Folded(VBox):
     def _set(self, opened: bool) -> None:
         self._button.description = f"{'▾ Hide' if opened else '▸ Show'} {self._what}"
         self.children = [self._button, self.content] if opened else [self._button]
+
+
+def _classes_of(model: GPTModel) -> int:
+    """Return how many classes a loaded model's head has; raise ValueError for a head that is no `replace_head`'s."""
+    head = model.out_head
+    if head.out_features == model.cfg["vocab_size"] or head.bias is None:
+        raise ValueError(
+            "the model has a language-model head, or one without a bias; give it a new one with replace_head"
+        )
+    return head.out_features
 
 
 def _named(widget, *names: str):

@@ -5,24 +5,36 @@ table is printed and written to benchmarks.json.
 """
 
 import argparse
+import copy
 import json
 import os
 import platform
 import random
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import nbformat
 import torch
 from nbclient import NotebookClient
+from torch.utils.data import DataLoader
 
-from helpers.freezing import FreezePlan
+from helpers.classify import SpamClassifier, classify_review
+from helpers.config import END_OF_TEXT, gpt_config
+from helpers.data import SpamDataset, load_splits
+from helpers.freezing import FreezePlan, replace_head
+from helpers.loading import save_openai_checkpoint
+from helpers.model import GPTModel
+from helpers.tokenizer import get_tokenizer
+from helpers.training import batch_order, fine_tune, get_device
 from helpers.widgets import FreezeExplorer
 from tests import lab
-from tests.conftest import ROOT
+from tests.conftest import REAL_SMS, ROOT
 from tests.screenshot import NOTEBOOK, course_in
 
 Row = tuple[str, str, str]  # what was measured, its value with the unit, what is to be reached
@@ -98,7 +110,285 @@ def clicks(count: int) -> Iterator[float]:
             yield page.evaluate(CLICK, f".fx-part-trf_blocks-{rng.randrange(48)}")
 
 
-BENCHMARKS = {"explorer": explorer}
+# --- fine-tuning -------------------------------------------------------------------------------------------------
+
+EPOCHS, BATCH, EVAL_FREQ, EVAL_ITER = 5, 8, 50, 5  # the book's
+
+
+def fine_tuning() -> Iterator[Row]:
+    """Five epochs of the book's plan, GPT-2 124M's shape with random weights: the book's loop, Hugging Face's, ours."""
+    train, validation, test = splits()
+    device = get_device()
+    order = batch_order(len(train), BATCH, EPOCHS, seed=123)
+    steps = sum(map(len, order))
+    measured = (len(range(0, steps, EVAL_FREQ)) + EPOCHS) * 2 * EVAL_ITER  # batches, of training and of validation
+    yield f"{len(train)} + {len(validation)} messages of {train.max_length} tokens on {device}", "", ""
+
+    original = random_classifier("gpt2-small (124M)").to(device)
+    plan = FreezePlan.book(12)
+    book, face = BookLoop(original, plan, train, order, device), FaceLoop(plan, train, order, device)
+    runs = {
+        "float32, last": {},
+        "float32, last, another plan on what is kept": {"plan": FreezePlan(12, {"trf_blocks.11", "out_head"})},
+        "bfloat16, last": {"precision": "bfloat16"},
+        "bfloat16, last_token": {"precision": "bfloat16", "position": "last_token"},
+        "bfloat16, last_token, another plan on what is kept": {
+            "precision": "bfloat16", "position": "last_token", "plan": FreezePlan(12, {"trf_blocks.11", "out_head"}),
+        },
+        "float32, last_token": {"position": "last_token"},
+    }  # fmt: skip
+    goals = dict(
+        zip(runs, ("≥ 6 ×, aim 9 ×", "≥ 80 ×, aim 100 ×", "≥ 15 ×, aim 20 ×", "≥ 30 ×, aim 40 ×"), strict=False)
+    )
+    seconds, histories = {}, {}
+    for name, settings in runs.items():
+        book.run()
+        face.run()
+        model = copy.deepcopy(original)
+        start = time.perf_counter()
+        histories[name] = fine_tune(model, train, validation, progress=False, **({"plan": plan} | settings))
+        seconds[name] = time.perf_counter() - start
+        book.run()
+        face.run()
+    whole = {}
+    for loop in (book, face):
+        whole[loop] = steps * median(loop.step_seconds) + measured * median(loop.eval_seconds)
+        yield (
+            f"{loop.name}, scaled from {loop.measured()}; in all {steps} steps and {measured} evaluation batches",
+            f"{whole[loop]:.0f} s",
+            "",
+        )
+    off = max(abs(a - b) for a, b in zip(book.losses, histories["float32, last"].step_losses, strict=False))
+    yield (
+        f"largest difference of a loss from the book's loop, float32, last, first {len(book.losses)} steps",
+        f"{off:.0e}",
+        "≤ 1e-4",
+    )
+    for name, taken in seconds.items():
+        history = histories[name]
+        what = (
+            f"fine_tune, {name}: {history.seconds_encoding:.0f} s encoding + {history.seconds_training:.0f} s training"
+        )
+        yield what, f"{whole[book] / taken:.1f} ×", goals.get(name, "")
+    yield from classifying(original, train, validation, test)
+
+
+def splits() -> tuple[SpamDataset, SpamDataset, SpamDataset]:
+    """The book's three parts of the SMS Spam Collection where it lies beside the project, else sms-mini's."""
+    if REAL_SMS.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(REAL_SMS, Path(folder, "SMSSpamCollection.tsv"))
+            parts = load_splits("sms-spam-collection", folder)
+    else:
+        parts = load_splits("sms-mini")
+    train = SpamDataset(parts[0], get_tokenizer())
+    return train, *(SpamDataset(part, get_tokenizer(), train.max_length) for part in parts[1:])
+
+
+def random_classifier(name: str) -> GPTModel:
+    """A classifier with random weights: speed does not depend on them."""
+    torch.manual_seed(0)
+    return replace_head(GPTModel(gpt_config(name))).eval()
+
+
+class BookLoop:
+    """Some steps and evaluation batches of the loop in the book's package, on its own model, timed one by one."""
+
+    name = "the book's loop (llms-from-scratch)"
+
+    def __init__(self, original: GPTModel, plan: FreezePlan, train: SpamDataset, order, device):
+        self.model, self.device = self.make(original, plan).to(device), device
+        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(trainable, lr=5e-5, weight_decay=0.1)
+        self.batches = iter(DataLoader(train, batch_sampler=[batch for epoch in order for batch in epoch]))
+        self.step_seconds, self.eval_seconds, self.losses = [], [], []
+
+    def make(self, original, plan):
+        from llms_from_scratch.ch04 import GPTModel as BookModel
+
+        model = BookModel(original.cfg)
+        model.out_head = torch.nn.Linear(original.cfg["emb_dim"], 2)
+        model.load_state_dict(original.state_dict(), strict=False)  # its masks are not ours
+        return plan.apply(model)
+
+    def loss(self, inputs, labels) -> torch.Tensor:
+        from llms_from_scratch.ch06 import calc_loss_batch
+
+        return calc_loss_batch(inputs, labels, self.model, self.device)
+
+    def measured(self) -> str:
+        count, step, evaluation = len(self.step_seconds), median(self.step_seconds), median(self.eval_seconds)
+        return f"{count} steps of {step:.2f} s and {count} evaluation batches of {evaluation:.2f} s"
+
+    def run(self, steps: int = 2) -> None:
+        for _ in range(steps):
+            batch = next(self.batches)
+            start = time.perf_counter()
+            self.optimizer.zero_grad()
+            loss = self.loss(*batch)
+            loss.backward()
+            self.optimizer.step()
+            self.losses.append(loss.item())
+            self.step_seconds.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            with torch.no_grad():
+                self.loss(*batch).item()
+            self.eval_seconds.append(time.perf_counter() - start)
+
+
+class FaceLoop(BookLoop):
+    """The same steps of Hugging Face's GPT-2 for sequence classification, with the same parts frozen."""
+
+    name = "Hugging Face's GPT2ForSequenceClassification"
+
+    def __init__(self, plan, train, order, device):
+        super().__init__(None, plan, train, order, device)
+
+    def make(self, original, plan):
+        from transformers import GPT2Config, GPT2ForSequenceClassification
+
+        model = GPT2ForSequenceClassification(GPT2Config(num_labels=2, pad_token_id=END_OF_TEXT))
+        model.requires_grad_(False)
+        for part in (model.transformer.h[-1], model.transformer.ln_f, model.score):
+            part.requires_grad_(True)
+        return model.train()
+
+    def loss(self, inputs, labels) -> torch.Tensor:
+        mask = torch.ones_like(inputs).to(self.device)
+        return self.model(inputs.to(self.device), attention_mask=mask, labels=labels.to(self.device)).loss
+
+
+def classifying(model: GPTModel, *parts: SpamDataset) -> Iterator[Row]:
+    """All messages: one by one as in the book, and together."""
+    texts = [text for part in parts for text in part.data["Text"]]
+    length, device, tokenizer = parts[0].max_length, model.tok_emb.weight.device, get_tokenizer()
+    one_by_one = []
+    for text in texts[:60]:
+        start = time.perf_counter()
+        classify_review(text, model, tokenizer, device, length)
+        one_by_one.append(time.perf_counter() - start)
+    whole = len(texts) * median(one_by_one)
+    yield f"classify_review, {len(texts)} messages, scaled from {len(one_by_one)}", f"{whole:.0f} s", ""
+    for position, precision, goal in (
+        ("last_token", "bfloat16", "≥ 12 ×, aim 15 ×"), ("last_token", "float32", ""), ("last", "bfloat16", ""),
+    ):  # fmt: skip
+        classifier = SpamClassifier(model, length, position=position)
+        start = time.perf_counter()
+        labels = classifier.classify_many(texts, precision)
+        taken = time.perf_counter() - start
+        alone = [classifier.classify(text) for text in texts[:60]]
+        other = sum(a != b for a, b in zip(labels, alone, strict=False))
+        what = f"classify_many, {position}, {precision}: {taken:.1f} s; {other} of 60 labels other than one at a time"
+        yield what, f"{whole / taken:.1f} ×", goal
+
+
+# --- loading -----------------------------------------------------------------------------------------------------
+
+LOAD_BOOK = """
+from llms_from_scratch.ch04 import GPTModel
+from llms_from_scratch.ch05 import load_gpt2_params_from_tf_ckpt, load_weights_into_gpt
+import json, pathlib
+from helpers.config import gpt_config
+measure_from_here()
+folder = pathlib.Path({folder!r}, "124M")
+settings = json.loads((folder / "hparams.json").read_text())
+model = GPTModel(gpt_config("gpt2-small (124M)"))
+load_weights_into_gpt(model, load_gpt2_params_from_tf_ckpt(str(folder / "model.ckpt"), settings))
+"""
+LOAD_OURS = """
+from helpers.loading import load_pretrained
+measure_from_here()
+model = load_pretrained("gpt2-small (124M)", {folder!r})
+"""
+MEASURE = """
+import sys, threading, time
+sys.path.insert(0, {root!r})
+import torch
+def memory(kind):
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(kind))
+def measure_from_here():
+    global start, before
+    before, start = memory("VmRSS"), time.perf_counter()
+{code}
+checksum = sum(p.sum().item() for p in model.parameters())  # every weight is read, not only promised
+taken = time.perf_counter() - start
+weights = sum(p.nbytes for p in model.parameters())
+print(taken, (memory("VmHWM") - before) / weights)
+"""
+
+
+def loading() -> Iterator[Row]:
+    """GPT-2 124M from files on disk, each time in a new process, until each weight has been read once."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        model = GPTModel(gpt_config("gpt2-small (124M)"))
+        model.out_head.weight = model.tok_emb.weight
+        save_openai_checkpoint(model, Path(folder, "124M"), "float32")
+        taken, memory = {}, {}
+        for round in range(4):
+            for name, code in (("ours", LOAD_OURS), ("book", LOAD_BOOK)):
+                script = MEASURE.format(root=str(ROOT), code=code.format(folder=folder))
+                environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+                run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+                assert run.returncode == 0, run.stderr[-2000:]
+                if round:  # ours reads the checkpoint itself the first time
+                    seconds, peak = map(float, run.stdout.split()[-2:])
+                    taken.setdefault(name, []).append(seconds)
+                    memory.setdefault(name, []).append(peak)
+    for name, what in (
+        ("book", "the book's way, TensorFlow's import included"),
+        ("ours", "load_pretrained, later times"),
+    ):
+        yield f"{what}, median of 3", f"{median(taken[name]):.2f} s", ""
+        yield f"{what}, peak memory in addition", f"{median(memory[name]):.2f} × weights", "≤ 1.2 ×" * (name == "ours")
+    yield "ratio of the times", f"{median(taken['book']) / median(taken['ours']):.1f} ×", "≥ 10 ×, aim 20 ×"
+
+
+# --- more data ---------------------------------------------------------------------------------------------------
+
+SCALE = """
+import sys, threading, time
+sys.path.insert(0, {root!r})
+import pandas as pd, torch
+from helpers.data import SpamDataset, load_splits
+from helpers.freezing import FreezePlan, replace_head
+from helpers.loading import load_pretrained
+from helpers.tokenizer import get_tokenizer
+from helpers.training import fine_tune
+train, validation, _ = load_splits("sms-mini")
+data = SpamDataset(pd.concat([train] * -(-{count} // len(train)))[:{count}], get_tokenizer())
+model = replace_head(load_pretrained("gpt2-nano (12M)"))
+def memory():
+    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("RssAnon"))
+before = peak = memory()
+def watch():
+    global peak
+    while True:
+        peak = max(peak, memory())
+        time.sleep(0.02)
+threading.Thread(target=watch, daemon=True).start()
+start = time.perf_counter()
+fine_tune(model, data, SpamDataset(validation, get_tokenizer(), data.max_length), FreezePlan.book(6), epochs=1,
+          lr=5e-4, progress=False, cache={folder!r})
+print(time.perf_counter() - start, peak - before)
+"""
+
+
+def more_data() -> Iterator[Row]:
+    """One epoch of the nano on 1,000, 10,000 and 100,000 messages (the same ones repeated), kept on disk."""
+    first = None
+    for count in (1_000, 10_000, 100_000):
+        with tempfile.TemporaryDirectory() as folder:
+            script = SCALE.format(root=str(ROOT), count=count, folder=folder)
+            run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+            assert run.returncode == 0, run.stderr[-2000:]
+        seconds, peak = map(float, run.stdout.split()[-2:])
+        first = first or seconds / count
+        yield f"{count:,} messages, time for each", f"{1e3 * seconds / count:.2f} ms", "linear: the same for each"
+        yield f"{count:,} messages, peak of the process's own memory in addition", f"{peak:.0f} MB", "flat"
+
+
+BENCHMARKS = {"explorer": explorer, "fine_tuning": fine_tuning, "loading": loading, "more_data": more_data}
 
 
 def main() -> None:
@@ -112,7 +402,7 @@ def main() -> None:
         print(f"\n{name}: {BENCHMARKS[name].__doc__.splitlines()[0]}")
         tables[name] = []
         for what, value, goal in BENCHMARKS[name]():
-            print(f"  {what:<78} {value:>10}  {goal}".rstrip())
+            print(f"  {what:<90} {value:>14}  {goal}".rstrip())
             sys.stdout.flush()
             tables[name].append({"what": what, "value": value, "goal": goal})
     (ROOT / "benchmarks.json").write_text(json.dumps(tables, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,17 +1,24 @@
 """The finished classifier answers, refuses, survives a save that fails, and comes back the same."""
 
+import contextlib
+import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.utils.data import DataLoader
 
-from helpers import classify
+from helpers import classify, prefix
 from helpers.classify import SpamClassifier, classify_review, load_or_train, trained_from
+from helpers.data import SpamDataset, load_splits, pad
 from helpers.freezing import replace_head
+from helpers.loading import load_pretrained
 from helpers.tokenizer import get_tokenizer
+from helpers.training import class_probabilities
 from tests.conftest import ROOT, TINY, random_model
 
 TEXTS = ["You won!", "see you at eight", "🎉🎉", "<b>hi</b>", "<|endoftext|>", "free", "ok then, call me tomorrow"]
@@ -27,16 +34,50 @@ def classifier(position="last_token", seed=0, **changes) -> SpamClassifier:
 
 
 @pytest.mark.parametrize("position", ["last", "last_token"])
-def test_one_at_a_time_many_at_once_and_any_batch_size_agree(position):
-    spam_filter = classifier(position)
+@pytest.mark.parametrize("tokens_at_once", [4096, 25, 1])
+def test_one_at_a_time_and_many_at_once_agree_in_any_order(position, tokens_at_once, monkeypatch):
+    monkeypatch.setattr(prefix, "TOKENS_AT_ONCE", tokens_at_once)
+    spam_filter, tokenizer = classifier(position), get_tokenizer()
+    ham, spam = spam_filter.probabilities(TEXTS).log().T
+    spam_filter.model.out_head.bias.data[0] += (spam - ham).median() + 1e-3  # now it calls about half of them spam
     probabilities = spam_filter.probabilities(TEXTS)
     assert probabilities.shape == (7, 2) and probabilities.dtype == torch.float32
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(7))
-    torch.testing.assert_close(probabilities, spam_filter.probabilities(TEXTS, batch_size=3), atol=1e-5, rtol=0)
+    rows = torch.tensor([pad(tokenizer.encode(text, disallowed_special=()), 20) for text in TEXTS])
+    alone = [class_probabilities(spam_filter.model, row.unsqueeze(0), position)[0] for row in rows]
+    torch.testing.assert_close(probabilities, torch.stack(alone), atol=1e-5, rtol=0)
+    torch.testing.assert_close(spam_filter.probabilities(TEXTS[::-1]), torch.stack(alone[::-1]), atol=1e-5, rtol=0)
     labels = spam_filter.classify_many(TEXTS)
-    assert labels == [spam_filter.classify(text) for text in TEXTS]
+    assert labels == [spam_filter.classify(text) for text in TEXTS] and set(labels) == {"ham", "spam"}
     assert labels == [("ham", "spam")[int(p > 0.5)] for p in probabilities[:, 1]]
-    assert spam_filter.classify_many([]) == []
+
+
+def test_no_messages_have_no_labels():
+    assert classifier().classify_many([]) == [] and classifier().probabilities([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("position", ["last", "last_token"])
+def test_short_messages_beside_one_of_1024_tokens_get_the_labels_that_they_get_alone(position):
+    spam_filter = classifier(position, context_length=1024)
+    spam_filter.max_length = 1024
+    texts = [*TEXTS, "word" + " word" * 1023, "ok"]
+    probabilities = spam_filter.probabilities(texts)
+    alone = torch.cat([spam_filter.probabilities([text]) for text in texts])
+    torch.testing.assert_close(probabilities, alone, atol=1e-5, rtol=0)
+    seen = []
+    spam_filter.model.tok_emb.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0].numel()))
+    spam_filter.classify_many(texts)
+    if position == "last_token":  # beside the long message no short one is filled up
+        tokens = [len(get_tokenizer().encode(text, disallowed_special=())) for text in texts]
+        assert max(tokens) == 1024 and sum(seen) <= 1024 + 8 * max(tokens[:7])
+
+
+def test_bfloat16_gives_nearly_the_same_probabilities_and_another_precision_is_refused():
+    spam_filter = classifier()
+    exact, rough = spam_filter.probabilities(TEXTS), spam_filter.probabilities(TEXTS, "bfloat16")
+    assert 0 < (exact - rough).abs().max() < 0.05 and rough.dtype == torch.float32
+    with pytest.raises(ValueError, match="not 'float64'"):
+        spam_filter.probabilities(TEXTS, "float64")
 
 
 def test_the_books_function_and_the_class_agree_on_the_last_position():
@@ -149,8 +190,18 @@ def test_a_model_of_nans_neither_answers_nor_replaces_a_good_file(tmp_path):
         SpamClassifier.load(path)
 
 
-def test_the_classifier_of_section_6_7_is_loaded_only_if_it_is_the_one_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(classify, "fine_tuning_defaults", lambda _: {"lr": 1e-3, "weight_decay": 0.1, "num_epochs": 0})
+@pytest.fixture
+def quick(monkeypatch):
+    """Section 6.7's training on 16 messages, for one epoch."""
+
+    def few(name):
+        return [DataLoader(SpamDataset(part[:16], get_tokenizer(), 82), 8) for part in load_splits(name)]
+
+    monkeypatch.setattr(classify, "create_dataloaders", few)
+    monkeypatch.setattr(classify, "fine_tuning_defaults", lambda _: {"lr": 1e-3, "weight_decay": 0.1, "num_epochs": 1})
+
+
+def test_the_classifier_of_section_6_7_is_loaded_only_if_it_is_the_one_asked_for(tmp_path, monkeypatch, quick):
     monkeypatch.chdir(tmp_path)
     path, names = tmp_path / "filter.safetensors", ("gpt2-nano (12M)", "sms-mini")
     first = load_or_train(path, *names)
@@ -165,3 +216,16 @@ def test_the_classifier_of_section_6_7_is_loaded_only_if_it_is_the_one_asked_for
     path.write_bytes(b"damaged")
     with pytest.warns(UserWarning, match="it is trained again"):
         assert load_or_train(path, *names).about == first.about
+
+
+def test_a_training_that_is_interrupted_is_not_saved_as_the_classifier_of_section_6_7(tmp_path, monkeypatch, quick):
+    def interrupted_in_the_first_step(name):
+        model = load_pretrained(name)
+        model.final_norm.register_forward_hook(lambda *_: signal.raise_signal(signal.SIGINT))
+        return model
+
+    monkeypatch.setattr(classify, "load_pretrained", interrupted_in_the_first_step)
+    with contextlib.suppress(KeyboardInterrupt), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        load_or_train(tmp_path / "filter.safetensors", "gpt2-nano (12M)", "sms-mini")
+    assert list(tmp_path.iterdir()) == []

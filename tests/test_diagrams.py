@@ -20,7 +20,14 @@ from matplotlib.ft2font import LoadFlags
 from helpers import diagrams
 from helpers.config import ASSETS, gpt_config
 from helpers.diagrams import EDGE, FILL, IMAGES, INK, MARK, TEXT, WAY, WAY_ON_DARK, draw_classifier, fold
-from helpers.freezing import FreezePlan, classifier_without_weights, gradient_reach, parameter_report, part_names
+from helpers.freezing import (
+    FreezePlan,
+    classifier_without_weights,
+    frozen_blocks,
+    gradient_reach,
+    parameter_report,
+    part_names,
+)
 from helpers.shapes import trace_shapes
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from tests.conftest import ROOT
@@ -37,10 +44,10 @@ def tokens_of(text: str) -> list[str]:
 
 
 def plans(n_layers: int, number: int) -> list[FreezePlan]:
-    """Nothing, everything, an embedding, and random ones."""
+    """Nothing, everything, an embedding, the head, and random ones."""
     parts, rng = part_names(n_layers), random.Random(0)
     names = [*parts, *(f"{block}.{piece}" for block in parts[2:-2] for piece in ("att", "norm2"))]
-    chosen = [(), parts, ("pos_emb",), *(rng.sample(names, rng.randrange(12)) for _ in range(number))]
+    chosen = [(), parts, ("pos_emb",), ("out_head",), *(rng.sample(names, rng.randrange(12)) for _ in range(number))]
     return [FreezePlan(n_layers, frozenset(trainable)) for trainable in chosen]
 
 
@@ -101,7 +108,7 @@ def check_that_all_can_be_seen(drawing) -> None:
         if element.tag == f"{SVG}text":
             lines.setdefault(element.get("y"), []).append((left, right))
     for line in lines.values():
-        assert all(one[1] <= next_one[0] for one, next_one in pairwise(sorted(line)))
+        assert all(a[1] <= b[0] for a, b in pairwise(sorted(line)))
 
 
 # --- what is drawn, and that it is so in images/, too ------------------------------------------------------------
@@ -191,6 +198,22 @@ def test_nothing_is_drawn_outside_the_picture_or_over_another_text():
         check_that_all_can_be_seen(drawing)
 
 
+@pytest.mark.parametrize(
+    ("plan", "blocks"), [(BOOK, 11), (FreezePlan.head_only(12), 12), (FreezePlan(12, {"trf_blocks.0"}), 0)]
+)
+def test_the_line_of_what_is_kept_lies_right_below_the_lowest_trainable_part(plan, blocks):
+    assert frozen_blocks(plan) == blocks
+    drawing = draw_classifier(parameter_report(CFG, plan), SHAPES, reach=gradient_reach(plan), kept=blocks)
+    check_that_all_can_be_seen(drawing)
+    (line,) = [e for e in elements(drawing, "path") if e.get("stroke-dasharray") == "2 3"]
+    y = float(re.match(r"M[\d.]+,([\d.]+)H", line.get("d"))[1])
+    boxes = [e for e in elements(drawing, "rect") if e.get("stroke-width") == "2"]
+    rows = list(zip(boxes, reversed(fold(parameter_report(CFG, plan), SHAPES)), strict=True))
+    above = {part for box, row in rows if float(box.get("y")) < y for part in row.parts}
+    assert above == set(part_names(12)[2 + blocks :])
+    assert drawing.words.endswith(f"the embeddings and {blocks} blocks")
+
+
 def test_the_bar_is_as_long_as_the_trainable_share():
     for report in (parameter_report(CFG, plan) for plan in plans(12, 5)):
         whole, share = elements(diagrams.draw_share(report), "rect")
@@ -237,8 +260,8 @@ def test_an_answer_names_ham_and_spam_and_of_more_classes_the_likeliest():
 
 
 def test_a_table_and_a_sentence_take_words_as_text():
-    table = diagrams.html_table(("<i>", "b"), [("<b>&", '"')], "<caption>")
-    assert [words_of(cell) for cell in ElementTree.fromstring(table).iter("th")] == ["<i>", "b", "<b>&"]
+    table = diagrams.html_table(("<i>", '"'), [("<b>&", "<u>")], "<caption>")
+    assert words_of(ElementTree.fromstring(table)) == '<caption><i>"<b>&<u>'
     assert "&lt;b&gt;bold" in diagrams.say_problem(ValueError("<b>bold</b>"))
 
 

@@ -48,7 +48,7 @@ def test_helpers_and_notebooks_import_only_what_requirements_txt_names():
 
 FLOORS = [
     {"config", "tokenizer", "model", "download"},
-    {"loading", "data", "corpus"},
+    {"loading", "data", "corpus", "prefix"},
     {"freezing", "shapes"},
     {"training", "diagrams", "costs", "pretraining"},
     {"classify", "widgets", "exercises"},

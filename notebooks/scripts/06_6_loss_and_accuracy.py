@@ -214,6 +214,38 @@ print(torch.allclose(without_padding, with_padding, atol=1e-4))
 # classified without any padding.
 
 # %% [markdown]
+# ## The same message, twice
+#
+# All of the model below its last block is frozen. Here is what comes out there for one message, computed twice:
+
+# %%
+token_ids = message.unsqueeze(0).to(device)
+
+
+@torch.no_grad()
+def below_the_last_block(token_ids):
+    x = model.embed(token_ids)  # (b, n, emb_dim)
+    for block in model.trf_blocks[:-1]:
+        x = block(x)
+    return x
+
+
+first, second = below_the_last_block(token_ids), below_the_last_block(token_ids)
+print("the same numbers twice:", torch.equal(first, second))
+
+# %% [markdown]
+# **Predict:** now we change the last block and the head, as training will. Does what comes out below change?
+
+# %%
+with torch.no_grad():
+    for parameter in [*model.trf_blocks[-1].parameters(), *model.out_head.parameters()]:
+        parameter += 0.01
+print("still the same:", torch.equal(first, below_the_last_block(token_ids)))
+
+# %% [markdown]
+# It does not: nothing down there has changed, and nothing down there will. And yet training goes through all messages
+# again and again, and computes these numbers every time. **What could one do instead?** Section 6.7 does it.
+#
 # ## Try it
 #
 # **1. A price for doubt.** (easy, 3 minutes) A model gives the correct class 75 %. What is the loss for this message?
@@ -277,5 +309,6 @@ else:
 # - Accuracy is for people, cross-entropy for training; equal probabilities for two classes cost 0.69.
 # - An untrained head knows nothing, and may say so with great confidence.
 # - The last position of a padded message is padding; the last real token is the other choice.
+# - Below the lowest trainable part, the same message gives the same numbers, however long one trains.
 #
 # Next: [6.7, fine-tuning](06_7_fine_tuning.ipynb).

@@ -1,0 +1,349 @@
+"""`fine_tune` gives the numbers of the readable loop in less time, and stops as it should."""
+
+import copy
+import itertools
+import random
+import signal
+import sys
+import warnings
+
+import pandas as pd
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from helpers.data import SpamDataset
+from helpers.freezing import FreezePlan, replace_head
+from helpers.model import GPTModel
+from helpers.prefix import forget
+from helpers.tokenizer import get_tokenizer
+from helpers.training import (
+    batch_order,
+    calc_accuracy_loader,
+    calc_loss_loader,
+    class_logits,
+    fine_tune,
+    train_classifier_simple,
+)
+from tests.conftest import TINY, random_model
+
+BOOK = FreezePlan.book(3)
+PLANS = {
+    "head only": FreezePlan.head_only(3),
+    "no block": FreezePlan.last_blocks(3, 0),
+    "the last block": BOOK,
+    "two blocks": FreezePlan.last_blocks(3, 2),
+    "all blocks": FreezePlan.last_blocks(3, 3),
+    "everything": FreezePlan.everything(3),
+    "the embeddings": FreezePlan(3, {"tok_emb", "pos_emb"}),
+    "the positions": FreezePlan(3, {"pos_emb", "out_head"}),
+    "a hole": FreezePlan(3, {"trf_blocks.0", "trf_blocks.2"}),
+    "pieces": FreezePlan(3, {"trf_blocks.0.ff", "trf_blocks.2.norm2"}),
+    "norms": FreezePlan(3, {"trf_blocks.1.norm1", "trf_blocks.1.norm2", "trf_blocks.2.norm1", "final_norm"}),
+    "attention of the middle block": FreezePlan(3, {"trf_blocks.1.att"}),
+    "attention of the last block": FreezePlan(3, {"trf_blocks.2.att"}),
+}
+WORDS = ["free", " prize", " call", " now", " to", " claim", " see", " you", " at", " eight", " love", " ok", " sorry"]
+LONG = "word" + " word" * 1023  # 1,024 tokens
+
+
+def data(*texts, max_length=None) -> SpamDataset:
+    labels = [i % 2 for i in range(len(texts))]
+    return SpamDataset(pd.DataFrame({"Label": labels, "Text": texts}), get_tokenizer(), max_length)
+
+
+def made_up(count, seed) -> SpamDataset:
+    """Messages of one to nine words, one token each."""
+    rng = random.Random(seed)
+    return data(*("".join(rng.choices(WORDS, k=rng.randint(1, 9))) for _ in range(count)))
+
+
+TRAIN, VALIDATION = made_up(23, seed=0), made_up(37, seed=1)  # 37 are more than are measured at once
+
+
+def classifier(**changes) -> GPTModel:
+    """A classifier whose answer depends much on every token of a message, and on their order."""
+    model = replace_head(random_model(TINY | changes))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(mean=float(name.endswith("scale")), std=0.4)
+    return model
+
+
+def tune(model, plan=BOOK, train=TRAIN, validation=VALIDATION, **settings):
+    """Fine-tune in place, quietly, on the CPU; return the History. An epoch is 4 steps, and 2 batches to measure."""
+    settings = {"epochs": 2, "batch_size": 5, "lr": 1e-3, "progress": False, "device": "cpu"} | settings
+    return fine_tune(model, train, validation, plan, **settings)
+
+
+def simply_tune(model, plan, train, validation, epochs=2, batch_size=5, lr=1e-3, position="last", seed=123):
+    """The same by the readable loop, with the book's settings: the loss of each step."""
+    loaders = DataLoader(train, batch_size, shuffle=True, drop_last=True), DataLoader(validation, batch_size)
+    optimizer, losses = torch.optim.AdamW(plan.apply(model).parameters(), lr=lr, weight_decay=0.1), []
+    torch.manual_seed(seed)
+    train_classifier_simple(model, *loaders, optimizer, "cpu", epochs, 50, 5, position=position, step_losses=losses)
+    return losses
+
+
+def assert_near(a, b, tolerance=1e-4):
+    torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b), atol=tolerance, rtol=0)
+
+
+def assert_same_weights(model, other, tolerance=1e-4):
+    """All but the keys' biases: softmax does not see them, AdamW scales up their rounding noise, no logit changes."""
+    others = dict(other.named_parameters())
+    for name, parameter in model.named_parameters():
+        if not name.endswith("W_key.bias"):
+            off = (parameter - others[name]).abs().max().item()
+            assert off <= tolerance, f"{name} is off by {off}"
+
+
+def assert_as_the_readable_loop(
+    plan=BOOK, train=TRAIN, validation=VALIDATION, start=None, caches=("auto",), position="last", epochs=2, **settings
+):
+    start, settings = start or classifier(), settings | {"position": position, "epochs": epochs}
+    simple = copy.deepcopy(start)
+    losses = simply_tune(simple, plan, train, validation, **settings)
+    inputs, whole = torch.tensor(validation.encoded_texts), DataLoader(validation, len(validation))
+    for cache in caches:
+        forget()
+        model = copy.deepcopy(start)
+        history = tune(model, plan, train, validation, cache=cache, **settings)
+        assert_near(history.step_losses, losses)
+        assert_same_weights(model, simple)
+        with torch.no_grad():
+            assert_near(class_logits(model, inputs, position), class_logits(simple, inputs, position))
+        assert len(history.val_losses) == len(history.val_accs) == epochs
+        assert_near(history.val_losses[-1], calc_loss_loader(whole, model, "cpu", position=position), 1e-5)
+        assert_near(history.val_accs[-1], calc_accuracy_loader(whole, model, "cpu", position=position), 1e-5)
+        something_kept = cache is not False and plan.trainable.isdisjoint({"tok_emb", "pos_emb"})
+        assert bool(history.kept) == something_kept == (not history.notes)
+        assert not model.training and not history.interrupted and FreezePlan.of(model) == plan
+        for name, parameter in model.named_parameters():
+            assert torch.equal(parameter, start.get_parameter(name)) != parameter.requires_grad, name
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    forget()
+    yield
+    forget()
+
+
+# --- the same numbers ---
+
+
+@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_every_plan_gives_the_losses_and_weights_of_the_readable_loop(plan, position, tmp_path):
+    assert_as_the_readable_loop(plan, caches=("auto", False, tmp_path), position=position, epochs=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize("batch_size", [1, 4, 22, 23])
+def test_every_batch_size_gives_the_numbers_of_the_readable_loop(batch_size, position):
+    assert_as_the_readable_loop(batch_size=batch_size, epochs=3, position=position, seed=7)
+
+
+@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize("plan", [FreezePlan.last_blocks(3, k) for k in (0, 1, 2)], ids=["0", "1", "2"])
+@pytest.mark.parametrize(
+    "texts",
+    [["see you at eight"], ["win"], ["win", "see", "free"], ["win", LONG, "see you"]],
+    ids=["one message", "one token", "messages of one token", "1 and 1,024 tokens"],
+)
+def test_few_short_and_long_messages_give_the_numbers_of_the_readable_loop(texts, plan, position):
+    messages, start = data(*texts), classifier(context_length=1024)
+    assert messages.max_length in (1, 4, 1024)
+    assert_as_the_readable_loop(plan, messages, messages, start, batch_size=1, position=position)
+
+
+def test_without_biases_of_queries_keys_and_values_the_numbers_are_those_of_the_readable_loop():
+    assert_as_the_readable_loop(FreezePlan.last_blocks(3, 2), start=classifier(qkv_bias=False))
+
+
+class Noting(list):
+    """Rows of which it is noted which ones a loop takes to train on, and not which to measure."""
+
+    def __getitem__(self, index):
+        if self.model.training:
+            self.taken.append(index)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "epochs"), [(23, 5, 3), (8, 8, 2), (1, 1, 3), (120, 2, 3), (51, 1, 2), (60, 7, 9)]
+)
+def test_batches_come_in_the_order_of_the_readable_loop(count, batch_size, epochs):
+    model = replace_head(random_model(TINY | {"vocab_size": 200, "n_layers": 1}))
+    rows = Noting((torch.tensor([i, 1]), torch.tensor(i % 2)) for i in range(count))
+    rows.model, rows.taken = model, []
+    simply_tune(model, FreezePlan.head_only(1), rows, rows, epochs, batch_size, seed=5)
+    order = batch_order(count, batch_size, epochs, seed=5)
+    assert [index for batches in order for batch in batches for index in batch] == rows.taken
+    assert {len(batch) for batches in order for batch in batches} == {batch_size} and len(order) == epochs
+    assert batch_order(count, batch_size, epochs, seed=6) != order or count == 1
+    too_few = batch_order(count, count + 1, 2, seed=5)  # for one batch
+    assert [sorted(batch) for (batch,) in too_few] == [list(range(count))] * 2
+
+
+def test_training_neither_moves_torchs_random_numbers_nor_depends_on_them():
+    losses = []
+    for global_seed, seed in ((9, 4), (10, 4), (10, 5)):
+        model = classifier()
+        torch.manual_seed(global_seed)
+        before = torch.get_rng_state()
+        losses.append(torch.tensor(tune(model, seed=seed).step_losses))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert_near(losses[0], losses[1], 1e-6)
+    assert (losses[1] - losses[2]).abs().max() > 1e-2
+
+
+# --- what else may be asked for ---
+
+
+def test_bfloat16_comes_close_and_trains_in_float32():
+    exact, model = tune(classifier()), classifier()
+    rough = tune(model, precision="bfloat16")
+    off = (torch.tensor(rough.step_losses) - torch.tensor(exact.step_losses)).abs().max()
+    assert 1e-5 < off < 0.1  # bfloat16 has 8 significant bits: it is off by up to 0.4 % in each product
+    assert_near(rough.val_losses, exact.val_losses, 0.1)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"position": "first"}, "not 'first'"),
+        ({"precision": "float64"}, "not 'float64'"),
+        ({"epochs": 0}, "not .*0"),
+        ({"batch_size": -3}, "not .*-3"),
+        ({"cache": "no/folder"}, "no/folder"),
+        ({"cache": None}, "None"),
+        ({"plan": FreezePlan.nothing(3)}, "every parameter is frozen"),
+        ({"plan": FreezePlan.book(2)}, "for 2 blocks, the model has 3"),
+    ],
+    ids=str,
+)
+def test_what_can_not_be_is_refused_by_its_value_and_the_model_stays(settings, message):
+    model = FreezePlan.head_only(3).apply(classifier())
+    with pytest.raises(ValueError, match=message):
+        tune(model, **settings)
+    assert FreezePlan.of(model) == FreezePlan.head_only(3)
+    assert_same_weights(model, classifier(), 0)
+
+
+@pytest.mark.parametrize(
+    ("drop_rate", "settings", "reason"),
+    [
+        (0.1, {}, "dropout"),
+        (0.0, {"plan": PLANS["the positions"]}, "an embedding is trained"),
+        (0.0, {"cache": False}, "cache is False"),
+    ],
+)
+def test_where_nothing_is_kept_the_history_says_why_and_the_model_learns(drop_rate, settings, reason):
+    model = classifier(drop_rate=drop_rate)
+    history = tune(model, epochs=25, lr=1e-2, **settings)
+    assert not history.kept and reason in history.notes[0]
+    assert sum(history.step_losses[-12:]) < 0.8 * sum(history.step_losses[:12]) and not model.training
+
+
+def test_dropout_acts_and_repeats_with_the_seed():
+    losses = []
+    for drop_rate, global_seed in ((0.3, 1), (0.3, 2), (0.0, 1)):
+        model = classifier(drop_rate=drop_rate)
+        torch.manual_seed(global_seed)
+        losses.append(torch.tensor(tune(model).step_losses))
+    assert_near(losses[0], losses[1], 1e-5)
+    assert (losses[0] - losses[2]).abs().min() > 1e-3
+
+
+def test_the_bar_says_what_is_being_done(capsys):
+    tune(classifier(), progress=True)
+    shown = capsys.readouterr().err
+    for words in ("encoding messages: 100%", "60/60", "epoch 1 of 2", "epoch 2 of 2: 100%", "8/8", "loss=", "val_acc="):
+        assert words in shown, words
+    tune(classifier(), progress=True, cache=False)
+    assert "encoding" not in capsys.readouterr().err
+    tune(classifier())
+    assert capsys.readouterr() == ("", "")
+
+
+# --- stopping ---
+
+
+def at_call(module, number, act):
+    """Let something happen when a part of the model has run for the n-th time."""
+    calls = itertools.count(1)
+    module.register_forward_hook(lambda _, inputs, output: act(output) if next(calls) == number else None)
+
+
+def after(epochs) -> GPTModel:
+    model = classifier()
+    if epochs:
+        tune(model, epochs=epochs)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("part", "call", "epochs"),
+    [
+        ("trf_blocks.0", 1, 0),
+        *(("out_head", call, epochs) for call, epochs in ((1, 0), (6, 0), (8, 1), (12, 1), (13, 2))),
+    ],
+)
+def test_an_interruption_leaves_the_weights_of_the_last_whole_epoch_and_says_so(part, call, epochs):
+    model = classifier()
+    at_call(model.get_submodule(part), call, lambda output: signal.raise_signal(signal.SIGINT))
+    with pytest.warns(UserWarning, match=f"interrupted; the model has the weights of {epochs} whole epoch"):
+        history = tune(model, epochs=3)
+    assert history.interrupted and len(history.val_losses) == len(history.val_accs) == epochs and not model.training
+    assert_same_weights(model, after(epochs), 1e-6)
+
+
+def test_an_interruption_at_any_line_leaves_the_weights_that_the_history_tells_of():
+    whole, interrupted = [after(epochs) for epochs in range(3)], 0
+    for number in itertools.count():
+        lines = itertools.count()
+
+        def trace(frame, event, _, lines=lines, number=number):
+            if frame.f_code is fine_tune.__code__ and event == "line" and next(lines) == number:
+                raise KeyboardInterrupt
+            return trace if frame.f_code is fine_tune.__code__ else None
+
+        model = classifier()
+        before = sys.gettrace()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sys.settrace(trace)
+            try:
+                history = tune(model)
+            except KeyboardInterrupt:  # before the training has begun, or when it has ended
+                continue
+            finally:
+                sys.settrace(before)
+        if not history.interrupted:  # all lines have had their turn
+            break
+        interrupted += 1
+        assert len(history.val_losses) == len(history.val_accs)
+        assert_same_weights(model, whole[len(history.val_accs)], 1e-6)
+    assert interrupted > 20
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_advice_and_the_weights_of_the_last_whole_epoch():
+    model = classifier()
+    at_call(model.out_head, 8, lambda output: output * torch.nan)
+    with pytest.raises(FloatingPointError, match=r"the loss is nan at step 5; take a smaller learning rate"):
+        tune(model, epochs=3)
+    assert not model.training
+    assert_same_weights(model, after(1), 1e-6)
+
+
+@pytest.mark.parametrize(("batch_size", "epochs"), [(5, 2), (23, 3), (23, 1)])
+def test_a_learning_rate_that_is_far_too_large_leaves_the_model_as_it_was(batch_size, epochs):
+    model = classifier()
+    with pytest.raises(FloatingPointError, match=r"loss is (nan|inf) .*take a smaller learning rate"):
+        tune(model, epochs=epochs, batch_size=batch_size, lr=1e36)
+    assert not model.training
+    assert_same_weights(model, classifier(), 0)
