@@ -132,8 +132,10 @@ def _table(rows: int, emb_dim: int, device: torch.device, folder: str | Path | N
 def _remember(kept: Kept) -> None:
     """Keep what was encoded last: a few tables, in memory no more than MEMORY_LIMIT in all."""
     _store.append(kept)
-    while len(_store) > 1 and (len(_store) > 8 or sum(k.rows.nbytes for k in _store if not k.on_disk) > MEMORY_LIMIT):
-        _store.pop(0)
+    in_memory = [kept for kept in _store if not kept.on_disk]
+    while len(in_memory) > 1 and sum(kept.rows.nbytes for kept in in_memory) > MEMORY_LIMIT:
+        _store.remove(in_memory.pop(0))
+    del _store[:-8]
 
 
 def forget() -> None:
@@ -154,4 +156,6 @@ def fingerprints(model: GPTModel, messages: Sequence[Sequence[int]], num_blocks:
         for parameter in (parameter for module in modules for parameter in module.parameters()):
             digest.update(parameter.detach().cpu().contiguous().numpy())
         marks.append(digest.hexdigest())
+    if num_blocks == len(model.trf_blocks):
+        marks[-1] += " (one token of each)"  # of no use to a deeper model that begins with the same blocks
     return marks
