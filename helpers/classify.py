@@ -22,7 +22,7 @@ from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel
 from helpers.prefix import autocast, in_batches_by_length, pad_batch
 from helpers.tokenizer import encode_message, get_tokenizer
-from helpers.training import check_position, class_logits, fine_tune, fine_tuning_defaults, needed
+from helpers.training import check_position, check_precision, class_logits, fine_tune, fine_tuning_defaults, needed
 
 
 def classify_review(text, model, tokenizer, device, max_length=None, pad_token_id=END_OF_TEXT) -> str:
@@ -86,8 +86,9 @@ class SpamClassifier:
         """Return the probabilities of ham and spam for each text, which add up to 1: float32 (len(texts), 2).
 
         Texts of like length run together, and of the last block only the token that classifies. `precision` "bfloat16"
-        is faster, and may change the label of a text that is nearly both.
+        is faster, and may change the label of a text that is nearly both; another raises ValueError.
         """
+        check_precision(precision)
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise TypeError(f"give a list of texts, not {texts!r}; classify() takes one")
         context_length = self.model.pos_emb.num_embeddings
@@ -186,7 +187,7 @@ def load_or_train(
     model = load_pretrained(model_name)
     torch.manual_seed(seed)
     replace_head(model)
-    fine_tune(
+    history = fine_tune(
         model,
         train,
         validation,
@@ -197,6 +198,8 @@ def load_or_train(
         seed=seed,
         position=position,
     )
+    if history.interrupted:
+        raise KeyboardInterrupt  # a classifier trained in part is not kept
     classifier = SpamClassifier(model, train.max_length, position=position, about=about)
     if keep:
         classifier.save(path)

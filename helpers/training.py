@@ -59,6 +59,12 @@ def check_position(position: str) -> None:
         raise ValueError(f"position must be 'last' or 'last_token', not {position!r}")
 
 
+def check_precision(precision: str) -> None:
+    """Raise ValueError for what is no precision of a frozen part."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be 'float32' or 'bfloat16', not {precision!r}")
+
+
 def class_logits(model: GPTModel, token_ids: torch.Tensor, position: str = "last") -> torch.Tensor:
     """Return the logits that classify each message: token ids (b, n) → (b, num_classes).
 
@@ -251,8 +257,7 @@ def fine_tune(
     the training is interrupted.
     """
     check_position(position)
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be 'float32' or 'bfloat16', not {precision!r}")
+    check_precision(precision)
     if not (cache in ("auto", False) or (isinstance(cache, str | Path) and Path(cache).is_dir())):
         raise ValueError(f"cache must be 'auto', False or a folder that exists, not {cache!r}")
     if not plan.trainable:
