@@ -11,6 +11,7 @@ import os
 import tempfile
 from array import array
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -66,7 +67,9 @@ def in_batches_by_length(lengths: Sequence[int]) -> list[list[int]]:
 
 def autocast(device: torch.device, precision: str):
     """Return a context in which matrix products run in "bfloat16" or "float16"; in "float32" it changes nothing."""
-    return torch.autocast(device.type, dtype=getattr(torch, precision), enabled=precision != "float32")
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=getattr(torch, precision))
 
 
 @torch.no_grad()

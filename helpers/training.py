@@ -299,7 +299,7 @@ def fine_tune(
 
 @contextmanager
 def _whole_epochs(model: GPTModel, trainable: list[torch.nn.Parameter], history: History):
-    """Yield what keeps the weights of a whole epoch; whatever ends the block early, the model gets those back."""
+    """Yield what keeps the weights of a whole epoch; after an interruption or a bad loss the model gets those back."""
 
     def keep_weights():
         nonlocal saved
@@ -392,7 +392,7 @@ def _what_is_kept(model, plan, precision, cache, history) -> tuple[int | None, s
         reason = "dropout changes what the frozen part puts out"
     else:
         history.kept = "the embeddings" + (f" and {blocks} blocks" if blocks else "")
-        if precision == "bfloat16" and model.tok_emb.weight.is_cuda and not torch.cuda.is_bf16_supported():
+        if precision == "bfloat16" and model.tok_emb.weight.is_cuda and torch.cuda.get_device_capability() < (8, 0):
             history.notes.append("this GPU has no bfloat16, so the frozen part runs in float16")
             return blocks, "float16"
         return blocks, precision
