@@ -83,8 +83,9 @@ def encode(
 ) -> Kept:
     """Return what the first `num_blocks` blocks put out for each message, a list of token ids; from the store if there.
 
-    Rows beyond MEMORY_LIMIT bytes go into a file in `folder` (None: the system's folder for temporary files), which
-    goes when nothing uses it any more; with a `folder` given, all do. `tell` hears the number of messages done.
+    Rows beyond MEMORY_LIMIT bytes go into a file in `folder` (None: the system's folder for temporary files); with a
+    `folder` given, all do. The file goes when nothing uses it any more, except on Windows. `tell` hears the number of
+    messages done.
     Raises OSError where the disk has no room.
     """
     marks = fingerprints(model, messages, num_blocks, precision)
@@ -129,7 +130,7 @@ def _table(rows: int, emb_dim: int, device: torch.device, folder: str | Path | N
                 f"({error.strerror}); give cache= a folder with more room, or False"
             ) from error
         # the file's name goes with the folder, the file itself when the table is no longer used
-        return torch.from_file(str(path), shared=True, size=rows * emb_dim).view(rows, emb_dim)
+        return torch.from_file(str(path), shared=True, size=rows * emb_dim, dtype=torch.float32).view(rows, emb_dim)
 
 
 def _remember(kept: Kept) -> None:

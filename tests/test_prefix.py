@@ -181,7 +181,17 @@ def tables_on_disk(folder: Path) -> int:
     return Path("/proc/self/maps").read_text().count(str(folder))
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells which files a process has in use")
+linux = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells which files are in use")
+
+
+@linux
+def test_the_disk_holds_a_few_tables_and_not_one_for_all_that_was_ever_kept(tmp_path):
+    for count in range(1, 13):
+        kept_of(classifier(), 0, data("see" + " you" * count), folder=tmp_path)
+    assert 2 <= tables_on_disk(tmp_path) <= 8
+
+
+@linux
 @pytest.mark.parametrize("too_large", [True, False], ids=["beyond the limit", "a folder given"])
 def test_what_is_kept_on_disk_gives_the_same_numbers_and_the_space_back(too_large, tmp_path, monkeypatch):
     right = tune(classifier(), cache=False).step_losses

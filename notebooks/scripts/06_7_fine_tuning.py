@@ -319,9 +319,9 @@ assert difference < 0.05  # rounding grows from step to step, but not far
 # %% [markdown]
 # The thin line lies on the thick one: at each step the same loss. Much of the time that is left goes into the one pass
 # through the prefix, and that is kept for the next time: another training on the same messages with the same frozen part
-# starts at once. With `position="last_token"` the padding is never computed at all, and with `precision="bfloat16"` the
+# starts at once. With `position="last_token"` hardly any padding is computed, and with `precision="bfloat16"` the
 # prefix calculates with shorter numbers; both make GPT-2 124M practical on a laptop. A plan that trains an embedding has
-# no frozen prefix, so it gains little.
+# no frozen prefix: then only the last block is spared.
 #
 # ## Try it
 #
