@@ -20,7 +20,7 @@ from helpers.download import file_sha256
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel
-from helpers.prefix import autocast, in_batches_by_length, pad_batch
+from helpers.prefix import autocast, in_batches_by_length, pad_batch, precision_on
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import check_position, check_precision, class_logits, fine_tune, fine_tuning_defaults, needed
 
@@ -97,7 +97,7 @@ class SpamClassifier:
         probabilities = torch.empty(len(rows), len(LABELS))
         for batch in in_batches_by_length(list(map(len, rows))):
             token_ids, positions = pad_batch([rows[i] for i in batch], self.device)
-            with autocast(self.device, precision):
+            with autocast(self.device, precision_on(self.device, precision)):
                 logits = self.model.logits_at(self.model.embed(token_ids), positions)  # (b, 2)
             probabilities[batch] = logits.float().softmax(dim=-1).cpu()
         if not probabilities.isfinite().all():

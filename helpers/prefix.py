@@ -72,6 +72,17 @@ def autocast(device: torch.device, precision: str):
     return torch.autocast(device.type, dtype=getattr(torch, precision))
 
 
+def precision_on(device: torch.device, precision: str) -> str:
+    """Return `precision`, or "float16" for "bfloat16" on a GPU without: CUDA's before Ampere, MPS before macOS 14."""
+    if precision != "bfloat16":
+        return precision
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        return "float16"  # torch emulates bfloat16 there, slowly
+    if device.type == "mps" and not torch.backends.mps.is_macos_or_newer(14, 0):
+        return "float16"
+    return precision
+
+
 @torch.no_grad()
 def encode(
     model: GPTModel,
@@ -158,7 +169,7 @@ def fingerprints(model: GPTModel, messages: Sequence[Sequence[int]], num_blocks:
     marks = []
     for modules in ((model.tok_emb, model.pos_emb), *((block,) for block in model.trf_blocks[:num_blocks])):
         for parameter in (parameter for module in modules for parameter in module.parameters()):
-            digest.update(parameter.detach().cpu().contiguous().numpy())
+            digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
         marks.append(digest.hexdigest())
     if num_blocks == len(model.trf_blocks):
         marks[-1] += " (one token of each)"  # of no use to a deeper model that begins with the same blocks

@@ -24,7 +24,7 @@ from helpers.config import BUNDLED_SIZE, END_OF_TEXT, model_size
 from helpers.data import SpamDataset
 from helpers.freezing import FreezePlan, frozen_blocks
 from helpers.model import GPTModel
-from helpers.prefix import Kept, encode, pad_batch
+from helpers.prefix import Kept, encode, pad_batch, precision_on
 
 POSITIONS = ("last", "last_token")
 PRECISIONS = ("float32", "bfloat16")
@@ -253,8 +253,8 @@ def fine_tune(
     "auto" (what is kept lies in memory, beyond prefix.MEMORY_LIMIT on disk), a folder for it, or False: keep nothing.
     Batches come in the order of the book's loop after `torch.manual_seed(seed)`. The model is left in eval mode.
     Raises ValueError for an unknown position or precision, a plan of another depth or without a trainable part;
-    FloatingPointError when a loss is not finite; the model then has the weights of the last whole epoch, as it has when
-    the training is interrupted.
+    FloatingPointError when a loss is not finite. After any error in the training, and when it is interrupted, the model
+    has the weights of the last whole epoch.
     """
     check_position(position)
     check_precision(precision)
@@ -299,7 +299,7 @@ def fine_tune(
 
 @contextmanager
 def _whole_epochs(model: GPTModel, trainable: list[torch.nn.Parameter], history: History):
-    """Yield what keeps the weights of a whole epoch; after an interruption or a bad loss the model gets those back."""
+    """Yield what keeps the weights of a whole epoch; after an interruption or an error the model gets those back."""
 
     def keep_weights():
         nonlocal saved
@@ -309,19 +309,23 @@ def _whole_epochs(model: GPTModel, trainable: list[torch.nn.Parameter], history:
     keep_weights()
     try:
         yield keep_weights
-    except (KeyboardInterrupt, FloatingPointError) as error:
+    except (KeyboardInterrupt, Exception) as error:
         finished, weights = saved
         del history.val_losses[finished:], history.val_accs[finished:]
         with torch.no_grad():
             for parameter, value in zip(trainable, weights, strict=True):
                 parameter.copy_(value)
-        if isinstance(error, FloatingPointError):
+        if not isinstance(error, KeyboardInterrupt):
             raise
         history.interrupted = True
-        history.notes.append(f"interrupted; the model has the weights of {finished} whole epochs")
+        history.notes.append(f"interrupted; the model has the weights of {_count(finished, 'whole epoch')}")
         warnings.warn(history.notes[-1], stacklevel=4)
     finally:
         model.eval()
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 @contextmanager
@@ -391,11 +395,11 @@ def _what_is_kept(model, plan, precision, cache, history) -> tuple[int | None, s
     elif model.cfg["drop_rate"]:
         reason = "dropout changes what the frozen part puts out"
     else:
-        history.kept = "the embeddings" + (f" and {blocks} blocks" if blocks else "")
-        if precision == "bfloat16" and model.tok_emb.weight.is_cuda and torch.cuda.get_device_capability() < (8, 0):
-            history.notes.append("this GPU has no bfloat16, so the frozen part runs in float16")
-            return blocks, "float16"
-        return blocks, precision
+        history.kept = "the embeddings" + (f" and {_count(blocks, 'block')}" if blocks else "")
+        usable = precision_on(model.tok_emb.weight.device, precision)
+        if usable != precision:
+            history.notes.append(f"this GPU has no {precision}, so the frozen part runs in {usable}")
+        return blocks, usable
     history.notes.append(f"{reason}, so nothing is kept, and all runs in every step, in float32")
     return None, "float32"
 

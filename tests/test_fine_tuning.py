@@ -299,6 +299,7 @@ def test_an_interruption_leaves_the_weights_of_the_last_whole_epoch_and_says_so(
     with pytest.warns(UserWarning, match=f"interrupted; the model has the weights of {epochs} whole epoch"):
         history = tune(model, epochs=3)
     assert history.interrupted and len(history.val_losses) == len(history.val_accs) == epochs and not model.training
+    assert ("epoch" if epochs == 1 else "epochs") == history.notes[-1].split()[-1]
     assert_same_weights(model, after(epochs), 1e-6)
 
 
@@ -335,6 +336,18 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_advice_and_the_weights_of
     model = classifier()
     at_call(model.out_head, 8, lambda output: output * torch.nan)
     with pytest.raises(FloatingPointError, match=r"the loss is nan at step 5; take a smaller learning rate"):
+        tune(model, epochs=3)
+    assert not model.training
+    assert_same_weights(model, after(1), 1e-6)
+
+
+def test_an_error_in_a_step_is_raised_and_leaves_the_weights_of_the_last_whole_epoch():
+    def no_memory(output):
+        raise torch.OutOfMemoryError("no memory left")
+
+    model = classifier()
+    at_call(model.out_head, 8, no_memory)
+    with pytest.raises(torch.OutOfMemoryError):
         tune(model, epochs=3)
     assert not model.training
     assert_same_weights(model, after(1), 1e-6)

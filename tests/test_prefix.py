@@ -13,7 +13,7 @@ import torch
 from helpers import prefix
 from helpers.freezing import FreezePlan
 from helpers.model import MultiHeadAttention, TransformerBlock
-from helpers.prefix import Kept, encode, forget
+from helpers.prefix import Kept, encode, fingerprints, forget, precision_on
 from helpers.training import messages_of
 from tests.conftest import TINY
 from tests.test_fine_tuning import BOOK, PLANS, TRAIN, VALIDATION, assert_near, classifier, data, made_up, tune
@@ -154,6 +154,18 @@ def test_what_a_shallower_model_kept_at_its_end_does_not_serve_a_deeper_one():
 
 
 # --- where it lies ---
+
+
+def test_a_gpu_without_bfloat16_gets_float16(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5) if device.index == 0 else (8, 0))
+    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda major, minor: False)
+    devices = [torch.device("cuda:0"), torch.device("cuda:1"), torch.device("mps"), torch.device("cpu")]
+    assert [precision_on(d, "bfloat16") for d in devices] == ["float16", "bfloat16", "float16", "bfloat16"]
+    assert {precision_on(d, "float32") for d in devices} == {"float32"}
+
+
+def test_weights_in_bfloat16_have_a_fingerprint():
+    assert len(fingerprints(classifier().bfloat16(), messages_of(TRAIN, "last"), 2, "float32")) == 3
 
 
 def test_to_forget_gives_the_memory_back():
