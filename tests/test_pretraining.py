@@ -1,9 +1,9 @@
 """Pretraining learns, goes on after a kill as if nothing had happened, and refuses what it can't train on."""
 
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from helpers.pretraining import (
     new_optimizer,
     pretrain,
     read_documents,
+    sample_candidates,
     split_documents,
     token_losses,
     validation_losses,
@@ -84,6 +85,38 @@ def test_a_batch_depends_on_seed_and_step_alone_and_targets_are_one_token_on():
     assert {batch_of(TOKENS, RECIPE, step)[0].shape[1] for step in range(20)} == {8, 16}
 
 
+def test_a_step_s_candidates_hold_its_targets_and_stand_for_the_whole_vocabulary():
+    targets = torch.tensor([[5, 9], [5, 50256]])
+    ids, places, log_weights = sample_candidates(targets, 50257, 1000, seed=1)
+    assert ids.shape == log_weights.shape == (1000,) and len(ids.unique()) == 1000
+    assert torch.equal(ids[places], targets)
+    assert log_weights[places].eq(0).all() and log_weights.exp().sum().item() == pytest.approx(50257, rel=1e-4)
+    assert torch.equal(ids, sample_candidates(targets, 50257, 1000, seed=1)[0])
+    assert not torch.equal(ids, sample_candidates(targets, 50257, 1000, seed=2)[0])
+
+
+def test_the_sampled_softmax_gives_the_loss_of_the_whole_vocabulary():
+    model = new_model(CFG).eval()
+    with torch.no_grad():
+        model.tok_emb.weight.mul_(15)  # so that tokens differ in probability
+        inputs, targets = batch_of(TOKENS, RECIPE, 0)
+        whole = token_losses(model, inputs, targets)
+        ids, places, log_weights = sample_candidates(targets, 50257, 50257, seed=0)
+        torch.testing.assert_close(token_losses(model, inputs, places, ids, log_weights), whole, atol=0.02, rtol=0)
+        sampled = []
+        for seed in range(30):
+            ids, places, log_weights = sample_candidates(targets, 50257, 5000, seed)
+            sampled.append(token_losses(model, inputs, places, ids, log_weights))
+            without_weights = token_losses(model, inputs, places, ids)
+    assert torch.stack(sampled).mean(dim=0).sub(whole).abs().max() < 0.1
+    assert without_weights.sub(whole).abs().min() > 1
+
+
+def test_too_few_candidates_for_a_step_are_refused():
+    with pytest.raises(ValueError, match="63 candidates may not hold the targets of a step of 64 tokens"):
+        run(replace(RECIPE, candidates=63))
+
+
 def test_the_rate_warms_up_to_its_peak_and_falls_to_a_tenth():
     rates = [learning_rate(step, RECIPE, 12) for step in range(13)]
     assert rates[2] == rates[3] == pytest.approx(1e-2) == max(rates)
@@ -146,13 +179,23 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
         torch.testing.assert_close(resumed_model.state_dict()[name], tensor, atol=1e-6, rtol=0)
 
 
-def test_minutes_become_steps(tmp_path):
-    started = time.monotonic()
-    _, progress = run(replace(RECIPE, steps=None, warmup_steps=5), minutes=0.02)
-    assert progress.step >= 5 and progress.validation[-1][0] == progress.step
-    assert time.monotonic() - started < 60
+def test_minutes_become_steps_and_the_trial_that_tells_how_many_leaves_no_trace():
+    model, progress = run(replace(RECIPE, steps=None), minutes=0.02)
+    assert progress.step > 1 and progress.validation[-1][0] == progress.step
+    same_model, same = run(replace(RECIPE, steps=progress.step))
+    np.testing.assert_allclose(progress.losses, same.losses, atol=1e-6)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(same_model.state_dict()[name], tensor, atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="by steps or by minutes"):
         run(replace(RECIPE, steps=None))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_the_compiled_model_learns_the_same():
+    recipe = replace(RECIPE, lengths=(16,))
+    plain, compiled = (run(recipe, CFG | {"drop_rate": 0.0}, compiled=c)[1] for c in (False, True))
+    np.testing.assert_allclose(compiled.losses, plain.losses, atol=0.1)  # bfloat16 rounds elsewhere
+    assert compiled.losses[-1] < compiled.losses[0] - 0.2
 
 
 def test_a_text_shorter_than_one_sequence_is_refused():
@@ -211,6 +254,6 @@ def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint(tmp_path):
         [*command, "--steps", "3", "--tokens-per-step", "256"], cwd=ROOT, capture_output=True, text=True
     )
     assert child.returncode == 0, child.stderr[-2000:]
-    assert "9 documents" in child.stdout and "3 steps, validation loss" in child.stdout
+    assert "9 documents" in child.stdout and "3 steps; on held-out documents" in child.stdout
     settings, params = read_checkpoint(tmp_path / "out" / "checkpoint")
     assert settings["n_embd"] == 192 and params["wte"].shape == (50257, 192)
