@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from helpers.classify import SpamClassifier, classify_review
 from helpers.config import END_OF_TEXT, gpt_config
-from helpers.data import SpamDataset, load_splits
+from helpers.data import SpamDataset
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import save_openai_checkpoint
 from helpers.model import GPTModel
@@ -34,7 +33,8 @@ from helpers.tokenizer import get_tokenizer
 from helpers.training import batch_order, fine_tune, get_device
 from helpers.widgets import FreezeExplorer
 from tests import lab
-from tests.conftest import REAL_SMS, ROOT
+from tests.conftest import REAL_SMS, ROOT, load_parts
+from tests.nano import nano, nano_settings
 from tests.screenshot import NOTEBOOK, course_in
 
 Row = tuple[str, str, str]  # what was measured, its value with the unit, what is to be reached
@@ -175,12 +175,7 @@ def fine_tuning() -> Iterator[Row]:
 
 def splits() -> tuple[SpamDataset, SpamDataset, SpamDataset]:
     """The book's three parts of the SMS Spam Collection where it lies beside the project, else sms-mini's."""
-    if REAL_SMS.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            shutil.copy(REAL_SMS, Path(folder, "SMSSpamCollection.tsv"))
-            parts = load_splits("sms-spam-collection", folder)
-    else:
-        parts = load_splits("sms-mini")
+    parts = load_parts("sms-spam-collection" if REAL_SMS.exists() else "sms-mini")
     train = SpamDataset(parts[0], get_tokenizer())
     return train, *(SpamDataset(part, get_tokenizer(), train.max_length) for part in parts[1:])
 
@@ -388,7 +383,14 @@ def more_data() -> Iterator[Row]:
         yield f"{count:,} messages, peak of the process's own memory in addition", f"{peak:.0f} MB", "flat"
 
 
-BENCHMARKS = {"explorer": explorer, "fine_tuning": fine_tuning, "loading": loading, "more_data": more_data}
+BENCHMARKS = {
+    "explorer": explorer,
+    "fine_tuning": fine_tuning,
+    "loading": loading,
+    "more_data": more_data,
+    "nano": nano,
+    "nano_settings": nano_settings,
+}
 
 
 def main() -> None:

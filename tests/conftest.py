@@ -1,11 +1,15 @@
 """What several test files share: tiny models, and where the real messages lie if they are here."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from helpers.config import BASE_CONFIG
+from helpers.data import load_splits
 from helpers.model import GPTModel
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +26,14 @@ def random_model(cfg: dict, seed: int = 0) -> GPTModel:
             parameter.normal_(std=0.1)
         model.out_head.weight.copy_(model.tok_emb.weight)
     return model.eval()
+
+
+def load_parts(name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """`load_splits`, with the SMS Spam Collection's messages from where they lie beside the project."""
+    with tempfile.TemporaryDirectory() as folder:
+        if name != "sms-mini":
+            shutil.copy(REAL_SMS, Path(folder, "SMSSpamCollection.tsv"))
+        return load_splits(name, folder)
 
 
 @pytest.fixture

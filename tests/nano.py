@@ -1,0 +1,115 @@
+"""What the bundled nano can do, and what pretraining buys: `python -m tests.benchmarks nano nano_settings`."""
+
+from collections.abc import Iterator
+from statistics import mean
+
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from helpers.classify import SpamClassifier
+from helpers.config import gpt_config
+from helpers.data import SpamDataset
+from helpers.freezing import FreezePlan, replace_head
+from helpers.loading import load_pretrained
+from helpers.model import GPTModel
+from helpers.pretraining import new_model
+from helpers.tokenizer import get_tokenizer
+from helpers.training import fine_tune, fine_tuning_defaults
+from tests.conftest import REAL_SMS, load_parts
+
+NANO, SEEDS = "gpt2-nano (12M)", (1, 2, 3, 4, 5)
+SETTINGS = fine_tuning_defaults(NANO)
+BOOK, HEAD_ONLY, TWO_BLOCKS = FreezePlan.book(6), FreezePlan.head_only(6), FreezePlan.last_blocks(6, 2)
+LEARNING_RATES, MOST_EPOCHS = (2.5e-4, 5e-4, 1e-3, 2e-3), 15
+DATA = ("sms-mini", "sms-spam-collection")
+
+
+def classifier(seed: int, pretrained: bool = True) -> GPTModel:
+    """The nano with a new head, which depends on the seed; or the same shape with random weights."""
+    model = load_pretrained(NANO) if pretrained else new_model(gpt_config(NANO), seed)
+    torch.manual_seed(seed)
+    return replace_head(model)
+
+
+def datasets(name: str) -> list[SpamDataset]:
+    """The three parts of a collection, all as long as the longest training message."""
+    parts = load_parts(name)
+    train = SpamDataset(parts[0], get_tokenizer())
+    return [train, *(SpamDataset(part, get_tokenizer(), train.max_length) for part in parts[1:])]
+
+
+def accuracy_on_test(
+    name: str, seed: int, plan: FreezePlan, position: str, pretrained: bool = True, **settings
+) -> float:
+    """Fine-tune on the training part and return the share of test messages that get the right label."""
+    train, validation, _ = datasets(name)
+    model = classifier(seed, pretrained)
+    settings = {"epochs": SETTINGS["num_epochs"], "lr": SETTINGS["lr"]} | settings
+    fine_tune(model, train, validation, plan, position=position, seed=seed, progress=False, **settings)
+    test = load_parts(name)[2]
+    probabilities = SpamClassifier(model, train.max_length, position=position).probabilities(list(test["Text"]))
+    return float((probabilities.argmax(dim=1) == torch.tensor(test["Label"].to_list())).float().mean())
+
+
+def in_words(accuracies: list[float]) -> str:
+    return f"{mean(accuracies):.1%} ({min(accuracies):.1%} … {max(accuracies):.1%})"
+
+
+def word_models() -> dict:
+    """Logistic regression on weighted counts of words, and of runs of 2 to 5 letters."""
+    words, letters = TfidfVectorizer(), TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+    return {
+        "logistic regression on words": make_pipeline(words, LogisticRegression(C=10, max_iter=1000)),
+        "logistic regression on runs of 2 to 5 letters": make_pipeline(
+            letters, LogisticRegression(C=10, max_iter=1000)
+        ),
+    }
+
+
+def nano() -> Iterator[tuple[str, str, str]]:
+    """Test accuracy of the fine-tuned nano, five seeds: the mean (the lowest … the highest)."""
+    runs = {
+        "the book's plan, last real token": {"plan": BOOK, "position": "last_token"},
+        "the book's plan, padded last position": {"plan": BOOK, "position": "last"},
+        "the last two blocks, last real token": {"plan": TWO_BLOCKS, "position": "last_token"},
+        "head only, last real token": {"plan": HEAD_ONLY, "position": "last_token"},
+        "head only, last real token, lr 3e-3, 20 epochs": {
+            "plan": HEAD_ONLY, "position": "last_token", "lr": 3e-3, "epochs": 20
+        },
+        "the book's plan on random weights, last real token": {
+            "plan": BOOK, "position": "last_token", "pretrained": False
+        },
+    }  # fmt: skip
+    goals = {"the book's plan, last real token": "≥ 97.5 % on the real collection"}
+    yield f"{SETTINGS}", "", ""
+    for name in DATA if REAL_SMS.exists() else DATA[:1]:
+        for what, run in runs.items():
+            yield (
+                f"{name}: {what}",
+                in_words([accuracy_on_test(name, seed, **run) for seed in SEEDS]),
+                goals.get(what, ""),
+            )
+        train, _, test = load_parts(name)
+        for what, model in word_models().items():
+            accuracy = model.fit(train["Text"], train["Label"]).score(test["Text"], test["Label"])
+            yield f"{name}: {what}", f"{accuracy:.1%}", ""
+
+
+def nano_settings() -> Iterator[tuple[str, str, str]]:
+    """Validation loss and accuracy, mean of five seeds, by learning rate and epoch: the book's plan on the nano."""
+    for name in DATA if REAL_SMS.exists() else DATA[:1]:
+        train, validation, _ = datasets(name)
+        for lr in LEARNING_RATES:
+            histories = [
+                fine_tune(
+                    classifier(seed), train, validation, BOOK,
+                    epochs=MOST_EPOCHS, lr=lr, seed=seed, position="last_token", progress=False,
+                )
+                for seed in SEEDS
+            ]  # fmt: skip
+            for epoch in (3, 5, 8, 10, MOST_EPOCHS):
+                loss = mean(history.val_losses[epoch - 1] for history in histories)
+                accuracy = mean(history.val_accs[epoch - 1] for history in histories)
+                yield f"{name}: lr {lr}, {epoch} epochs", f"{loss:.3f}, {accuracy:.1%}", ""
