@@ -17,6 +17,7 @@ import copy
 import hashlib
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -367,8 +368,13 @@ def main() -> None:
         "--compiled", action="store_true", help="translate the model first: faster, needs a C++ compiler"
     )
     parser.add_argument("--model", default="gpt2-nano (12M)", help="a name of MODEL_CONFIGS")
-    arguments = parser.parse_args()
+    try:
+        _run(parser.parse_args())
+    except (ValueError, OSError) as error:  # of the text, of a saved run, of the disk: no fault of the program
+        sys.exit(f"{error}")
 
+
+def _run(arguments: argparse.Namespace) -> None:
     documents, held_out = split_documents(read_documents(arguments.text))
     train, validation = encode_documents(documents), encode_documents(held_out)
     print(f"{len(documents):,} documents, {len(train):,} tokens to train on; {len(validation):,} tokens held out")

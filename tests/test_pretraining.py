@@ -239,6 +239,26 @@ def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["run.pt"]
 
 
+def test_a_kill_during_a_save_leaves_the_last_state_whole(tmp_path):
+    path = tmp_path / "run.pt"
+    run(state_path=path, validate_every=4)
+    before = path.read_bytes()
+    code = (
+        "import torch, time, tests.test_pretraining as t, helpers.pretraining as p\n"
+        "class Slow:\n"
+        "    def __reduce__(self): print('now', flush=True); time.sleep(60)\n"
+        "model = t.new_model(t.CFG)\n"
+        f"p._save(p.Path({str(path)!r}), {{'kind': Slow()}}, model, t.new_optimizer(model, t.RECIPE), p.Progress(), 1)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert child.stdout.readline() == b"now\n"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert (tmp_path / "run.pt.part").exists() and path.read_bytes() == before
+    _, resumed = run(state_path=path, validate_every=4)  # and what the kill left does not stand in the way
+    assert resumed.step == 12
+
+
 def test_a_loss_that_is_not_finite_stops_the_run():
     with pytest.raises(FloatingPointError, match=r"the loss is nan at step \d+"):
         run(replace(RECIPE, lr=1e30))
@@ -257,3 +277,21 @@ def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint(tmp_path):
     assert "9 documents" in child.stdout and "3 steps; on held-out documents" in child.stdout
     settings, params = read_checkpoint(tmp_path / "out" / "checkpoint")
     assert settings["n_embd"] == 192 and params["wte"].shape == (50257, 192)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({}, "there is no .txt file in"),
+        ({"a.png": b"\x89PNG\x00"}, "there is no .txt file in"),
+        ({"a.txt": b"\x89PNG\x00"}, "a.txt is not UTF-8 text"),
+        ({"a.txt": b"one short text", "b.txt": b"another"}, "fewer than one sequence of 1025"),
+    ],
+)
+def test_the_command_says_in_a_line_what_is_wrong_with_the_text(content, says, tmp_path):
+    for name, text in content.items():
+        (tmp_path / name).write_bytes(text)
+    command = [sys.executable, "-m", "helpers.pretraining", "--text", tmp_path, "--out", tmp_path / "out"]
+    child = subprocess.run([*command, "--steps", "3"], cwd=ROOT, capture_output=True, text=True)
+    assert child.returncode == 1 and says in child.stderr and "Traceback" not in child.stderr
+    assert not (tmp_path / "out").exists()
