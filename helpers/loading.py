@@ -346,7 +346,7 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
 
     dtype "float32" keeps every bit, "float16" halves the size. A folder that is there already is replaced when the
     new one is whole. Raises ValueError for another dtype, a head that is not the token embedding (the format has no
-    place for one), and values that are not finite in `dtype`.
+    place for one), and values that are not finite in `dtype`; OSError when it can't be written.
     """
     if dtype not in ("float16", "float32"):
         raise ValueError(f"dtype must be 'float16' or 'float32', not {dtype!r}")
@@ -389,12 +389,15 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
 
 def _write_checkpoint(part: Path, variables: dict[str, np.ndarray], settings: dict) -> None:
     names, tf = sorted(variables), _tensorflow()
-    tf.raw_ops.SaveV2(
-        prefix=str(part / "model.ckpt"),
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[tf.constant(variables[name]) for name in names],
-    )
+    try:
+        tf.raw_ops.SaveV2(
+            prefix=str(part / "model.ckpt"),
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=[tf.constant(variables[name]) for name in names],
+        )
+    except tf.errors.OpError as error:
+        raise OSError(f"{part.parent} has no room for the checkpoint, or can't be written ({error.message})") from error
     (part / "checkpoint").write_text('model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n')
     (part / "hparams.json").write_text(json.dumps(settings, indent=2) + "\n")
     for table in ("encoder.json", "vocab.bpe"):

@@ -2,7 +2,8 @@
 
 The objective is GPT-2's: guess each next token. The recipe is the usual one for small models: AdamW with weight decay
 on matrices only (Loshchilov & Hutter 2019), a short warm-up and a cosine (Radford et al. 2018), gradients clipped, the
-head tied to the token embedding (Press & Wolf 2017), initial weights as in `src/model.py` of OpenAI's gpt-2 repository.
+head tied to the token embedding (Press & Wolf 2017), normal initial weights of standard deviation 0.02, smaller where a
+layer adds to the residual stream (Radford et al. 2019, section 2.3).
 
 On a processor most of a step would go into the softmax over the vocabulary's 50,257 tokens. There it runs over the
 batch's own targets and a random sample of the others, each of which stands for many (Bengio & Senécal 2003, Jean et al.
@@ -32,6 +33,7 @@ from tqdm.auto import tqdm
 from helpers.config import END_OF_TEXT, gpt_config
 from helpers.loading import save_openai_checkpoint
 from helpers.model import GPTModel
+from helpers.prefix import precision_on
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
 
 SAVE_EVERY = 300  # seconds
@@ -41,7 +43,7 @@ SAVE_EVERY = 300  # seconds
 class Recipe:
     """How to train. A step takes `tokens_per_step` tokens in sequences of one of `lengths`, drawn for each step.
 
-    `candidates` is the number of tokens in a step's softmax, at least `tokens_per_step`; None: the whole vocabulary.
+    `candidates` is the number of tokens in a step's softmax; None: the whole vocabulary.
     """
 
     steps: int | None = None  # None: as many as `minutes` allow
@@ -71,7 +73,7 @@ class Progress:
 
 
 def read_documents(folder: str | Path) -> list[str]:
-    """Return the documents of all `.txt` files of a folder; a line `<|endoftext|>` inside a file ends a document.
+    """Return the documents of all `.txt` files of a folder; a `<|endoftext|>` inside a file ends a document.
 
     Raises ValueError for a folder without such files, and for a file that is not UTF-8 text.
     """
@@ -103,7 +105,10 @@ def split_documents(documents: list[str], held_out: float = 0.02, seed: int = 12
     Raises ValueError when there are fewer than two documents.
     """
     if len(documents) < 2:
-        raise ValueError(f"{len(documents)} document is too few: one is needed for training and one for validation")
+        raise ValueError(
+            f"{len(documents)} document(s) are too few: one is needed for training and one for validation; "
+            f"more files are more documents, and so are the parts of a file between lines {END_OF_TEXT_MARK}"
+        )
     order = np.random.default_rng(seed).permutation(len(documents))
     count = max(1, round(held_out * len(documents)))
     return [documents[i] for i in order[count:]], [documents[i] for i in order[:count]]
@@ -111,15 +116,11 @@ def split_documents(documents: list[str], held_out: float = 0.02, seed: int = 12
 
 def batch_of(tokens: np.ndarray, recipe: Recipe, step: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the inputs and targets of a step, each int64 (batch, num_tokens); targets are one token further on."""
-    length = _length_of(recipe, step)
-    rng = np.random.default_rng((recipe.seed, step, 0))
-    starts = rng.integers(len(tokens) - length, size=max(1, recipe.tokens_per_step // length))
+    rng = np.random.default_rng((recipe.seed, step))
+    length = int(rng.choice(recipe.lengths))
+    starts = rng.integers(len(tokens) - length, size=recipe.tokens_per_step // length)
     rows = torch.from_numpy(np.stack([tokens[start : start + length + 1] for start in starts]).astype(np.int64))
     return rows[:, :-1], rows[:, 1:]
-
-
-def _length_of(recipe: Recipe, step: int) -> int:
-    return int(np.random.default_rng((recipe.seed, step)).choice(recipe.lengths))
 
 
 def sample_candidates(targets: torch.Tensor, vocab_size: int, count: int, seed) -> tuple[torch.Tensor, ...]:
@@ -140,7 +141,7 @@ def sample_candidates(targets: torch.Tensor, vocab_size: int, count: int, seed) 
 
 
 def new_model(cfg: dict, seed: int = 123) -> GPTModel:
-    """Return a GPT with GPT-2's initial weights and its head tied to the token embedding."""
+    """Return a GPT with small random weights, its head tied to the token embedding."""
     torch.manual_seed(seed)
     model = GPTModel(cfg)
     for name, parameter in model.named_parameters():
@@ -163,7 +164,7 @@ def new_optimizer(model: GPTModel, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def learning_rate(step: int, recipe: Recipe, steps: int) -> float:
-    """Return the rate of a step: linear warm-up, then a cosine from the peak to a tenth of it at the last step."""
+    """Return the rate of a step: a linear warm-up to the peak, then a cosine towards a tenth of it after `steps`."""
     if step < recipe.warmup_steps:
         return recipe.lr * (step + 1) / recipe.warmup_steps
     progress = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)
@@ -177,11 +178,12 @@ def token_losses(
     candidates: torch.Tensor | None = None,
     log_weights: torch.Tensor | float = 0.0,
 ) -> torch.Tensor:
-    """Return the loss of every token in nats, float32 (batch, num_tokens); the matrices are multiplied in bfloat16.
+    """Return the loss of every token in nats, float32 (batch, num_tokens); matrices are multiplied in bfloat16.
 
     With `candidates` and `log_weights` of `sample_candidates`, the softmax is over those and targets are places there.
     """
-    with torch.autocast(inputs.device.type, torch.bfloat16):
+    device = inputs.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision_on(device, "bfloat16") == "bfloat16"):
         x = model.final_norm(model.trf_blocks(model.embed(inputs)))  # (batch, num_tokens, emb_dim)
         head = model.out_head.weight if candidates is None else model.out_head.weight[candidates]
         logits = F.linear(x, head)  # (batch, num_tokens, vocab_size or len(candidates))
@@ -191,7 +193,7 @@ def token_losses(
 
 @torch.no_grad()
 def validation_losses(model: GPTModel, tokens: np.ndarray, length: int, most: int = 64) -> np.ndarray:
-    """Return the mean loss at each position, float64 (length,), over `most` stretches spread evenly over `tokens`."""
+    """Return the mean loss at each position, float64 (length,), over stretches spread evenly over `tokens`."""
     was_training, device = model.training, model.tok_emb.weight.device
     model.eval()
     starts = np.linspace(0, len(tokens) - length - 1, num=min(most, max(1, len(tokens) // length)), dtype=int)
@@ -230,18 +232,21 @@ def pretrain(
 ) -> Progress:
     """Train `model` in place on `train` token ids; go on from `state_path` if a run of the same kind was saved there.
 
-    Ends after `recipe.steps`, or about when `minutes` are over: a trial tells how many steps fit. The state is saved
-    every few minutes and at the end; `at_validation` is called after each validation. `compiled` has torch translate
-    the model first, which takes a minute or two and a C++ compiler. Raises ValueError for text shorter than one
-    sequence, for neither steps nor minutes, for too few candidates, and for a saved run of another shape, recipe or
-    text; FloatingPointError when the loss is not finite.
+    Takes `recipe.steps` steps, or as many as fit into `minutes` by a short trial (which is not counted, and neither are
+    validations). The state is saved every few minutes and at the end; `at_validation` is called after each validation,
+    the model in eval mode. `compiled` has torch translate the model first, which takes a minute or two and a C++
+    compiler. Raises ValueError for text shorter than one sequence, for steps and minutes both or neither, for steps
+    shorter than a sequence or with too few candidates, and for a saved run of another shape, recipe, training text or
+    time; FloatingPointError when a loss or gradient is not finite; OSError when a state can't be saved.
     """
     longest = max(recipe.lengths)
+    if (recipe.steps is None) == (minutes is None) or (minutes if recipe.steps is None else recipe.steps) <= 0:
+        raise ValueError("say how long to train: by steps or by minutes, more than 0")
+    if recipe.tokens_per_step < longest:
+        raise ValueError(f"a step of {recipe.tokens_per_step} tokens can't hold a sequence of {longest}")
     for name, tokens in (("training", train), ("validation", validation)):
         if len(tokens) < longest + 1:
             raise ValueError(f"the {name} text has {len(tokens)} tokens, fewer than one sequence of {longest + 1}")
-    if recipe.steps is None and minutes is None:
-        raise ValueError("say how long to train: by steps or by minutes")
     if recipe.candidates is not None and recipe.candidates < recipe.tokens_per_step:
         raise ValueError(
             f"{recipe.candidates} candidates may not hold the targets of a step of {recipe.tokens_per_step} tokens"
@@ -251,6 +256,7 @@ def pretrain(
     kind = {
         "cfg": model.cfg,
         "recipe": asdict(recipe),
+        "number of minutes": minutes,
         "text": hashlib.sha256(train.tobytes()).hexdigest(),
     }
     if state_path and Path(state_path).exists():
@@ -264,16 +270,19 @@ def pretrain(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe, steps or recipe.warmup_steps + 1)
         loss = loss_of_tokens(model, *_inputs_of(train, recipe, step, model)).mean()
-        if not loss.isfinite():
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}; take a smaller learning rate")
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        if not (loss.isfinite() and norm.isfinite()):
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {step}, the gradient's length {norm.item()}; "
+                "take a smaller learning rate"
+            )
         optimizer.step()
         return loss.item()
 
     if steps is None:
-        steps = max(1, round(60 * minutes / _seconds_per_step(take_step, recipe, model, optimizer)))
+        steps = max(1, round(60 * minutes / _seconds_per_step(take_step, train, recipe, model, optimizer)))
 
     started, first, saved = time.monotonic(), progress.step, time.monotonic()
     with tqdm(total=steps, initial=first, unit="step", desc="pretraining") as bar:
@@ -284,6 +293,7 @@ def pretrain(
                 measured = validation_losses(model, validation, longest).mean()
                 progress.validation.append((progress.step, float(measured)))
                 per_second = (progress.step - first) * recipe.tokens_per_step / (time.monotonic() - started)
+                model.eval()
                 at_validation(progress)
                 model.train()
                 loss = np.mean(progress.losses[-100:])
@@ -309,10 +319,10 @@ def _inputs_of(tokens: np.ndarray, recipe: Recipe, step: int, model: GPTModel) -
     return [tensor.to(model.tok_emb.weight.device) for tensor in (inputs, targets, *sample)]
 
 
-def _seconds_per_step(take_step, recipe: Recipe, model: GPTModel, optimizer) -> float:
-    """Try steps until each length was met twice, time each length's last, and undo what they did."""
+def _seconds_per_step(take_step, tokens: np.ndarray, recipe: Recipe, model: GPTModel, optimizer) -> float:
+    """Try three steps of each length, time each length's last, and undo what they did."""
     kept = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
-    met = [_length_of(recipe, step) for step in range(200)]
+    met = [batch_of(tokens, recipe, step)[0].shape[1] for step in range(200)]
     seconds = {}
     for length in sorted(set(met)):
         for step in [i for i, one in enumerate(met) if one == length][:3]:  # the first ones also compile and set up
@@ -324,15 +334,17 @@ def _seconds_per_step(take_step, recipe: Recipe, model: GPTModel, optimizer) -> 
     return sum(seconds[length] for length in met) / len(met)
 
 
-def _save(path: Path, kind: dict, model: GPTModel, optimizer, progress: Progress, steps: int | None) -> None:
+def _save(path: Path, kind: dict, model: GPTModel, optimizer, progress: Progress, steps: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     state = {"kind": kind, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "steps": steps}
     try:
         torch.save(state | {"losses": progress.losses, "validation": progress.validation}, part)
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError):  # what torch makes of a full disk
+            raise OSError(f"{path} could not be saved; is the disk full? ({error})") from error
         raise
 
 
@@ -340,6 +352,8 @@ def _resume(path: Path, kind: dict, model: GPTModel, optimizer) -> tuple[Progres
     try:
         state = torch.load(path, map_location=model.tok_emb.weight.device, weights_only=True)
         saved = state["kind"]
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # torch raises whatever its unpickler meets
         raise ValueError(f"{path} is not a saved run ({error}); delete it to start afresh") from error
     if differing := [name for name in kind if saved.get(name) != kind[name]]:
@@ -359,8 +373,9 @@ def main() -> None:
     parser.add_argument(
         "--out", required=True, help="where the run is saved, and the checkpoint in OpenAI's format at the end"
     )
-    parser.add_argument("--minutes", type=float, help="how long to train")
-    parser.add_argument("--steps", type=int, help="how many steps to train, instead of --minutes")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=float, help="how long to train")
+    length.add_argument("--steps", type=int, help="how many steps to train")
     parser.add_argument("--tokens-per-step", type=int, default=Recipe.tokens_per_step)
     parser.add_argument("--lr", type=float, default=Recipe.lr)
     parser.add_argument("--dropout", type=float, default=0.0)
@@ -370,7 +385,7 @@ def main() -> None:
     parser.add_argument("--model", default="gpt2-nano (12M)", help="a name of MODEL_CONFIGS")
     try:
         _run(parser.parse_args())
-    except (ValueError, OSError) as error:  # of the text, of a saved run, of the disk: no fault of the program
+    except (ValueError, OSError, ArithmeticError) as error:  # of the text, the disk, the rate: no fault of the program
         sys.exit(f"{error}")
 
 

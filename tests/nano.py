@@ -33,18 +33,18 @@ def classifier(seed: int, pretrained: bool = True) -> GPTModel:
     return replace_head(model)
 
 
-def datasets(name: str) -> list[SpamDataset]:
-    """The three parts of a collection, all as long as the longest training message."""
-    parts = load_parts(name)
-    train = SpamDataset(parts[0], get_tokenizer())
-    return [train, *(SpamDataset(part, get_tokenizer(), train.max_length) for part in parts[1:])]
+def datasets(name: str) -> tuple[SpamDataset, SpamDataset]:
+    """The training and the validation part of a collection, both as long as the longest training message."""
+    train, validation, _ = load_parts(name)
+    train_set = SpamDataset(train, get_tokenizer())
+    return train_set, SpamDataset(validation, get_tokenizer(), train_set.max_length)
 
 
 def accuracy_on_test(
     name: str, seed: int, plan: FreezePlan, position: str, pretrained: bool = True, **settings
 ) -> float:
     """Fine-tune on the training part and return the share of test messages that get the right label."""
-    train, validation, _ = datasets(name)
+    train, validation = datasets(name)
     model = classifier(seed, pretrained)
     settings = {"epochs": SETTINGS["num_epochs"], "lr": SETTINGS["lr"]} | settings
     fine_tune(model, train, validation, plan, position=position, seed=seed, progress=False, **settings)
@@ -100,7 +100,7 @@ def nano() -> Iterator[tuple[str, str, str]]:
 def nano_settings() -> Iterator[tuple[str, str, str]]:
     """Validation loss and accuracy, mean of five seeds, by learning rate and epoch: the book's plan on the nano."""
     for name in DATA if REAL_SMS.exists() else DATA[:1]:
-        train, validation, _ = datasets(name)
+        train, validation = datasets(name)
         for lr in LEARNING_RATES:
             histories = [
                 fine_tune(

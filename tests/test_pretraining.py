@@ -9,12 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from helpers import pretraining
 from helpers.loading import read_checkpoint
 from helpers.pretraining import (
     Recipe,
     batch_of,
     encode_documents,
+    held_out_figures,
     learning_rate,
     new_model,
     new_optimizer,
@@ -59,7 +62,7 @@ def test_held_out_documents_are_not_trained_on():
     train, held_out = split_documents(documents, held_out=0.1)
     assert len(held_out) == 10 and sorted(train + held_out) == sorted(documents)
     assert split_documents(documents, held_out=0.1) == (train, held_out)
-    with pytest.raises(ValueError, match="1 document is too few"):
+    with pytest.raises(ValueError, match=r"1 document\(s\) are too few"):
         split_documents(["one"])
 
 
@@ -112,7 +115,9 @@ def test_the_sampled_softmax_gives_the_loss_of_the_whole_vocabulary():
     assert without_weights.sub(whole).abs().min() > 1
 
 
-def test_too_few_candidates_for_a_step_are_refused():
+def test_steps_too_small_for_a_sequence_or_for_their_candidates_are_refused():
+    with pytest.raises(ValueError, match="a step of 15 tokens can't hold a sequence of 16"):
+        run(replace(RECIPE, tokens_per_step=15))
     with pytest.raises(ValueError, match="63 candidates may not hold the targets of a step of 64 tokens"):
         run(replace(RECIPE, candidates=63))
 
@@ -133,12 +138,25 @@ def test_the_head_is_the_embedding_and_only_matrices_decay():
     assert sum(len(group["params"]) for group in (matrices, rest)) == len(list(model.parameters()))
 
 
+def test_the_initial_weights_are_small_and_smaller_where_layers_add_to_the_residual_stream():
+    for name, parameter in new_model(CFG).named_parameters():
+        if parameter.ndim == 2:
+            adds = "out_proj" in name or "layers.2" in name
+            assert parameter.std().item() == pytest.approx(0.02 / 2 if adds else 0.02, rel=0.25), name
+        else:
+            assert (parameter == (1.0 if "scale" in name else 0.0)).all(), name
+
+
 def test_losses_are_those_of_the_next_token():
     model = new_model(CFG).eval()
+    dtypes = set()
+    model.trf_blocks[0].ff.register_forward_hook(lambda module, inputs, output: dtypes.add(output.dtype))
     inputs, targets = batch_of(TOKENS, RECIPE, 0)
     with torch.no_grad():
         wanted = -model(inputs).log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
         torch.testing.assert_close(token_losses(model, inputs, targets), wanted, atol=0.1, rtol=0)  # bfloat16
+    token_losses(model, inputs, targets)
+    assert torch.bfloat16 in dtypes
     by_position = validation_losses(model, TOKENS, 16)
     assert by_position.shape == (16,) and not model.training
 
@@ -161,7 +179,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
         "p.SAVE_EVERY = -1  # at each step\n"
         "real, count = p.token_losses, itertools.count()\n"
         "def slow(*arguments):\n"
-        "    if next(count) == 7: print('now', flush=True); time.sleep(60)\n"
+        "    if next(count) == 11: print('now', flush=True); time.sleep(60)  # 4 steps, 6 of validation, the 6th step\n"
         "    return real(*arguments)\n"
         "p.token_losses = slow\n"
         f"t.run(state_path={str(tmp_path / 'killed.pt')!r}, validate_every=4)"
@@ -171,7 +189,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
     child.send_signal(signal.SIGKILL)
     child.wait()
     saved = torch.load(tmp_path / "killed.pt", weights_only=True)
-    assert 0 < len(saved["losses"]) < 12
+    assert len(saved["losses"]) == 5 and len(saved["validation"]) == 1
     resumed_model, resumed = run(state_path=tmp_path / "killed.pt", validate_every=4)
     np.testing.assert_allclose(resumed.losses, whole.losses, atol=1e-6)
     np.testing.assert_allclose(resumed.validation, whole.validation, atol=1e-6)
@@ -181,19 +199,76 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
 
 def test_minutes_become_steps_and_the_trial_that_tells_how_many_leaves_no_trace():
     model, progress = run(replace(RECIPE, steps=None), minutes=0.02)
-    assert progress.step > 1 and progress.validation[-1][0] == progress.step
+    assert progress.step > 10 and progress.validation[-1][0] == progress.step
     same_model, same = run(replace(RECIPE, steps=progress.step))
     np.testing.assert_allclose(progress.losses, same.losses, atol=1e-6)
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(same_model.state_dict()[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_an_interrupted_run_of_some_minutes_goes_on_to_the_steps_that_its_trial_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "SAVE_EVERY", -1)
+    recipe, path = replace(RECIPE, steps=None), tmp_path / "run.pt"
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, minutes=0.02, state_path=path, validate_every=4, at_validation=interrupt)
+    saved = torch.load(path, weights_only=True)
+    _, progress = run(recipe, minutes=0.02, state_path=path)
+    assert len(saved["losses"]) == 3 and progress.step == saved["steps"]
+    with pytest.raises(ValueError, match="another number of minutes"):
+        run(recipe, minutes=1, state_path=path)
+
+
+@pytest.mark.parametrize(("steps", "minutes"), [(None, None), (3, 1), (0, None), (None, -1)])
+def test_how_long_to_train_must_be_said_once(steps, minutes):
     with pytest.raises(ValueError, match="by steps or by minutes"):
-        run(replace(RECIPE, steps=None))
+        run(replace(RECIPE, steps=steps), minutes=minutes)
+
+
+def test_each_step_has_its_rate_and_a_clipped_gradient():
+    rates, norms = [], []
+
+    def look(optimizer, args, kwargs):
+        rates.append({group["lr"] for group in optimizer.param_groups})
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norms.append(torch.nn.utils.get_total_norm(gradients).item())
+
+    hook = register_optimizer_step_pre_hook(look)
+    try:
+        run(replace(RECIPE, clip=0.01))
+    finally:
+        hook.remove()
+    assert rates == [{learning_rate(step, RECIPE, 12)} for step in range(12)]
+    assert norms == pytest.approx([0.01] * 12, rel=1e-3)
+
+
+def test_validation_knows_no_dropout_and_the_held_out_figures_are_its_means():
+    model = new_model(CFG | {"drop_rate": 0.5}).train()
+    losses = validation_losses(model, TOKENS, 32)
+    assert model.training and (losses == validation_losses(model, TOKENS, 32)).all()
+    assert held_out_figures(model, TOKENS) == {
+        "loss": pytest.approx(losses.mean(), abs=1e-3),
+        "perplexity at positions 2 to 3": pytest.approx(np.exp(losses[2:4].mean()), abs=1e-3),
+        "perplexity at positions 16 to 31": pytest.approx(np.exp(losses[16:].mean()), abs=1e-3),
+    }
+
+
+def test_samples_at_a_validation_are_drawn_without_dropout():
+    seen, model = [], new_model(CFG)
+    pretrain(model, TOKENS, TOKENS[:100], RECIPE, validate_every=6, at_validation=lambda _: seen.append(model.training))
+    assert seen == [False, False]
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_the_compiled_model_learns_the_same():
-    recipe = replace(RECIPE, lengths=(16,))
-    plain, compiled = (run(recipe, CFG | {"drop_rate": 0.0}, compiled=c)[1] for c in (False, True))
+    recipe, graphs = replace(RECIPE, lengths=(16,)), torch._dynamo.utils.counters["stats"]
+    plain = run(recipe, CFG | {"drop_rate": 0.0})[1]
+    before = graphs["unique_graphs"]
+    compiled = run(recipe, CFG | {"drop_rate": 0.0}, compiled=True)[1]
+    assert graphs["unique_graphs"] > before
     np.testing.assert_allclose(compiled.losses, plain.losses, atol=0.1)  # bfloat16 rounds elsewhere
     assert compiled.losses[-1] < compiled.losses[0] - 0.2
 
@@ -235,7 +310,7 @@ def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
         f"p._save(Path({str(path)!r}), {{}}, model, t.new_optimizer(model, t.RECIPE), p.Progress(), 1)"
     )
     child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert child.returncode != 0 and ", in _save" in child.stderr, child.stderr
+    assert child.returncode != 0 and "OSError:" in child.stderr and "run.pt could not be saved" in child.stderr
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["run.pt"]
 
 
@@ -271,7 +346,7 @@ def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint(tmp_path):
     assert min(len(get_tokenizer().encode(sentence)) for sentence in sentences) > 1025
     command = [sys.executable, "-m", "helpers.pretraining", "--text", tmp_path / "text", "--out", tmp_path / "out"]
     child = subprocess.run(
-        [*command, "--steps", "3", "--tokens-per-step", "256"], cwd=ROOT, capture_output=True, text=True
+        [*command, "--steps", "3", "--tokens-per-step", "1024"], cwd=ROOT, capture_output=True, text=True
     )
     assert child.returncode == 0, child.stderr[-2000:]
     assert "9 documents" in child.stdout and "3 steps; on held-out documents" in child.stdout
