@@ -26,9 +26,14 @@ LEARNING_RATES, MOST_EPOCHS = (2.5e-4, 5e-4, 1e-3, 2e-3), 15
 DATA = ("sms-mini", "sms-spam-collection")
 
 
-def classifier(seed: int, pretrained: bool = True) -> GPTModel:
-    """The nano with a new head, which depends on the seed; or the same shape with random weights."""
-    model = load_pretrained(NANO) if pretrained else new_model(gpt_config(NANO), seed)
+def classifier(seed: int, weights: str = "pretrained") -> GPTModel:
+    """The nano with a new head, which depends on the seed; or its shape with random weights."""
+    torch.manual_seed(seed)
+    model = {
+        "pretrained": lambda: load_pretrained(NANO),
+        "torch's": lambda: GPTModel(gpt_config(NANO)),
+        "GPT-2's": lambda: new_model(gpt_config(NANO), seed),
+    }[weights]()
     torch.manual_seed(seed)
     return replace_head(model)
 
@@ -41,11 +46,11 @@ def datasets(name: str) -> tuple[SpamDataset, SpamDataset]:
 
 
 def accuracy_on_test(
-    name: str, seed: int, plan: FreezePlan, position: str, pretrained: bool = True, **settings
+    name: str, seed: int, plan: FreezePlan, position: str, weights: str = "pretrained", **settings
 ) -> float:
     """Fine-tune on the training part and return the share of test messages that get the right label."""
     train, validation = datasets(name)
-    model = classifier(seed, pretrained)
+    model = classifier(seed, weights)
     settings = {"epochs": SETTINGS["num_epochs"], "lr": SETTINGS["lr"]} | settings
     fine_tune(model, train, validation, plan, position=position, seed=seed, progress=False, **settings)
     test = load_parts(name)[2]
@@ -59,12 +64,10 @@ def in_words(accuracies: list[float]) -> str:
 
 def word_models() -> dict:
     """Logistic regression on weighted counts of words, and of runs of 2 to 5 letters."""
-    words, letters = TfidfVectorizer(), TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+    letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
     return {
-        "logistic regression on words": make_pipeline(words, LogisticRegression(C=10, max_iter=1000)),
-        "logistic regression on runs of 2 to 5 letters": make_pipeline(
-            letters, LogisticRegression(C=10, max_iter=1000)
-        ),
+        "logistic regression on words": make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000)),
+        "logistic regression on runs of 2 to 5 letters": make_pipeline(letters, LogisticRegression(max_iter=1000)),
     }
 
 
@@ -78,8 +81,14 @@ def nano() -> Iterator[tuple[str, str, str]]:
         "head only, last real token, lr 3e-3, 20 epochs": {
             "plan": HEAD_ONLY, "position": "last_token", "lr": 3e-3, "epochs": 20
         },
-        "the book's plan on random weights, last real token": {
-            "plan": BOOK, "position": "last_token", "pretrained": False
+        "the book's plan on random weights as torch draws them, last real token": {
+            "plan": BOOK, "position": "last_token", "weights": "torch's"
+        },
+        "the book's plan on small random weights as GPT-2's were, last real token": {
+            "plan": BOOK, "position": "last_token", "weights": "GPT-2's"
+        },
+        "everything trained from such small weights, last real token": {
+            "plan": FreezePlan.everything(6), "position": "last_token", "weights": "GPT-2's"
         },
     }  # fmt: skip
     goals = {"the book's plan, last real token": "≥ 97.5 % on the real collection"}

@@ -24,6 +24,8 @@ from helpers.corpus import (
 )
 from helpers.data import SMS_MINI, read_messages
 from helpers.download import file_sha256
+from helpers.loading import load_pretrained
+from helpers.pretraining import encode_documents, held_out_figures, read_documents, split_documents
 from tests.conftest import REAL_SMS, ROOT
 
 BUILT = ROOT / "corpus"
@@ -201,3 +203,32 @@ def test_no_message_of_the_test_data_occurs_in_the_corpus(built, real_sms):
     assert list(without_messages(documents, messages)) == documents
     planted = [f"He wrote: {message} And then?" for message in messages if len(words_of(message)) >= 4]
     assert len(planted) > 5_000 and not list(without_messages(planted, messages))
+
+
+def test_the_bundled_model_does_on_held_out_documents_what_its_pages_say(built, tmp_path):
+    page = (BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8")
+    said = json.loads((BUNDLED.parent / "12M_run.json").read_text(encoding="utf-8"))["held_out"]
+    training, held_out = map(encode_documents, split_documents(read_documents(BUILT)))
+    if f"{len(training):,} tokens" not in page:
+        pytest.skip("the corpus here is not the whole one")
+    measured = held_out_figures(load_pretrained("gpt2-nano (12M)", tmp_path), held_out)
+    assert measured == {name: pytest.approx(figure, rel=0.02) for name, figure in said.items()}
+    loss, early, late = said.values()
+    assert loss < 3.5 and late < 1.2 * early
+    assert f"{loss:.2f} nats per token, perplexity {early:.1f} at" in page and f" {late:.1f} at 512 to 1,023" in page
+
+
+# --- what the pages say of the bundled model ---
+
+
+def test_the_appendix_quotes_the_accuracies_of_the_bundled_models_page():
+    page = (BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8")
+    measured = {
+        data: set(re.findall(rf"^\| {data}: .* \| (\d\d\.\d %)", page, re.MULTILINE))
+        for data in ("sms-mini", "sms-spam-collection")
+    }
+    script = (ROOT / "notebooks" / "scripts" / "06_A_where_nano_comes_from.py").read_text(encoding="utf-8")
+    rows = re.findall(r"^# \| .* \| (\d\d\.\d %) \| (\d\d\.\d %) \|$", script, re.MULTILINE)
+    assert len(rows) == 6
+    for mini, collection in rows:
+        assert mini in measured["sms-mini"] and collection in measured["sms-spam-collection"]

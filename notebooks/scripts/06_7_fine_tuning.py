@@ -192,8 +192,8 @@ for epoch, train_loss, val_loss in zip(epochs, train_losses, val_losses, strict=
 #
 # <details><summary>An answer, for the bundled pair</summary>
 #
-# There is a first sign. In the second half of the training the validation loss lies clearly above the training loss. But
-# it does not rise for good: it still comes down a little.
+# Yes. In the second half of the training the validation loss lies clearly above the training loss; and at the end it rises,
+# while the training loss stays low.
 #
 # </details>
 #
@@ -349,7 +349,7 @@ check(
 # The next two use `fine_tune`, so that you need not wait. They look at validation figures only: you are choosing now, and
 # test data must not help.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 both_sets = train_set, val_set
 
 
@@ -357,16 +357,16 @@ def retrain(plan, seed=123, **changes):
     fresh = load_pretrained(CHOOSE_MODEL)
     torch.manual_seed(seed)
     replace_head(fresh, num_classes=2)
-    settings = {"seed": seed, "progress": False} | recipe | changes
-    history = fine_tune(fresh, *both_sets, plan, **settings)
-    print(f"validation accuracy {history.val_accs[-1]:.1%}, {history.seconds_training:.1f} s")
+    settings = {"seed": seed} | recipe | changes
+    return fine_tune(fresh, *both_sets, plan, **settings).val_accs[-1]
 
 
-retrain(plan)
+assert retrain(plan) > 0.75
 
 # %% [markdown]
-# **2. The last real token.** (medium, 5 minutes) Call `retrain(plan, position="last_token")`. Is it better? Try both
-# positions with the seeds 1, 2 and 3 before you believe it.
+# **2. The last real token.** (medium, 5 minutes) `retrain` returns the accuracy on all validation messages; its bar
+# shows it, too, and the time. Call `retrain(plan, position="last_token")`. Is it better? Try both positions with the seeds
+# 1, 2 and 3 before you believe it.
 #
 # **3. Another plan.** (medium, 10 minutes) Try `FreezePlan.head_only(plan.n_layers)` and
 # `FreezePlan.last_blocks(plan.n_layers, 2)` in the place of `plan`. What does it do to the time and to the accuracy? (The

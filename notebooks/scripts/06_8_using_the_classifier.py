@@ -95,7 +95,7 @@ assert probabilities[0, 1] > 0.5 > probabilities[1, 1]
 # %%
 my_messages = [
     "WIN a FREE phone now!!! Txt YES to claim your prize",
-    "running late, start without me, save me a seat",
+    "ok see you at the station at six",
 ]
 for text, label in zip(my_messages, classifier.classify_many(my_messages), strict=True):
     print(f"{label:<5} {text}")
@@ -218,4 +218,5 @@ except ValueError as error:
 # - Read the mistakes. They tell what the model goes by.
 #
 # This is the end of the path. From here: try the SMS Spam Collection, another size of GPT-2, or another plan (the last
-# exercise of [6.7](06_7_fine_tuning.ipynb)).
+# exercise of [6.7](06_7_fine_tuning.ipynb)). And if you wonder what the model knew before it met a single message: the
+# appendix, [where the nano comes from](06_A_where_nano_comes_from.ipynb).
