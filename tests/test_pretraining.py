@@ -263,6 +263,7 @@ def test_samples_at_a_validation_are_drawn_without_dropout():
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, on its way to the compiler
 def test_the_compiled_model_learns_the_same():
     recipe, graphs = replace(RECIPE, lengths=(16,)), torch._dynamo.utils.counters["stats"]
     plain = run(recipe, CFG | {"drop_rate": 0.0})[1]

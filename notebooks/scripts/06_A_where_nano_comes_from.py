@@ -266,10 +266,10 @@ for what, figure in run["held_out"].items():
 #
 # ## What it is worth
 #
-# Fine-tune the book's plan from the pretrained weights, and from random ones; three times each, because the new head and the
-# order of the messages are random, too. The book's plan trains only the last block, the last layer norm and the head, so in
-# the second case the rest *stays* random. The last real token classifies, not the padded end as in section 6.7. **Predict**
-# both accuracies on the test messages of sms-mini.
+# Pretraining is a lot of work. Does fine-tuning need it? We fine-tune the book's plan from the pretrained weights, and from
+# random ones; three times each, because the new head and the order of the messages are random, too. The book's plan trains
+# only the last block, the last layer norm and the head, so in the second case the rest *stays* random. The last real token
+# classifies, not the padded end as in section 6.7. **Predict** both accuracies on the test messages of sms-mini.
 
 # %%
 from helpers.config import gpt_config
@@ -310,10 +310,8 @@ means = [np.mean(values) for values in accuracies.values()]
 plt.figure(figsize=(4.4, 3), layout="constrained")
 bars = plt.bar(list(accuracies), means, width=0.5, color=["lightgrey", "#9ecae1"])
 plt.bar_label(bars, fmt="{:.0%}", label_type="center")
-for place, values in enumerate(accuracies.values()):
-    plt.plot(
-        [place] * len(values), values, "_", color="black", markersize=16
-    )  # each of the three
+for place, values in enumerate(accuracies.values()):  # a stroke for each training
+    plt.plot([place] * len(values), values, "_", color="black", markersize=16)
 plt.gca().set(ylim=(0.5, 1), ylabel="test accuracy")
 plt.show()
 assert means[1] > means[0]
@@ -402,4 +400,4 @@ check(
 #   must be using the tokens before.
 # - The perplexity, exp(loss), says among how many equally likely tokens a model that does as well would choose.
 # - What is held out tells learning from memorising, here as in fine-tuning.
-# - Fine-tuning points at one question what pretraining has built; with nothing built, it has little to point.
+# - Fine-tuning with most of the model frozen points what pretraining has built at one question; so it needs pretraining.
