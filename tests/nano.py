@@ -6,7 +6,7 @@ from statistics import mean
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from helpers.classify import SpamClassifier
 from helpers.config import gpt_config
@@ -62,12 +62,17 @@ def in_words(accuracies: list[float]) -> str:
     return f"{mean(accuracies):.1%} ({min(accuracies):.1%} … {max(accuracies):.1%})"
 
 
-def word_models() -> dict:
-    """Logistic regression on weighted counts of words, and of runs of 2 to 5 letters."""
+def word_model(vectorizer: TfidfVectorizer | None = None, **settings) -> Pipeline:
+    """Logistic regression on weighted counts (TF-IDF), of words unless `vectorizer` counts something else."""
+    return make_pipeline(vectorizer or TfidfVectorizer(), LogisticRegression(max_iter=1000, **settings))
+
+
+def word_models() -> dict[str, Pipeline]:
+    """The models that only count, by name."""
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
     return {
-        "logistic regression on words": make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000)),
-        "logistic regression on runs of 2 to 5 letters": make_pipeline(letters, LogisticRegression(max_iter=1000)),
+        "logistic regression on words": word_model(),
+        "logistic regression on runs of 2 to 5 letters": word_model(letters),
     }
 
 

@@ -9,10 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
-from sklearn.pipeline import make_pipeline
 
 from helpers import data
 from helpers.data import (
@@ -27,6 +24,7 @@ from helpers.data import (
 )
 from helpers.download import DownloadError
 from helpers.tokenizer import get_tokenizer
+from tests.nano import word_model
 from tests.server import Files, serve
 
 TOKENIZER = get_tokenizer()
@@ -161,10 +159,6 @@ def test_sms_mini_names_no_real_number_and_no_real_domain(mini):
         bare = re.findall(r"(?<![\w.])[\w-]{2,}(?:\.[\w-]+)*\.[a-z]{2,}\b", text)
         for host in linked + bare:
             assert re.search(r"(^|\.)example(\.(com|net|org))?$", host.rstrip(".").lower()), text
-
-
-def word_model(**settings):
-    return make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000, **settings))
 
 
 def test_words_alone_do_not_tell_spam_from_ham_in_sms_mini(mini):
