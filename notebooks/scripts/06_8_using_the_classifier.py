@@ -144,8 +144,8 @@ for row in mistakes.loc[surest].itertuples():
     print(f"{row.correct} called {row.predicted} (p_spam {row.p_spam:.2f}): {row.Text[:64]}")
 
 # %% [markdown]
-# With the bundled pair, several are very short, one is a true notice, and several are scams in a quiet or friendly tone.
-# Note how sure the model is: a probability out of softmax is not a promise. Why these went wrong the list alone cannot
+# With the bundled pair, most of the ham is true notices, which read like those of scams, and the spam is scams in a friendly
+# tone. Note how sure the model is: a probability out of softmax is not a promise. Why these went wrong the list alone cannot
 # say; it suggests what to test.
 #
 # From now on this test set is used up: if you change the model because of these mistakes, you need new messages for the
@@ -172,7 +172,7 @@ path.unlink()  # tidy up
 
 # %%
 a_scam = "Your account is blocked. Verify your card at northway-secure.example today."
-a_kindness = "I have a free ticket for tonight, call me if you want it!"
+a_kindness = "do you want my ticket for tonight? i can't go"
 
 # %% tags=["nbval-ignore-output"]
 for message, aim in ((a_scam, "ham"), (a_kindness, "spam")):
