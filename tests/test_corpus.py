@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -28,7 +30,7 @@ from helpers.loading import load_pretrained
 from helpers.pretraining import encode_documents, held_out_figures, read_documents, split_documents
 from tests.conftest import REAL_SMS, ROOT
 
-BUILT = ROOT / "corpus"
+BUILT, SHORT = ROOT / "corpus", ROOT / "corpus-short"
 BUNDLED = ROOT / "helpers" / "assets" / "gpt2" / "12M"
 PROSE = "I will be at the office on Monday and can bring the keys with me."
 
@@ -172,6 +174,13 @@ def test_when_npm_fails_the_error_names_the_package_and_what_npm_said(tmp_path, 
         fetch_package("any", "1.0.0", tmp_path)
 
 
+def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    command = [sys.executable, "-m", "helpers.corpus", "--out", tmp_path / "out"]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert child.returncode == 1 and "install Node.js" in child.stderr and "Traceback" not in child.stderr
+
+
 def test_the_bible_is_prose_by_chapter_without_the_numbers_of_verses():
     printed = "Ge1:1 In the beginning\nGe1:2 And  the earth\nGe2:1 Thus\n1Jo1:1 That which was\n"
     assert bible_chapters(printed) == ["In the beginning And the earth", "Thus", "That which was"]
@@ -191,9 +200,10 @@ def test_the_corpus_is_the_one_that_the_bundled_model_was_trained_on(built):
     page = (BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `(\w+\.txt)` \|.*\| `([0-9a-f]{64})` \|$", page, re.MULTILINE))
     assert listed, "PROVENANCE.md lists no files"
-    if listed.keys() != built.keys() or not REAL_SMS.exists():
+    paths = {path.name: path for folder in (BUILT, SHORT) for path in folder.glob("*.txt")}
+    if listed.keys() != paths.keys() or not REAL_SMS.exists():
         pytest.skip("the corpus here was built without the dialogues, the Bible or the SMS Spam Collection")
-    assert listed == {name: file_sha256(BUILT / name) for name in built}
+    assert listed == {name: file_sha256(path) for name, path in paths.items()}
 
 
 def test_no_message_of_the_test_data_occurs_in_the_corpus(built, real_sms):

@@ -340,19 +340,36 @@ def test_a_loss_that_is_not_finite_stops_the_run():
         run(replace(RECIPE, lr=1e30))
 
 
-def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint(tmp_path):
-    (tmp_path / "text").mkdir()
+def pretraining_command(*arguments):
+    command = [sys.executable, "-m", "helpers.pretraining", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_there(tmp_path):
+    text, also, first, second = (tmp_path / name for name in ("text", "also", "first", "second"))
+    text.mkdir()
+    also.mkdir()
     sentences = [f"The {i}th sentence of a text that is long enough to be read. " * 120 for i in range(10)]
-    (tmp_path / "text" / "a.txt").write_text("\n<|endoftext|>\n".join(sentences))
+    (text / "a.txt").write_text("\n<|endoftext|>\n".join(sentences))
+    (also / "b.txt").write_text("A short one.\n<|endoftext|>\nAnother.")
     assert min(len(get_tokenizer().encode(sentence)) for sentence in sentences) > 1025
-    command = [sys.executable, "-m", "helpers.pretraining", "--text", tmp_path / "text", "--out", tmp_path / "out"]
-    child = subprocess.run(
-        [*command, "--steps", "3", "--tokens-per-step", "1024"], cwd=ROOT, capture_output=True, text=True
-    )
+    common = ("--text", text, "--tokens-per-step", "1024")
+    child = pretraining_command(*common, "--out", first, "--steps", "3")
     assert child.returncode == 0, child.stderr[-2000:]
     assert "9 documents" in child.stdout and "3 steps; on held-out documents" in child.stdout
-    settings, params = read_checkpoint(tmp_path / "out" / "checkpoint")
+    settings, params = read_checkpoint(first / "checkpoint")
     assert settings["n_embd"] == 192 and params["wte"].shape == (50257, 192)
+
+    onward = (*common, "--out", second, "--steps", "1", "--lr", "0", "--also", also)
+    child = pretraining_command(*onward, "--start-from", first / "checkpoint")
+    assert child.returncode == 0, child.stderr[-2000:]
+    assert "11 documents" in child.stdout
+    _, same = read_checkpoint(second / "checkpoint")
+    np.testing.assert_array_equal(same["wte"], params["wte"])  # the rate is 0
+    np.testing.assert_array_equal(same["blocks"][5]["mlp"]["c_fc"]["w"], params["blocks"][5]["mlp"]["c_fc"]["w"])
+
+    child = pretraining_command(*onward, "--start-from", tmp_path / "nothing")
+    assert child.returncode == 1 and "nothing" in child.stderr and "Traceback" not in child.stderr
 
 
 @pytest.mark.parametrize(
@@ -367,7 +384,6 @@ def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint(tmp_path):
 def test_the_command_says_in_a_line_what_is_wrong_with_the_text(content, says, tmp_path):
     for name, text in content.items():
         (tmp_path / name).write_bytes(text)
-    command = [sys.executable, "-m", "helpers.pretraining", "--text", tmp_path, "--out", tmp_path / "out"]
-    child = subprocess.run([*command, "--steps", "3"], cwd=ROOT, capture_output=True, text=True)
+    child = pretraining_command("--text", tmp_path, "--out", tmp_path / "out", "--steps", "3")
     assert child.returncode == 1 and says in child.stderr and "Traceback" not in child.stderr
     assert not (tmp_path / "out").exists()

