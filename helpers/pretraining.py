@@ -1,4 +1,4 @@
-"""Train a small GPT-2 from nothing: `python -m helpers.pretraining --text DIR --minutes 90 --out DIR`.
+"""Train a small GPT-2: `python -m helpers.pretraining --text DIR --minutes 90 --out DIR`.
 
 The objective is GPT-2's: guess each next token. The recipe is the usual one for small models: AdamW with weight decay
 on matrices only (Loshchilov & Hutter 2019), a short warm-up and a cosine (Radford et al. 2018), gradients clipped, the
@@ -236,8 +236,8 @@ def pretrain(
     validations). The state is saved every few minutes and at the end; `at_validation` is called after each validation,
     the model in eval mode. `compiled` has torch translate the model first, which takes a minute or two and a C++
     compiler. Raises ValueError for text shorter than one sequence, for steps and minutes both or neither, for steps
-    shorter than a sequence or with too few candidates, and for a saved run of another shape, recipe, training text or
-    time; FloatingPointError when a loss or gradient is not finite; OSError when a state can't be saved.
+    shorter than a sequence or with too few candidates, and for a saved run of another shape, recipe, training text,
+    time or first weights; FloatingPointError when a loss or gradient is not finite; OSError when a state can't be kept.
     """
     longest = max(recipe.lengths)
     if (recipe.steps is None) == (minutes is None) or (minutes if recipe.steps is None else recipe.steps) <= 0:
@@ -258,6 +258,7 @@ def pretrain(
         "recipe": asdict(recipe),
         "number of minutes": minutes,
         "text": hashlib.sha256(train.tobytes()).hexdigest(),
+        "first weights": hashlib.sha256(model.tok_emb.weight.detach().cpu().numpy().tobytes()).hexdigest(),
     }
     if state_path and Path(state_path).exists():
         progress, steps = _resume(Path(state_path), kind, model, optimizer)
@@ -396,6 +397,8 @@ def main() -> None:
 def _run(arguments: argparse.Namespace) -> None:
     documents, held_out = split_documents(read_documents(arguments.text))
     if arguments.also:
+        if Path(arguments.also).resolve().is_relative_to(Path(arguments.text).resolve()):
+            raise ValueError(f"{arguments.also} lies in {arguments.text}, so a part of it would be held out")
         documents += read_documents(arguments.also)
         np.random.default_rng(123).shuffle(documents)
     train, validation = encode_documents(documents), encode_documents(held_out)
@@ -404,7 +407,6 @@ def _run(arguments: argparse.Namespace) -> None:
     model = new_model(gpt_config(arguments.model) | {"drop_rate": arguments.dropout})
     if arguments.start_from:
         load_weights_into_gpt(model, read_checkpoint(arguments.start_from)[1])
-        model.out_head.weight = model.tok_emb.weight
     model.to(device)
     recipe = Recipe(
         steps=arguments.steps,

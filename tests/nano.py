@@ -95,8 +95,8 @@ def nano() -> Iterator[tuple[str, str, str]]:
         "the book's plan on small random weights as GPT-2's were, last real token": {
             "plan": BOOK, "position": "last_token", "weights": "GPT-2's"
         },
-        "everything trained from such small weights, last real token": {
-            "plan": FreezePlan.everything(6), "position": "last_token", "weights": "GPT-2's"
+        "everything trained from such small weights, last real token, lr 5e-4": {
+            "plan": FreezePlan.everything(6), "position": "last_token", "weights": "GPT-2's", "lr": 5e-4
         },
     }  # fmt: skip
     goals = {"the book's plan, last real token": "≥ 97.5 % on the real collection"}

@@ -238,7 +238,7 @@ def test_the_bundled_nano_is_whole_and_writes_what_its_provenance_says():
     model = GPTModel(gpt_config(NANO))
     load_weights_into_gpt(model, params)
     text = token_ids_to_text(generate_text_simple(model.eval(), text_to_token_ids("Every effort moves you"), 8, 1024))
-    assert text.startswith("Every effort moves you to help you get to the most important")
+    assert text.startswith("Every effort moves you to help me find a bus to go")
     assert sum(p.numel() for p in model.parameters()) - model.out_head.weight.numel() == 12_515_520
     for name in FILES:
         assert (BUNDLED_CHECKPOINT / name).exists()

@@ -285,12 +285,14 @@ def test_a_run_of_another_shape_recipe_or_text_is_not_continued(tmp_path):
     path = tmp_path / "run.pt"
     run(state_path=path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"run\.pt was saved by a run with another cfg; delete it"):
+    with pytest.raises(ValueError, match=r"run\.pt was saved by a run with another cfg, .*; delete it"):
         run(cfg=CFG | {"n_layers": 1}, state_path=path)
     with pytest.raises(ValueError, match="another recipe"):
         run(replace(RECIPE, lr=1e-3), state_path=path)
     with pytest.raises(ValueError, match="another text"):
         pretrain(new_model(CFG), TOKENS[1:], TOKENS, RECIPE, state_path=path)
+    with pytest.raises(ValueError, match="another first weights"):
+        pretrain(new_model(CFG, seed=1), TOKENS, TOKENS[:100], RECIPE, state_path=path)
     assert path.read_bytes() == before
     path.write_bytes(before[:1000])
     with pytest.raises(ValueError, match=r"run\.pt is not a saved run"):
@@ -368,8 +370,9 @@ def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_ther
     np.testing.assert_array_equal(same["wte"], params["wte"])  # the rate is 0
     np.testing.assert_array_equal(same["blocks"][5]["mlp"]["c_fc"]["w"], params["blocks"][5]["mlp"]["c_fc"]["w"])
 
-    child = pretraining_command(*onward, "--start-from", tmp_path / "nothing")
-    assert child.returncode == 1 and "nothing" in child.stderr and "Traceback" not in child.stderr
+    for wrong, says in (("--start-from", "checkpoint"), ("--also", "so a part of it would be held out")):
+        child = pretraining_command(*onward, wrong, text)
+        assert child.returncode == 1 and says in child.stderr and "Traceback" not in child.stderr
 
 
 @pytest.mark.parametrize(

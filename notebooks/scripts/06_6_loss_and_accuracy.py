@@ -105,7 +105,7 @@ for name, loader in {
 
 # %% [markdown]
 # Near one half, but not because it guesses like a coin. Look at the predictions above: the untrained head calls all eight
-# messages spam, and it calls nearly all others spam, too. So the accuracy is close to the share of spam among the
+# messages ham, and it calls nearly all others ham, too. So the accuracy is close to the share of ham among the
 # messages looked at (ten batches, 80 messages, of each part). (For GPT-2 124M on the SMS Spam
 # Collection the book prints 46.25, 45.00 and 48.75 %.) How sure is it of what it says?
 
@@ -139,8 +139,8 @@ by_torch = torch.nn.functional.cross_entropy(logits, labels)
 print(torch.allclose(by_hand, by_torch))
 
 # %% [markdown]
-# `calc_loss_loader` takes the mean over several batches. **Predict:** with a model that is as sure of itself as this one
-# and wrong as often, will the loss be above or below 0.69?
+# `calc_loss_loader` takes the mean over several batches. **Predict:** with a model that is as little sure of itself as this
+# one, and wrong as often, will the loss be far above 0.69, or near?
 
 # %% tags=["key-figure"]
 from helpers.training import calc_loss_loader
@@ -151,8 +151,9 @@ losses = [calc_loss_loader(loader, model, device, num_batches=5) for loader in l
 print("loss before training: " + ", ".join(f"{loss:.1f}" for loss in losses))
 
 # %% [markdown]
-# Above: being both sure and often wrong costs more than equal probabilities. (The book prints 2.453, 2.583 and 2.322 for
-# GPT-2 124M.)
+# Near: it hardly leans to one side, and that costs hardly more than equal probabilities. But an untrained head can also be very
+# sure by chance, and being both sure and often wrong costs much more: the book prints 2.453, 2.583 and 2.322 for GPT-2
+# 124M.
 
 # %% [markdown]
 # ## Which token is "the last"?

@@ -85,7 +85,7 @@ optimizer = torch.optim.AdamW(
 )
 
 # %% [markdown]
-# (The book trains GPT-2 124M with a learning rate of 5e-5. The nano, much smaller, takes ten times as much.)
+# (The book trains GPT-2 124M with a learning rate of 5e-5. The nano, much smaller, takes twenty times as much.)
 #
 # **Predict:** after `backward`, which of these three have a gradient?
 
@@ -178,7 +178,7 @@ plt.show()
 
 # %% [markdown]
 # The same curve in figures, which differ a little from one processor to another. The first is measured after the first
-# step, which has already corrected some of the untrained head's overconfidence.
+# step. That step was too large: in section 6.6, before any step, the loss was 0.7.
 
 # %% tags=["nbval-ignore-output"]
 for epoch, train_loss, val_loss in zip(epochs, train_losses, val_losses, strict=True):

@@ -144,8 +144,8 @@ for row in mistakes.loc[surest].itertuples():
     print(f"{row.correct} called {row.predicted} (p_spam {row.p_spam:.2f}): {row.Text[:64]}")
 
 # %% [markdown]
-# With the bundled pair, most of the ham is true notices, which read like those of scams, and the spam is scams in a friendly
-# tone. Note how sure the model is: a probability out of softmax is not a promise. Why these went wrong the list alone cannot
+# With the bundled pair, the ham is true notices, which read like those of scams, and a few words without context; the spam is
+# scams in a friendly tone. Note how sure the model is: a probability out of softmax is not a promise. Why these went wrong the list alone cannot
 # say; it suggests what to test.
 #
 # From now on this test set is used up: if you change the model because of these mistakes, you need new messages for the
