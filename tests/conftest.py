@@ -1,6 +1,7 @@
 """What several test files share: tiny models, and where the real messages lie if they are here."""
 
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def load_parts(name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         if name != "sms-mini":
             shutil.copy(REAL_SMS, Path(folder, "SMSSpamCollection.tsv"))
         return load_splits(name, folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """SIGINT raises KeyboardInterrupt, even where the tests began with it ignored, as in a shell's background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
