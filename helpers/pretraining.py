@@ -258,7 +258,7 @@ def pretrain(
         "recipe": asdict(recipe),
         "number of minutes": minutes,
         "text": hashlib.sha256(train.tobytes()).hexdigest(),
-        "first weights": hashlib.sha256(model.tok_emb.weight.detach().cpu().numpy().tobytes()).hexdigest(),
+        "first weights": _hash_of_weights(model),
     }
     if state_path and Path(state_path).exists():
         progress, steps = _resume(Path(state_path), kind, model, optimizer)
@@ -306,6 +306,13 @@ def pretrain(
                 saved = time.monotonic()
     model.eval()
     return progress
+
+
+def _hash_of_weights(model: GPTModel) -> str:
+    whole = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        whole.update(tensor.cpu().numpy().tobytes())
+    return whole.hexdigest()
 
 
 def _inputs_of(tokens: np.ndarray, recipe: Recipe, step: int, model: GPTModel) -> list[torch.Tensor]:

@@ -99,14 +99,14 @@ def nano() -> Iterator[tuple[str, str, str]]:
             "plan": FreezePlan.everything(6), "position": "last_token", "weights": "GPT-2's", "lr": 5e-4
         },
     }  # fmt: skip
-    goals = {"the book's plan, last real token": "≥ 97.5 % on the real collection"}
+    goals = {"sms-spam-collection: the book's plan, last real token": "≥ 97.5 %"}
     yield f"{SETTINGS}", "", ""
     for name in DATA if REAL_SMS.exists() else DATA[:1]:
         for what, run in runs.items():
             yield (
                 f"{name}: {what}",
                 in_words([accuracy_on_test(name, seed, **run) for seed in SEEDS]),
-                goals.get(what, ""),
+                goals.get(f"{name}: {what}", ""),
             )
         train, _, test = load_parts(name)
         for what, model in word_models().items():

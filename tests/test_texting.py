@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from helpers.corpus import without_messages, words_of
 from helpers.data import SMS_MINI, read_messages
-from helpers.pretraining import read_documents, split_documents
+from helpers.pretraining import encode_documents, read_documents, split_documents
 from helpers.texting import (
     CLOSINGS,
     MOST_WORDS,
@@ -23,7 +24,8 @@ from helpers.texting import (
     sentences,
     with_other_numbers,
 )
-from tests.conftest import ROOT
+from helpers.tokenizer import get_tokenizer
+from tests.conftest import ROOT, load_parts
 
 TEXT = "Are you going to the shop? I'm late.\nSee you tomorrow at 7:30 PM, then. It's your turn."
 SEEDS = range(200)
@@ -141,3 +143,23 @@ def test_what_pretraining_holds_out_is_not_in_the_short_texts_in_another_spellin
     advertised = {letters(text) for text in short_texts["rewritten.txt"]}
     assert len(advertised & training) > 1_000
     assert not advertised & (held_out - training)
+
+
+def test_the_short_texts_hold_what_the_corpus_lacks_as_the_bundled_models_page_says(short_texts, real_sms):
+    page = (ROOT / "helpers" / "assets" / "gpt2" / "12M" / "PROVENANCE.md").read_text(encoding="utf-8")
+    documents = read_documents(ROOT / "corpus-short")
+    in_corpus = encode_documents(split_documents(read_documents(ROOT / "corpus"))[0])
+    in_short_texts = encode_documents(documents)
+    if f"{len(in_corpus):,} tokens" not in page:
+        pytest.skip("the corpus here is not the whole one")
+    assert f"{len(in_short_texts):,} tokens in {len(documents):,} documents" in " ".join(page.split())
+    met = np.bincount(in_corpus, minlength=50257)
+    met_in_all = met + np.bincount(in_short_texts, minlength=50257)
+    shares = []
+    for counts in (met, met_in_all):
+        for name in ("sms-spam-collection", "sms-mini"):
+            train = load_parts(name)[0]
+            spam = [get_tokenizer().encode_ordinary(text) for text in train[train["Label"] == 1]["Text"]]
+            shares.append((counts[np.concatenate(spam)] < 100).mean())
+    said = re.findall(r"(\d+) %", page[page.index("Why a second run") : page.index("A token that is never met")])
+    assert [f"{100 * share:.0f}" for share in shares] == said

@@ -166,6 +166,6 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_advice():
         train_classifier_simple(model, loader, loader, optimizer, "cpu", 5, eval_freq=99, eval_iter=1)
 
 
-def test_the_defaults_are_the_books_and_ten_times_the_rate_for_the_nano():
+def test_the_defaults_are_the_books_and_twenty_times_the_rate_for_the_nano():
     assert fine_tuning_defaults("gpt2-xl (1558M)") == {"lr": 5e-5, "weight_decay": 0.1, "num_epochs": 5}
     assert fine_tuning_defaults("gpt2-nano (12M)") == {"lr": 1e-3, "weight_decay": 0.1, "num_epochs": 5}

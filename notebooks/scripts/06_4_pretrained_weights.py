@@ -148,11 +148,11 @@ pretrained_text = write_on("Every effort moves you")
 print(pretrained_text)
 
 # %% [markdown]
-# That is English, if not wise: the nano is a tenth of the size of GPT-2 124M and has read only a collection of old e-mails
-# (spam among them, which is what this sounds like), presidents' speeches, *Moby Dick*, the King James Bible and dialogues
-# with assistants ([the appendix](06_A_where_nano_comes_from.ipynb) tells more). With GPT-2 124M the book prints: *Every
-# effort moves you forward. The first step is to understand the importance of your work*. Such a sentence is a quick test, not a proof: scrambled weights give gibberish, but a single
-# wrong matrix may still give something like English.
+# That is English, if not wise: the nano is a tenth of the size of GPT-2 124M and has read only dialogues with assistants
+# (which is what this sounds like), a collection of old e-mails (spam among them), presidents' speeches, *Moby Dick*, the King
+# James Bible and everyday sentences ([the appendix](06_A_where_nano_comes_from.ipynb) tells more). With GPT-2 124M the book
+# prints: *Every effort moves you forward. The first step is to understand the importance of your work*. Such a sentence is a
+# quick test, not a proof: scrambled weights give gibberish, but a single wrong matrix may still give something like English.
 
 # %% [markdown]
 # ## Did the numbers arrive?

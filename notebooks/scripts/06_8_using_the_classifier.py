@@ -145,8 +145,8 @@ for row in mistakes.loc[surest].itertuples():
 
 # %% [markdown]
 # With the bundled pair, the ham is true notices, which read like those of scams, and a few words without context; the spam is
-# scams in a friendly tone. Note how sure the model is: a probability out of softmax is not a promise. Why these went wrong the list alone cannot
-# say; it suggests what to test.
+# scams in a friendly tone. Note how sure the model is: a probability out of softmax is not a promise. Why these went wrong
+# the list alone cannot say; it suggests what to test.
 #
 # From now on this test set is used up: if you change the model because of these mistakes, you need new messages for the
 # next verdict.
