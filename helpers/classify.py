@@ -1,6 +1,7 @@
 """The finished spam classifier: put a message in, get "spam" or "ham"; save it, load it.
 
-`classify_review` is the book's function of section 6.8. `SpamClassifier` keeps what it needs in one place and one file.
+`classify_review` is the book's function of section 6.8. `SpamClassifier` keeps what it needs in one
+place and one file.
 """
 
 import hashlib
@@ -22,10 +23,19 @@ from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel
 from helpers.prefix import autocast, in_batches_by_length, pad_batch, precision_on
 from helpers.tokenizer import encode_message, get_tokenizer
-from helpers.training import check_position, check_precision, class_logits, fine_tune, fine_tuning_defaults, needed
+from helpers.training import (
+    check_position,
+    check_precision,
+    class_logits,
+    fine_tune,
+    fine_tuning_defaults,
+    needed,
+)
 
 
-def classify_review(text, model, tokenizer, device, max_length=None, pad_token_id=END_OF_TEXT) -> str:
+def classify_review(
+    text, model, tokenizer, device, max_length=None, pad_token_id=END_OF_TEXT
+) -> str:
     """Return "spam" or "not spam" for a text, by the logits of the last position, as in the book.
 
     The text is cut or padded to `max_length` tokens (None: its own length, at most the context).
@@ -42,20 +52,29 @@ def _encode(text, tokenizer, max_length, context_length, pad_token_id=END_OF_TEX
     token_ids = encode_message(text, tokenizer)
     limit = context_length if max_length is None else check_max_length(max_length, context_length)
     if len(token_ids) > limit:
-        warnings.warn(f"the message has {len(token_ids)} tokens; only its first {limit} are read", stacklevel=3)
+        warnings.warn(
+            f"the message has {len(token_ids)} tokens; only its first {limit} are read",
+            stacklevel=3,
+        )
     return pad(token_ids, min(limit, len(token_ids)) if max_length is None else limit, pad_token_id)
 
 
 class SpamClassifier:
     """A fine-tuned model with all that is needed to use it.
 
-    `max_length` is the length, in tokens, to which messages are cut or padded (that of the training data); `position`
-    is the one that it was trained with; `about` is a dictionary of texts that is saved along, such as the model's name.
-    Raises ValueError for a model without two classes, another position, and a `max_length` beyond the context.
+    `max_length` is the length, in tokens, to which messages are cut or padded (that of the training
+    data); `position` is the one that it was trained with; `about` is a dictionary of texts that is
+    saved along, such as the model's name. Raises ValueError for a model without two classes,
+    another position, and a `max_length` beyond the context.
     """
 
     def __init__(
-        self, model: GPTModel, max_length: int, tokenizer=None, position: str = "last", about: dict | None = None
+        self,
+        model: GPTModel,
+        max_length: int,
+        tokenizer=None,
+        position: str = "last",
+        about: dict | None = None,
     ):
         if model.out_head.out_features != len(LABELS):
             raise ValueError(
@@ -74,25 +93,35 @@ class SpamClassifier:
         return self.model.tok_emb.weight.device
 
     def classify(self, text: str) -> str:
-        """Return "ham" or "spam". Raises ValueError for an empty message; a longer one is cut, with a warning."""
+        """Return "ham" or "spam". Raises ValueError for an empty message; a longer one is cut, with
+        a warning.
+        """
         return self.classify_many([text])[0]
 
     def classify_many(self, texts: list[str], precision: str = "float32") -> list[str]:
         """Return "ham" or "spam" for each text; see `probabilities`."""
-        return [LABELS[number] for number in self.probabilities(texts, precision).argmax(dim=-1).tolist()]
+        return [
+            LABELS[number]
+            for number in self.probabilities(texts, precision).argmax(dim=-1).tolist()
+        ]
 
     @torch.no_grad()
     def probabilities(self, texts: list[str], precision: str = "float32") -> torch.Tensor:
-        """Return the probabilities of ham and spam for each text, which add up to 1: float32 (len(texts), 2).
+        """Return the probabilities of ham and spam for each text, which add up to 1: float32
+        (len(texts), 2).
 
-        Texts of like length run together, and of the last block only the token that classifies. `precision` "bfloat16"
-        is faster, and may change the label of a text that is nearly both; another raises ValueError.
+        Texts of like length run together, and of the last block only the token that classifies.
+        `precision` "bfloat16" is faster, and may change the label of a text that is nearly both;
+        another raises ValueError.
         """
         check_precision(precision)
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise TypeError(f"give a list of texts, not {texts!r}; classify() takes one")
         context_length = self.model.pos_emb.num_embeddings
-        rows = [needed(_encode(text, self.tokenizer, self.max_length, context_length), self.position) for text in texts]
+        rows = [
+            needed(_encode(text, self.tokenizer, self.max_length, context_length), self.position)
+            for text in texts
+        ]
         self.model.eval()
         probabilities = torch.empty(len(rows), len(LABELS))
         for batch in in_batches_by_length(list(map(len, rows))):
@@ -101,11 +130,15 @@ class SpamClassifier:
                 logits = self.model.logits_at(self.model.embed(token_ids), positions)  # (b, 2)
             probabilities[batch] = logits.float().softmax(dim=-1).cpu()
         if not probabilities.isfinite().all():
-            raise ValueError("the model's answer is not a number: its weights are damaged; load or train it again")
+            raise ValueError(
+                "the model's answer is not a number: its weights are damaged; load or train it again"
+            )
         return probabilities
 
     def save(self, path: str | Path) -> Path:
-        """Write weights and settings into one safetensors file; an older one stays until the new one is whole."""
+        """Write weights and settings into one safetensors file; an older one stays until the new
+        one is whole.
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         settings = {
@@ -114,7 +147,10 @@ class SpamClassifier:
             "position": self.position,
             "about": self.about,
         }
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        state = {
+            name: tensor.detach().cpu().contiguous()
+            for name, tensor in self.model.state_dict().items()
+        }
         _check_finite(state)
         part = path.with_name(path.name + ".part")
         try:
@@ -127,10 +163,14 @@ class SpamClassifier:
 
     @classmethod
     def load(cls, path: str | Path) -> "SpamClassifier":
-        """Read a file that `save` wrote. Raises FileNotFoundError, or ValueError for another or a damaged file."""
+        """Read a file that `save` wrote. Raises FileNotFoundError, or ValueError for another or a
+        damaged file.
+        """
         path = Path(path)
         if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist; train a classifier and save it there first")
+            raise FileNotFoundError(
+                f"{path} does not exist; train a classifier and save it there first"
+            )
         try:
             with safe_open(path, framework="pt") as file:
                 settings = json.loads((file.metadata() or {})["spam_classifier"])
@@ -139,8 +179,21 @@ class SpamClassifier:
             with torch.device("meta"):
                 model = replace_head(GPTModel(settings["cfg"]))
             model.load_state_dict(state, assign=True)
-            return cls(model, settings["max_length"], position=settings["position"], about=settings["about"])
-        except (SafetensorError, OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            return cls(
+                model,
+                settings["max_length"],
+                position=settings["position"],
+                about=settings["about"],
+            )
+        except (
+            SafetensorError,
+            OSError,
+            LookupError,
+            RuntimeError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        ) as error:
             raise ValueError(
                 f"{path} is not a whole file of SpamClassifier.save ({error}); delete it and train again"
             ) from error
@@ -148,11 +201,15 @@ class SpamClassifier:
 
 def _check_finite(state: dict[str, torch.Tensor]) -> None:
     if damaged := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
-        raise ValueError(f"{damaged[0]} holds values that are not finite; train again, with a smaller learning rate")
+        raise ValueError(
+            f"{damaged[0]} holds values that are not finite; train again, with a smaller learning rate"
+        )
 
 
 def trained_from(model_name: str, data_name: str, seed: int = 123) -> dict[str, str]:
-    """Return what a classifier is trained from, to save along: names, the seed, and checksums of the content."""
+    """Return what a classifier is trained from, to save along: names, the seed, and checksums of
+    the content.
+    """
     train, _, _ = load_splits(data_name)
     return {
         "model": model_name,
@@ -168,8 +225,8 @@ def load_or_train(
 ) -> SpamClassifier:
     """Return the classifier saved at `path`, or train it and save it there.
 
-    One that was trained from something else, or for another position, is neither taken nor overwritten. Training is
-    that of section 6.7: the book's plan and `fine_tuning_defaults`.
+    One that was trained from something else, or for another position, is neither taken nor
+    overwritten. Training is that of section 6.7: the book's plan and `fine_tuning_defaults`.
     """
     about, keep = trained_from(model_name, data_name, seed), True
     if Path(path).exists():
@@ -178,7 +235,9 @@ def load_or_train(
             if saved.about == about and saved.position == position:
                 return saved
             keep = False
-            warnings.warn(f"{path} is another classifier: it stays, and one is trained for now", stacklevel=2)
+            warnings.warn(
+                f"{path} is another classifier: it stays, and one is trained for now", stacklevel=2
+            )
         except ValueError as error:
             warnings.warn(f"{error}: it is trained again", stacklevel=2)
 

@@ -34,7 +34,9 @@ def gpt_config(name: str) -> dict:
     Raises ValueError for a name that is not in MODEL_CONFIGS.
     """
     if name not in MODEL_CONFIGS:
-        raise ValueError(f"unknown model {name!r}; choose one of {', '.join(map(repr, MODEL_CONFIGS))}")
+        raise ValueError(
+            f"unknown model {name!r}; choose one of {', '.join(map(repr, MODEL_CONFIGS))}"
+        )
     return BASE_CONFIG | MODEL_CONFIGS[name]
 
 

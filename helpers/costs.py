@@ -1,13 +1,16 @@
-"""What one training step costs under a freeze plan: the memory that its numbers need, and the work of its two passes.
+"""What one training step costs under a freeze plan: the memory that its numbers need, and the work
+of its two passes.
 
-One forward pass, one backward pass of the cross-entropy on the last position's logits, one step of AdamW, in float32.
-Almost all of the work lies in matrix products, so these are counted, in multiply-adds, each as torch carries it out.
+One forward pass, one backward pass of the cross-entropy on the last position's logits, one step of
+AdamW, in float32. Almost all of the work lies in matrix products, so these are counted, in
+multiply-adds, each as torch carries it out.
 
-A product of (n, in) with (in, out) takes n·in·out multiply-adds, so each token meets each weight of each matrix once.
-The backward pass does as much again for the gradient of a trainable matrix (its weight gradient), and as much again for
-the gradient of a matrix's input (its input gradient), where something before it is trainable: Rumelhart et al. 1986.
-Attention adds two products, queries by keys and weights by values, and their four gradients: Chowdhery et al. 2022
-(PaLM), appendix B, where a multiply-add is two operations. AdamW's two moments: Loshchilov & Hutter 2019, algorithm 2.
+A product of (n, in) with (in, out) takes n·in·out multiply-adds, so each token meets each weight of
+each matrix once. The backward pass does as much again for the gradient of a trainable matrix (its
+weight gradient), and as much again for the gradient of a matrix's input (its input gradient), where
+something before it is trainable: Rumelhart et al. 1986. Attention adds two products, queries by
+keys and weights by values, and their four gradients: Chowdhery et al. 2022 (PaLM), appendix B,
+where a multiply-add is two operations. AdamW's two moments: Loshchilov & Hutter 2019, algorithm 2.
 
 Below, b is the batch size, n the number of tokens and d = emb_dim.
 """
@@ -21,15 +24,19 @@ from helpers.freezing import TRAINABLE, FreezePlan, parameter_report
 
 SCALES = {
     "bytes": ("bytes", "kB", "MB", "GB", "TB"),
-    "multiply-adds": tuple(f"{s}multiply-adds" for s in ("", "thousand ", "million ", "billion ", "trillion ")),
+    "multiply-adds": tuple(
+        f"{s}multiply-adds" for s in ("", "thousand ", "million ", "billion ", "trillion ")
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One amount in whole `unit`s ("bytes" or "multiply-adds"), and the formula that gives it, with its numbers.
+    """One amount in whole `unit`s ("bytes" or "multiply-adds"), and the formula that gives it, with
+    its numbers.
 
-    `str(cost)` is short, for reading: "497.8 MB", "340.0 million multiply-adds", "0"; 1 MB is 10⁶ bytes.
+    `str(cost)` is short, for reading: "497.8 MB", "340.0 million multiply-adds", "0"; 1 MB is 10⁶
+    bytes.
     """
 
     what: str
@@ -48,7 +55,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """The five costs of one training step; iterating gives them in this order. Memory in bytes, work in multiply-adds.
+    """The five costs of one training step; iterating gives them in this order. Memory in bytes,
+    work in multiply-adds.
 
     `weights`, `gradients` and `optimizer` are memory, `forward` and `backward` are work.
     """
@@ -66,24 +74,29 @@ class TrainingCost:
 def training_cost(
     cfg: dict, plan: FreezePlan, batch_size: int = 1, num_tokens: int = 4, num_classes: int = 2
 ) -> TrainingCost:
-    """Return the costs of one training step on token ids (batch_size, num_tokens), without allocating any weights.
+    """Return the costs of one training step on token ids (batch_size, num_tokens), without
+    allocating any weights.
 
-    The memory is that of float32, 4 bytes each. Not counted: what the forward pass keeps for the backward pass
-    (activations), AdamW's step counter of 4 bytes per tensor, and work that is no matrix product, such as layer norm,
-    softmax and GELU. Embeddings are look-ups: no work here. Attention fills the whole table of n × n scores, as the
-    causal mask only hides half of it.
+    The memory is that of float32, 4 bytes each. Not counted: what the forward pass keeps for the
+    backward pass (activations), AdamW's step counter of 4 bytes per tensor, and work that is no
+    matrix product, such as layer norm, softmax and GELU. Embeddings are look-ups: no work here.
+    Attention fills the whole table of n × n scores, as the causal mask only hides half of it.
 
-    Raises ValueError for a batch size or number of tokens below 1, for more tokens than the context length, for fewer
-    than two classes, and for a plan of another depth.
+    Raises ValueError for a batch size or number of tokens below 1, for more tokens than the context
+    length, for fewer than two classes, and for a plan of another depth.
     """
     for name, number in (("batch_size", batch_size), ("num_tokens", num_tokens)):
         if not isinstance(number, Integral) or number < 1:
             raise ValueError(f"{name} must be a whole number from 1, not {number!r}")
     if num_tokens > cfg["context_length"]:
-        raise ValueError(f"{num_tokens} tokens are more than the context length of {cfg['context_length']}")
+        raise ValueError(
+            f"{num_tokens} tokens are more than the context length of {cfg['context_length']}"
+        )
     report = parameter_report(cfg, plan, num_classes)
 
-    all_weights = trained = crossed = blocks_crossed = 0  # the first three count the weights of matrices
+    all_weights = trained = crossed = blocks_crossed = (
+        0  # the first three count the weights of matrices
+    )
     needs_gradient = False  # what comes into the next step: is something before it trainable?
     for piece, weights, attentions in _steps(cfg, num_classes):
         trainable = plan.state(piece) == TRAINABLE
@@ -120,7 +133,9 @@ def training_cost(
 
 
 def _steps(cfg: dict, num_classes: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the steps of the forward pass: the piece, its matrices' weights, and the attentions just before these."""
+    """Yield the steps of the forward pass: the piece, its matrices' weights, and the attentions
+    just before these.
+    """
     d = cfg["emb_dim"]
     inside = (
         ("norm1", 0, 0),
@@ -132,7 +147,10 @@ def _steps(cfg: dict, num_classes: int) -> Iterator[tuple[str, int, int]]:
     )
     yield from (("tok_emb", 0, 0), ("pos_emb", 0, 0))
     for i in range(cfg["n_layers"]):
-        yield from ((f"trf_blocks.{i}.{piece}", weights, attentions) for piece, weights, attentions in inside)
+        yield from (
+            (f"trf_blocks.{i}.{piece}", weights, attentions)
+            for piece, weights, attentions in inside
+        )
     yield from (("final_norm", 0, 0), ("out_head", d * num_classes, 0))
 
 
@@ -154,4 +172,7 @@ def _amount(factors: Iterable[tuple[int, str]]) -> int:
 
 def _written(factors: Iterable[tuple[int, str]]) -> str:
     """Write a product's (number, noun) factors out: "2 moments × 4 bytes"."""
-    return " × ".join(f"{number:,} {noun}{'s' if noun and number != 1 else ''}".rstrip() for number, noun in factors)
+    return " × ".join(
+        f"{number:,} {noun}{'s' if noun and number != 1 else ''}".rstrip()
+        for number, noun in factors
+    )

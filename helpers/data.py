@@ -1,7 +1,8 @@
 """SMS messages: the bundled sample and UCI's collection, balanced, split, encoded, in batches.
 
-SMS Spam Collection v.1: Almeida, Gómez Hidalgo & Yamakami 2011, doi 10.24432/C5CC84, CC BY 4.0. The steps and the
-names are those of the book's sections 6.2 and 6.3; with its seeds the book's split comes out row for row.
+SMS Spam Collection v.1: Almeida, Gómez Hidalgo & Yamakami 2011, doi 10.24432/C5CC84, CC BY 4.0. The
+steps and the names are those of the book's sections 6.2 and 6.3; with its seeds the book's split
+comes out row for row.
 """
 
 import zipfile
@@ -28,14 +29,17 @@ LABELS = ("ham", "spam")  # a label's number is its place here
 DATA_NAMES = ("sms-mini", "sms-spam-collection")
 
 
-# --- read ----------------------------------------------------------------------------------------------------
+# --- read -----------------------------------------------------------------------------------------
 
 
-def load_messages(name: str, data_dir: str | Path = "sms_spam_collection", urls=SMS_URLS) -> pd.DataFrame:
+def load_messages(
+    name: str, data_dir: str | Path = "sms_spam_collection", urls=SMS_URLS
+) -> pd.DataFrame:
     """Return all messages of a data set as columns `Label` ("ham" or "spam") and `Text`.
 
-    "sms-mini" is bundled; "sms-spam-collection" is downloaded once into `data_dir`. Raises ValueError for another
-    name or a file that is not the collection, DownloadError (an OSError) when it can't be had.
+    "sms-mini" is bundled; "sms-spam-collection" is downloaded once into `data_dir`. Raises
+    ValueError for another name or a file that is not the collection, DownloadError (an OSError)
+    when it can't be had.
     """
     if name not in DATA_NAMES:
         raise ValueError(f"unknown data {name!r}; choose one of {', '.join(map(repr, DATA_NAMES))}")
@@ -46,7 +50,9 @@ def load_messages(name: str, data_dir: str | Path = "sms_spam_collection", urls=
     answers = []
     for url in urls:
         try:
-            download_and_unzip_spam_data(url, Path(data_dir) / "sms_spam_collection.zip", data_dir, path)
+            download_and_unzip_spam_data(
+                url, Path(data_dir) / "sms_spam_collection.zip", data_dir, path
+            )
             break
         except (DownloadError, ValueError) as error:
             answers.append(str(error))
@@ -59,16 +65,20 @@ def load_messages(name: str, data_dir: str | Path = "sms_spam_collection", urls=
         )
     messages = read_messages(path)
     if (counts := messages["Label"].value_counts().to_dict()) != SMS_COUNTS:
-        raise ValueError(f"{path} holds {counts} instead of {SMS_COUNTS}: not UCI's file; delete it and load again")
+        raise ValueError(
+            f"{path} holds {counts} instead of {SMS_COUNTS}: not UCI's file; delete it and load again"
+        )
     return messages
 
 
 def download_and_unzip_spam_data(
     url: str, zip_path: str | Path, extracted_path: str | Path, data_file_path: str | Path
 ) -> None:
-    """Download the archive at `url` and put its member `SMSSpamCollection` at `data_file_path`; no other is unpacked.
+    """Download the archive at `url` and put its member `SMSSpamCollection` at `data_file_path`; no
+    other is unpacked.
 
-    A file that is there already is left alone. Raises DownloadError, or ValueError for an archive without the member.
+    A file that is there already is left alone. Raises DownloadError, or ValueError for an archive
+    without the member.
     """
     data_file_path = Path(data_file_path)
     if data_file_path.exists():
@@ -76,7 +86,9 @@ def download_and_unzip_spam_data(
     zip_path = download([url], zip_path)
     try:
         with zipfile.ZipFile(zip_path) as archive:
-            content = archive.read("SMSSpamCollection")  # by its name, so no path inside the archive is followed
+            content = archive.read(
+                "SMSSpamCollection"
+            )  # by its name, so no path inside the archive is followed
     except (zipfile.BadZipFile, KeyError, zlib.error, RuntimeError, NotImplementedError) as error:
         zip_path.unlink()
         raise ValueError(f"{url} is not the archive with SMSSpamCollection: {error}") from error
@@ -94,12 +106,18 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     Raises ValueError for an empty file, a missing text, and a label that is neither ham nor spam.
     """
     try:
-        messages = pd.read_csv(path, sep="\t", header=None, names=["Label", "Text"], dtype=str, keep_default_na=False)
+        messages = pd.read_csv(
+            path, sep="\t", header=None, names=["Label", "Text"], dtype=str, keep_default_na=False
+        )
     except ValueError as error:  # pandas' ParserError, or bytes that are not UTF-8
-        raise ValueError(f"{path} can't be read as lines of label<TAB>text in UTF-8: {error}") from error
+        raise ValueError(
+            f"{path} can't be read as lines of label<TAB>text in UTF-8: {error}"
+        ) from error
     if messages.empty:
         raise ValueError(f"{path} is empty; it should hold lines of label<TAB>text")
-    for row, (label, text) in enumerate(zip(messages["Label"], messages["Text"], strict=True), start=1):
+    for row, (label, text) in enumerate(
+        zip(messages["Label"], messages["Text"], strict=True), start=1
+    ):
         if label not in LABELS:
             raise ValueError(f"{path}, row {row}: the label {label!r} is neither 'ham' nor 'spam'")
         if not isinstance(text, str) or not text.strip():
@@ -107,14 +125,15 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     return messages
 
 
-# --- balance and split ---------------------------------------------------------------------------------------
+# --- balance and split ----------------------------------------------------------------------------
 
 
 def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
-    """Return as many ham rows, drawn with the book's seed, as there are spam rows, followed by the spam.
+    """Return as many ham rows, drawn with the book's seed, as there are spam rows, followed by the
+    spam.
 
-    `df` has the columns `Label` ("ham" or "spam") and `Text`. Raises ValueError for another label, or when there is
-    less ham than spam.
+    `df` has the columns `Label` ("ham" or "spam") and `Text`. Raises ValueError for another label,
+    or when there is less ham than spam.
     """
     _need_columns(df, "the table")
     if strange := set(df["Label"]) - set(LABELS):
@@ -130,9 +149,13 @@ def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
 def random_split(
     df: pd.DataFrame, train_frac: float, validation_frac: float
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Shuffle with the book's seed and cut into training, validation and test rows; the test part is what remains."""
+    """Shuffle with the book's seed and cut into training, validation and test rows; the test part
+    is what remains.
+    """
     if not (train_frac > 0 and validation_frac >= 0 and train_frac + validation_frac <= 1):
-        raise ValueError(f"the fractions {train_frac} and {validation_frac} must be positive and together at most 1")
+        raise ValueError(
+            f"the fractions {train_frac} and {validation_frac} must be positive and together at most 1"
+        )
     df = df.sample(frac=1, random_state=123).reset_index(drop=True)
     train_end = int(len(df) * train_frac)
     validation_end = train_end + int(len(df) * validation_frac)
@@ -142,32 +165,43 @@ def random_split(
 def load_splits(
     name: str, data_dir: str | Path = "sms_spam_collection"
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Load, balance, number the labels (0 ham, 1 spam) and split 70 / 10 / 20: (train, validation, test)."""
+    """Load, balance, number the labels (0 ham, 1 spam) and split 70 / 10 / 20: (train, validation,
+    test).
+    """
     balanced = create_balanced_dataset(load_messages(name, data_dir))
-    balanced["Label"] = balanced["Label"].map({label: number for number, label in enumerate(LABELS)})
+    balanced["Label"] = balanced["Label"].map(
+        {label: number for number, label in enumerate(LABELS)}
+    )
     return random_split(balanced, 0.7, 0.1)
 
 
-# --- encode and batch ----------------------------------------------------------------------------------------
+# --- encode and batch -----------------------------------------------------------------------------
 
 
 class SpamDataset(Dataset):
     """Messages as rows of token ids, cut or padded to one length.
 
-    `csv_file` is a CSV file's path or a DataFrame, with the columns `Label` (0 for ham, 1 for spam) and `Text`.
-    `max_length` None takes the longest message's length. Item i is `(token_ids (max_length,), label ())`, both int64.
-    Raises ValueError for an empty table, an empty message, another label, and a `max_length` outside 1 … 1024.
+    `csv_file` is a CSV file's path or a DataFrame, with the columns `Label` (0 for ham, 1 for spam)
+    and `Text`. `max_length` None takes the longest message's length. Item i is `(token_ids
+    (max_length,), label ())`, both int64. Raises ValueError for an empty table, an empty message,
+    another label, and a `max_length` outside 1 … 1024.
     """
 
     def __init__(
-        self, csv_file, tokenizer: tiktoken.Encoding, max_length: int | None = None, pad_token_id: int = END_OF_TEXT
+        self,
+        csv_file,
+        tokenizer: tiktoken.Encoding,
+        max_length: int | None = None,
+        pad_token_id: int = END_OF_TEXT,
     ):
         self.data = csv_file if isinstance(csv_file, pd.DataFrame) else _read_csv(csv_file)
         _need_columns(self.data, "the table" if isinstance(csv_file, pd.DataFrame) else csv_file)
         if not len(self.data):
             raise ValueError("there are no messages in the data")
         if strange := set(self.data["Label"]) - {0, 1}:
-            raise ValueError(f"labels must be 0 for ham or 1 for spam, not {sorted(map(str, strange))}")
+            raise ValueError(
+                f"labels must be 0 for ham or 1 for spam, not {sorted(map(str, strange))}"
+            )
         encoded = []
         for row, text in self.data["Text"].items():
             try:
@@ -176,7 +210,9 @@ class SpamDataset(Dataset):
                 raise ValueError(f"row {row}: {error}") from None
         longest = max(map(len, encoded))
         if max_length is None and longest > BASE_CONFIG["context_length"]:
-            raise ValueError(f"the longest message has {longest} tokens; give a max_length, to which it is cut")
+            raise ValueError(
+                f"the longest message has {longest} tokens; give a max_length, to which it is cut"
+            )
         self.max_length = check_max_length(longest if max_length is None else max_length)
         self.encoded_texts = [pad(ids, self.max_length, pad_token_id) for ids in encoded]
         self.labels = [int(label) for label in self.data["Label"]]
@@ -190,7 +226,9 @@ class SpamDataset(Dataset):
 
 def _read_csv(path: str | Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype={"Text": str}, keep_default_na=False)  # "None" and "12" are messages, too
+        return pd.read_csv(
+            path, dtype={"Text": str}, keep_default_na=False
+        )  # "None" and "12" are messages, too
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; it should have the columns Label and Text") from None
 
@@ -201,9 +239,13 @@ def _need_columns(df: pd.DataFrame, name) -> None:
 
 
 def check_max_length(max_length: int, context_length: int = BASE_CONFIG["context_length"]) -> int:
-    """Return `max_length` if a model with this context can take so many tokens; else raise ValueError."""
+    """Return `max_length` if a model with this context can take so many tokens; else raise
+    ValueError.
+    """
     if not isinstance(max_length, Integral) or not 1 <= max_length <= context_length:
-        raise ValueError(f"max_length must be a whole number from 1 to {context_length} tokens, not {max_length!r}")
+        raise ValueError(
+            f"max_length must be a whole number from 1 to {context_length} tokens, not {max_length!r}"
+        )
     return int(max_length)
 
 
@@ -220,13 +262,16 @@ def create_dataloaders(
 ) -> tuple[DataLoader, DataLoader, DataLoader]:
     """Return the loaders (train, validation, test) of a data set, as in the book's section 6.3.
 
-    A batch is `(token_ids (batch, max_length), labels (batch,))`. All three parts have the longest training message's
-    length. Training batches are shuffled (call `torch.manual_seed` before) and the last, smaller one is dropped.
+    A batch is `(token_ids (batch, max_length), labels (batch,))`. All three parts have the longest
+    training message's length. Training batches are shuffled (call `torch.manual_seed` before) and
+    the last, smaller one is dropped.
     """
     tokenizer = tokenizer or get_tokenizer()
     train, validation, test = load_splits(name, data_dir)
     train_set = SpamDataset(train, tokenizer)
-    validation_set, test_set = (SpamDataset(part, tokenizer, train_set.max_length) for part in (validation, test))
+    validation_set, test_set = (
+        SpamDataset(part, tokenizer, train_set.max_length) for part in (validation, test)
+    )
     return (
         DataLoader(train_set, batch_size, shuffle=True, drop_last=True),
         DataLoader(validation_set, batch_size),

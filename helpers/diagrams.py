@@ -1,8 +1,9 @@
-"""Pictures of the model under a plan, and the course's curves. `python -m helpers.diagrams` draws `images/`.
+"""Pictures of the model under a plan, and the course's curves. `python -m helpers.diagrams` draws
+`images/`.
 
-One drawing, in SVG, serves images/, the notebooks and the Freeze Explorer. Frozen and trainable parts differ by colour
-(Okabe & Ito's palette, told apart with any colour vision), by border, by mark and by word; `describe` says in text what
-`draw_classifier` shows.
+One drawing, in SVG, serves images/, the notebooks and the Freeze Explorer. Frozen and trainable
+parts differ by colour (Okabe & Ito's palette, told apart with any colour vision), by border, by
+mark and by word; `describe` says in text what `draw_classifier` shows.
 """
 
 import unicodedata
@@ -47,12 +48,14 @@ NAMES = {
 }
 
 
-# --- what is drawn: rows, and their words ------------------------------------------------------------------------
+# --- what is drawn: rows, and their words ---------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Row:
-    """One box of the picture: a part, or a run of blocks that are equal in size, state and shape."""
+    """One box of the picture: a part, or a run of blocks that are equal in size, state and
+    shape.
+    """
 
     parts: tuple[str, ...]
     parameters: int
@@ -66,7 +69,9 @@ class Row:
         first = self.parts[0]
         if first in NAMES:
             return NAMES[first]
-        return "transformer block" if len(self.parts) == 1 else f"{len(self.parts)} transformer blocks"
+        return (
+            "transformer block" if len(self.parts) == 1 else f"{len(self.parts)} transformer blocks"
+        )
 
     @property
     def name(self) -> str:
@@ -86,11 +91,15 @@ class Row:
 
 
 def fold(report: ParameterReport, shapes: tuple[Shape, ...] = ()) -> tuple[Row, ...]:
-    """Return the rows of the picture from input to output; neighbouring blocks that look the same become one row."""
+    """Return the rows of the picture from input to output; neighbouring blocks that look the same
+    become one row.
+    """
     shape_of = {shape.part: shape.shape for shape in shapes}
     rows: list[Row] = []
     for count in report.parts:
-        row = Row((count.part,), count.parameters, count.trainable, count.state, shape_of.get(count.part))
+        row = Row(
+            (count.part,), count.parameters, count.trainable, count.state, shape_of.get(count.part)
+        )
         block = count.part.startswith("trf_blocks.")
         if block and rows and rows[-1].parts[0].startswith("trf_blocks."):
             last = rows[-1]
@@ -107,16 +116,22 @@ def fold(report: ParameterReport, shapes: tuple[Shape, ...] = ()) -> tuple[Row, 
     return tuple(rows)
 
 
-def describe(report: ParameterReport, shapes: tuple[Shape, ...] = (), reach: GradientReach | None = None) -> str:
+def describe(
+    report: ParameterReport, shapes: tuple[Shape, ...] = (), reach: GradientReach | None = None
+) -> str:
     """Return the picture in words, from input to output, a line for each box."""
     lines = [f"input: token ids {shapes[0].shape}"] if shapes else []
     for row in fold(report, shapes):
         shape = f", puts out {row.shape}" if row.shape else ""
-        role = {"": "", "crosses": ", crossed by the gradient", "ends here": ", where the gradient ends"}[
-            row.role(reach)
-        ]
+        role = {
+            "": "",
+            "crosses": ", crossed by the gradient",
+            "ends here": ", where the gradient ends",
+        }[row.role(reach)]
         lines.append(f"{row.label}: {row.parameters:,} parameters, {row.state}{shape}{role}")
-    lines += [f"the last token's logits: {shape.shape}" for shape in shapes if shape.part == "last_token"]
+    lines += [
+        f"the last token's logits: {shape.shape}" for shape in shapes if shape.part == "last_token"
+    ]
     return "\n".join([*lines, f"in all: {_in_all(report)}"])
 
 
@@ -139,12 +154,14 @@ def toggle_text(count: PartCount) -> str:
     return f"{MARK[count.state]:<2} {count.part:<18} {count.parameters:>13,}  {count.state}"
 
 
-# --- the picture ---------------------------------------------------------------------------------------------
+# --- the picture ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, repr=False)
 class Drawing:
-    """A picture as SVG, and what it shows in words; a notebook shows the picture, or the words where it can't."""
+    """A picture as SVG, and what it shows in words; a notebook shows the picture, or the words
+    where it can't.
+    """
 
     svg: str
     words: str
@@ -174,15 +191,18 @@ def draw_classifier(
 ) -> Drawing:
     """Draw the model from input (bottom) to output (top).
 
-    With `shapes` each box says what it puts out, and a "last_token" shape gets a line above the head, with `answer`
-    beside it; `tokens` are written below the input; the lines of `replaced_head` stand beside the head and tell which
-    layer it took the place of; `reach` draws the gradient's way down on the left. `kept` blocks and the embeddings lie
-    below a line, with the remark that they run once for each message.
+    With `shapes` each box says what it puts out, and a "last_token" shape gets a line above the
+    head, with `answer` beside it; `tokens` are written below the input; the lines of
+    `replaced_head` stand beside the head and tell which layer it took the place of; `reach` draws
+    the gradient's way down on the left. `kept` blocks and the embeddings lie below a line, with the
+    remark that they run once for each message.
     """
     rows = fold(report, shapes)
     box_width, box_height = BOX
     alone = not (reach or shapes or replaced_head)
-    left = MARGIN + (LANE if reach else 40 if alone else 0)  # alone, a box is narrower than the line above it
+    left = MARGIN + (
+        LANE if reach else 40 if alone else 0
+    )  # alone, a box is narrower than the line above it
     width = left + box_width + (40 if alone else BESIDE if shapes or replaced_head else 0) + MARGIN
     middle, beside = left + box_width / 2, left + box_width + 8
     logits = next((shape.shape for shape in shapes if shape.part == "last_token"), None)
@@ -209,7 +229,9 @@ def draw_classifier(
             row.parts[0] not in part_names(kept)[: kept + 2] for row in rows
         )  # as many boxes lie above the line
         drawn += _line_of_the_kept(left, beside, top + above * STEP - (STEP - box_height) / 2)
-    drawn += [_text(beside, top + 45 + 14 * i, line, size=11) for i, line in enumerate(replaced_head)]
+    drawn += [
+        _text(beside, top + 45 + 14 * i, line, size=11) for i, line in enumerate(replaced_head)
+    ]
     start = f"token ids {shapes[0].shape}" if shapes else "token ids"
     drawn.append(_text(middle, top + len(rows) * STEP + 12, start, anchor="middle", size=13))
     drawn += chips
@@ -217,7 +239,11 @@ def draw_classifier(
         drawn += _gradient_lane([row.role(reach) for row in reversed(rows)], top)
 
     words = describe(report, shapes, reach) + (f"\nanswer: {answer}" if answer else "")
-    words += f"\nbelow a line, run once and kept: the embeddings and {kept} blocks" if kept is not None else ""
+    words += (
+        f"\nbelow a line, run once and kept: the embeddings and {kept} blocks"
+        if kept is not None
+        else ""
+    )
     words += f"\nthe head is {' '.join(replaced_head)}" if replaced_head else ""
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="fx-drawing" viewBox="0 0 {width} {height}" width="{width}" '
@@ -248,7 +274,9 @@ def _arrow(x, start, end, colour=INK) -> str:
 
 def _box(row: Row, x: float, y: float) -> Iterable[str]:
     width, height = BOX
-    dashes = {FROZEN: ' stroke-dasharray="6 4"', PARTLY: ' stroke-dasharray="16 4"'}.get(row.state, "")
+    dashes = {FROZEN: ' stroke-dasharray="6 4"', PARTLY: ' stroke-dasharray="16 4"'}.get(
+        row.state, ""
+    )
     yield (
         f'<rect x="{x:g}" y="{y:g}" width="{width}" height="{height}" rx="8" fill="{FILL[row.state]}" '
         f'stroke="{EDGE[row.state]}" stroke-width="2"{dashes}/>'
@@ -269,16 +297,22 @@ def _line_of_the_kept(left: float, beside: float, y: float) -> Iterable[str]:
 
 
 def _snowflake(x, y, colour) -> str:
-    return f'<path d="M{x:g},{y - 8:g}v16m-7,-12l14,8m0,-8l-14,8" stroke="{colour}" stroke-width="2"/>'
+    return (
+        f'<path d="M{x:g},{y - 8:g}v16m-7,-12l14,8m0,-8l-14,8" stroke="{colour}" stroke-width="2"/>'
+    )
 
 
 def _pencil(x, y, colour) -> str:
     body = f"M{x - 7:g},{y + 7:g}l2,-5l9,-9l3,3l-9,9z"
-    return f'<path d="{body}" stroke="{colour}" stroke-width="2" fill="none" stroke-linejoin="round"/>'
+    return (
+        f'<path d="{body}" stroke="{colour}" stroke-width="2" fill="none" stroke-linejoin="round"/>'
+    )
 
 
 def _gradient_lane(roles: list[str], top: float) -> Iterable[str]:
-    """The way of the gradient from the loss, at the top, to the box where it ends, a word beside each box it meets."""
+    """The way of the gradient from the loss, at the top, to the box where it ends, a word beside
+    each box it meets.
+    """
     x, box_middle = MARGIN + 12, BOX[1] / 2
     if "ends here" not in roles:
         yield _text(MARGIN, top - 10, "no gradient", size=12)
@@ -297,13 +331,19 @@ def _gradient_lane(roles: list[str], top: float) -> Iterable[str]:
 CHIP_LINES, CHIP_HEIGHT = 3, 24  # more tokens than fit are counted
 
 
-def _chips(tokens: Sequence[str], middle: float, start: float, width: float) -> tuple[list[str], float]:
-    """Return a small box for each token, in centred lines from `start` on, and the height that they take."""
+def _chips(
+    tokens: Sequence[str], middle: float, start: float, width: float
+) -> tuple[list[str], float]:
+    """Return a small box for each token, in centred lines from `start` on, and the height that they
+    take.
+    """
     lines, used, shown, y = [[]], 0.0, 0, start
     for token in tokens:
         token = token if len(token) <= 24 else token[:23] + "…"
         size = 14 + 7.3 * sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in token)
-        if used + size > width - (170 if len(lines) == CHIP_LINES else 0) and lines[-1]:  # room for the count
+        if (
+            used + size > width - (170 if len(lines) == CHIP_LINES else 0) and lines[-1]
+        ):  # room for the count
             if len(lines) == CHIP_LINES:
                 break
             lines.append([])
@@ -318,7 +358,9 @@ def _chips(tokens: Sequence[str], middle: float, start: float, width: float) -> 
         for token, size in line:
             box = f'x="{x + 2:g}" y="{y:g}" width="{size - 4:g}" height="19"'
             drawn.append(f'<rect {box} rx="4" fill="#eeeeee" stroke="#767676"/>')
-            drawn.append(_text(x + size / 2, y + 14, token, size=12, anchor="middle", mono=True, fill=TEXT))
+            drawn.append(
+                _text(x + size / 2, y + 14, token, size=12, anchor="middle", mono=True, fill=TEXT)
+            )
             x += size
         if rest and line is lines[-1]:
             drawn.append(_text(x + 6, y + 14, f"… {rest:,} more", size=12))
@@ -344,14 +386,18 @@ def draw_share(report: ParameterReport) -> Drawing:
     )
 
 
-# --- words and tables ----------------------------------------------------------------------------------------
+# --- words and tables -----------------------------------------------------------------------------
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
-    """Return a plain HTML table, which also stands where nothing is live; the first cell of a row is its heading."""
+    """Return a plain HTML table, which also stands where nothing is live; the first cell of a row
+    is its heading.
+    """
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
     body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in rest) + "</tr>"
+        f'<tr><th scope="row">{escape(first)}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        + "</tr>"
         for first, *rest in rows
     )
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -371,36 +417,64 @@ def css_colours() -> str:
     """Return the colours of the pictures as CSS variables: `--fx-frozen-fill` and so on."""
     names = {FROZEN: "frozen", TRAINABLE: "trainable", PARTLY: "partly"}
     both = (("fill", FILL), ("edge", EDGE))
-    colours = {f"--fx-{names[state]}-{kind}": table[state] for kind, table in both for state in names}
+    colours = {
+        f"--fx-{names[state]}-{kind}": table[state] for kind, table in both for state in names
+    }
     colours |= {"--fx-way": WAY, "--fx-way-on-dark": WAY_ON_DARK}
     return ".freeze-explorer {" + " ".join(f"{k}: {v};" for k, v in colours.items()) + "}"
 
 
 def say_probabilities(probabilities: torch.Tensor) -> str:
-    """Return one message's probabilities (num_classes,): "ham 0.53, spam 0.47"; of more than two the largest."""
+    """Return one message's probabilities (num_classes,): "ham 0.53, spam 0.47"; of more than two
+    the largest.
+    """
     if len(probabilities) != len(LABELS):
         return f"class {probabilities.argmax()}: {probabilities.max():.2f}"
-    return ", ".join(f"{name} {p:.2f}" for name, p in zip(LABELS, probabilities.tolist(), strict=True))
+    return ", ".join(
+        f"{name} {p:.2f}" for name, p in zip(LABELS, probabilities.tolist(), strict=True)
+    )
 
 
-def parts_table(report: ParameterReport, shapes: tuple[Shape, ...] = (), reach: GradientReach | None = None) -> str:
-    """Return the report as an HTML table from output to input, like the picture, equal blocks in one row."""
+def parts_table(
+    report: ParameterReport, shapes: tuple[Shape, ...] = (), reach: GradientReach | None = None
+) -> str:
+    """Return the report as an HTML table from output to input, like the picture, equal blocks in
+    one row.
+    """
     rows = [
-        (row.name, f"{row.parameters:,}", f"{row.trainable:,}", row.state, str(row.shape or ""), row.role(reach) or "–")
+        (
+            row.name,
+            f"{row.parameters:,}",
+            f"{row.trainable:,}",
+            row.state,
+            str(row.shape or ""),
+            row.role(reach) or "–",
+        )
         for row in reversed(fold(report, shapes))
     ]
-    rows.append(("total", f"{report.total:,}", f"{report.trainable:,}", f"{report.percent:.2f} % trainable", "", ""))
+    rows.append(
+        (
+            "total",
+            f"{report.total:,}",
+            f"{report.trainable:,}",
+            f"{report.percent:.2f} % trainable",
+            "",
+            "",
+        )
+    )
     header = ("part", "parameters", "trainable", "state", "puts out", "gradient")
     return html_table(header, rows, "The parts of the model, output first")
 
 
-# --- curves --------------------------------------------------------------------------------------------------
+# --- curves ---------------------------------------------------------------------------------------
 
 
 def plot_values(epochs_seen, examples_seen, train_values, val_values, label="loss") -> Figure:
-    """Draw training and validation values over epochs (lower axis) and over examples seen (upper axis).
+    """Draw training and validation values over epochs (lower axis) and over examples seen (upper
+    axis).
 
-    The first two are (x, …) tensors or sequences as long as the values. The book's function, which also saves a PDF.
+    The first two are (x, …) tensors or sequences as long as the values. The book's function, which
+    also saves a PDF.
     """
     figure, axes = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
     axes.plot(epochs_seen, train_values, label=f"training {label}", color=EDGE[TRAINABLE])
@@ -423,7 +497,11 @@ def figure_6_13() -> Drawing:
     cfg, tokenizer = gpt_config("gpt2-small (124M)"), get_tokenizer()
     token_ids = tokenizer.encode("Do you have time")
     shapes = trace_shapes(classifier_without_weights(cfg), torch.tensor([token_ids]))
-    replaced = ("instead of the", "language-model head:", f"{cfg['emb_dim']} → {cfg['vocab_size']:,}")
+    replaced = (
+        "instead of the",
+        "language-model head:",
+        f"{cfg['emb_dim']} → {cfg['vocab_size']:,}",
+    )
     report = parameter_report(cfg, FreezePlan.book(cfg["n_layers"]))
     return draw_classifier(report, shapes, visible_tokens(token_ids, tokenizer), replaced)
 

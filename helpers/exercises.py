@@ -7,8 +7,8 @@ from helpers.freezing import TRAINABLE, FreezePlan
 def check(given, expected, hint: str = "") -> None:
     """Print whether `given` is right, and if not, `hint`.
 
-    None means not answered yet. Numbers count by value, floats within 1 %; texts whatever their capitals; a list will
-    do for a tuple or a set.
+    None means not answered yet. Numbers count by value, floats within 1 %; texts whatever their
+    capitals; a list will do for a tuple or a set.
     """
     given = given.item() if hasattr(given, "item") else given  # a number out of torch or numpy
     if given is None:
@@ -38,15 +38,20 @@ def _show(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-# --- the tasks of section 6.5, which look at what the Freeze Explorer shows --------------------------------------
+# --- the tasks of section 6.5, which look at what the Freeze Explorer shows -----------------------
 
 
 def check_cheapest_block(explorer) -> None:
-    """Say what keeps the shown plan from being the cheapest backward pass with a whole block that learns."""
+    """Say what keeps the shown plan from being the cheapest backward pass with a whole block that
+    learns.
+    """
     plan, work = explorer.plan, explorer.cost.backward
     blocks = [f"trf_blocks.{i}" for i in range(plan.n_layers)]
     _say_first(
-        (plan == FreezePlan.book(plan.n_layers), "This is the book's choice: not far off, but not the cheapest."),
+        (
+            plan == FreezePlan.book(plan.n_layers),
+            "This is the book's choice: not far off, but not the cheapest.",
+        ),
         (
             all(plan.state(block) != TRAINABLE for block in blocks),
             "No block is wholly trainable: all four of its pieces have to learn.",
@@ -64,10 +69,16 @@ def check_cheapest_block(explorer) -> None:
 
 
 def check_long_way(explorer, most_percent: float = 1, least_share: float = 0.4) -> None:
-    """Say what is off: few parameters, in percent of all, and a large share of the backward work of training all."""
-    batch_size, num_tokens, num_classes = next(s.shape for s in explorer.shapes if s.part == "out_head")
+    """Say what is off: few parameters, in percent of all, and a large share of the backward work of
+    training all.
+    """
+    batch_size, num_tokens, num_classes = next(
+        s.shape for s in explorer.shapes if s.part == "out_head"
+    )
     everything = FreezePlan.everything(explorer.plan.n_layers)
-    most = training_cost(explorer.cfg, everything, batch_size, num_tokens, num_classes).backward.amount
+    most = training_cost(
+        explorer.cfg, everything, batch_size, num_tokens, num_classes
+    ).backward.amount
     share, percent = explorer.cost.backward.amount / most, explorer.report.percent
     _say_first(
         (percent == 0, "Nothing is trainable."),
@@ -83,5 +94,7 @@ def check_long_way(explorer, most_percent: float = 1, least_share: float = 0.4) 
 
 
 def _say_first(*remarks: tuple[bool, str]) -> None:
-    """Print the first remark that applies, or that the task is solved; a remark is (applies, words)."""
+    """Print the first remark that applies, or that the task is solved; a remark is (applies,
+    words).
+    """
     print(next((f"Not yet. {words}" for applies, words in remarks if applies), "Right."))

@@ -1,7 +1,8 @@
 """The classification head, and which parts of GPT-2 are trained: the book's section 6.5.
 
-A *part* is one of `tok_emb`, `pos_emb`, `trf_blocks.0` …, `final_norm`, `out_head`. A block has four *pieces*, such as
-`trf_blocks.0.att`. What is not trained is *frozen*: torch computes no gradient for it, the optimizer leaves it alone.
+A *part* is one of `tok_emb`, `pos_emb`, `trf_blocks.0` …, `final_norm`, `out_head`. A block has
+four *pieces*, such as `trf_blocks.0.att`. What is not trained is *frozen*: torch computes no
+gradient for it, the optimizer leaves it alone.
 """
 
 from collections import Counter
@@ -20,7 +21,8 @@ TRAINABLE, FROZEN, PARTLY = "trainable", "frozen", "partly trainable"
 
 
 def replace_head(model: GPTModel, num_classes: int = 2) -> GPTModel:
-    """Give `model` a new, random `out_head` with a bias, (b, n, emb_dim) → (b, n, num_classes); return `model`.
+    """Give `model` a new, random `out_head` with a bias, (b, n, emb_dim) → (b, n, num_classes);
+    return `model`.
 
     Raises ValueError for fewer than two classes.
     """
@@ -57,8 +59,8 @@ def _parts_and_pieces(n_layers: int) -> frozenset[str]:
 class FreezePlan:
     """Which parts of a model with `n_layers` blocks are trainable; the rest is frozen.
 
-    `trainable` takes blocks whole (`"trf_blocks.3"`) or in pieces (`"trf_blocks.3.att"`); four pieces are the block.
-    Raises ValueError for a part that does not exist.
+    `trainable` takes blocks whole (`"trf_blocks.3"`) or in pieces (`"trf_blocks.3.att"`); four
+    pieces are the block. Raises ValueError for a part that does not exist.
     """
 
     n_layers: int
@@ -103,10 +105,14 @@ class FreezePlan:
 
     @classmethod
     def last_blocks(cls, n_layers: int, k: int = 1) -> "FreezePlan":
-        """The last `k` blocks (0 … n_layers, else ValueError), `final_norm` and `out_head` are trainable."""
+        """The last `k` blocks (0 … n_layers, else ValueError), `final_norm` and `out_head` are
+        trainable.
+        """
         cls(n_layers)  # refuses what is no depth
         if not isinstance(k, Integral) or not 0 <= k <= n_layers:
-            raise ValueError(f"k must be a whole number from 0 to {n_layers}, the number of blocks, not {k!r}")
+            raise ValueError(
+                f"k must be a whole number from 0 to {n_layers}, the number of blocks, not {k!r}"
+            )
         return cls(n_layers, frozenset(part_names(n_layers)[2 + n_layers - k :]))
 
     @classmethod
@@ -119,12 +125,15 @@ class FreezePlan:
     def state(self, part: str) -> str:
         """Return "trainable", "frozen" or, for a block trained in pieces, "partly trainable"."""
         self._refuse_unknown({part})
-        if part in self.trainable or part.rpartition(".")[0] in self.trainable:  # a piece of a trainable block, too
+        if (
+            part in self.trainable or part.rpartition(".")[0] in self.trainable
+        ):  # a piece of a trainable block, too
             return TRAINABLE
         return FROZEN if self.trainable.isdisjoint(pieces_of(part)) else PARTLY
 
     def toggle(self, *parts: str) -> "FreezePlan":
-        """Return the plan with a part's state flipped; what is partly trainable becomes wholly trainable.
+        """Return the plan with a part's state flipped; what is partly trainable becomes wholly
+        trainable.
 
         Several parts go together: all become trainable, or frozen if all were trainable.
         """
@@ -136,9 +145,13 @@ class FreezePlan:
     # --- a model ---
 
     def apply(self, model: GPTModel) -> GPTModel:
-        """Set `requires_grad` of all of the model's parameters; return it. Raises ValueError for another depth."""
+        """Set `requires_grad` of all of the model's parameters; return it. Raises ValueError for
+        another depth.
+        """
         if len(model.trf_blocks) != self.n_layers:
-            raise ValueError(f"the plan is for {self.n_layers} blocks, the model has {len(model.trf_blocks)}")
+            raise ValueError(
+                f"the plan is for {self.n_layers} blocks, the model has {len(model.trf_blocks)}"
+            )
         for part in part_names(self.n_layers):
             for piece in pieces_of(part):
                 model.get_submodule(piece).requires_grad_(self.state(piece) == TRAINABLE)
@@ -146,12 +159,16 @@ class FreezePlan:
 
     @classmethod
     def of(cls, model: GPTModel) -> "FreezePlan":
-        """Read the plan off a model. Raises ValueError where a piece is trainable in some of its tensors only."""
+        """Read the plan off a model. Raises ValueError where a piece is trainable in some of its
+        tensors only.
+        """
         n_layers, trainable = len(model.trf_blocks), set()
         for piece in (piece for part in part_names(n_layers) for piece in pieces_of(part)):
             flags = {p.requires_grad for p in model.get_submodule(piece).parameters()}
             if len(flags) > 1:
-                raise ValueError(f"{piece} is trainable in some of its tensors only, which a FreezePlan can't say")
+                raise ValueError(
+                    f"{piece} is trainable in some of its tensors only, which a FreezePlan can't say"
+                )
             if flags == {True}:
                 trainable.add(piece)
         return cls(n_layers, frozenset(trainable))
@@ -172,22 +189,25 @@ def preset_of(plan: FreezePlan) -> str | None:
 
 
 def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
-    """Return the plan for another depth: the same preset, or else the parts of the same names that still exist."""
+    """Return the plan for another depth: the same preset, or else the parts of the same names that
+    still exist.
+    """
     if name := preset_of(plan):
         return PRESETS[name](n_layers)
     return FreezePlan(n_layers, plan.trainable & _parts_and_pieces(n_layers))
 
 
-# --- how far down the gradient goes ------------------------------------------------------------------------------
+# --- how far down the gradient goes ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class GradientReach:
     """The backward pass starts at the loss and ends in the lowest part with anything trainable.
 
-    `crossed` are the parts above it, in the order of the forward pass: each takes a gradient from above and passes one
-    on below, whether or not it learns itself. The embeddings stand side by side at the bottom, so neither is ever
-    crossed, and the backward pass may end in both. With nothing trainable `ends` is empty.
+    `crossed` are the parts above it, in the order of the forward pass: each takes a gradient from
+    above and passes one on below, whether or not it learns itself. The embeddings stand side by
+    side at the bottom, so neither is ever crossed, and the backward pass may end in both. With
+    nothing trainable `ends` is empty.
     """
 
     ends: tuple[str, ...]
@@ -211,7 +231,8 @@ def gradient_reach(plan: FreezePlan) -> GradientReach:
 
 
 def frozen_blocks(plan: FreezePlan) -> int | None:
-    """Return how many blocks lie below the lowest trainable part: with the embeddings, they are the *frozen prefix*.
+    """Return how many blocks lie below the lowest trainable part: with the embeddings, they are the
+    *frozen prefix*.
 
     None where an embedding is trainable: then there is no prefix.
     """
@@ -221,12 +242,14 @@ def frozen_blocks(plan: FreezePlan) -> int | None:
     return None if lowest.endswith("_emb") else plan.n_layers
 
 
-# --- the report ----------------------------------------------------------------------------------------------
+# --- the report -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class PartCount:
-    """One part's or piece's number of parameters, how many of them are trainable, its state; a block's four pieces."""
+    """One part's or piece's number of parameters, how many of them are trainable, its state; a
+    block's four pieces.
+    """
 
     part: str
     parameters: int
@@ -273,34 +296,47 @@ class ParameterReport:
         head = f"{'part':<14}{'parameters':>15}{'trainable':>15}  state"
         rows = [f"{p.part:<14}{p.parameters:>15,}{p.trainable:>15,}  {p.state}" for p in self.parts]
         return "\n".join(
-            [head, *rows, f"{'total':<14}{self.total:>15,}{self.trainable:>15,}  {self.percent:.2f} % trainable"]
+            [
+                head,
+                *rows,
+                f"{'total':<14}{self.total:>15,}{self.trainable:>15,}  {self.percent:.2f} % trainable",
+            ]
         )
 
 
 def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> ParameterReport:
-    """Count the parameters of a classifier with configuration `cfg` under `plan`, without allocating any weights.
+    """Count the parameters of a classifier with configuration `cfg` under `plan`, without
+    allocating any weights.
 
     Raises ValueError for fewer than two classes and for a plan of another depth.
     """
     _check_num_classes(num_classes)
     counts = _piece_counts(tuple(sorted(cfg.items())), num_classes)
     if plan.n_layers != cfg["n_layers"]:
-        raise ValueError(f"the plan is for {plan.n_layers} blocks, the configuration has {cfg['n_layers']}")
+        raise ValueError(
+            f"the plan is for {plan.n_layers} blocks, the configuration has {cfg['n_layers']}"
+        )
     parts = []
     for part in part_names(plan.n_layers):
         pieces = []
         for piece in pieces_of(part):
             state = plan.state(piece)
-            pieces.append(PartCount(piece, counts[piece], counts[piece] * (state == TRAINABLE), state))
+            pieces.append(
+                PartCount(piece, counts[piece], counts[piece] * (state == TRAINABLE), state)
+            )
         whole = sum(piece.parameters for piece in pieces), sum(piece.trainable for piece in pieces)
-        parts.append(PartCount(part, *whole, plan.state(part), tuple(pieces) if len(pieces) > 1 else ()))
+        parts.append(
+            PartCount(part, *whole, plan.state(part), tuple(pieces) if len(pieces) > 1 else ())
+        )
     return ParameterReport(tuple(parts))
 
 
 @lru_cache(maxsize=32)
 def _piece_counts(cfg_items: tuple, num_classes: int) -> Counter:
     counts = Counter()
-    for name, parameter in classifier_without_weights(dict(cfg_items), num_classes).named_parameters():
+    for name, parameter in classifier_without_weights(
+        dict(cfg_items), num_classes
+    ).named_parameters():
         keep = 3 if name.startswith("trf_blocks.") else 1  # trf_blocks.0.att…, or tok_emb…
         counts[".".join(name.split(".")[:keep])] += parameter.numel()
     return counts

@@ -1,8 +1,8 @@
 """GPT-2, with the attribute names of the book's chapters 3 and 4.
 
-Radford et al. 2019; `src/model.py` of OpenAI's gpt-2 repository. A decoder-only transformer (Vaswani
-et al. 2017) that normalises before each sub-layer and once more after the last block. In the comments
-b is the batch size, n the number of tokens, d = emb_dim and h the number of heads.
+Radford et al. 2019; `src/model.py` of OpenAI's gpt-2 repository. A decoder-only transformer
+(Vaswani et al. 2017) that normalises before each sub-layer and once more after the last block. In
+the comments b is the batch size, n the number of tokens, d = emb_dim and h the number of heads.
 """
 
 import math
@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 
 class LayerNorm(nn.Module):
-    """Normalise each token's vector to mean 0 and variance 1, then scale and shift: (b, n, d) → same."""
+    """Normalise each token's vector to mean 0 and variance 1, then scale and shift: (b, n, d) →
+    same.
+    """
 
     def __init__(self, emb_dim):
         super().__init__()
@@ -69,26 +71,43 @@ class MultiHeadAttention(nn.Module):
         def split_heads(t):  # (b, n, d) → (b, h, n, d / h)
             return t.view(b, n, self.num_heads, d // self.num_heads).transpose(1, 2)
 
-        queries, keys, values = split_heads(self.W_query(x)), split_heads(self.W_key(x)), split_heads(self.W_value(x))
+        queries, keys, values = (
+            split_heads(self.W_query(x)),
+            split_heads(self.W_key(x)),
+            split_heads(self.W_value(x)),
+        )
         scores = queries @ keys.transpose(2, 3) / math.sqrt(d // self.num_heads)  # (b, h, n, n)
-        future = torch.ones(n, n, dtype=torch.bool, device=x.device).triu(diagonal=1)  # the causal mask
-        weights = self.dropout(scores.masked_fill(future, -torch.inf).softmax(dim=-1))  # each row sums to 1
+        future = torch.ones(n, n, dtype=torch.bool, device=x.device).triu(
+            diagonal=1
+        )  # the causal mask
+        weights = self.dropout(
+            scores.masked_fill(future, -torch.inf).softmax(dim=-1)
+        )  # each row sums to 1
         context = (weights @ values).transpose(1, 2).reshape(b, n, d)  # heads side by side again
         return self.out_proj(context)
 
     def at(self, x, positions):
-        """What `forward` puts out at one position of each message: (b, n, d), positions (b,) → (b, d).
+        """What `forward` puts out at one position of each message: (b, n, d), positions (b,) → (b,
+        d).
 
-        The matrices of keys and values need not meet all n tokens. A score q · (W x) is (q W) · x, so the key matrix
-        meets the one query; and the weighted sum of the values W x is W times the weighted sum of the x.
+        The matrices of keys and values need not meet all n tokens. A score q · (W x) is (q W) · x,
+        so the key matrix meets the one query; and the weighted sum of the values W x is W times the
+        weighted sum of the x.
         """
         b, n, d = x.shape
         split = (self.num_heads, d // self.num_heads)  # (h, m)
-        key_matrix, value_matrix = self.W_key.weight.view(*split, d), self.W_value.weight.view(*split, d)
+        key_matrix, value_matrix = (
+            self.W_key.weight.view(*split, d),
+            self.W_value.weight.view(*split, d),
+        )
         query = self.W_query(x[torch.arange(b), positions]).view(b, *split)  # (b, h, m)
         scores = torch.einsum("bhm,hmd->bhd", query, key_matrix) @ x.transpose(1, 2)  # (b, h, n)
-        if self.W_key.bias is not None:  # the same for all tokens of a message, so softmax does not see it
-            scores = scores + torch.einsum("bhm,hm->bh", query, self.W_key.bias.view(split)).unsqueeze(-1)
+        if (
+            self.W_key.bias is not None
+        ):  # the same for all tokens of a message, so softmax does not see it
+            scores = scores + torch.einsum(
+                "bhm,hm->bh", query, self.W_key.bias.view(split)
+            ).unsqueeze(-1)
         future = torch.arange(n, device=x.device) > positions.unsqueeze(1)  # (b, n)
         scores = scores.masked_fill(future.unsqueeze(1), -torch.inf) / math.sqrt(split[1])
         weights = self.dropout(scores.softmax(dim=-1))  # (b, h, n)
@@ -114,25 +133,41 @@ class TransformerBlock(nn.Module):
         return x + self.drop_resid(self.ff(self.norm2(x)))
 
     def at(self, x, positions):
-        """What `forward` puts out at one position of each message: (b, n, d), positions (b,) → (b, d)."""
-        one = x[torch.arange(len(x)), positions] + self.drop_resid(self.att.at(self.norm1(x), positions))
+        """What `forward` puts out at one position of each message: (b, n, d), positions (b,) → (b,
+        d).
+        """
+        one = x[torch.arange(len(x)), positions] + self.drop_resid(
+            self.att.at(self.norm1(x), positions)
+        )
         return one + self.drop_resid(self.ff(self.norm2(one)))
 
 
 class GPTModel(nn.Module):
-    """GPT-2 for the configuration `cfg` (see `config.gpt_config`): token ids (b, n) → logits (b, n, vocab_size).
+    """GPT-2 for the configuration `cfg` (see `config.gpt_config`): token ids (b, n) → logits (b, n,
+    vocab_size).
 
-    The weights are random until `loading.load_weights_into_gpt` puts a checkpoint's into them. As in the
-    book, `out_head` has weights of its own, which start as a copy of `tok_emb`'s when a checkpoint is loaded.
-    Raises ValueError for a configuration that lacks a key or whose `n_heads` does not divide `emb_dim`.
+    The weights are random until `loading.load_weights_into_gpt` puts a checkpoint's into them. As
+    in the book, `out_head` has weights of its own, which start as a copy of `tok_emb`'s when a
+    checkpoint is loaded. Raises ValueError for a configuration that lacks a key or whose `n_heads`
+    does not divide `emb_dim`.
     """
 
-    CONFIG_KEYS = {"vocab_size", "context_length", "emb_dim", "n_heads", "n_layers", "drop_rate", "qkv_bias"}
+    CONFIG_KEYS = {
+        "vocab_size",
+        "context_length",
+        "emb_dim",
+        "n_heads",
+        "n_layers",
+        "drop_rate",
+        "qkv_bias",
+    }
 
     def __init__(self, cfg):
         super().__init__()
         if missing := self.CONFIG_KEYS - cfg.keys():
-            raise ValueError(f"the configuration lacks {', '.join(sorted(missing))}; see helpers.config.gpt_config")
+            raise ValueError(
+                f"the configuration lacks {', '.join(sorted(missing))}; see helpers.config.gpt_config"
+            )
         for size in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
             if not isinstance(cfg[size], Integral) or cfg[size] < 1:
                 raise ValueError(f"{size} must be a whole number from 1, not {cfg[size]!r}")
@@ -160,49 +195,79 @@ class GPTModel(nn.Module):
     def embed(self, in_idx):
         """Map token ids (b, n), int64 or int32, to what goes into the first block, (b, n, d).
 
-        Raises TypeError for another dtype, ValueError for another number of dimensions, for no tokens,
-        and for more tokens than `context_length`.
+        Raises TypeError for another dtype, ValueError for another number of dimensions, for no
+        tokens, and for more tokens than `context_length`.
         """
         if in_idx.dtype not in (torch.int64, torch.int32):
-            raise TypeError(f"token ids must be int64 or int32, not {in_idx.dtype}; use tensor.long()")
+            raise TypeError(
+                f"token ids must be int64 or int32, not {in_idx.dtype}; use tensor.long()"
+            )
         if in_idx.ndim != 2 or in_idx.shape[1] == 0:
-            raise ValueError(f"token ids must have the shape (batch, num_tokens), not {tuple(in_idx.shape)}")
+            raise ValueError(
+                f"token ids must have the shape (batch, num_tokens), not {tuple(in_idx.shape)}"
+            )
         num_tokens, limit = in_idx.shape[1], self.pos_emb.num_embeddings
         if num_tokens > limit:
-            raise ValueError(f"{num_tokens} tokens are more than the context length of {limit}; cut the text")
+            raise ValueError(
+                f"{num_tokens} tokens are more than the context length of {limit}; cut the text"
+            )
 
         positions = torch.arange(num_tokens, device=in_idx.device)
         return self.drop_emb(self.tok_emb(in_idx) + self.pos_emb(positions))  # (b, n, d)
 
     def run_blocks(self, x, positions, start=0, stop=None):
-        """Run blocks start … stop - 1 on (b, n, d), with one token of each message in mind, at `positions` (b,).
+        """Run blocks start … stop - 1 on (b, n, d), with one token of each message in mind, at
+        `positions` (b,).
 
-        Below the last block all tokens go on, (b, n, d); the last block answers for that one token: (b, 1, d).
+        Below the last block all tokens go on, (b, n, d); the last block answers for that one token:
+        (b, 1, d).
         """
         stop = len(self.trf_blocks) if stop is None else stop
         for block in self.trf_blocks[start : min(stop, len(self.trf_blocks) - 1)]:
             x = block(x)
-        return self.trf_blocks[-1].at(x, positions).unsqueeze(1) if start < stop == len(self.trf_blocks) else x
+        return (
+            self.trf_blocks[-1].at(x, positions).unsqueeze(1)
+            if start < stop == len(self.trf_blocks)
+            else x
+        )
 
     def logits_at(self, x, positions, start=0):
-        """Map what goes into block `start`, (b, n, d), to the logits at `positions` (b,): (b, num_classes)."""
+        """Map what goes into block `start`, (b, n, d), to the logits at `positions` (b,): (b,
+        num_classes).
+        """
         return self.out_head(self.final_norm(self.run_blocks(x, positions, start)))[:, 0]
 
 
 def _embedding(num_embeddings: int, emb_dim: int) -> nn.Embedding:
-    """A random nn.Embedding; on the meta device one without values, since drawing them there takes a second."""
+    """A random nn.Embedding; on the meta device one without values, since drawing them there takes
+    a second.
+    """
     shape = torch.empty(num_embeddings, emb_dim)
-    return nn.Embedding.from_pretrained(shape, freeze=False) if shape.is_meta else nn.Embedding(*shape.shape)
+    return (
+        nn.Embedding.from_pretrained(shape, freeze=False)
+        if shape.is_meta
+        else nn.Embedding(*shape.shape)
+    )
 
 
 def part_names(n_layers: int) -> tuple[str, ...]:
-    """Return the parts of a model with `n_layers` blocks, in the order in which the forward pass meets them."""
-    return ("tok_emb", "pos_emb", *(f"trf_blocks.{i}" for i in range(n_layers)), "final_norm", "out_head")
+    """Return the parts of a model with `n_layers` blocks, in the order in which the forward pass
+    meets them.
+    """
+    return (
+        "tok_emb",
+        "pos_emb",
+        *(f"trf_blocks.{i}" for i in range(n_layers)),
+        "final_norm",
+        "out_head",
+    )
 
 
 @torch.no_grad()
 def generate_text_simple(model, idx, max_new_tokens, context_size):
-    """Append the likeliest next token `max_new_tokens` times: ids (b, n) → (b, n + max_new_tokens)."""
+    """Append the likeliest next token `max_new_tokens` times: ids (b, n) → (b, n +
+    max_new_tokens).
+    """
     for _ in range(max_new_tokens):
         logits = model(idx[:, -context_size:])[:, -1, :]  # (b, vocab_size)
         idx = torch.cat((idx, logits.argmax(dim=-1, keepdim=True)), dim=1)

@@ -19,12 +19,16 @@ class Shape:
 
 
 @torch.no_grad()
-def trace_shapes(model: GPTModel, token_ids: torch.Tensor, last_token: bool = False) -> tuple[Shape, ...]:
-    """Run `model` on `token_ids` (b, n) once and return the shape that goes in, and the one each part puts out.
+def trace_shapes(
+    model: GPTModel, token_ids: torch.Tensor, last_token: bool = False
+) -> tuple[Shape, ...]:
+    """Run `model` on `token_ids` (b, n) once and return the shape that goes in, and the one each
+    part puts out.
 
-    With `last_token` also that of the last token's logits, (b, num_classes), which classify each message. Works on the
-    meta device, too, so a model of any size without weights will do. `pos_emb` gives (n, emb_dim), one row for each
-    position, which is added to every message. Raises what the model raises on token ids that it can't take.
+    With `last_token` also that of the last token's logits, (b, num_classes), which classify each
+    message. Works on the meta device, too, so a model of any size without weights will do.
+    `pos_emb` gives (n, emb_dim), one row for each position, which is added to every message. Raises
+    what the model raises on token ids that it can't take.
     """
     shapes = [Shape("token_ids", tuple(token_ids.shape))]
 
@@ -32,7 +36,8 @@ def trace_shapes(model: GPTModel, token_ids: torch.Tensor, last_token: bool = Fa
         return lambda module, inputs, output: shapes.append(Shape(part, tuple(output.shape)))
 
     handles = [
-        model.get_submodule(part).register_forward_hook(note(part)) for part in part_names(len(model.trf_blocks))
+        model.get_submodule(part).register_forward_hook(note(part))
+        for part in part_names(len(model.trf_blocks))
     ]
     try:
         device = model.tok_emb.weight.device

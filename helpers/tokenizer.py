@@ -32,7 +32,9 @@ def _read_tokenizer(folder: Path) -> tiktoken.Encoding:
     merges = (folder / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]  # line 0: version
 
     if token_ids.pop(END_OF_TEXT_MARK, None) != END_OF_TEXT:
-        raise ValueError(f"{folder / 'encoder.json'} is not GPT-2's: {END_OF_TEXT_MARK} is not {END_OF_TEXT}")
+        raise ValueError(
+            f"{folder / 'encoder.json'} is not GPT-2's: {END_OF_TEXT_MARK} is not {END_OF_TEXT}"
+        )
     for rank, merge in enumerate(filter(None, merges)):
         if token_ids.get(merge.replace(" ", "")) != 256 + rank:
             raise ValueError(
@@ -51,8 +53,14 @@ def _read_tokenizer(folder: Path) -> tiktoken.Encoding:
 
 
 def _byte_of_character() -> dict[str, int]:
-    """The tables are text, so each byte has a visible stand-in: itself, or the next free code from 256."""
-    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    """The tables are text, so each byte has a visible stand-in: itself, or the next free code from
+    256.
+    """
+    visible = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     hidden = [b for b in range(256) if b not in visible]
     return {chr(b): b for b in visible} | {chr(256 + i): b for i, b in enumerate(hidden)}
 
@@ -73,7 +81,8 @@ def token_ids_to_text(token_ids: torch.Tensor, tokenizer: tiktoken.Encoding | No
 
 
 def encode_message(text: str, tokenizer: tiktoken.Encoding) -> list[int]:
-    """Return the token ids of a message, in which `<|endoftext|>` is thirteen characters like any other.
+    """Return the token ids of a message, in which `<|endoftext|>` is thirteen characters like any
+    other.
 
     Raises ValueError for a message of nothing but white space, TypeError for what is not a text.
     """
@@ -97,4 +106,7 @@ def _visible(token: bytes) -> str:
         text = token.decode("utf-8")
     except UnicodeDecodeError:
         return f"⟨{token.hex(' ').upper()}⟩"
-    return "".join("␣" if c == " " else c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        "␣" if c == " " else c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in text
+    )

@@ -1,8 +1,9 @@
-"""Loss, accuracy and the fine-tuning loop of the book's sections 6.6 and 6.7, under the book's names; a faster loop.
+"""Loss, accuracy and the fine-tuning loop of the book's sections 6.6 and 6.7, under the book's
+names; a faster loop.
 
-The functions that run the model also take `position`, the token whose logits classify a message: "last", the row's
-last position (as in the book; in a padded row that is padding), or "last_token", the last one before the padding, which
-must be `<|endoftext|>`.
+The functions that run the model also take `position`, the token whose logits classify a message:
+"last", the row's last position (as in the book; in a padded row that is padding), or "last_token",
+the last one before the padding, which must be `<|endoftext|>`.
 """
 
 import math
@@ -27,7 +28,9 @@ from helpers.prefix import Kept, encode, pad_batch, precision_on
 
 POSITIONS = ("last", "last_token")
 PRECISIONS = ("float32", "bfloat16")
-NOTHING_TO_TRAIN = "every parameter is frozen: there is nothing to train; take a FreezePlan with a trainable part"
+NOTHING_TO_TRAIN = (
+    "every parameter is frozen: there is nothing to train; take a FreezePlan with a trainable part"
+)
 
 
 def get_device() -> torch.device:
@@ -36,15 +39,22 @@ def get_device() -> torch.device:
 
 
 def fine_tuning_defaults(name: str) -> dict:
-    """Return `lr`, `weight_decay` and `num_epochs`: the book's, but a twentyfold `lr` for the nano."""
-    return {"lr": 1e-3 if model_size(name) == BUNDLED_SIZE else 5e-5, "weight_decay": 0.1, "num_epochs": 5}
+    """Return `lr`, `weight_decay` and `num_epochs`: the book's, but a twentyfold `lr` for the
+    nano.
+    """
+    return {
+        "lr": 1e-3 if model_size(name) == BUNDLED_SIZE else 5e-5,
+        "weight_decay": 0.1,
+        "num_epochs": 5,
+    }
 
 
-# --- which token classifies ----------------------------------------------------------------------------------
+# --- which token classifies -----------------------------------------------------------------------
 
 
 def last_token_positions(token_ids: torch.Tensor, pad_token_id: int = END_OF_TEXT) -> torch.Tensor:
-    """Return for each row of `token_ids` (b, n) the position of the last token that is not padding: (b,).
+    """Return for each row of `token_ids` (b, n) the position of the last token that is not padding:
+    (b,).
 
     A row of padding alone gives 0.
     """
@@ -78,8 +88,11 @@ def class_logits(model: GPTModel, token_ids: torch.Tensor, position: str = "last
 
 
 @torch.no_grad()
-def class_probabilities(model: GPTModel, token_ids: torch.Tensor, position: str = "last") -> torch.Tensor:
-    """Return each class's probability for each message: token ids (b, n) → float32 (b, num_classes) on the CPU.
+def class_probabilities(
+    model: GPTModel, token_ids: torch.Tensor, position: str = "last"
+) -> torch.Tensor:
+    """Return each class's probability for each message: token ids (b, n) → float32 (b, num_classes)
+    on the CPU.
 
     The model is left in eval mode.
     """
@@ -88,10 +101,12 @@ def class_probabilities(model: GPTModel, token_ids: torch.Tensor, position: str 
     return class_logits(model, token_ids, position).softmax(dim=-1).float().cpu()
 
 
-# --- loss and accuracy ---------------------------------------------------------------------------------------
+# --- loss and accuracy ----------------------------------------------------------------------------
 
 
-def calc_loss_batch(input_batch, target_batch, model: GPTModel, device, position: str = "last") -> torch.Tensor:
+def calc_loss_batch(
+    input_batch, target_batch, model: GPTModel, device, position: str = "last"
+) -> torch.Tensor:
     """Return the mean cross-entropy, in nats, of a batch: token ids (b, n) and labels (b,) → ()."""
     logits = class_logits(model, input_batch.to(device), position)
     return F.cross_entropy(logits, target_batch.to(device))
@@ -99,19 +114,33 @@ def calc_loss_batch(input_batch, target_batch, model: GPTModel, device, position
 
 @torch.no_grad()
 def calc_loss_loader(
-    data_loader: DataLoader, model: GPTModel, device, num_batches: int | None = None, position="last"
+    data_loader: DataLoader,
+    model: GPTModel,
+    device,
+    num_batches: int | None = None,
+    position="last",
 ) -> float:
-    """Return the mean loss over the first `num_batches` batches (all if None); NaN for a loader without batches."""
+    """Return the mean loss over the first `num_batches` batches (all if None); NaN for a loader
+    without batches.
+    """
     batches = _first(data_loader, num_batches)
-    losses = [calc_loss_batch(inputs, targets, model, device, position).item() for inputs, targets in batches]
+    losses = [
+        calc_loss_batch(inputs, targets, model, device, position).item()
+        for inputs, targets in batches
+    ]
     return sum(losses) / len(losses) if losses else float("nan")
 
 
 @torch.no_grad()
 def calc_accuracy_loader(
-    data_loader: DataLoader, model: GPTModel, device, num_batches: int | None = None, position="last"
+    data_loader: DataLoader,
+    model: GPTModel,
+    device,
+    num_batches: int | None = None,
+    position="last",
 ) -> float:
-    """Return the share, 0 … 1, of messages classified correctly in the first `num_batches` batches (all if None).
+    """Return the share, 0 … 1, of messages classified correctly in the first `num_batches` batches
+    (all if None).
 
     The model is left in eval mode. NaN for a loader without batches.
     """
@@ -135,14 +164,19 @@ def _first(data_loader: DataLoader, num_batches: int | None):
 def evaluate_model(
     model: GPTModel, train_loader, val_loader, device, eval_iter: int, position="last"
 ) -> tuple[float, float]:
-    """Return the losses over `eval_iter` batches of training and validation; the model is left in training mode."""
+    """Return the losses over `eval_iter` batches of training and validation; the model is left in
+    training mode.
+    """
     model.eval()
-    losses = [calc_loss_loader(loader, model, device, eval_iter, position) for loader in (train_loader, val_loader)]
+    losses = [
+        calc_loss_loader(loader, model, device, eval_iter, position)
+        for loader in (train_loader, val_loader)
+    ]
     model.train()
     return losses[0], losses[1]
 
 
-# --- fine-tuning ---------------------------------------------------------------------------------------------
+# --- fine-tuning ----------------------------------------------------------------------------------
 
 
 def train_classifier_simple(
@@ -157,14 +191,18 @@ def train_classifier_simple(
     position: str = "last",
     step_losses: list[float] | None = None,
 ) -> tuple[list[float], list[float], list[float], list[float], int]:
-    """Fine-tune `model` in place, as the book's section 6.7 does, with a progress bar instead of printed lines.
+    """Fine-tune `model` in place, as the book's section 6.7 does, with a progress bar instead of
+    printed lines.
 
-    Returns `(train_losses, val_losses, train_accs, val_accs, examples_seen)`: losses every `eval_freq` steps and
-    accuracies (0 … 1) after each epoch, each over `eval_iter` batches. `step_losses` takes each step's loss.
-    Raises FloatingPointError when a loss is not finite; ValueError when there is not one batch, or nothing to train.
+    Returns `(train_losses, val_losses, train_accs, val_accs, examples_seen)`: losses every
+    `eval_freq` steps and accuracies (0 … 1) after each epoch, each over `eval_iter` batches.
+    `step_losses` takes each step's loss. Raises FloatingPointError when a loss is not finite;
+    ValueError when there is not one batch, or nothing to train.
     """
     if not len(train_loader):
-        raise ValueError("the training loader has no batch; take a smaller batch_size or more messages")
+        raise ValueError(
+            "the training loader has no batch; take a smaller batch_size or more messages"
+        )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(NOTHING_TO_TRAIN)
     train_losses, val_losses, train_accs, val_accs = [], [], [], []
@@ -184,11 +222,17 @@ def train_classifier_simple(
                 step += 1
                 bar.update()
                 if step % eval_freq == 0:
-                    train_loss, val_loss = evaluate_model(model, train_loader, val_loader, device, eval_iter, position)
+                    train_loss, val_loss = evaluate_model(
+                        model, train_loader, val_loader, device, eval_iter, position
+                    )
                     train_losses.append(train_loss)
                     val_losses.append(val_loss)
-                    bar.set_postfix(epoch=epoch, train_loss=f"{train_loss:.3f}", val_loss=f"{val_loss:.3f}")
-            train_accs.append(calc_accuracy_loader(train_loader, model, device, eval_iter, position))
+                    bar.set_postfix(
+                        epoch=epoch, train_loss=f"{train_loss:.3f}", val_loss=f"{val_loss:.3f}"
+                    )
+            train_accs.append(
+                calc_accuracy_loader(train_loader, model, device, eval_iter, position)
+            )
             val_accs.append(calc_accuracy_loader(val_loader, model, device, eval_iter, position))
     return train_losses, val_losses, train_accs, val_accs, examples_seen
 
@@ -202,15 +246,17 @@ def _check_finite(loss: float, step: int) -> None:
         raise FloatingPointError(f"the loss is {loss} at step {step}; take a smaller learning rate")
 
 
-# --- the same, with the frozen part run once -----------------------------------------------------------------
+# --- the same, with the frozen part run once ------------------------------------------------------
 
 
 @dataclass
 class History:
-    """How a fine-tuning went: the loss of each step, and after each epoch the figures over all validation messages.
+    """How a fine-tuning went: the loss of each step, and after each epoch the figures over all
+    validation messages.
 
-    `kept` says which part ran only once for each message, "" if none; `notes` hold what was other than asked for. The
-    times are in seconds. `interrupted`: the model has the weights of the last whole epoch.
+    `kept` says which part ran only once for each message, "" if none; `notes` hold what was other
+    than asked for. The times are in seconds. `interrupted`: the model has the weights of the last
+    whole epoch.
     """
 
     step_losses: list[float] = field(default_factory=list)
@@ -245,15 +291,17 @@ def fine_tune(
     progress: bool = True,
     device=None,
 ) -> History:
-    """Fine-tune `model` in place under `plan`: the numbers of `train_classifier_simple` in a fraction of its time.
+    """Fine-tune `model` in place under `plan`: the numbers of `train_classifier_simple` in a
+    fraction of its time.
 
-    What is frozen below the lowest trainable part runs once for each message, and of the last block only the token that
-    classifies. `precision` "bfloat16" runs that frozen part in bfloat16; the rest is trained in float32. `cache` is
-    "auto" (what is kept lies in memory, beyond prefix.MEMORY_LIMIT on disk), a folder for it, or False: keep nothing.
-    Batches come in the order of the book's loop after `torch.manual_seed(seed)`. The model is left in eval mode.
-    Raises ValueError for an unknown position or precision, a plan of another depth or without a trainable part;
-    FloatingPointError when a loss is not finite. After any error in the training, and when it is interrupted, the model
-    has the weights of the last whole epoch.
+    What is frozen below the lowest trainable part runs once for each message, and of the last block
+    only the token that classifies. `precision` "bfloat16" runs that frozen part in bfloat16; the
+    rest is trained in float32. `cache` is "auto" (what is kept lies in memory, beyond
+    prefix.MEMORY_LIMIT on disk), a folder for it, or False: keep nothing. Batches come in the order
+    of the book's loop after `torch.manual_seed(seed)`. The model is left in eval mode. Raises
+    ValueError for an unknown position or precision, a plan of another depth or without a trainable
+    part; FloatingPointError when a loss is not finite. After any error in the training, and when it
+    is interrupted, the model has the weights of the last whole epoch.
     """
     check_position(position)
     check_precision(precision)
@@ -263,15 +311,24 @@ def fine_tune(
         raise ValueError(NOTHING_TO_TRAIN)
     order = batch_order(len(train), batch_size, epochs, seed)
     plan.apply(model).to(device or get_device())
-    trainable, history = [parameter for parameter in model.parameters() if parameter.requires_grad], History()
+    trainable, history = (
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        History(),
+    )
     # fused: one pass over the memory instead of a dozen
     optimizer = torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay, fused=True)
     with _whole_epochs(model, trainable, history) as keep_weights, _own_random_numbers(model, seed):
         began = time.perf_counter()
         start, precision = _what_is_kept(model, plan, precision, cache, history)
-        with _bar(len(train) + len(validation), "message", "encoding messages", progress and start is not None) as bar:
+        with _bar(
+            len(train) + len(validation),
+            "message",
+            "encoding messages",
+            progress and start is not None,
+        ) as bar:
             sources = [
-                _Source(model, data, position, start, precision, cache, bar.update) for data in (train, validation)
+                _Source(model, data, position, start, precision, cache, bar.update)
+                for data in (train, validation)
             ]
         history.seconds_encoding = time.perf_counter() - began
         with _bar(sum(map(len, order)), "step", "fine-tuning", progress) as bar:
@@ -299,7 +356,9 @@ def fine_tune(
 
 @contextmanager
 def _whole_epochs(model: GPTModel, trainable: list[torch.nn.Parameter], history: History):
-    """Yield what keeps the weights of a whole epoch; after an interruption or an error the model gets those back."""
+    """Yield what keeps the weights of a whole epoch; after an interruption or an error the model
+    gets those back.
+    """
 
     def keep_weights():
         nonlocal saved
@@ -318,7 +377,9 @@ def _whole_epochs(model: GPTModel, trainable: list[torch.nn.Parameter], history:
         if not isinstance(error, KeyboardInterrupt):
             raise
         history.interrupted = True
-        history.notes.append(f"interrupted; the model has the weights of {_count(finished, 'whole epoch')}")
+        history.notes.append(
+            f"interrupted; the model has the weights of {_count(finished, 'whole epoch')}"
+        )
         warnings.warn(history.notes[-1], stacklevel=4)
     finally:
         model.eval()
@@ -340,11 +401,13 @@ def _own_random_numbers(model: GPTModel, seed: int):
 def batch_order(
     num_messages: int, batch_size: int, epochs: int, seed: int, eval_freq: int = 50
 ) -> list[list[list[int]]]:
-    """Return for each epoch its batches of message numbers: those of the book's loop after `torch.manual_seed(seed)`.
+    """Return for each epoch its batches of message numbers: those of the book's loop after
+    `torch.manual_seed(seed)`.
 
-    As there, messages that do not fill a last batch are left out; too few for one batch make one. The book's loop
-    measures every `eval_freq` steps and after each epoch, and each time its data loaders draw three random numbers.
-    Raises ValueError for a batch size or a number of epochs below 1.
+    As there, messages that do not fill a last batch are left out; too few for one batch make one.
+    The book's loop measures every `eval_freq` steps and after each epoch, and each time its data
+    loaders draw three random numbers. Raises ValueError for a batch size or a number of epochs
+    below 1.
     """
     if batch_size < 1 or epochs < 1:
         raise ValueError(f"batch_size and epochs must be at least 1, not {batch_size} and {epochs}")
@@ -355,7 +418,9 @@ def batch_order(
 
     for _ in range(epochs):
         draw()  # the data loader's own
-        shuffled = torch.randperm(num_messages, generator=torch.Generator().manual_seed(draw())).tolist()
+        shuffled = torch.randperm(
+            num_messages, generator=torch.Generator().manual_seed(draw())
+        ).tolist()
         starts = range(0, num_messages - batch_size + 1, batch_size)
         order.append([shuffled[start : start + batch_size] for start in starts] or [shuffled])
         measured = 1 + sum(number % eval_freq == 0 for number in range(step, step + len(order[-1])))
@@ -371,14 +436,20 @@ def messages_of(data: SpamDataset, position: str) -> list[list[int]]:
 
 
 def needed(token_ids: list[int], position: str) -> list[int]:
-    """Return a row's token ids up to the one that classifies: all, or those before the padding, at least one."""
+    """Return a row's token ids up to the one that classifies: all, or those before the padding, at
+    least one.
+    """
     if position == "last":
         return token_ids
-    return token_ids[: next((i for i in range(len(token_ids), 1, -1) if token_ids[i - 1] != END_OF_TEXT), 1)]
+    return token_ids[
+        : next((i for i in range(len(token_ids), 1, -1) if token_ids[i - 1] != END_OF_TEXT), 1)
+    ]
 
 
 def _what_is_kept(model, plan, precision, cache, history) -> tuple[int | None, str]:
-    """Return how many blocks are run once, None for no keeping at all, and in which precision; note it in `history`."""
+    """Return how many blocks are run once, None for no keeping at all, and in which precision; note
+    it in `history`.
+    """
     blocks = frozen_blocks(plan)
     if cache is False:
         reason = "cache is False"
@@ -390,14 +461,18 @@ def _what_is_kept(model, plan, precision, cache, history) -> tuple[int | None, s
         history.kept = "the embeddings" + (f" and {_count(blocks, 'block')}" if blocks else "")
         usable = precision_on(model.tok_emb.weight.device, precision)
         if usable != precision:
-            history.notes.append(f"this GPU has no {precision}, so the frozen part runs in {usable}")
+            history.notes.append(
+                f"this GPU has no {precision}, so the frozen part runs in {usable}"
+            )
         return blocks, usable
     history.notes.append(f"{reason}, so nothing is kept, and all runs in every step, in float32")
     return None, "float32"
 
 
 class _Source:
-    """Gives logits and labels for messages of a data set: from what is kept of them, or by running all of the model."""
+    """Gives logits and labels for messages of a data set: from what is kept of them, or by running
+    all of the model.
+    """
 
     def __init__(self, model, data, position, start, precision, cache, tell):
         self.model, self.start = model, start
@@ -406,7 +481,9 @@ class _Source:
         self.labels = torch.tensor(data.labels, device=self.device)
         self.kept: Kept | None = None
         if start is not None:
-            self.kept = encode(model, self.messages, start, precision, None if cache == "auto" else cache, tell)
+            self.kept = encode(
+                model, self.messages, start, precision, None if cache == "auto" else cache, tell
+            )
 
     def answers(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits (b, num_classes) and labels (b,)."""

@@ -1,6 +1,8 @@
-"""The Freeze Explorer: toggle what is trained, and see counts, shapes, the gradient's way and the cost at once.
+"""The Freeze Explorer: toggle what is trained, and see counts, shapes, the gradient's way and the
+cost at once.
 
-It keeps the state, calls the floors below and shows what they return. Runs on ipywidgets 7.7 (Colab) and 8.
+It keeps the state, calls the floors below and shows what they return. Runs on ipywidgets 7.7
+(Colab) and 8.
 """
 
 import re
@@ -53,16 +55,21 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class FreezeExplorer(VBox):
-    """A tower of toggles, and beside it what they mean for the model, for a message and for one training step.
+    """A tower of toggles, and beside it what they mean for the model, for a message and for one
+    training step.
 
-    `model` is the name of a size, of which no weights are needed, or a loaded classifier: then the plan starts as the
-    model's own, its head fixes the number of classes, and a button runs it on the message. `plan`, `report`, `shapes`,
-    `reach` and `cost` always hold what is shown. Raises ValueError for an unknown name, fewer than two classes, a
-    text that can't be read, and a loaded model that still has its language-model head or a piece trained in part.
+    `model` is the name of a size, of which no weights are needed, or a loaded classifier: then the
+    plan starts as the model's own, its head fixes the number of classes, and a button runs it on
+    the message. `plan`, `report`, `shapes`, `reach` and `cost` always hold what is shown. Raises
+    ValueError for an unknown name, fewer than two classes, a text that can't be read, and a loaded
+    model that still has its language-model head or a piece trained in part.
     """
 
     def __init__(
-        self, model: str | GPTModel = "gpt2-small (124M)", text: str = "Do you have time", num_classes: int = 2
+        self,
+        model: str | GPTModel = "gpt2-small (124M)",
+        text: str = "Do you have time",
+        num_classes: int = 2,
     ):
         self._loaded = None if isinstance(model, str) else model
         if self._loaded is not None:
@@ -70,7 +77,9 @@ class FreezeExplorer(VBox):
         self._tokenizer, self._quiet = get_tokenizer(), False
         self._lines: dict[str, _Line] = {}
         self.cfg = gpt_config(model) if self._loaded is None else model.cfg
-        self._plan = FreezePlan.book(self.cfg["n_layers"]) if self._loaded is None else FreezePlan.of(model)
+        self._plan = (
+            FreezePlan.book(self.cfg["n_layers"]) if self._loaded is None else FreezePlan.of(model)
+        )
         self._token_ids = encode_message(text, self._tokenizer)
         self.shapes = _trace(tuple(self.cfg.items()), num_classes, 1, len(self._token_ids))
 
@@ -79,14 +88,29 @@ class FreezeExplorer(VBox):
         self._preset = _Choice("fx-preset", "Train", [*PRESETS, CUSTOM], self._choose_preset)
         self._text = _ask(Text, "fx-text", "Message", value=text)
         self._batch = _ask(BoundedIntText, "fx-batch", "Batch size", value=1, min=1, max=1024)
-        self._classes = _ask(BoundedIntText, "fx-classes", "Classes", min=2, max=max(1000, num_classes))
+        self._classes = _ask(
+            BoundedIntText, "fx-classes", "Classes", min=2, max=max(1000, num_classes)
+        )
         self._classes.value, self._classes.disabled = num_classes, self._loaded is not None
-        shown = ("problem", "total", "trainable", "frozen", "percent", "share", "reach", "shapes", "amounts", "table")
+        shown = (
+            "problem",
+            "total",
+            "trainable",
+            "frozen",
+            "percent",
+            "share",
+            "reach",
+            "shapes",
+            "amounts",
+            "table",
+        )
         self._show = {name: _named(HTML(), f"fx-{name}") for name in shown}
         self._refold = _named(Button(description="Fold equal blocks"), "fx-more")
         self._tower = _named(VBox(), "fx-tower")
         self._pictures = _named(VBox(), "fx-pictures")
-        self._run = _named(Button(description="Run the loaded model on this message"), "fx-more fx-run")
+        self._run = _named(
+            Button(description="Run the loaded model on this message"), "fx-more fx-run"
+        )
         self._formulas = _Folded("how the costs are computed", "fx-formulas")
 
         super().__init__(self._arranged())
@@ -102,7 +126,9 @@ class FreezeExplorer(VBox):
 
     def _arranged(self) -> list:
         show = self._show
-        numbers = [_named(show[name], "fx-number") for name in ("total", "trainable", "frozen", "percent")]
+        numbers = [
+            _named(show[name], "fx-number") for name in ("total", "trainable", "frozen", "percent")
+        ]
         css = css_colours() + (ASSETS / "explorer.css").read_text(encoding="utf-8")
         return [
             HTML(f"<style>{css}</style>"),
@@ -113,14 +139,19 @@ class FreezeExplorer(VBox):
             _named(HBox(numbers), "fx-wrap"),
             show["share"],
             _named(HBox([self._tower, self._pictures]), "fx-wrap"),
-            _named(HBox([show["table"], _named(VBox([show["amounts"], self._formulas]), "fx-cost")]), "fx-wrap"),
+            _named(
+                HBox([show["table"], _named(VBox([show["amounts"], self._formulas]), "fx-cost")]),
+                "fx-wrap",
+            ),
         ]
 
     # --- the state ---
 
     @property
     def plan(self) -> FreezePlan:
-        """What is trained. Setting it sets the toggles; raises ValueError for a plan of another depth."""
+        """What is trained. Setting it sets the toggles; raises ValueError for a plan of another
+        depth.
+        """
         return self._plan
 
     @plan.setter
@@ -130,7 +161,9 @@ class FreezeExplorer(VBox):
         self._build_tower()
 
     def apply_to(self, model: GPTModel) -> GPTModel:
-        """Set `requires_grad` of a model's parameters to what is shown; return it. ValueError for another depth."""
+        """Set `requires_grad` of a model's parameters to what is shown; return it. ValueError for
+        another depth.
+        """
         return self._plan.apply(model)
 
     # --- what the learner does ---
@@ -148,7 +181,11 @@ class FreezeExplorer(VBox):
         self._build_tower()
 
     def _offer_run(self, offer: bool) -> None:
-        self._pictures.children = [self._show["reach"], self._show["shapes"], *([self._run] if offer else [])]
+        self._pictures.children = [
+            self._show["reach"],
+            self._show["shapes"],
+            *([self._run] if offer else []),
+        ]
 
     def _choose_preset(self, name: str) -> None:
         if name == CUSTOM:  # which is what any other choice of parts is called
@@ -174,11 +211,15 @@ class FreezeExplorer(VBox):
             self.shapes, self._token_ids = self._trace(token_ids), token_ids
         except ValueError as error:
             self._show["problem"].value = say_problem(error)
-            self._token_ids = self._token_ids[: self.cfg["context_length"]]  # another model may have a shorter one
+            self._token_ids = self._token_ids[
+                : self.cfg["context_length"]
+            ]  # another model may have a shorter one
             self.shapes = self._trace(self._token_ids)
 
     def _trace(self, token_ids: list[int]) -> tuple[Shape, ...]:
-        return _trace(tuple(self.cfg.items()), self._classes.value, self._batch.value, len(token_ids))
+        return _trace(
+            tuple(self.cfg.items()), self._classes.value, self._batch.value, len(token_ids)
+        )
 
     def _toggle(self, line: "_Line") -> None:
         if not self._quiet and line in self._shown():  # and not a late press on what is gone
@@ -189,11 +230,17 @@ class FreezeExplorer(VBox):
         """Open a run into its blocks; open a block into its pieces, or close it again."""
         if line not in self._shown():
             return
-        if len(line.parts) > 1:  # its line becomes the top block's, so that its button keeps the keyboard's focus
+        if (
+            len(line.parts) > 1
+        ):  # its line becomes the top block's, so that its button keeps the keyboard's focus
             lines, i = list(self._tower.children), self._tower.children.index(line)
-            self._tower.children = lines[:i] + [self._line((b,)) for b in reversed(line.parts)] + lines[i + 1 :]
+            self._tower.children = (
+                lines[:i] + [self._line((b,)) for b in reversed(line.parts)] + lines[i + 1 :]
+            )
         else:
-            line.inside.children = [] if line.inside.children else [self._line((p,)) for p in pieces_of(*line.parts)]
+            line.inside.children = (
+                [] if line.inside.children else [self._line((p,)) for p in pieces_of(*line.parts)]
+            )
         self._redraw()
 
     def _answer_message(self, _) -> None:
@@ -201,7 +248,11 @@ class FreezeExplorer(VBox):
             self._set_classes(_classes_of(self._loaded))  # its head may be another one by now
             self._read()
             probabilities = class_probabilities(self._loaded, torch.tensor([self._token_ids]))
-        except (ValueError, IndexError, RuntimeError) as error:  # the vocabulary lacks a token, no weights, no memory
+        except (
+            ValueError,
+            IndexError,
+            RuntimeError,
+        ) as error:  # the vocabulary lacks a token, no weights, no memory
             self._show["problem"].value = say_problem(error)
         else:
             self._redraw(say_probabilities(probabilities[0]))
@@ -209,11 +260,20 @@ class FreezeExplorer(VBox):
     # --- what is shown ---
 
     def _build_tower(self) -> None:
-        """Lay the lines out, output at the top; in a deep model each run of equal blocks gets one."""
+        """Lay the lines out, output at the top; in a deep model each run of equal blocks gets
+        one.
+        """
         report = parameter_report(self.cfg, self._plan)
         deep = self._plan.n_layers > FOLD_ABOVE
-        runs = [row.parts for row in fold(report)] if deep else [(count.part,) for count in report.parts]
-        self._tower.children = [*([self._refold] if deep else []), *(self._line(run) for run in reversed(runs))]
+        runs = (
+            [row.parts for row in fold(report)]
+            if deep
+            else [(count.part,) for count in report.parts]
+        )
+        self._tower.children = [
+            *([self._refold] if deep else []),
+            *(self._line(run) for run in reversed(runs)),
+        ]
         self._redraw()
 
     def _line(self, parts: tuple[str, ...]) -> "_Line":
@@ -231,7 +291,9 @@ class FreezeExplorer(VBox):
         plan, token_ids = self._plan, self._token_ids
         self.report = report = parameter_report(self.cfg, plan, self._classes.value)
         self.reach = reach = gradient_reach(plan)
-        self.cost = training_cost(self.cfg, plan, self._batch.value, len(token_ids), self._classes.value)
+        self.cost = training_cost(
+            self.cfg, plan, self._batch.value, len(token_ids), self._classes.value
+        )
         tokens = visible_tokens(token_ids, self._tokenizer)
         self.drawing = draw_classifier(report, self.shapes, tokens, reach=reach, answer=answer)
         values = {
@@ -242,13 +304,17 @@ class FreezeExplorer(VBox):
             "share": draw_share(report).svg,
             "reach": say_reach(reach),
             "shapes": self.drawing.svg,
-            "amounts": html_table(("cost", "amount"), [(c.what, str(c)) for c in self.cost], COST_CAPTION),
+            "amounts": html_table(
+                ("cost", "amount"), [(c.what, str(c)) for c in self.cost], COST_CAPTION
+            ),
             "table": parts_table(report, self.shapes, reach),
         }
         for name, value in values.items():
             self._show[name].value = value
         formulas = [(cost.what, cost.formula) for cost in self.cost]
-        self._formulas.content.value = html_table(("cost", "formula"), formulas, "How the costs are computed")
+        self._formulas.content.value = html_table(
+            ("cost", "formula"), formulas, "How the costs are computed"
+        )
         self._preset.choose(preset_of(plan) or CUSTOM)
         with self._quietly():
             for line in self._shown():
@@ -272,7 +338,9 @@ class FreezeExplorer(VBox):
 
 
 class _Line(VBox):
-    """One line of the tower: the toggle of a part, a piece or a run of blocks; a block's opens and holds its pieces."""
+    """One line of the tower: the toggle of a part, a piece or a run of blocks; a block's opens and
+    holds its pieces.
+    """
 
     def __init__(self, explorer: FreezeExplorer):
         self.parts: tuple[str, ...] = ()
@@ -302,8 +370,13 @@ class _Line(VBox):
         verb = "close" if self.inside.children else "open"
         self.opener.description = f"{'▾' if self.inside.children else '▸'} {verb} {count.part}"
         with self.toggle.hold_sync():
-            self.toggle.description, self.toggle.value = toggle_text(count), count.state == TRAINABLE
-            self.toggle.tooltip = f"{'freeze' if count.state == TRAINABLE else 'train'} {count.part}"
+            self.toggle.description, self.toggle.value = (
+                toggle_text(count),
+                count.state == TRAINABLE,
+            )
+            self.toggle.tooltip = (
+                f"{'freeze' if count.state == TRAINABLE else 'train'} {count.part}"
+            )
 
 
 class _Choice(HBox):
@@ -351,7 +424,9 @@ class _Folded(VBox):
 
 
 def _classes_of(model: GPTModel) -> int:
-    """Return how many classes a loaded model's head has; raise ValueError for a head that is no `replace_head`'s."""
+    """Return how many classes a loaded model's head has; raise ValueError for a head that is no
+    `replace_head`'s.
+    """
     head = model.out_head
     if head.out_features == model.cfg["vocab_size"] or head.bias is None:
         raise ValueError(
@@ -367,7 +442,9 @@ def _named(widget, *names: str):
 
 
 def _ask(kind, css: str, description: str, **settings):
-    box = _named(kind(description=description, style={"description_width": "initial"}, **settings), css)
+    box = _named(
+        kind(description=description, style={"description_width": "initial"}, **settings), css
+    )
     if box.has_trait("tooltip"):
         box.tooltip = ""  # or ipywidgets 8 shows "null" above the label
     return box
@@ -379,6 +456,8 @@ def _skeleton(cfg_items: tuple, num_classes: int) -> GPTModel:
 
 
 @lru_cache(maxsize=256)
-def _trace(cfg_items: tuple, num_classes: int, batch_size: int, num_tokens: int) -> tuple[Shape, ...]:
+def _trace(
+    cfg_items: tuple, num_classes: int, batch_size: int, num_tokens: int
+) -> tuple[Shape, ...]:
     token_ids = torch.zeros(batch_size, num_tokens, dtype=torch.long)
     return trace_shapes(_skeleton(cfg_items, num_classes), token_ids, last_token=True)

@@ -1,6 +1,7 @@
 """Execute, save and stamp the notebooks: `make run`, `make notebooks`, `make colab`.
 
-Each notebook has a pair in `scripts/` (jupytext's py:percent format), which holds its cells and no outputs.
+Each notebook has a pair in `scripts/` (jupytext's py:percent format), which holds its cells and no
+outputs.
 """
 
 import argparse
@@ -34,14 +35,16 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in (folder / "scripts").glob("*.py"))
 
 
-# --- pairs ---------------------------------------------------------------------------------------------------
+# --- pairs ----------------------------------------------------------------------------------------
 
 
 def to_script(notebook: nbformat.NotebookNode) -> str:
     """Return a notebook's cells in the py:percent format."""
     bare = nbformat.v4.new_notebook(metadata={"kernelspec": NOTEBOOK_METADATA["kernelspec"]})
     for cell in notebook.cells:
-        new = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}[cell.cell_type]
+        new = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}[
+            cell.cell_type
+        ]
         tags = cell.metadata.get("tags")
         bare.cells.append(new(cell.source, metadata={"tags": tags} if tags else {}))
     text = jupytext.writes(bare, fmt="py:percent")
@@ -58,11 +61,13 @@ def in_step(name: str, folder: Path = FOLDER) -> bool:
     return path.exists() and to_script(nbformat.read(path, 4)) == script_of(name, folder)
 
 
-# --- execute and save ----------------------------------------------------------------------------------------
+# --- execute and save -----------------------------------------------------------------------------
 
 
 def execute(notebook: nbformat.NotebookNode, bar: tqdm, folder: Path = FOLDER) -> float:
-    """Run all cells in place, as a learner would from the notebook's own folder; return the seconds it took."""
+    """Run all cells in place, as a learner would from the notebook's own folder; return the seconds
+    it took.
+    """
     client = NotebookClient(
         notebook,
         timeout=600,
@@ -78,7 +83,9 @@ def execute(notebook: nbformat.NotebookNode, bar: tqdm, folder: Path = FOLDER) -
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Strip what changes from run to run or needs a live kernel; raise ValueError for anything written to stderr."""
+    """Strip what changes from run to run or needs a live kernel; raise ValueError for anything
+    written to stderr.
+    """
     notebook.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
     for number, cell in enumerate(notebook.cells, start=1):
         cell.id = f"cell-{number:02d}"
@@ -96,7 +103,8 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _without_widget(output: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    """Return what a widget sent along for pages where nothing is live: its picture and its table, one below the other.
+    """Return what a widget sent along for pages where nothing is live: its picture and its table,
+    one below the other.
 
     In one output they would be two forms of one thing, of which a page shows one.
     """
@@ -114,15 +122,25 @@ def save(only: list[str], prefer: str | None) -> None:
     """
     chosen = [name.removesuffix(".ipynb") for name in only] or names()
     if unknown := set(chosen) - set(names()):
-        sys.exit(f"no notebook is called {', '.join(sorted(unknown))}; there are {', '.join(names())}")
+        sys.exit(
+            f"no notebook is called {', '.join(sorted(unknown))}; there are {', '.join(names())}"
+        )
     sources = {}
     for name in chosen:
         path = FOLDER / f"{name}.ipynb"
         if path.exists() and not in_step(name) and prefer is None:
-            sys.exit(f"{name}: the notebook and its script differ; say which one holds: FROM=py or FROM=ipynb")
+            sys.exit(
+                f"{name}: the notebook and its script differ; say which one holds: FROM=py or FROM=ipynb"
+            )
         use_notebook = path.exists() and prefer == "ipynb"
-        sources[name] = nbformat.read(path, 4) if use_notebook else jupytext.reads(script_of(name), fmt="py:percent")
-    with tqdm(total=sum(_code_cells(source) for source in sources.values()), unit="cell", disable=None) as bar:
+        sources[name] = (
+            nbformat.read(path, 4)
+            if use_notebook
+            else jupytext.reads(script_of(name), fmt="py:percent")
+        )
+    with tqdm(
+        total=sum(_code_cells(source) for source in sources.values()), unit="cell", disable=None
+    ) as bar:
         for name, notebook in sources.items():
             bar.set_description(name)
             for cell in notebook.cells:
@@ -144,7 +162,9 @@ def _code_cells(notebook: nbformat.NotebookNode) -> int:
 
 
 def run() -> None:
-    """Execute all notebooks in order, on the bundled pair, without saving them; end with a table of key figures."""
+    """Execute all notebooks in order, on the bundled pair, without saving them; end with a table of
+    key figures.
+    """
     notebooks = {name: nbformat.read(FOLDER / f"{name}.ipynb", 4) for name in names()}
     for notebook in notebooks.values():
         [cell for cell in notebook.cells if cell.cell_type == "code"][1].source = CHOICES
@@ -168,22 +188,37 @@ def key_figure(notebook: nbformat.NotebookNode) -> str:
     """Return the last line printed by the cell tagged `key-figure`."""
     for cell in notebook.cells:
         if "key-figure" in cell.metadata.get("tags", []):
-            return "".join(output.get("text", "") for output in cell.outputs).strip().rpartition("\n")[2]
+            return (
+                "".join(output.get("text", "") for output in cell.outputs)
+                .strip()
+                .rpartition("\n")[2]
+            )
     raise ValueError("no cell is tagged key-figure")
 
 
-# --- Colab ---------------------------------------------------------------------------------------------------
+# --- Colab ----------------------------------------------------------------------------------------
 
 
 def stamp(repository: str, root: Path = FOLDER.parent) -> list[Path]:
-    """Put `owner/name` in the place of the repository's present address, everywhere; return the changed files."""
-    if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-]", repository) or repository.endswith(".git"):
+    """Put `owner/name` in the place of the repository's present address, everywhere; return the
+    changed files.
+    """
+    if not re.fullmatch(
+        r"[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-]", repository
+    ) or repository.endswith(".git"):
         raise ValueError(f"{repository!r} is not owner/name")
     place = root / "notebooks" / "repository.txt"
     old = place.read_text(encoding="utf-8").strip()
-    address = re.compile(rf"(github\.com[/:]|/github/|githubusercontent\.com/){re.escape(old)}(?![\w-])")
+    address = re.compile(
+        rf"(github\.com[/:]|/github/|githubusercontent\.com/){re.escape(old)}(?![\w-])"
+    )
     changed = []
-    for path in [root / "README.md", *root.glob("notebooks/*.ipynb"), *root.glob("notebooks/scripts/*.py"), place]:
+    for path in [
+        root / "README.md",
+        *root.glob("notebooks/*.ipynb"),
+        *root.glob("notebooks/scripts/*.py"),
+        place,
+    ]:
         text = path.read_text(encoding="utf-8")
         new = f"{repository}\n" if path == place else address.sub(rf"\g<1>{repository}", text)
         if new != text:
@@ -198,8 +233,12 @@ def main() -> None:
     commands.add_parser("run", help="execute all in order, save nothing, print a table")
     saving = commands.add_parser("save", help="execute and save")
     saving.add_argument("names", nargs="*", help="only these (default: all)")
-    saving.add_argument("--from", dest="prefer", choices=("py", "ipynb"), help="which of a differing pair holds")
-    commands.add_parser("colab", help="stamp the repository's address").add_argument("repository", metavar="owner/name")
+    saving.add_argument(
+        "--from", dest="prefer", choices=("py", "ipynb"), help="which of a differing pair holds"
+    )
+    commands.add_parser("colab", help="stamp the repository's address").add_argument(
+        "repository", metavar="owner/name"
+    )
     arguments = parser.parse_args()
     if arguments.command == "run":
         run()

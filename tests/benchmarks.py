@@ -1,7 +1,7 @@
 """What is promised in figures, measured: `make bench`, or `python -m tests.benchmarks explorer`.
 
-Each benchmark is a function that yields rows; a row is what was measured, the value, and what is to be reached. The
-table is printed and written to benchmarks.json.
+Each benchmark is a function that yields rows; a row is what was measured, the value, and what is to
+be reached. The table is printed and written to benchmarks.json.
 """
 
 import argparse
@@ -46,7 +46,9 @@ def percentile(values: list[float], percent: int) -> float:
 
 
 def explorer() -> Iterator[Row]:
-    """A toggle of the Freeze Explorer in gpt2-xl, its 48 blocks open: in the kernel, and until a page shows it."""
+    """A toggle of the Freeze Explorer in gpt2-xl, its 48 blocks open: in the kernel, and until a
+    page shows it.
+    """
     milliseconds = in_a_kernel("from tests.benchmarks import toggles\ntoggles(200)")
     what = f"a toggle in gpt2-xl, in the kernel, {len(milliseconds)} random ones"
     yield what + ", median", f"{percentile(milliseconds, 50):.1f} ms", ""
@@ -61,17 +63,25 @@ def explorer() -> Iterator[Row]:
 
 
 def in_a_kernel(code: str) -> list[float]:
-    """Run code in a Jupyter kernel, where a widget's messages are really sent; return the list that it ends in."""
+    """Run code in a Jupyter kernel, where a widget's messages are really sent; return the list that
+    it ends in.
+    """
     cells = [f"import sys; sys.path.insert(0, {str(ROOT)!r})", code]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    NotebookClient(notebook, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=40"]).execute()
+    NotebookClient(
+        notebook, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=40"]
+    ).execute()
     return json.loads(notebook.cells[-1].outputs[-1]["data"]["text/plain"])
 
 
 def toggles(count: int) -> list[float]:
-    """Press random toggles of gpt2-xl, all its blocks in sight; return the milliseconds that each took to redraw."""
+    """Press random toggles of gpt2-xl, all its blocks in sight; return the milliseconds that each
+    took to redraw.
+    """
     explorer, rng, milliseconds = FreezeExplorer("gpt2-xl (1558M)"), random.Random(0), []
-    explorer.plan = FreezePlan(48, frozenset(f"trf_blocks.{i}" for i in range(0, 48, 2)))  # no neighbours are equal
+    explorer.plan = FreezePlan(
+        48, frozenset(f"trf_blocks.{i}" for i in range(0, 48, 2))
+    )  # no neighbours are equal
     pressed = list(of_class(explorer, "fx-toggle"))
     for _ in range(count):
         toggle = rng.choice(pressed)
@@ -98,9 +108,15 @@ CLICK = """async (selector) => {
 
 
 def clicks(count: int) -> Iterator[float]:
-    """Click on random blocks of gpt2-xl in a real page; yield the milliseconds until the page shows the new number."""
+    """Click on random blocks of gpt2-xl in a real page; yield the milliseconds until the page shows
+    the new number.
+    """
     rng = random.Random(0)
-    with tempfile.TemporaryDirectory() as folder, lab.lab(course_in(Path(folder))) as address, lab.browser() as browser:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        lab.lab(course_in(Path(folder))) as address,
+        lab.browser() as browser,
+    ):
         page = lab.open_notebook(browser, address, NOTEBOOK)
         lab.run_all(page)
         page.locator(".fx-choice", has_text="gpt2-xl").click()
@@ -110,23 +126,34 @@ def clicks(count: int) -> Iterator[float]:
             yield page.evaluate(CLICK, f".fx-part-trf_blocks-{rng.randrange(48)}")
 
 
-# --- fine-tuning -------------------------------------------------------------------------------------------------
+# --- fine-tuning ----------------------------------------------------------------------------------
 
 EPOCHS, BATCH, EVAL_FREQ, EVAL_ITER = 5, 8, 50, 5  # the book's
 
 
 def fine_tuning() -> Iterator[Row]:
-    """Five epochs of the book's plan, GPT-2 124M's shape with random weights: the book's loop, Hugging Face's, ours."""
+    """Five epochs of the book's plan, GPT-2 124M's shape with random weights: the book's loop,
+    Hugging Face's, ours.
+    """
     train, validation, test = splits()
     device = get_device()
     order = batch_order(len(train), BATCH, EPOCHS, seed=123)
     steps = sum(map(len, order))
-    measured = (len(range(0, steps, EVAL_FREQ)) + EPOCHS) * 2 * EVAL_ITER  # batches, of training and of validation
-    yield f"{len(train)} + {len(validation)} messages of {train.max_length} tokens on {device}", "", ""
+    measured = (
+        (len(range(0, steps, EVAL_FREQ)) + EPOCHS) * 2 * EVAL_ITER
+    )  # batches, of training and of validation
+    yield (
+        f"{len(train)} + {len(validation)} messages of {train.max_length} tokens on {device}",
+        "",
+        "",
+    )
 
     original = random_classifier("gpt2-small (124M)").to(device)
     plan = FreezePlan.book(12)
-    book, face = BookLoop(original, plan, train, order, device), FaceLoop(plan, train, order, device)
+    book, face = (
+        BookLoop(original, plan, train, order, device),
+        FaceLoop(plan, train, order, device),
+    )
     runs = {
         "float32, last": {},
         "float32, last, another plan on what is kept": {"plan": FreezePlan(12, {"trf_blocks.11", "out_head"})},
@@ -138,7 +165,11 @@ def fine_tuning() -> Iterator[Row]:
         "float32, last_token": {"position": "last_token"},
     }  # fmt: skip
     goals = dict(
-        zip(runs, ("≥ 6 ×, aim 9 ×", "≥ 80 ×, aim 100 ×", "≥ 15 ×, aim 20 ×", "≥ 30 ×, aim 40 ×"), strict=False)
+        zip(
+            runs,
+            ("≥ 6 ×, aim 9 ×", "≥ 80 ×, aim 100 ×", "≥ 15 ×, aim 20 ×", "≥ 30 ×, aim 40 ×"),
+            strict=False,
+        )
     )
     seconds, histories = {}, {}
     for name, settings in runs.items():
@@ -146,7 +177,9 @@ def fine_tuning() -> Iterator[Row]:
         face.run()
         model = copy.deepcopy(original)
         start = time.perf_counter()
-        histories[name] = fine_tune(model, train, validation, progress=False, **({"plan": plan} | settings))
+        histories[name] = fine_tune(
+            model, train, validation, progress=False, **({"plan": plan} | settings)
+        )
         seconds[name] = time.perf_counter() - start
         book.run()
         face.run()
@@ -158,7 +191,10 @@ def fine_tuning() -> Iterator[Row]:
             f"{whole[loop]:.0f} s",
             "",
         )
-    off = max(abs(a - b) for a, b in zip(book.losses, histories["float32, last"].step_losses, strict=False))
+    off = max(
+        abs(a - b)
+        for a, b in zip(book.losses, histories["float32, last"].step_losses, strict=False)
+    )
     yield (
         f"largest difference of a loss from the book's loop, float32, last, first {len(book.losses)} steps",
         f"{off:.0e}",
@@ -166,15 +202,15 @@ def fine_tuning() -> Iterator[Row]:
     )
     for name, taken in seconds.items():
         history = histories[name]
-        what = (
-            f"fine_tune, {name}: {history.seconds_encoding:.0f} s encoding + {history.seconds_training:.0f} s training"
-        )
+        what = f"fine_tune, {name}: {history.seconds_encoding:.0f} s encoding + {history.seconds_training:.0f} s training"
         yield what, f"{whole[book] / taken:.1f} ×", goals.get(name, "")
     yield from classifying(original, train, validation, test)
 
 
 def splits() -> tuple[SpamDataset, SpamDataset, SpamDataset]:
-    """The book's three parts of the SMS Spam Collection where it lies beside the project, else sms-mini's."""
+    """The book's three parts of the SMS Spam Collection where it lies beside the project, else
+    sms-mini's.
+    """
     parts = load_parts("sms-spam-collection" if REAL_SMS.exists() else "sms-mini")
     train = SpamDataset(parts[0], get_tokenizer())
     return train, *(SpamDataset(part, get_tokenizer(), train.max_length) for part in parts[1:])
@@ -187,7 +223,9 @@ def random_classifier(name: str) -> GPTModel:
 
 
 class BookLoop:
-    """Some steps and evaluation batches of the loop in the book's package, on its own model, timed one by one."""
+    """Some steps and evaluation batches of the loop in the book's package, on its own model, timed
+    one by one.
+    """
 
     name = "the book's loop (llms-from-scratch)"
 
@@ -195,7 +233,9 @@ class BookLoop:
         self.model, self.device = self.make(original, plan).to(device), device
         trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(trainable, lr=5e-5, weight_decay=0.1)
-        self.batches = iter(DataLoader(train, batch_sampler=[batch for epoch in order for batch in epoch]))
+        self.batches = iter(
+            DataLoader(train, batch_sampler=[batch for epoch in order for batch in epoch])
+        )
         self.step_seconds, self.eval_seconds, self.losses = [], [], []
 
     def make(self, original, plan):
@@ -212,7 +252,11 @@ class BookLoop:
         return calc_loss_batch(inputs, labels, self.model, self.device)
 
     def measured(self) -> str:
-        count, step, evaluation = len(self.step_seconds), median(self.step_seconds), median(self.eval_seconds)
+        count, step, evaluation = (
+            len(self.step_seconds),
+            median(self.step_seconds),
+            median(self.eval_seconds),
+        )
         return f"{count} steps of {step:.2f} s and {count} evaluation batches of {evaluation:.2f} s"
 
     def run(self, steps: int = 2) -> None:
@@ -232,7 +276,9 @@ class BookLoop:
 
 
 class FaceLoop(BookLoop):
-    """The same steps of Hugging Face's GPT-2 for sequence classification, with the same parts frozen."""
+    """The same steps of Hugging Face's GPT-2 for sequence classification, with the same parts
+    frozen.
+    """
 
     name = "Hugging Face's GPT2ForSequenceClassification"
 
@@ -250,7 +296,9 @@ class FaceLoop(BookLoop):
 
     def loss(self, inputs, labels) -> torch.Tensor:
         mask = torch.ones_like(inputs).to(self.device)
-        return self.model(inputs.to(self.device), attention_mask=mask, labels=labels.to(self.device)).loss
+        return self.model(
+            inputs.to(self.device), attention_mask=mask, labels=labels.to(self.device)
+        ).loss
 
 
 def classifying(model: GPTModel, *parts: SpamDataset) -> Iterator[Row]:
@@ -263,7 +311,11 @@ def classifying(model: GPTModel, *parts: SpamDataset) -> Iterator[Row]:
         classify_review(text, model, tokenizer, device, length)
         one_by_one.append(time.perf_counter() - start)
     whole = len(texts) * median(one_by_one)
-    yield f"classify_review, {len(texts)} messages, scaled from {len(one_by_one)}", f"{whole:.0f} s", ""
+    yield (
+        f"classify_review, {len(texts)} messages, scaled from {len(one_by_one)}",
+        f"{whole:.0f} s",
+        "",
+    )
     for position, precision, goal in (
         ("last_token", "bfloat16", "≥ 12 ×, aim 15 ×"), ("last_token", "float32", ""), ("last", "bfloat16", ""),
     ):  # fmt: skip
@@ -277,7 +329,7 @@ def classifying(model: GPTModel, *parts: SpamDataset) -> Iterator[Row]:
         yield what, f"{whole / taken:.1f} ×", goal
 
 
-# --- loading -----------------------------------------------------------------------------------------------------
+# --- loading --------------------------------------------------------------------------------------
 
 LOAD_BOOK = """
 from llms_from_scratch.ch04 import GPTModel
@@ -313,7 +365,9 @@ print(taken, (memory("VmHWM") - before) / weights)
 
 
 def loading() -> Iterator[Row]:
-    """GPT-2 124M from files on disk, each time in a new process, until each weight has been read once."""
+    """GPT-2 124M from files on disk, each time in a new process, until each weight has been read
+    once.
+    """
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         model = GPTModel(gpt_config("gpt2-small (124M)"))
@@ -324,7 +378,9 @@ def loading() -> Iterator[Row]:
             for name, code in (("ours", LOAD_OURS), ("book", LOAD_BOOK)):
                 script = MEASURE.format(root=str(ROOT), code=code.format(folder=folder))
                 environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-                run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+                run = subprocess.run(
+                    [sys.executable, "-c", script], capture_output=True, text=True, env=environment
+                )
                 assert run.returncode == 0, run.stderr[-2000:]
                 if round:  # ours reads the checkpoint itself the first time
                     seconds, peak = map(float, run.stdout.split()[-2:])
@@ -335,11 +391,19 @@ def loading() -> Iterator[Row]:
         ("ours", "load_pretrained, later times"),
     ):
         yield f"{what}, median of 3", f"{median(taken[name]):.2f} s", ""
-        yield f"{what}, peak memory in addition", f"{median(memory[name]):.2f} × weights", "≤ 1.2 ×" * (name == "ours")
-    yield "ratio of the times", f"{median(taken['book']) / median(taken['ours']):.1f} ×", "≥ 10 ×, aim 20 ×"
+        yield (
+            f"{what}, peak memory in addition",
+            f"{median(memory[name]):.2f} × weights",
+            "≤ 1.2 ×" * (name == "ours"),
+        )
+    yield (
+        "ratio of the times",
+        f"{median(taken['book']) / median(taken['ours']):.1f} ×",
+        "≥ 10 ×, aim 20 ×",
+    )
 
 
-# --- more data ---------------------------------------------------------------------------------------------------
+# --- more data ------------------------------------------------------------------------------------
 
 SCALE = """
 import sys, threading, time
@@ -370,7 +434,9 @@ print(time.perf_counter() - start, peak - before)
 
 
 def more_data() -> Iterator[Row]:
-    """One epoch of the nano on 1,000, 10,000 and 100,000 messages (the same ones repeated), kept on disk."""
+    """One epoch of the nano on 1,000, 10,000 and 100,000 messages (the same ones repeated), kept on
+    disk.
+    """
     first = None
     for count in (1_000, 10_000, 100_000):
         with tempfile.TemporaryDirectory() as folder:
@@ -379,8 +445,16 @@ def more_data() -> Iterator[Row]:
             assert run.returncode == 0, run.stderr[-2000:]
         seconds, peak = map(float, run.stdout.split()[-2:])
         first = first or seconds / count
-        yield f"{count:,} messages, time for each", f"{1e3 * seconds / count:.2f} ms", "linear: the same for each"
-        yield f"{count:,} messages, peak of the process's own memory in addition", f"{peak:.0f} MB", "flat"
+        yield (
+            f"{count:,} messages, time for each",
+            f"{1e3 * seconds / count:.2f} ms",
+            "linear: the same for each",
+        )
+        yield (
+            f"{count:,} messages, peak of the process's own memory in addition",
+            f"{peak:.0f} MB",
+            "flat",
+        )
 
 
 BENCHMARKS = {
@@ -394,8 +468,12 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="measure, print a table and write it to benchmarks.json")
-    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="only these (default: all)")
+    parser = argparse.ArgumentParser(
+        description="measure, print a table and write it to benchmarks.json"
+    )
+    parser.add_argument(
+        "names", nargs="*", choices=[*BENCHMARKS, []], help="only these (default: all)"
+    )
     chosen = parser.parse_args().names or list(BENCHMARKS)
     machine = f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} processor cores"
     print(machine)
@@ -407,7 +485,9 @@ def main() -> None:
             print(f"  {what:<90} {value:>14}  {goal}".rstrip())
             sys.stdout.flush()
             tables[name].append({"what": what, "value": value, "goal": goal})
-    (ROOT / "benchmarks.json").write_text(json.dumps(tables, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (ROOT / "benchmarks.json").write_text(
+        json.dumps(tables, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

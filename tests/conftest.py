@@ -15,11 +15,19 @@ from helpers.model import GPTModel
 
 ROOT = Path(__file__).parent.parent
 REAL_SMS = ROOT.parent / "shared" / "data" / "sms" / "SMSSpamCollection"
-TINY = BASE_CONFIG | {"vocab_size": 50257, "context_length": 32, "emb_dim": 8, "n_layers": 3, "n_heads": 2}
+TINY = BASE_CONFIG | {
+    "vocab_size": 50257,
+    "context_length": 32,
+    "emb_dim": 8,
+    "n_layers": 3,
+    "n_heads": 2,
+}
 
 
 def random_model(cfg: dict, seed: int = 0) -> GPTModel:
-    """A model whose every tensor is random, layer norms and biases too; the head has the embedding's values."""
+    """A model whose every tensor is random, layer norms and biases too; the head has the
+    embedding's values.
+    """
     torch.manual_seed(seed)
     model = GPTModel(cfg)
     with torch.no_grad():
@@ -30,7 +38,9 @@ def random_model(cfg: dict, seed: int = 0) -> GPTModel:
 
 
 def load_parts(name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """`load_splits`, with the SMS Spam Collection's messages from where they lie beside the project."""
+    """`load_splits`, with the SMS Spam Collection's messages from where they lie beside the
+    project.
+    """
     with tempfile.TemporaryDirectory() as folder:
         if name != "sms-mini":
             shutil.copy(REAL_SMS, Path(folder, "SMSSpamCollection.tsv"))
@@ -39,7 +49,9 @@ def load_parts(name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 
 @pytest.fixture(autouse=True, scope="session")
 def interruptible() -> None:
-    """SIGINT raises KeyboardInterrupt, even where the tests began with it ignored, as in a shell's background."""
+    """SIGINT raises KeyboardInterrupt, even where the tests began with it ignored, as in a shell's
+    background.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -23,11 +23,17 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome", MAC])), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome", MAC])), None
+)
 FOLDERS = "JUPYTER_CONFIG_DIR JUPYTER_DATA_DIR JUPYTER_RUNTIME_DIR JUPYTERLAB_SETTINGS_DIR JUPYTERLAB_WORKSPACES_DIR"
 SETTINGS = {  # every cell is in the page, even out of sight, and no pop-up lies above the notebook
     "notebook-extension/tracker": {"windowingMode": "none"},
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+    "apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
 }
 WITHIN = """([script, arg, seconds]) => Promise.race([eval(script)(arg), new Promise((_, reject) => setTimeout(
     () => reject(new Error(`not done after ${seconds} s`)), seconds * 1000))])"""
@@ -59,7 +65,9 @@ COMPLAINTS = """() => jupyterapp.shell.currentWidget.model.sharedModel.cells.fla
 
 
 def missing() -> str | None:
-    """Why no notebook can be opened in a browser here and what to do about it; None where one can."""
+    """Why no notebook can be opened in a browser here and what to do about it; None where one
+    can.
+    """
     if importlib.util.find_spec("playwright") is None:
         return "Playwright is not installed: pip install playwright"
     if CHROMIUM is None:
@@ -86,27 +94,50 @@ def answers(address: Address) -> bool:
 
 @contextmanager
 def lab(folder: Path) -> Iterator[Address]:
-    """A JupyterLab of this Python's packages whose root is `folder`; it and its kernels end with the block."""
+    """A JupyterLab of this Python's packages whose root is `folder`; it and its kernels end with
+    the block.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = Address(free.getsockname()[1], secrets.token_hex(16))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")
+        }
         environment |= {name: str(Path(home, name)) for name in FOLDERS.split()}
         for plugin, values in SETTINGS.items():
-            file = Path(environment["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab", f"{plugin}.jupyterlab-settings")
+            file = Path(
+                environment["JUPYTERLAB_SETTINGS_DIR"],
+                "@jupyterlab",
+                f"{plugin}.jupyterlab-settings",
+            )
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(values), encoding="utf-8")
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
-        command += [f"--port={address.port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}"]
+        command = [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            "--expose-app-in-browser",
+        ]
+        command += [
+            f"--port={address.port}",
+            "--ServerApp.port_retries=0",
+            f"--ServerApp.root_dir={folder}",
+        ]
         command += [f"--IdentityProvider.token={address.token}"]
         log = Path(home, "log")
         with log.open("w") as out:
-            server = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+            server = subprocess.Popen(
+                command, env=environment, stdout=out, stderr=out, start_new_session=True
+            )
         try:
             deadline = time.monotonic() + 60
             while not answers(address):
                 if server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"JupyterLab did not answer; its log ends:\n{log.read_text()[-3000:]}")
+                    raise RuntimeError(
+                        f"JupyterLab did not answer; its log ends:\n{log.read_text()[-3000:]}"
+                    )
                 time.sleep(0.1)
             yield address
         finally:
@@ -133,11 +164,20 @@ def browser() -> Iterator["Browser"]:
 
 
 def open_notebook(
-    browser: "Browser", address: Address, name: str, width: int = 1280, height: int = 1000, theme: str = "light"
+    browser: "Browser",
+    address: Address,
+    name: str,
+    width: int = 1280,
+    height: int = 1000,
+    theme: str = "light",
 ) -> "Page":
-    """The notebook's page, its kernel ready and the file browser folded away; closing the page ends the kernel."""
+    """The notebook's page, its kernel ready and the file browser folded away; closing the page ends
+    the kernel.
+    """
     page = browser.new_page(viewport={"width": width, "height": height})
-    page.goto(address.url(f"lab/workspaces/{secrets.token_hex(4)}/tree/{name}"))  # with nothing else open
+    page.goto(
+        address.url(f"lab/workspaces/{secrets.token_hex(4)}/tree/{name}")
+    )  # with nothing else open
     session = page.evaluate(WITHIN, [READY, name, 60])
     page.on("close", lambda: end_kernel(address, session))
     set_theme(page, theme)
@@ -146,7 +186,10 @@ def open_notebook(
 
 def end_kernel(address: Address, session: str) -> None:
     end = Request(address.url(f"api/sessions/{session}"), method="DELETE")
-    with suppress(OSError), urlopen(end, timeout=30):  # where JupyterLab has already ended, so has the kernel
+    with (
+        suppress(OSError),
+        urlopen(end, timeout=30),
+    ):  # where JupyterLab has already ended, so has the kernel
         pass
 
 
@@ -156,12 +199,18 @@ def set_theme(page: "Page", theme: str) -> None:
 
 
 def run_all(page: "Page", timeout: float = 180) -> None:
-    """Runs all cells and waits for the end, `timeout` seconds at most; raises what `check` raises."""
+    """Runs all cells and waits for the end, `timeout` seconds at most; raises what `check`
+    raises.
+    """
     page.evaluate(WITHIN, [RUN, None, timeout])
     check(page)
 
 
 def check(page: "Page") -> None:
-    """Raises an AssertionError with the error or the stderr of each cell and each widget's callback that has any."""
+    """Raises an AssertionError with the error or the stderr of each cell and each widget's callback
+    that has any.
+    """
     found = page.evaluate(COMPLAINTS)
-    assert not found, re.sub(r"\x1b\[[\d;]*m", "", "\n\n".join(f"{source}\n-> {text}" for source, text in found))
+    assert not found, re.sub(
+        r"\x1b\[[\d;]*m", "", "\n\n".join(f"{source}\n-> {text}" for source, text in found)
+    )

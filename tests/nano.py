@@ -1,4 +1,6 @@
-"""What the bundled nano can do, and what pretraining buys: `python -m tests.benchmarks nano nano_settings`."""
+"""What the bundled nano can do, and what pretraining buys: `python -m tests.benchmarks nano
+nano_settings`.
+"""
 
 from collections.abc import Iterator
 from statistics import mean
@@ -24,7 +26,11 @@ from tests.conftest import REAL_SMS, load_parts
 
 NANO, SEEDS = "gpt2-nano (12M)", (1, 2, 3, 4, 5)
 SETTINGS = fine_tuning_defaults(NANO)
-BOOK, HEAD_ONLY, TWO_BLOCKS = FreezePlan.book(6), FreezePlan.head_only(6), FreezePlan.last_blocks(6, 2)
+BOOK, HEAD_ONLY, TWO_BLOCKS = (
+    FreezePlan.book(6),
+    FreezePlan.head_only(6),
+    FreezePlan.last_blocks(6, 2),
+)
 LEARNING_RATES, MOST_EPOCHS = (2.5e-4, 5e-4, 1e-3), 10
 DATA = ("sms-mini", "sms-spam-collection")
 
@@ -42,7 +48,9 @@ def classifier(seed: int, weights: str = "pretrained") -> GPTModel:
 
 
 def datasets(name: str) -> tuple[SpamDataset, SpamDataset]:
-    """The training and the validation part of a collection, both as long as the longest training message."""
+    """The training and the validation part of a collection, both as long as the longest training
+    message.
+    """
     train, validation, _ = load_parts(name)
     train_set = SpamDataset(train, get_tokenizer())
     return train_set, SpamDataset(validation, get_tokenizer(), train_set.max_length)
@@ -51,14 +59,22 @@ def datasets(name: str) -> tuple[SpamDataset, SpamDataset]:
 def accuracy_on_test(
     name: str, seed: int, plan: FreezePlan, position: str, weights: str = "pretrained", **settings
 ) -> float:
-    """Fine-tune on the training part and return the share of test messages that get the right label."""
+    """Fine-tune on the training part and return the share of test messages that get the right
+    label.
+    """
     train, validation = datasets(name)
     model = classifier(seed, weights)
     settings = {"epochs": SETTINGS["num_epochs"], "lr": SETTINGS["lr"]} | settings
-    fine_tune(model, train, validation, plan, position=position, seed=seed, progress=False, **settings)
+    fine_tune(
+        model, train, validation, plan, position=position, seed=seed, progress=False, **settings
+    )
     test = load_parts(name)[2]
-    probabilities = SpamClassifier(model, train.max_length, position=position).probabilities(list(test["Text"]))
-    return float((probabilities.argmax(dim=1) == torch.tensor(test["Label"].to_list())).float().mean())
+    probabilities = SpamClassifier(model, train.max_length, position=position).probabilities(
+        list(test["Text"])
+    )
+    return float(
+        (probabilities.argmax(dim=1) == torch.tensor(test["Label"].to_list())).float().mean()
+    )
 
 
 def in_words(accuracies: list[float]) -> str:
@@ -66,8 +82,12 @@ def in_words(accuracies: list[float]) -> str:
 
 
 def word_model(vectorizer: TfidfVectorizer | None = None, **settings) -> Pipeline:
-    """Logistic regression on weighted counts (TF-IDF), of words unless `vectorizer` counts something else."""
-    return make_pipeline(vectorizer or TfidfVectorizer(), LogisticRegression(max_iter=1000, **settings))
+    """Logistic regression on weighted counts (TF-IDF), of words unless `vectorizer` counts
+    something else.
+    """
+    return make_pipeline(
+        vectorizer or TfidfVectorizer(), LogisticRegression(max_iter=1000, **settings)
+    )
 
 
 def word_models() -> dict[str, Pipeline]:
@@ -115,7 +135,9 @@ def nano() -> Iterator[tuple[str, str, str]]:
 
 
 def folds(name: str) -> Iterator[tuple[int, SpamDataset, SpamDataset]]:
-    """Yield a seed, training and validation data ten times: twice the five folds of what is not test data."""
+    """Yield a seed, training and validation data ten times: twice the five folds of what is not
+    test data.
+    """
     train, validation, _ = load_parts(name)
     messages = pd.concat([train, validation], ignore_index=True)
     for repetition in range(2):
@@ -127,7 +149,9 @@ def folds(name: str) -> Iterator[tuple[int, SpamDataset, SpamDataset]]:
 
 
 def nano_settings() -> Iterator[tuple[str, str, str]]:
-    """Loss and accuracy in cross-validation without the test part, by learning rate and epoch: the book's plan."""
+    """Loss and accuracy in cross-validation without the test part, by learning rate and epoch: the
+    book's plan.
+    """
     for name in DATA if REAL_SMS.exists() else DATA[:1]:
         histories = {lr: [] for lr in LEARNING_RATES}
         for seed, train, held_out in folds(name):

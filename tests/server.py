@@ -1,4 +1,6 @@
-"""A local HTTP server that serves files as told, cuts them short, or fails; it notes every request."""
+"""A local HTTP server that serves files as told, cuts them short, or fails; it notes every
+request.
+"""
 
 import contextlib
 import re
@@ -7,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Files(dict):
-    """path → bytes. `cuts[path]`: how many bytes to send before hanging up, one entry for each answer;
-    `statuses[path]`: a status to answer with instead; `types[path]`: its Content-Type; `ranges`: whether range
-    requests are understood; `lengths`: whether the length is told; `chunked`: whether the file
-    comes in chunks (then a cut counts chunks)."""
+    """path → bytes. `cuts[path]`: how many bytes to send before hanging up, one entry for each
+    answer; `statuses[path]`: a status to answer with instead; `types[path]`: its Content-Type;
+    `ranges`: whether range requests are understood; `lengths`: whether the length is told;
+    `chunked`: whether the file comes in chunks (then a cut counts chunks)."""
 
     def __init__(self, files=()):
         super().__init__(files)
@@ -47,7 +49,9 @@ def serve(files: Files):
                     self.end_headers()
                     return
                 self.send_response(206)
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+                self.send_header(
+                    "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
+                )
             else:
                 self.send_response(200)
             if files.chunked:

@@ -1,4 +1,6 @@
-"""The steps that a reader types from the chapter work on the helpers; only where the names come from is ours."""
+"""The steps that a reader types from the chapter work on the helpers; only where the names come
+from is ours.
+"""
 
 import pandas as pd
 import torch
@@ -24,9 +26,13 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
     train_df.to_csv("train.csv", index=None)
     validation_df.to_csv("validation.csv", index=None)
     train_dataset = SpamDataset(csv_file="train.csv", max_length=None, tokenizer=tokenizer)
-    val_dataset = SpamDataset(csv_file="validation.csv", max_length=train_dataset.max_length, tokenizer=tokenizer)
+    val_dataset = SpamDataset(
+        csv_file="validation.csv", max_length=train_dataset.max_length, tokenizer=tokenizer
+    )
     torch.manual_seed(123)
-    train_loader = DataLoader(dataset=train_dataset, batch_size=8, shuffle=True, num_workers=0, drop_last=True)
+    train_loader = DataLoader(
+        dataset=train_dataset, batch_size=8, shuffle=True, num_workers=0, drop_last=True
+    )
     val_loader = DataLoader(dataset=val_dataset, batch_size=8, num_workers=0, drop_last=False)
     assert len(train_dataset) == 700 and len(test_df) == 200
 
@@ -84,9 +90,15 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
     *_, examples_seen = train_classifier_simple(
         model, train_loader, val_loader, optimizer, device, num_epochs=1, eval_freq=50, eval_iter=5
     )
-    assert examples_seen == 87 * 8 and calc_loss_loader(val_loader, model, device) < before and 0 <= accuracy <= 1
+    assert (
+        examples_seen == 87 * 8
+        and calc_loss_loader(val_loader, model, device) < before
+        and 0 <= accuracy <= 1
+    )
     text = "You are a winner, you have been specially selected to receive £1000 cash or a reward. Claim now!"
     answer = classify_review(text, model, tokenizer, device, max_length=train_dataset.max_length)
     assert answer == "spam"
     torch.save(model.state_dict(), "review_classifier.pth")
-    model.load_state_dict(torch.load("review_classifier.pth", map_location=device, weights_only=True))
+    model.load_state_dict(
+        torch.load("review_classifier.pth", map_location=device, weights_only=True)
+    )

@@ -1,4 +1,5 @@
-"""The Freeze Explorer as a learner meets it: section 6.5 in a real JupyterLab, with a mouse, a keyboard, by its names.
+"""The Freeze Explorer as a learner meets it: section 6.5 in a real JupyterLab, with a mouse, a
+keyboard, by its names.
 
 Screenshots are left in the folder that the environment variable SCREENSHOTS names, if it does.
 """
@@ -16,7 +17,9 @@ from tests.screenshot import NOTEBOOK, course_in
 CONTROLS = "select, input, button"
 STATES = ("trainable", "frozen", "partly trainable")
 
-pytestmark = pytest.mark.skipif(lab.missing() is not None, reason=f"the Explorer in a browser: {lab.missing()}")
+pytestmark = pytest.mark.skipif(
+    lab.missing() is not None, reason=f"the Explorer in a browser: {lab.missing()}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +170,10 @@ def test_a_message_is_drawn_as_text_and_what_cannot_be_read_is_said(page):
     assert page.locator(".freeze-explorer img, .freeze-explorer script").count() == 0
     assert box.evaluate("e => e === document.activeElement")
     before = page.locator(".fx-shapes").inner_html()
-    for wrong, sentence in (("   ", "the message is empty"), ("a " * 2000, "more than the context length of 1024")):
+    for wrong, sentence in (
+        ("   ", "the message is empty"),
+        ("a " * 2000, "more than the context length of 1024"),
+    ):
         box.fill(wrong)
         shows(page, "problem", sentence)
         assert page.locator(".fx-shapes").inner_html() == before
@@ -188,7 +194,9 @@ def test_the_loaded_model_answers_the_message(page):
     page.get_by_role("button", name="Run the loaded model").click()
     answer = page.locator(".fx-shapes svg text", has_text="ham 0.")
     answer.wait_for()
-    by_hand = page.locator(".jp-OutputArea-output pre", has_text="ham 0.").first.inner_text()  # step 6
+    by_hand = page.locator(
+        ".jp-OutputArea-output pre", has_text="ham 0."
+    ).first.inner_text()  # step 6
     assert by_hand.partition(" →")[0] == answer.text_content()
     page.locator(".fx-text input").fill("another message")
     answer.wait_for(state="detached")  # it was the other one's
@@ -198,7 +206,11 @@ def test_the_loaded_model_answers_the_message(page):
 
 def test_every_control_says_what_it_is_and_the_picture_has_words(page):
     explorer = page.locator(".freeze-explorer")
-    for label, role in (("Message", "textbox"), ("Batch size", "spinbutton"), ("Classes", "spinbutton")):
+    for label, role in (
+        ("Message", "textbox"),
+        ("Batch size", "spinbutton"),
+        ("Classes", "spinbutton"),
+    ):
         assert explorer.get_by_role(role, name=label).count() == 1, label
     choices = set(page.locator(".fx-choice").all_inner_texts())
     assert choices >= {"✓ gpt2-small (124M)", "gpt2-xl (1558M)", "✓ the book's choice", "custom"}
@@ -206,7 +218,10 @@ def test_every_control_says_what_it_is_and_the_picture_has_words(page):
         words = " ".join(name.split())
         assert words.endswith(STATES) or words.startswith(("▸ open ", "▸ Show ")), words
     words = explorer.locator(".fx-shapes").get_by_role("img").get_attribute("aria-label")
-    assert "transformer block  (trf_blocks.11): 7,087,872 parameters, trainable, puts out (1, 4, 768)" in words
+    assert (
+        "transformer block  (trf_blocks.11): 7,087,872 parameters, trainable, puts out (1, 4, 768)"
+        in words
+    )
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 800)])
@@ -227,7 +242,8 @@ def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width
     page.locator(".freeze-explorer").screenshot(path=folder / f"explorer_{theme}_{width}.png")
 
 
-# Texts that stand out from what lies below them by less than 4.5 : 1; in the picture, from the box that they lie in.
+# Texts that stand out from what lies below them by less than 4.5 : 1; in the picture, from the box
+# that they lie in.
 CONTRAST = """
 function rgb(colour) {
     const numbers = colour.match(/[\\d.]+/g).map(Number);

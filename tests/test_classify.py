@@ -21,7 +21,15 @@ from helpers.tokenizer import get_tokenizer
 from helpers.training import class_probabilities
 from tests.conftest import ROOT, TINY, random_model
 
-TEXTS = ["You won!", "see you at eight", "🎉🎉", "<b>hi</b>", "<|endoftext|>", "free", "ok then, call me tomorrow"]
+TEXTS = [
+    "You won!",
+    "see you at eight",
+    "🎉🎉",
+    "<b>hi</b>",
+    "<|endoftext|>",
+    "free",
+    "ok then, call me tomorrow",
+]
 
 
 def classifier(position="last_token", seed=0, **changes) -> SpamClassifier:
@@ -39,16 +47,23 @@ def test_one_at_a_time_and_many_at_once_agree_in_any_order(position, tokens_at_o
     monkeypatch.setattr(prefix, "TOKENS_AT_ONCE", tokens_at_once)
     spam_filter, tokenizer = classifier(position), get_tokenizer()
     ham, spam = spam_filter.probabilities(TEXTS).log().T
-    spam_filter.model.out_head.bias.data[0] += (spam - ham).median() + 1e-3  # now it calls about half of them spam
+    spam_filter.model.out_head.bias.data[0] += (
+        spam - ham
+    ).median() + 1e-3  # now it calls about half of them spam
     probabilities = spam_filter.probabilities(TEXTS)
     assert probabilities.shape == (7, 2) and probabilities.dtype == torch.float32
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(7))
     rows = torch.tensor([pad(tokenizer.encode(text, disallowed_special=()), 20) for text in TEXTS])
     alone = [class_probabilities(spam_filter.model, row.unsqueeze(0), position)[0] for row in rows]
     torch.testing.assert_close(probabilities, torch.stack(alone), atol=1e-5, rtol=0)
-    torch.testing.assert_close(spam_filter.probabilities(TEXTS[::-1]), torch.stack(alone[::-1]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        spam_filter.probabilities(TEXTS[::-1]), torch.stack(alone[::-1]), atol=1e-5, rtol=0
+    )
     labels = spam_filter.classify_many(TEXTS)
-    assert labels == [spam_filter.classify(text) for text in TEXTS] and set(labels) == {"ham", "spam"}
+    assert labels == [spam_filter.classify(text) for text in TEXTS] and set(labels) == {
+        "ham",
+        "spam",
+    }
     assert labels == [("ham", "spam")[int(p > 0.5)] for p in probabilities[:, 1]]
 
 
@@ -65,7 +80,9 @@ def test_short_messages_beside_one_of_1024_tokens_get_the_labels_that_they_get_a
     alone = torch.cat([spam_filter.probabilities([text]) for text in texts])
     torch.testing.assert_close(probabilities, alone, atol=1e-5, rtol=0)
     seen = []
-    spam_filter.model.tok_emb.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0].numel()))
+    spam_filter.model.tok_emb.register_forward_hook(
+        lambda _, inputs, output: seen.append(inputs[0].numel())
+    )
     spam_filter.classify_many(texts)
     if position == "last_token":  # beside the long message no short one is filled up
         tokens = [len(get_tokenizer().encode(text, disallowed_special=())) for text in texts]
@@ -85,7 +102,10 @@ def test_the_books_function_and_the_class_agree_on_the_last_position():
     for text in TEXTS:
         answer = classify_review(text, spam_filter.model, get_tokenizer(), "cpu", max_length=20)
         assert answer == {"spam": "spam", "ham": "not spam"}[spam_filter.classify(text)]
-    assert classify_review("no length given", spam_filter.model, get_tokenizer(), "cpu") in ("spam", "not spam")
+    assert classify_review("no length given", spam_filter.model, get_tokenizer(), "cpu") in (
+        "spam",
+        "not spam",
+    )
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n"])
@@ -136,7 +156,11 @@ def test_a_saved_classifier_comes_back_the_same(tmp_path):
     first = classifier()
     second = SpamClassifier.load(first.save(tmp_path / "new" / "filter.safetensors"))
     assert torch.equal(first.probabilities(TEXTS), second.probabilities(TEXTS))
-    assert (second.max_length, second.position, second.about) == (20, "last_token", {"model": "tiny"})
+    assert (second.max_length, second.position, second.about) == (
+        20,
+        "last_token",
+        {"model": "tiny"},
+    )
     assert second.model.cfg == TINY and not second.model.training
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["filter.safetensors"]
 
@@ -168,7 +192,10 @@ def test_a_missing_a_damaged_and_another_file_are_refused(tmp_path):
         SpamClassifier.load(path)
     for metadata in (None, {"spam_classifier": "[]"}, {"spam_classifier": '{"cfg": null}'}):
         save_file({"a": torch.ones(1)}, path, metadata=metadata)
-        with pytest.raises(ValueError, match="not a whole file of SpamClassifier.save .*; delete it and train again"):
+        with pytest.raises(
+            ValueError,
+            match="not a whole file of SpamClassifier.save .*; delete it and train again",
+        ):
             SpamClassifier.load(path)
 
 
@@ -195,13 +222,21 @@ def quick(monkeypatch):
     """Section 6.7's training on 16 messages, for one epoch."""
 
     def few(name):
-        return [DataLoader(SpamDataset(part[:16], get_tokenizer(), 82), 8) for part in load_splits(name)]
+        return [
+            DataLoader(SpamDataset(part[:16], get_tokenizer(), 82), 8) for part in load_splits(name)
+        ]
 
     monkeypatch.setattr(classify, "create_dataloaders", few)
-    monkeypatch.setattr(classify, "fine_tuning_defaults", lambda _: {"lr": 1e-3, "weight_decay": 0.1, "num_epochs": 1})
+    monkeypatch.setattr(
+        classify,
+        "fine_tuning_defaults",
+        lambda _: {"lr": 1e-3, "weight_decay": 0.1, "num_epochs": 1},
+    )
 
 
-def test_the_classifier_of_section_6_7_is_loaded_only_if_it_is_the_one_asked_for(tmp_path, monkeypatch, quick):
+def test_the_classifier_of_section_6_7_is_loaded_only_if_it_is_the_one_asked_for(
+    tmp_path, monkeypatch, quick
+):
     monkeypatch.chdir(tmp_path)
     path, names = tmp_path / "filter.safetensors", ("gpt2-nano (12M)", "sms-mini")
     first = load_or_train(path, *names)
@@ -218,7 +253,9 @@ def test_the_classifier_of_section_6_7_is_loaded_only_if_it_is_the_one_asked_for
         assert load_or_train(path, *names).about == first.about
 
 
-def test_a_training_that_is_interrupted_is_not_saved_as_the_classifier_of_section_6_7(tmp_path, monkeypatch, quick):
+def test_a_training_that_is_interrupted_is_not_saved_as_the_classifier_of_section_6_7(
+    tmp_path, monkeypatch, quick
+):
     def interrupted_in_the_first_step(name):
         model = load_pretrained(name)
         model.final_norm.register_forward_hook(lambda *_: signal.raise_signal(signal.SIGINT))

@@ -1,4 +1,6 @@
-"""Plays Colab: one notebook alone in an empty folder, ipywidgets 7.7.1, no jupyterlab, the rest to be cloned."""
+"""Plays Colab: one notebook alone in an empty folder, ipywidgets 7.7.1, no jupyterlab, the rest to
+be cloned.
+"""
 
 import os
 import shutil
@@ -43,13 +45,19 @@ sys.meta_path.insert(0, NoJupyterLab())
 def tracked_files(folder: Path) -> Path:
     """A repository with the working tree's files as its one commit, as it would be published."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    names = subprocess.run(
+        listed, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
     for name in filter(None, names):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com"]
-    for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "as published"]):
+    for arguments in (
+        ["init", "-q", "-b", "main"],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "as published"],
+    ):
         subprocess.run([*git, *arguments], cwd=folder, check=True)
     return folder
 
@@ -66,7 +74,9 @@ def test_the_explorer_works_with_colabs_ipywidgets():
     version = [sys.executable, "-c", "import ipywidgets; print(ipywidgets.__version__)"]
     for arguments, expected in ((version, "7.7.1"), (command, " passed")):
         run = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert run.returncode == 0 and expected in run.stdout, run.stdout[-3000:] + run.stderr[-1000:]
+        assert run.returncode == 0 and expected in run.stdout, (
+            run.stdout[-3000:] + run.stderr[-1000:]
+        )
 
 
 @WITHOUT_OVERLAY
@@ -87,13 +97,21 @@ def test_section_6_5_runs_in_colab_from_nothing_but_the_notebook(tmp_path):
         "GIT_CONFIG_VALUE_0": address,
     }
     versions = [sys.executable, "-c", VERSIONS]
-    found = subprocess.run(versions, cwd=empty, env=environment, capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        versions, cwd=empty, env=environment, capture_output=True, text=True, check=True
+    ).stdout
     assert found.split() == ["7.7.1", "2.2.3"]
     freeze = [sys.executable, "-m", "pip", "freeze"]
-    before = subprocess.run(freeze, env=environment, capture_output=True, text=True, check=True).stdout
+    before = subprocess.run(
+        freeze, env=environment, capture_output=True, text=True, check=True
+    ).stdout
 
     run = subprocess.run(
-        [sys.executable, "-c", RUN, f"{NAME}.ipynb"], cwd=empty, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", RUN, f"{NAME}.ipynb"],
+        cwd=empty,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr[-3000:]
     executed = nbformat.read(empty / "executed.ipynb", 4)
@@ -103,4 +121,7 @@ def test_section_6_5_runs_in_colab_from_nothing_but_the_notebook(tmp_path):
     for cell in executed.cells:
         for output in cell.get("outputs", []):
             assert output.get("name") != "stderr", output["text"]
-    assert subprocess.run(freeze, env=environment, capture_output=True, text=True, check=True).stdout == before
+    assert (
+        subprocess.run(freeze, env=environment, capture_output=True, text=True, check=True).stdout
+        == before
+    )

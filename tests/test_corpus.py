@@ -1,4 +1,6 @@
-"""The corpus is readable text: what is no prose is gone, what is stays, and documents end where the mark says."""
+"""The corpus is readable text: what is no prose is gone, what is stays, and documents end where the
+mark says.
+"""
 
 import io
 import json
@@ -80,14 +82,20 @@ def test_codes_and_ornaments_are_gone_and_the_prose_around_them_stays(block):
 
 
 def test_a_short_link_stays():
-    assert clean_body("See http://www.example.com/list.html") == "See http://www.example.com/list.html"
+    assert (
+        clean_body("See http://www.example.com/list.html") == "See http://www.example.com/list.html"
+    )
 
 
 def test_encoded_mails_are_read_as_written():
-    quoted = "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable"
+    quoted = (
+        "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable"
+    )
     body = "We will meet at the caf=E9 on Monday, and you =\ncan bring the keys."
     assert "café on Monday, and you can bring" in clean_email(mail(body, quoted))
-    assert clean_email(mail(PROSE, subject="=?iso-8859-1?Q?The_caf=E9?=")).startswith("Subject: The café\n")
+    assert clean_email(mail(PROSE, subject="=?iso-8859-1?Q?The_caf=E9?=")).startswith(
+        "Subject: The café\n"
+    )
     undeclared = "Do you have=20\nthe keys for=20\nthe caf=C3=A9 that is =\nat the corner?=20"
     assert "the café that is at the corner?" in clean_email(mail(undeclared))
     assert clean_body("It\x92s here") == "It’s here"
@@ -95,7 +103,9 @@ def test_encoded_mails_are_read_as_written():
 
 def test_an_html_mail_reads_as_in_a_browser():
     page = f"<html><head><title>x</title><style>p</style></head><body><p>{PROSE}<br>Bring<!-- no --> it &amp; go</p>"
-    assert clean_email(mail(page, "Content-Type: text/html")).endswith(f"\n\n{PROSE}\nBring it & go")
+    assert clean_email(mail(page, "Content-Type: text/html")).endswith(
+        f"\n\n{PROSE}\nBring it & go"
+    )
     assert strip_html("a<script>x()</script>b") == "ab"
 
 
@@ -104,7 +114,9 @@ def test_the_plain_part_wins_over_the_html_part_and_attachments_are_left_out():
         f"--b\nContent-Type: text/plain\n\n{PROSE}\n--b\nContent-Type: text/html\n\n<p>In colour</p>\n"
         "--b\nContent-Type: text/plain\nContent-Disposition: attachment; filename=a.txt\n\nattached\n--b--"
     )
-    cleaned = clean_email(mail(body, 'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"'))
+    cleaned = clean_email(
+        mail(body, 'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"')
+    )
     assert cleaned == f"Subject: The keys\n\n{PROSE}"
 
 
@@ -125,7 +137,9 @@ def test_unreadable_and_pornographic_mails_are_dropped(body):
 
 def test_copies_are_dropped_though_numbers_case_and_subject_differ():
     first = f"Subject: 1\n\n{PROSE} Order number 1"
-    assert list(without_copies([first, f"Subject: 2\n\n{PROSE.upper()} order NUMBER 2", "Other."])) == [first, "Other."]
+    assert list(
+        without_copies([first, f"Subject: 2\n\n{PROSE.upper()} order NUMBER 2", "Other."])
+    ) == [first, "Other."]
 
 
 def test_documents_that_hold_a_message_of_the_test_data_are_dropped():
@@ -140,16 +154,26 @@ def test_documents_that_hold_a_message_of_the_test_data_are_dropped():
 
 
 def test_hard_wrapped_lines_become_paragraphs():
-    assert unwrap("Call me\nIshmael.\n \n\nSome  years\nago") == "Call me Ishmael.\n\nSome years ago"
+    assert (
+        unwrap("Call me\nIshmael.\n \n\nSome  years\nago") == "Call me Ishmael.\n\nSome years ago"
+    )
 
 
 def test_dialogues_keep_a_line_per_utterance():
-    assert split_dialogues("Hi  there\nHello.\n\n\nBye\u00a0now\n") == ["Hi there\nHello.", "Bye now"]
+    assert split_dialogues("Hi  there\nHello.\n\n\nBye\u00a0now\n") == [
+        "Hi there\nHello.",
+        "Bye now",
+    ]
 
 
 def test_chapter_2_comes_before_chapter_10_whatever_the_order_in_the_package(tmp_path):
     with tarfile.open(tmp_path / "p.tgz", "w:gz") as archive:
-        for name in ("data/chapter_10.json", "data/epilogue.json", "data/chapter_2.json", "package.json"):
+        for name in (
+            "data/chapter_10.json",
+            "data/epilogue.json",
+            "data/chapter_2.json",
+            "package.json",
+        ):
             content = json.dumps({"title": f"{name}", "text": "a\nb"}).encode()
             member = tarfile.TarInfo(f"package/{name}")
             member.size = len(content)
@@ -178,7 +202,11 @@ def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     command = [sys.executable, "-m", "helpers.corpus", "--out", tmp_path / "out"]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert child.returncode == 1 and "install Node.js" in child.stderr and "Traceback" not in child.stderr
+    assert (
+        child.returncode == 1
+        and "install Node.js" in child.stderr
+        and "Traceback" not in child.stderr
+    )
 
 
 def test_the_bible_is_prose_by_chapter_without_the_numbers_of_verses():
@@ -203,16 +231,22 @@ def test_the_corpus_is_the_one_that_the_bundled_model_was_trained_on(built):
     paths = {path.name: path for folder in (BUILT, SHORT) for path in folder.glob("*.txt")}
     assert paths.keys() <= listed.keys()
     if listed.keys() != paths.keys() or not REAL_SMS.exists():
-        pytest.skip("the corpus here was built without the dialogues, the Bible or the SMS Spam Collection")
+        pytest.skip(
+            "the corpus here was built without the dialogues, the Bible or the SMS Spam Collection"
+        )
     assert listed == {name: file_sha256(path) for name, path in paths.items()}
 
 
 def test_no_message_of_the_test_data_occurs_in_the_corpus(built, real_sms):
     messages = [*read_messages(SMS_MINI)["Text"], *read_messages(real_sms)["Text"]]
-    documents = [document for text in built.values() for document in text.split("\n<|endoftext|>\n")]
+    documents = [
+        document for text in built.values() for document in text.split("\n<|endoftext|>\n")
+    ]
     assert len(documents) > 5_000
     assert list(without_messages(documents, messages)) == documents
-    planted = [f"He wrote: {message} And then?" for message in messages if len(words_of(message)) >= 4]
+    planted = [
+        f"He wrote: {message} And then?" for message in messages if len(words_of(message)) >= 4
+    ]
     assert len(planted) > 5_000 and not list(without_messages(planted, messages))
 
 
@@ -226,7 +260,10 @@ def test_the_bundled_model_does_on_held_out_documents_what_its_pages_say(built, 
     assert measured == {name: pytest.approx(figure, rel=0.02) for name, figure in said.items()}
     loss, early, late = said.values()
     assert loss < 3.5 and late < 1.2 * early
-    assert f"{loss:.2f} nats per token, perplexity {early:.1f} at" in page and f" {late:.1f} at 512 to 1,023" in page
+    assert (
+        f"{loss:.2f} nats per token, perplexity {early:.1f} at" in page
+        and f" {late:.1f} at 512 to 1,023" in page
+    )
 
 
 # --- what the pages say of the bundled model ---
@@ -238,7 +275,9 @@ def test_the_appendix_quotes_the_accuracies_of_the_bundled_models_page():
         data: set(re.findall(rf"^\| {data}: .* \| (\d\d\.\d %)", page, re.MULTILINE))
         for data in ("sms-mini", "sms-spam-collection")
     }
-    script = (ROOT / "notebooks" / "scripts" / "06_A_where_nano_comes_from.py").read_text(encoding="utf-8")
+    script = (ROOT / "notebooks" / "scripts" / "06_A_where_nano_comes_from.py").read_text(
+        encoding="utf-8"
+    )
     rows = re.findall(r"^# \| .* \| (\d\d\.\d %) \| (\d\d\.\d %) \|$", script, re.MULTILINE)
     assert len(rows) == 6
     for mini, collection in rows:

@@ -1,4 +1,6 @@
-"""The costs are those that torch itself has: its gradients, AdamW's state, its own count of operations."""
+"""The costs are those that torch itself has: its gradients, AdamW's state, its own count of
+operations.
+"""
 
 import math
 import random
@@ -28,18 +30,26 @@ def plans_for_tiny(number: int) -> list[FreezePlan]:
     """Every preset, every part and piece alone, and `number` random plans of parts and pieces."""
     rng, parts = random.Random(0), part_names(3)
     names = sorted({*parts, *(piece for part in parts for piece in pieces_of(part))})
-    choices = [[name] for name in names] + [rng.sample(names, rng.randint(1, len(names) // 2)) for _ in range(number)]
-    return [preset(3) for preset in PRESETS.values()] + [FreezePlan(3, frozenset(choice)) for choice in choices]
+    choices = [[name] for name in names] + [
+        rng.sample(names, rng.randint(1, len(names) // 2)) for _ in range(number)
+    ]
+    return [preset(3) for preset in PRESETS.values()] + [
+        FreezePlan(3, frozenset(choice)) for choice in choices
+    ]
 
 
 def last_loss(model, batch_size: int, num_tokens: int) -> torch.Tensor:
     device = model.out_head.weight.device
     token_ids = torch.ones(batch_size, num_tokens, dtype=torch.long, device=device)
-    return cross_entropy(model(token_ids)[:, -1, :], torch.zeros(batch_size, dtype=torch.long, device=device))
+    return cross_entropy(
+        model(token_ids)[:, -1, :], torch.zeros(batch_size, dtype=torch.long, device=device)
+    )
 
 
 def torch_multiply_adds(model, batch_size: int, num_tokens: int) -> tuple[int, int]:
-    """What torch counts in one forward and in one backward pass; to it a multiply-add is two operations."""
+    """What torch counts in one forward and in one backward pass; to it a multiply-add is two
+    operations.
+    """
     with FlopCounterMode(display=False) as forward:
         loss = last_loss(model, batch_size, num_tokens)
     with FlopCounterMode(display=False) as backward:
@@ -72,7 +82,10 @@ def test_the_costs_of_the_books_plan_read_as_in_the_text():
         " + input gradients of matrices crossed: 1 message × 4 tokens × 7,079,424 weights"
         " + attention: 1 block × 4 products × 1 message × 4 × 4 token pairs × 768 dimensions"
     )
-    assert [each.what for each in cost][1::2] == ["memory for the gradients", "work of the forward pass"]
+    assert [each.what for each in cost][1::2] == [
+        "memory for the gradients",
+        "work of the forward pass",
+    ]
 
 
 def test_memory_equals_the_bytes_that_one_step_of_torch_and_adamw_fills():
@@ -83,10 +96,14 @@ def test_memory_equals_the_bytes_that_one_step_of_torch_and_adamw_fills():
         if loss.requires_grad:
             loss.backward()
         optimizer.step()
-        moments = [state[key] for state in optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")]
+        moments = [
+            state[key] for state in optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")
+        ]
         cost = training_cost(TINY, plan)
         assert cost.weights.amount == size_in_bytes(model.parameters())
-        assert cost.gradients.amount == size_in_bytes(p.grad for p in model.parameters() if p.grad is not None), plan
+        assert cost.gradients.amount == size_in_bytes(
+            p.grad for p in model.parameters() if p.grad is not None
+        ), plan
         assert cost.optimizer.amount == size_in_bytes(moments), plan
 
 
@@ -97,12 +114,16 @@ def test_work_equals_torchs_own_count_for_every_size_and_preset(name):
     for preset in PRESETS.values():
         plan = preset(cfg["n_layers"])
         cost = training_cost(cfg, plan, batch_size=2, num_tokens=7)
-        assert (cost.forward.amount, cost.backward.amount) == torch_multiply_adds(plan.apply(model), 2, 7)
+        assert (cost.forward.amount, cost.backward.amount) == torch_multiply_adds(
+            plan.apply(model), 2, 7
+        )
 
 
 def test_work_equals_torchs_own_count_for_random_plans_batches_lengths_and_classes():
     rng = random.Random(1)
-    models = {num_classes: replace_head(random_model(TINY), num_classes) for num_classes in (2, 3, 7)}
+    models = {
+        num_classes: replace_head(random_model(TINY), num_classes) for num_classes in (2, 3, 7)
+    }
     for plan in plans_for_tiny(120):
         b, n, num_classes = rng.choice((1, 2, 5)), rng.choice((1, 2, 9, 32)), rng.choice((2, 3, 7))
         cost = training_cost(TINY, plan, b, n, num_classes)
@@ -112,7 +133,11 @@ def test_work_equals_torchs_own_count_for_random_plans_batches_lengths_and_class
 
 def test_one_block_and_one_head_without_qkv_bias_are_counted_as_torch_does():
     cfg = TINY | {"n_layers": 1, "n_heads": 1, "qkv_bias": False}
-    for plan in (FreezePlan.everything(1), FreezePlan(1, {"trf_blocks.0.att"}), FreezePlan(1, {"pos_emb"})):
+    for plan in (
+        FreezePlan.everything(1),
+        FreezePlan(1, {"trf_blocks.0.att"}),
+        FreezePlan(1, {"pos_emb"}),
+    ):
         model = plan.apply(replace_head(random_model(cfg)))
         for b, n in ((1, 1), (1, 4), (3, 1)):
             cost = training_cost(cfg, plan, b, n)
@@ -141,7 +166,10 @@ def test_every_formula_gives_the_amount_beside_it():
     for plan in plans_for_tiny(40):
         for cost in training_cost(TINY, plan, 3, 17, 5):
             terms = cost.formula.split(" + ") if any(map(str.isdigit, cost.formula)) else []
-            factors = [[int(number.replace(",", "")) for number in re.findall(r"[\d,]+", term)] for term in terms]
+            factors = [
+                [int(number.replace(",", "")) for number in re.findall(r"[\d,]+", term)]
+                for term in terms
+            ]
             assert sum(map(math.prod, factors)) == cost.amount, cost
 
 

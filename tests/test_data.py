@@ -1,4 +1,6 @@
-"""The messages: the book's split to the row, a bundled sample that is worth learning from, and clear refusals."""
+"""The messages: the book's split to the row, a bundled sample that is worth learning from, and
+clear refusals.
+"""
 
 import io
 import re
@@ -53,7 +55,10 @@ def test_the_books_split_comes_out_row_for_row(real_sms, tmp_path):
     parts = load_splits("sms-spam-collection", tmp_path)
     assert [len(part) for part in parts] == [1045, 149, 300]
     for mine, books in zip(parts, split_by_the_book(real_sms), strict=True):
-        assert mine["Text"].tolist() == books["Text"].tolist() and mine["Label"].tolist() == books["Label"].tolist()
+        assert (
+            mine["Text"].tolist() == books["Text"].tolist()
+            and mine["Label"].tolist() == books["Label"].tolist()
+        )
     loaders = create_dataloaders("sms-spam-collection", data_dir=tmp_path)
     assert [len(loader) for loader in loaders] == [130, 19, 38]
     assert {loader.dataset.max_length for loader in loaders} == {120}
@@ -88,11 +93,15 @@ BROKEN = bytearray(archive(b"ham\thi" * 1000))
 BROKEN[120:130] = b"garbage..."  # inside the compressed stream
 
 
-@pytest.mark.parametrize("content", [b"no archive", archive(b"ham\thi", name="../SMSSpamCollection"), BROKEN])
+@pytest.mark.parametrize(
+    "content", [b"no archive", archive(b"ham\thi", name="../SMSSpamCollection"), BROKEN]
+)
 def test_an_archive_without_the_member_is_refused_and_nothing_is_left(tmp_path, content):
     with serve(Files({"/a.zip": content})) as url, pytest.raises(DownloadError) as caught:
         load_messages("sms-spam-collection", tmp_path / "sms", (f"{url}/a.zip",))
-    assert "not the archive" in str(caught.value) and "CHOOSE_DATA = 'sms-mini'" in str(caught.value)
+    assert "not the archive" in str(caught.value) and "CHOOSE_DATA = 'sms-mini'" in str(
+        caught.value
+    )
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -108,7 +117,9 @@ def test_sms_mini_has_its_thousand_messages_and_its_split(mini):
     assert mini["Label"].value_counts().to_dict() == {"ham": 500, "spam": 500}
     assert [len(part) for part in load_splits("sms-mini")] == [700, 100, 200]
     lines = SMS_MINI.read_text(encoding="utf-8").splitlines()
-    assert [line.split("\t") for line in lines] == mini.values.tolist()  # one line each, no quoting at work
+    assert [
+        line.split("\t") for line in lines
+    ] == mini.values.tolist()  # one line each, no quoting at work
 
 
 def test_sms_mini_messages_are_of_all_lengths_and_speak_many_words(mini):
@@ -126,7 +137,10 @@ def test_no_two_messages_of_sms_mini_share_half_of_their_word_trigrams(mini):
         words = re.findall(r"\w+", text.lower())
         trigrams.append({tuple(words[i : i + 3]) for i in range(len(words) - 2)})
     for (i, a), (j, b) in combinations(enumerate(trigrams), 2):
-        assert 2 * len(a & b) < min(len(a), len(b)) or not (a & b), (mini["Text"][i], mini["Text"][j])
+        assert 2 * len(a & b) < min(len(a), len(b)) or not (a & b), (
+            mini["Text"][i],
+            mini["Text"][j],
+        )
     assert mini["Text"].str.lower().is_unique
 
 
@@ -149,12 +163,14 @@ FICTION = [  # Ofcom's numbers for drama, and the 555-01xx of North America
 
 def test_sms_mini_names_no_real_number_and_no_real_domain(mini):
     for text in mini["Text"]:
-        assert not re.search(r"\b(text|txt|send|reply)\b[^.]*\bto \d{4,6}\b(?! ?\d)", text, re.IGNORECASE), (
-            text
-        )  # short codes
+        assert not re.search(
+            r"\b(text|txt|send|reply)\b[^.]*\bto \d{4,6}\b(?! ?\d)", text, re.IGNORECASE
+        ), text  # short codes
         for number in re.findall(r"\+?\(?\d[\d ()-]{5,}\d", text):
             digits = re.sub(r"\D", "", number)
-            assert len(digits) < 7 or any(re.fullmatch(pattern, digits) for pattern in FICTION), text
+            assert len(digits) < 7 or any(re.fullmatch(pattern, digits) for pattern in FICTION), (
+                text
+            )
         linked = re.findall(r"(?:https?://|www\.|@)([\w.-]+)", text)
         bare = re.findall(r"(?<![\w.])[\w-]{2,}(?:\.[\w-]+)*\.[a-z]{2,}\b", text)
         for host in linked + bare:
@@ -170,7 +186,9 @@ def test_word_counts_do_as_well_as_section_6_7_says(real_sms, tmp_path):
     (tmp_path / "SMSSpamCollection.tsv").write_bytes(real_sms.read_bytes())
     for name, low, high in (("sms-mini", 0.875, 0.885), ("sms-spam-collection", 0.96, 0.97)):
         train, _, test = load_splits(name, tmp_path)
-        accuracy = word_model().fit(train["Text"], train["Label"]).score(test["Text"], test["Label"])
+        accuracy = (
+            word_model().fit(train["Text"], train["Label"]).score(test["Text"], test["Label"])
+        )
         assert low <= accuracy <= high, (name, accuracy)
 
 
@@ -178,7 +196,9 @@ def test_word_counts_do_as_well_as_section_6_7_says(real_sms, tmp_path):
 
 
 def test_an_unknown_name_is_answered_with_the_choices():
-    with pytest.raises(ValueError, match="unknown data 'sms-mimi'; choose one of 'sms-mini', 'sms-spam-collection'"):
+    with pytest.raises(
+        ValueError, match="unknown data 'sms-mimi'; choose one of 'sms-mini', 'sms-spam-collection'"
+    ):
         load_messages("sms-mimi")
 
 
@@ -278,7 +298,9 @@ def test_emoji_markup_and_special_marks_are_messages_like_any_other():
         assert TOKENIZER.decode(ids) == text
 
 
-@pytest.mark.parametrize(("content", "says"), [("", "is empty"), ("a,b\n1,2\n", "lacks the column Label, Text")])
+@pytest.mark.parametrize(
+    ("content", "says"), [("", "is empty"), ("a,b\n1,2\n", "lacks the column Label, Text")]
+)
 def test_a_csv_file_of_something_else_is_refused(tmp_path, content, says):
     (tmp_path / "train.csv").write_text(content)
     with pytest.raises(ValueError, match=says):

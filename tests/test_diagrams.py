@@ -1,4 +1,5 @@
-"""The pictures say what the report says, with words beside them, and those in images/ are the ones that the code draws.
+"""The pictures say what the report says, with words beside them, and those in images/ are the ones
+that the code draws.
 
 A picture is read back from its SVG: where its texts and boxes stand, and in which colours.
 """
@@ -19,7 +20,18 @@ from matplotlib.ft2font import LoadFlags
 
 from helpers import diagrams
 from helpers.config import ASSETS, gpt_config
-from helpers.diagrams import EDGE, FILL, IMAGES, INK, MARK, TEXT, WAY, WAY_ON_DARK, draw_classifier, fold
+from helpers.diagrams import (
+    EDGE,
+    FILL,
+    IMAGES,
+    INK,
+    MARK,
+    TEXT,
+    WAY,
+    WAY_ON_DARK,
+    draw_classifier,
+    fold,
+)
 from helpers.freezing import (
     FreezePlan,
     classifier_without_weights,
@@ -33,10 +45,18 @@ from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from tests.conftest import ROOT
 
 CFG, XL, BOOK = gpt_config("gpt2-small (124M)"), gpt_config("gpt2-xl (1558M)"), FreezePlan.book(12)
-SHAPES = trace_shapes(classifier_without_weights(CFG), torch.ones(1, 4, dtype=torch.long), last_token=True)
-LARGEST = trace_shapes(classifier_without_weights(XL, 1000), torch.ones(1024, 1024, dtype=torch.long), last_token=True)
+SHAPES = trace_shapes(
+    classifier_without_weights(CFG), torch.ones(1, 4, dtype=torch.long), last_token=True
+)
+LARGEST = trace_shapes(
+    classifier_without_weights(XL, 1000), torch.ones(1024, 1024, dtype=torch.long), last_token=True
+)
 SVG = "{http://www.w3.org/2000/svg}"
-PAPER, CHIP, DARK = "white", "#eeeeee", "#111111"  # the last is the ground of JupyterLab's dark theme
+PAPER, CHIP, DARK = (
+    "white",
+    "#eeeeee",
+    "#111111",
+)  # the last is the ground of JupyterLab's dark theme
 
 
 def tokens_of(text: str) -> list[str]:
@@ -47,16 +67,24 @@ def plans(n_layers: int, number: int) -> list[FreezePlan]:
     """Nothing, everything, an embedding, the head, and random ones."""
     parts, rng = part_names(n_layers), random.Random(0)
     names = [*parts, *(f"{block}.{piece}" for block in parts[2:-2] for piece in ("att", "norm2"))]
-    chosen = [(), parts, ("pos_emb",), ("out_head",), *(rng.sample(names, rng.randrange(12)) for _ in range(number))]
+    chosen = [
+        (),
+        parts,
+        ("pos_emb",),
+        ("out_head",),
+        *(rng.sample(names, rng.randrange(12)) for _ in range(number)),
+    ]
     return [FreezePlan(n_layers, frozenset(trainable)) for trainable in chosen]
 
 
 def draw(plan: FreezePlan = BOOK, tokens=()):
     """Draw GPT-2 124M with all that a picture can have."""
-    return draw_classifier(parameter_report(CFG, plan), SHAPES, tokens, reach=gradient_reach(plan), answer="ham 0.53")
+    return draw_classifier(
+        parameter_report(CFG, plan), SHAPES, tokens, reach=gradient_reach(plan), answer="ham 0.53"
+    )
 
 
-# --- reading a picture back ------------------------------------------------------------------------------------
+# --- reading a picture back -----------------------------------------------------------------------
 
 
 def elements(drawing, kind: str, **attributes: str) -> list[ElementTree.Element]:
@@ -74,7 +102,9 @@ def written(drawing) -> list[str]:
 
 @cache
 def advance(character: str, font: str) -> float:
-    """The width of a character in ems in DejaVu, the widest font that a browser is likely to take."""
+    """The width of a character in ems in DejaVu, the widest font that a browser is likely to
+    take.
+    """
     font = get_font(findfont(font))
     font.set_size(100, 72)
     if unicodedata.east_asian_width(character) in "WF" or not font.get_char_index(ord(character)):
@@ -91,7 +121,13 @@ def extent(element: ElementTree.Element) -> tuple[float, float, float, float]:
     x, y = float(of.get("x", 0)), float(of.get("y", 0))
     if "font-size" not in of:
         return x, y, x + float(of["width"]), y + float(of["height"])
-    font = "DejaVu Sans Mono" if "font-family" in of else "DejaVu Sans:bold" if "font-weight" in of else "DejaVu Sans"
+    font = (
+        "DejaVu Sans Mono"
+        if "font-family" in of
+        else "DejaVu Sans:bold"
+        if "font-weight" in of
+        else "DejaVu Sans"
+    )
     size = float(of["font-size"])
     width = size * sum(advance(character, font) for character in words_of(element))
     left = x - {"start": 0, "middle": width / 2, "end": width}[of.get("text-anchor", "start")]
@@ -102,39 +138,57 @@ def check_that_all_can_be_seen(drawing) -> None:
     """Nothing lies outside the picture, and no text on another one."""
     _, _, width, height = map(float, ElementTree.fromstring(drawing.svg).get("viewBox").split())
     lines: dict[str, list] = {}
-    for element in [element for kind in ("rect", "polygon", "text") for element in elements(drawing, kind)]:
+    for element in [
+        element for kind in ("rect", "polygon", "text") for element in elements(drawing, kind)
+    ]:
         left, top, right, bottom = extent(element)
-        assert min(left, top) >= 0 and right <= width and bottom <= height, ElementTree.tostring(element)
+        assert min(left, top) >= 0 and right <= width and bottom <= height, ElementTree.tostring(
+            element
+        )
         if element.tag == f"{SVG}text":
             lines.setdefault(element.get("y"), []).append((left, right))
     for line in lines.values():
         assert all(a[1] <= b[0] for a, b in pairwise(sorted(line)))
 
 
-# --- what is drawn, and that it is so in images/, too ------------------------------------------------------------
+# --- what is drawn, and that it is so in images/, too ---------------------------------------------
 
 
 def test_the_pictures_in_images_are_the_ones_that_the_code_draws(tmp_path):
     drawn = {path.name: path.read_bytes() for path in diagrams.draw_images(tmp_path)}
-    assert drawn == {path.name: path.read_bytes() for path in IMAGES.glob("figure_*")}, "run `make images`"
+    assert drawn == {path.name: path.read_bytes() for path in IMAGES.glob("figure_*")}, (
+        "run `make images`"
+    )
 
 
 def test_every_picture_in_images_is_shown_with_words_beside_it():
     paths = [ROOT / "README.md", *(ROOT / "notebooks" / "scripts").glob("*.py")]
     pages = "".join(path.read_text(encoding="utf-8") for path in paths)
-    assert [path.name for path in IMAGES.iterdir() if path.name not in pages] == [] and "![](" not in pages
+    assert [
+        path.name for path in IMAGES.iterdir() if path.name not in pages
+    ] == [] and "![](" not in pages
 
 
 def test_equal_blocks_share_a_box_and_no_part_is_lost_or_drawn_twice():
     rows = fold(parameter_report(CFG, BOOK.toggle("trf_blocks.3.att").toggle("trf_blocks.4.ff")))
-    names = ["trf_blocks.0 – 2", "trf_blocks.3", "trf_blocks.4", "trf_blocks.5 – 10", "trf_blocks.11"]
+    names = [
+        "trf_blocks.0 – 2",
+        "trf_blocks.3",
+        "trf_blocks.4",
+        "trf_blocks.5 – 10",
+        "trf_blocks.11",
+    ]
     assert [row.name for row in rows[2:-2]] == names and rows[2].title == "3 transformer blocks"
     for plan in plans(48, 50):
         report = parameter_report(XL, plan)
         assert [part for row in fold(report) for part in row.parts] == [*part_names(48)]
         for row in fold(report):
             count = report.count(*row.parts)
-            assert (row.name, row.parameters, row.trainable) == (count.part, count.parameters, count.trainable)
+            assert (row.name, row.parameters, row.trainable) == (
+                count.part,
+                count.parameters,
+                count.trainable,
+            )
             assert {plan.state(part) for part in row.parts} == {row.state}
 
 
@@ -143,27 +197,50 @@ def test_each_box_holds_its_figures_between_the_input_at_the_bottom_and_the_outp
         drawing, reach = draw(plan), gradient_reach(plan)
         boxes = [extent(box) for box in elements(drawing, "rect", rx="8")]
         heights = {words_of(text): float(text.get("y")) for text in elements(drawing, "text")}
-        ways = [float(re.search("V([0-9.]+)", p.get("d"))[1]) for p in elements(drawing, "path", **{"class": "way"})]
-        order = [heights["the last token's logits"], *(box[1] for box in boxes), heights["token ids (1, 4)"]]
+        ways = [
+            float(re.search("V([0-9.]+)", p.get("d"))[1])
+            for p in elements(drawing, "path", **{"class": "way"})
+        ]
+        order = [
+            heights["the last token's logits"],
+            *(box[1] for box in boxes),
+            heights["token ids (1, 4)"],
+        ]
         assert order == sorted(order) and ("no gradient" in heights) == (not plan.trainable)
         rows = reversed(fold(parameter_report(CFG, plan), SHAPES))
         for row, (left, top, right, bottom) in zip(rows, boxes, strict=True):
             ends, crossed = {*row.parts} & {*reach.ends}, {*row.parts} <= {*reach.crossed}
-            texts = [text for text in elements(drawing, "text") if top < float(text.get("y")) < bottom]
+            texts = [
+                text for text in elements(drawing, "text") if top < float(text.get("y")) < bottom
+            ]
             assert [words_of(text) for text in texts if words_of(text)] == [
                 row.title, row.name, f"{row.parameters:,}", row.state, f"→ {row.shape}",
                 *(["ends here"] if ends else ["crosses"] if crossed else []),
             ]  # fmt: skip
-            places = [(left < float(text.get("x")) < right, text.get("class")) for text in texts[:5]]
-            assert places == [(True, None)] * 4 + [(False, "ink")]  # ink is what a dark theme turns light
+            places = [
+                (left < float(text.get("x")) < right, text.get("class")) for text in texts[:5]
+            ]
+            assert places == [(True, None)] * 4 + [
+                (False, "ink")
+            ]  # ink is what a dark theme turns light
             assert [top < way < bottom for way in ways].count(True) == len(ends)
 
 
 def test_frozen_trainable_and_partly_trainable_differ_without_any_colour():
     drawing = draw_classifier(parameter_report(CFG, BOOK.toggle("trf_blocks.3.att")))
-    assert len({elements(drawing, "rect", fill=fill)[0].get("stroke-dasharray") for fill in FILL.values()}) == 3
+    assert (
+        len(
+            {
+                elements(drawing, "rect", fill=fill)[0].get("stroke-dasharray")
+                for fill in FILL.values()
+            }
+        )
+        == 3
+    )
     marks = {state: len(elements(drawing, "path", stroke=colour)) for state, colour in EDGE.items()}
-    assert marks == {"frozen": 4, "trainable": 3, "partly trainable": 2} and len({*MARK.values()}) == 3
+    assert (
+        marks == {"frozen": 4, "trainable": 3, "partly trainable": 2} and len({*MARK.values()}) == 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,22 +265,30 @@ def test_whatever_is_typed_is_shown_as_text_and_what_finds_no_room_is_counted(te
 
 
 def test_nothing_is_drawn_outside_the_picture_or_over_another_text():
-    tokens, many = tokens_of("Do you have time" * 20), diagrams.say_probabilities(torch.full((1000,), 0.001))
+    tokens, many = (
+        tokens_of("Do you have time" * 20),
+        diagrams.say_probabilities(torch.full((1000,), 0.001)),
+    )
     for cfg, shapes in ((CFG, SHAPES), (XL, LARGEST), (XL, ())):
         for plan in plans(cfg["n_layers"], 6):
             report = parameter_report(cfg, plan)
             for reach in (None, gradient_reach(plan)):
-                check_that_all_can_be_seen(draw_classifier(report, shapes, tokens, reach=reach, answer=many))
+                check_that_all_can_be_seen(
+                    draw_classifier(report, shapes, tokens, reach=reach, answer=many)
+                )
     for drawing in (diagrams.figure_6_12(), diagrams.figure_6_13(), diagrams.draw_share(report)):
         check_that_all_can_be_seen(drawing)
 
 
 @pytest.mark.parametrize(
-    ("plan", "blocks"), [(BOOK, 11), (FreezePlan.head_only(12), 12), (FreezePlan(12, {"trf_blocks.0"}), 0)]
+    ("plan", "blocks"),
+    [(BOOK, 11), (FreezePlan.head_only(12), 12), (FreezePlan(12, {"trf_blocks.0"}), 0)],
 )
 def test_the_line_of_what_is_kept_lies_right_below_the_lowest_trainable_part(plan, blocks):
     assert frozen_blocks(plan) == blocks
-    drawing = draw_classifier(parameter_report(CFG, plan), SHAPES, reach=gradient_reach(plan), kept=blocks)
+    drawing = draw_classifier(
+        parameter_report(CFG, plan), SHAPES, reach=gradient_reach(plan), kept=blocks
+    )
     check_that_all_can_be_seen(drawing)
     (line,) = [e for e in elements(drawing, "path") if e.get("stroke-dasharray") == "2 3"]
     y = float(re.match(r"M[\d.]+,([\d.]+)H", line.get("d"))[1])
@@ -217,26 +302,41 @@ def test_the_line_of_what_is_kept_lies_right_below_the_lowest_trainable_part(pla
 def test_the_bar_is_as_long_as_the_trainable_share():
     for report in (parameter_report(CFG, plan) for plan in plans(12, 5)):
         whole, share = elements(diagrams.draw_share(report), "rect")
-        assert float(share.get("width")) / float(whole.get("width")) == pytest.approx(report.percent / 100, abs=1e-3)
+        assert float(share.get("width")) / float(whole.get("width")) == pytest.approx(
+            report.percent / 100, abs=1e-3
+        )
 
 
 def test_who_cannot_see_the_picture_hears_all_that_is_in_it():
     said_as = {"crosses": "crossed by the gradient", "ends here": "where the gradient ends"}
     for drawing in [diagrams.figure_6_12(), *map(draw, plans(12, 30))]:
-        for words in {*written(drawing)} - {"loss", "no gradient", "token ids"}:  # which carry no figure
+        for words in {*written(drawing)} - {
+            "loss",
+            "no gradient",
+            "token ids",
+        }:  # which carry no figure
             assert said_as.get(words, words.removeprefix("→ ")) in drawing.words
-        assert elements(drawing, "svg", role="img")[0].get("aria-label") == drawing.words.replace("\n", " ")
+        assert elements(drawing, "svg", role="img")[0].get("aria-label") == drawing.words.replace(
+            "\n", " "
+        )
         assert (drawing._repr_svg_(), repr(drawing)) == (drawing.svg, drawing.words)
     assert (
         "(trf_blocks.11): 7,087,872 parameters, trainable, puts out (1, 4, 768), where the gradient ends\n"
         in draw().words
     )
-    assert "the head is instead of the language-model head: 768 → 50,257" in diagrams.figure_6_13().words
+    assert (
+        "the head is instead of the language-model head: 768 → 50,257"
+        in diagrams.figure_6_13().words
+    )
 
 
 def test_the_table_has_a_row_for_each_box_output_first_and_the_totals_last():
-    table = ElementTree.fromstring(diagrams.parts_table(parameter_report(CFG, BOOK), SHAPES, gradient_reach(BOOK)))
-    assert {th.get("scope") for th in table.iter("th")} == {"col", "row"} and table.find("caption").text
+    table = ElementTree.fromstring(
+        diagrams.parts_table(parameter_report(CFG, BOOK), SHAPES, gradient_reach(BOOK))
+    )
+    assert {th.get("scope") for th in table.iter("th")} == {"col", "row"} and table.find(
+        "caption"
+    ).text
     rows = ["; ".join(words_of(cell) for cell in row) for row in table.find("tbody")]
     assert rows[0] == "out_head; 1,538; 1,538; trainable; (1, 4, 2); crosses"
     assert rows[2] == "trf_blocks.11; 7,087,872; 7,087,872; trainable; (1, 4, 768); ends here"
@@ -248,9 +348,15 @@ def test_a_sentence_says_how_far_the_gradient_goes():
     def said(*trainable):
         return diagrams.say_reach(gradient_reach(FreezePlan(12, frozenset(trainable))))
 
-    assert said("pos_emb").endswith("pos_emb, the lowest trainable part; on its way down it crosses 12 blocks.")
-    assert "The gradient ends in tok_emb and pos_emb, the lowest trainable parts;" in said("tok_emb", "pos_emb")
-    assert said("trf_blocks.10.ff").endswith("it crosses 1 block.") and said("out_head").endswith("crosses no block.")
+    assert said("pos_emb").endswith(
+        "pos_emb, the lowest trainable part; on its way down it crosses 12 blocks."
+    )
+    assert "The gradient ends in tok_emb and pos_emb, the lowest trainable parts;" in said(
+        "tok_emb", "pos_emb"
+    )
+    assert said("trf_blocks.10.ff").endswith("it crosses 1 block.") and said("out_head").endswith(
+        "crosses no block."
+    )
     assert said() == "Nothing is trainable, so there is no backward pass."
 
 
@@ -265,12 +371,18 @@ def test_a_table_and_a_sentence_take_words_as_text():
     assert "&lt;b&gt;bold" in diagrams.say_problem(ValueError("<b>bold</b>"))
 
 
-# --- colours ---------------------------------------------------------------------------------------------------
+# --- colours --------------------------------------------------------------------------------------
 
 DEUTERANOPIA = np.array(  # Machado, Oliveira & Fernandes 2009, severity 1
-    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ]
 )
-XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])  # of sRGB
+XYZ = np.array(
+    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+)  # of sRGB
 
 
 def linear(colour: str) -> np.ndarray:
@@ -286,13 +398,22 @@ def contrast(a: str, b: str) -> float:
 
 def difference(a: str, b: str, eyes: np.ndarray) -> float:
     """CIE 1976, in L*a*b* for D65: about 2 is just seen; black and white are 100 apart."""
-    t = np.array([XYZ @ np.clip(eyes @ linear(colour), 0, 1) for colour in (a, b)]) / [0.9505, 1.0, 1.089]
-    x, y, z = np.subtract(*np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29))
+    t = np.array([XYZ @ np.clip(eyes @ linear(colour), 0, 1) for colour in (a, b)]) / [
+        0.9505,
+        1.0,
+        1.089,
+    ]
+    x, y, z = np.subtract(
+        *np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
+    )
     return float(np.linalg.norm([116 * y, 500 * (x - y), 200 * (y - z)]))
 
 
 def test_texts_and_borders_stand_out_from_what_they_lie_on():
-    assert contrast("black", "white") == pytest.approx(21) and 4.53 < contrast("#767676", "white") < 4.55
+    assert (
+        contrast("black", "white") == pytest.approx(21)
+        and 4.53 < contrast("#767676", "white") < 4.55
+    )
     for state, fill in FILL.items():
         assert min(contrast(EDGE[state], ground) for ground in (fill, PAPER, DARK)) >= 3
     assert contrast(EDGE["trainable"], FILL["frozen"]) >= 3  # the bar
@@ -301,7 +422,9 @@ def test_texts_and_borders_stand_out_from_what_they_lie_on():
         assert contrast(text, ground) >= 4.5
 
 
-@pytest.mark.parametrize("eyes", [np.eye(3), DEUTERANOPIA], ids=["with any eyes", "with deuteranopia"])
+@pytest.mark.parametrize(
+    "eyes", [np.eye(3), DEUTERANOPIA], ids=["with any eyes", "with deuteranopia"]
+)
 def test_the_states_differ_in_colour(eyes):
     assert difference("black", "white", eyes) == pytest.approx(100, abs=0.1)
     for colours in (FILL.values(), EDGE.values()):
@@ -309,14 +432,24 @@ def test_the_states_differ_in_colour(eyes):
 
 
 def test_the_controls_take_the_pictures_colours():
-    used = re.findall(r"var\((--fx-[\w-]+)\)", (ASSETS / "explorer.css").read_text(encoding="utf-8"))
+    used = re.findall(
+        r"var\((--fx-[\w-]+)\)", (ASSETS / "explorer.css").read_text(encoding="utf-8")
+    )
     colours = dict(re.findall(r"(--fx-[\w-]+): (#\w+);", diagrams.css_colours()))
-    assert {*used} <= {*colours} and {*FILL.values(), *EDGE.values(), WAY_ON_DARK} <= {*colours.values()}
+    assert {*used} <= {*colours} and {*FILL.values(), *EDGE.values(), WAY_ON_DARK} <= {
+        *colours.values()
+    }
 
 
 def test_the_curves_carry_their_values_and_both_axes():
-    figure = diagrams.plot_values([0, 1, 2], [0, 80, 160], [0.9, 0.5, 0.2], [0.8, 0.6, 0.5], label="loss")
+    figure = diagrams.plot_values(
+        [0, 1, 2], [0, 80, 160], [0.9, 0.5, 0.2], [0.8, 0.6, 0.5], label="loss"
+    )
     below, above = figure.axes
     assert [line.get_label() for line in below.lines] == ["training loss", "validation loss"]
     assert below.lines[1].get_ydata().tolist() == [0.8, 0.6, 0.5]
-    assert (below.get_xlabel(), below.get_ylabel(), above.get_xlabel()) == ("epochs", "loss", "examples seen")
+    assert (below.get_xlabel(), below.get_ylabel(), above.get_xlabel()) == (
+        "epochs",
+        "loss",
+        "examples seen",
+    )

@@ -45,7 +45,9 @@ def test_a_source_without_ranges_sends_the_whole_file_again(tmp_path):
         assert download([f"{url}/a"], tmp_path / "a").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("left", [CONTENT, CONTENT + b"more", b"stale"], ids=["complete", "too long", "stale"])
+@pytest.mark.parametrize(
+    "left", [CONTENT, CONTENT + b"more", b"stale"], ids=["complete", "too long", "stale"]
+)
 def test_a_partial_file_that_cannot_be_continued_does_no_harm(tmp_path, left):
     (tmp_path / "a.part").write_bytes(left)
     with serve(Files({"/a": CONTENT})) as url:
@@ -57,8 +59,12 @@ def test_the_mirror_is_asked_when_the_first_source_fails(tmp_path, status):
     files = Files({"/first/a": CONTENT, "/mirror/a": CONTENT})
     files.statuses["/first/a"] = status
     with serve(files) as url:
-        assert download([f"{url}/first/a", f"{url}/mirror/a"], tmp_path / "a").read_bytes() == CONTENT
-    tries = 1 if status == 404 else 3  # a server in trouble is asked again, a missing file is missing
+        assert (
+            download([f"{url}/first/a", f"{url}/mirror/a"], tmp_path / "a").read_bytes() == CONTENT
+        )
+    tries = (
+        1 if status == 404 else 3
+    )  # a server in trouble is asked again, a missing file is missing
     assert [path for path, _ in files.requests] == ["/first/a"] * tries + ["/mirror/a"]
 
 
@@ -123,7 +129,10 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
     replace_folder(tmp_path / "new", tmp_path / "folder")
-    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["folder", "folder/new"]
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == [
+        "folder",
+        "folder/new",
+    ]
     with pytest.raises(FileNotFoundError):
         replace_folder(tmp_path / "not there", tmp_path / "folder")
     assert (tmp_path / "folder" / "new").exists()

@@ -82,6 +82,8 @@ def test_no_choice_that_trains_a_block_is_cheaper_than_the_one_called_right():
     cfg = gpt_config("gpt2-nano (12M)")
     least = training_cost(cfg, FreezePlan(6, {"trf_blocks.5"})).backward.amount
     others = [
-        FreezePlan(6, {f"trf_blocks.{i}", *more}) for i in range(6) for more in ((), ("out_head",), ("final_norm",))
+        FreezePlan(6, {f"trf_blocks.{i}", *more})
+        for i in range(6)
+        for more in ((), ("out_head",), ("final_norm",))
     ]
     assert min(training_cost(cfg, plan).backward.amount for plan in others) == least

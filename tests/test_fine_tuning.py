@@ -39,11 +39,27 @@ PLANS = {
     "the positions": FreezePlan(3, {"pos_emb", "out_head"}),
     "a hole": FreezePlan(3, {"trf_blocks.0", "trf_blocks.2"}),
     "pieces": FreezePlan(3, {"trf_blocks.0.ff", "trf_blocks.2.norm2"}),
-    "norms": FreezePlan(3, {"trf_blocks.1.norm1", "trf_blocks.1.norm2", "trf_blocks.2.norm1", "final_norm"}),
+    "norms": FreezePlan(
+        3, {"trf_blocks.1.norm1", "trf_blocks.1.norm2", "trf_blocks.2.norm1", "final_norm"}
+    ),
     "attention of the middle block": FreezePlan(3, {"trf_blocks.1.att"}),
     "attention of the last block": FreezePlan(3, {"trf_blocks.2.att"}),
 }
-WORDS = ["free", " prize", " call", " now", " to", " claim", " see", " you", " at", " eight", " love", " ok", " sorry"]
+WORDS = [
+    "free",
+    " prize",
+    " call",
+    " now",
+    " to",
+    " claim",
+    " see",
+    " you",
+    " at",
+    " eight",
+    " love",
+    " ok",
+    " sorry",
+]
 LONG = "word" + " word" * 1023  # 1,024 tokens
 
 
@@ -58,7 +74,10 @@ def made_up(count, seed) -> SpamDataset:
     return data(*("".join(rng.choices(WORDS, k=rng.randint(1, 9))) for _ in range(count)))
 
 
-TRAIN, VALIDATION = made_up(23, seed=0), made_up(37, seed=1)  # 37 are more than are measured at once
+TRAIN, VALIDATION = (
+    made_up(23, seed=0),
+    made_up(37, seed=1),
+)  # 37 are more than are measured at once
 
 
 def classifier(**changes) -> GPTModel:
@@ -71,17 +90,35 @@ def classifier(**changes) -> GPTModel:
 
 
 def tune(model, plan=BOOK, train=TRAIN, validation=VALIDATION, **settings):
-    """Fine-tune in place, quietly, on the CPU; return the History. An epoch is 4 steps, and 2 batches to measure."""
-    settings = {"epochs": 2, "batch_size": 5, "lr": 1e-3, "progress": False, "device": "cpu"} | settings
+    """Fine-tune in place, quietly, on the CPU; return the History. An epoch is 4 steps, and 2
+    batches to measure.
+    """
+    settings = {
+        "epochs": 2,
+        "batch_size": 5,
+        "lr": 1e-3,
+        "progress": False,
+        "device": "cpu",
+    } | settings
     return fine_tune(model, train, validation, plan, **settings)
 
 
-def simply_tune(model, plan, train, validation, epochs=2, batch_size=5, lr=1e-3, position="last", seed=123):
+def simply_tune(
+    model, plan, train, validation, epochs=2, batch_size=5, lr=1e-3, position="last", seed=123
+):
     """The same by the readable loop, with the book's settings: the loss of each step."""
-    loaders = DataLoader(train, batch_size, shuffle=True, drop_last=True), DataLoader(validation, batch_size)
-    optimizer, losses = torch.optim.AdamW(plan.apply(model).parameters(), lr=lr, weight_decay=0.1), []
+    loaders = (
+        DataLoader(train, batch_size, shuffle=True, drop_last=True),
+        DataLoader(validation, batch_size),
+    )
+    optimizer, losses = (
+        torch.optim.AdamW(plan.apply(model).parameters(), lr=lr, weight_decay=0.1),
+        [],
+    )
     torch.manual_seed(seed)
-    train_classifier_simple(model, *loaders, optimizer, "cpu", epochs, 50, 5, position=position, step_losses=losses)
+    train_classifier_simple(
+        model, *loaders, optimizer, "cpu", epochs, 50, 5, position=position, step_losses=losses
+    )
     return losses
 
 
@@ -90,7 +127,9 @@ def assert_near(a, b, tolerance=1e-4):
 
 
 def assert_same_weights(model, other, tolerance=1e-4):
-    """All but the keys' biases: softmax does not see them, AdamW scales up their rounding noise, no logit changes."""
+    """All but the keys' biases: softmax does not see them, AdamW scales up their rounding noise, no
+    logit changes.
+    """
     others = dict(other.named_parameters())
     for name, parameter in model.named_parameters():
         if not name.endswith("W_key.bias"):
@@ -99,7 +138,14 @@ def assert_same_weights(model, other, tolerance=1e-4):
 
 
 def assert_as_the_readable_loop(
-    plan=BOOK, train=TRAIN, validation=VALIDATION, start=None, caches=("auto",), position="last", epochs=2, **settings
+    plan=BOOK,
+    train=TRAIN,
+    validation=VALIDATION,
+    start=None,
+    caches=("auto",),
+    position="last",
+    epochs=2,
+    **settings,
 ):
     start, settings = start or classifier(), settings | {"position": position, "epochs": epochs}
     simple = copy.deepcopy(start)
@@ -112,15 +158,23 @@ def assert_as_the_readable_loop(
         assert_near(history.step_losses, losses)
         assert_same_weights(model, simple)
         with torch.no_grad():
-            assert_near(class_logits(model, inputs, position), class_logits(simple, inputs, position))
+            assert_near(
+                class_logits(model, inputs, position), class_logits(simple, inputs, position)
+            )
         assert len(history.val_losses) == len(history.val_accs) == epochs
-        assert_near(history.val_losses[-1], calc_loss_loader(whole, model, "cpu", position=position), 1e-5)
-        assert_near(history.val_accs[-1], calc_accuracy_loader(whole, model, "cpu", position=position), 1e-5)
+        assert_near(
+            history.val_losses[-1], calc_loss_loader(whole, model, "cpu", position=position), 1e-5
+        )
+        assert_near(
+            history.val_accs[-1], calc_accuracy_loader(whole, model, "cpu", position=position), 1e-5
+        )
         something_kept = cache is not False and plan.trainable.isdisjoint({"tok_emb", "pos_emb"})
         assert bool(history.kept) == something_kept == (not history.notes)
         assert not model.training and not history.interrupted and FreezePlan.of(model) == plan
         for name, parameter in model.named_parameters():
-            assert torch.equal(parameter, start.get_parameter(name)) != parameter.requires_grad, name
+            assert torch.equal(parameter, start.get_parameter(name)) != parameter.requires_grad, (
+                name
+            )
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +201,9 @@ def test_every_batch_size_gives_the_numbers_of_the_readable_loop(batch_size, pos
 
 
 @pytest.mark.parametrize("position", ["last", "last_token"])
-@pytest.mark.parametrize("plan", [FreezePlan.last_blocks(3, k) for k in (0, 1, 2)], ids=["0", "1", "2"])
+@pytest.mark.parametrize(
+    "plan", [FreezePlan.last_blocks(3, k) for k in (0, 1, 2)], ids=["0", "1", "2"]
+)
 @pytest.mark.parametrize(
     "texts",
     [["see you at eight"], ["win"], ["win", "see", "free"], ["win", LONG, "see you"]],
@@ -173,7 +229,8 @@ class Noting(list):
 
 
 @pytest.mark.parametrize(
-    ("count", "batch_size", "epochs"), [(23, 5, 3), (8, 8, 2), (1, 1, 3), (120, 2, 3), (51, 1, 2), (60, 7, 9)]
+    ("count", "batch_size", "epochs"),
+    [(23, 5, 3), (8, 8, 2), (1, 1, 3), (120, 2, 3), (51, 1, 2), (60, 7, 9)],
 )
 def test_batches_come_in_the_order_of_the_readable_loop(count, batch_size, epochs):
     model = replace_head(random_model(TINY | {"vocab_size": 200, "n_layers": 1}))
@@ -182,7 +239,9 @@ def test_batches_come_in_the_order_of_the_readable_loop(count, batch_size, epoch
     simply_tune(model, FreezePlan.head_only(1), rows, rows, epochs, batch_size, seed=5)
     order = batch_order(count, batch_size, epochs, seed=5)
     assert [index for batches in order for batch in batches for index in batch] == rows.taken
-    assert {len(batch) for batches in order for batch in batches} == {batch_size} and len(order) == epochs
+    assert {len(batch) for batches in order for batch in batches} == {batch_size} and len(
+        order
+    ) == epochs
     assert batch_order(count, batch_size, epochs, seed=6) != order or count == 1
     too_few = batch_order(count, count + 1, 2, seed=5)  # for one batch
     assert [sorted(batch) for (batch,) in too_few] == [list(range(count))] * 2
@@ -207,7 +266,9 @@ def test_bfloat16_comes_close_and_trains_in_float32():
     exact, model = tune(classifier()), classifier()
     rough = tune(model, precision="bfloat16")
     off = (torch.tensor(rough.step_losses) - torch.tensor(exact.step_losses)).abs().max()
-    assert 1e-5 < off < 0.1  # bfloat16 has 8 significant bits: it is off by up to 0.4 % in each product
+    assert (
+        1e-5 < off < 0.1
+    )  # bfloat16 has 8 significant bits: it is off by up to 0.4 % in each product
     assert_near(rough.val_losses, exact.val_losses, 0.1)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
@@ -242,11 +303,15 @@ def test_what_can_not_be_is_refused_by_its_value_and_the_model_stays(settings, m
         (0.0, {"cache": False}, "cache is False"),
     ],
 )
-def test_where_nothing_is_kept_the_history_says_why_and_the_model_learns(drop_rate, settings, reason):
+def test_where_nothing_is_kept_the_history_says_why_and_the_model_learns(
+    drop_rate, settings, reason
+):
     model = classifier(drop_rate=drop_rate)
     history = tune(model, epochs=25, lr=1e-2, **settings)
     assert not history.kept and reason in history.notes[0]
-    assert sum(history.step_losses[-12:]) < 0.8 * sum(history.step_losses[:12]) and not model.training
+    assert (
+        sum(history.step_losses[-12:]) < 0.8 * sum(history.step_losses[:12]) and not model.training
+    )
 
 
 def test_dropout_acts_and_repeats_with_the_seed():
@@ -262,7 +327,15 @@ def test_dropout_acts_and_repeats_with_the_seed():
 def test_the_bar_says_what_is_being_done(capsys):
     tune(classifier(), progress=True)
     shown = capsys.readouterr().err
-    for words in ("encoding messages: 100%", "60/60", "epoch 1 of 2", "epoch 2 of 2: 100%", "8/8", "loss=", "val_acc="):
+    for words in (
+        "encoding messages: 100%",
+        "60/60",
+        "epoch 1 of 2",
+        "epoch 2 of 2: 100%",
+        "8/8",
+        "loss=",
+        "val_acc=",
+    ):
         assert words in shown, words
     tune(classifier(), progress=True, cache=False)
     assert "encoding" not in capsys.readouterr().err
@@ -276,7 +349,9 @@ def test_the_bar_says_what_is_being_done(capsys):
 def at_call(module, number, act):
     """Let something happen when a part of the model has run for the n-th time."""
     calls = itertools.count(1)
-    module.register_forward_hook(lambda _, inputs, output: act(output) if next(calls) == number else None)
+    module.register_forward_hook(
+        lambda _, inputs, output: act(output) if next(calls) == number else None
+    )
 
 
 def after(epochs) -> GPTModel:
@@ -290,15 +365,24 @@ def after(epochs) -> GPTModel:
     ("part", "call", "epochs"),
     [
         ("trf_blocks.0", 1, 0),
-        *(("out_head", call, epochs) for call, epochs in ((1, 0), (6, 0), (8, 1), (12, 1), (13, 2))),
+        *(
+            ("out_head", call, epochs)
+            for call, epochs in ((1, 0), (6, 0), (8, 1), (12, 1), (13, 2))
+        ),
     ],
 )
 def test_an_interruption_leaves_the_weights_of_the_last_whole_epoch_and_says_so(part, call, epochs):
     model = classifier()
     at_call(model.get_submodule(part), call, lambda output: signal.raise_signal(signal.SIGINT))
-    with pytest.warns(UserWarning, match=f"interrupted; the model has the weights of {epochs} whole epoch"):
+    with pytest.warns(
+        UserWarning, match=f"interrupted; the model has the weights of {epochs} whole epoch"
+    ):
         history = tune(model, epochs=3)
-    assert history.interrupted and len(history.val_losses) == len(history.val_accs) == epochs and not model.training
+    assert (
+        history.interrupted
+        and len(history.val_losses) == len(history.val_accs) == epochs
+        and not model.training
+    )
     assert ("epoch" if epochs == 1 else "epochs") == history.notes[-1].split()[-1]
     assert_same_weights(model, after(epochs), 1e-6)
 
@@ -335,7 +419,9 @@ def test_an_interruption_at_any_line_leaves_the_weights_that_the_history_tells_o
 def test_a_loss_that_is_not_finite_stops_with_step_and_advice_and_the_weights_of_the_last_whole_epoch():
     model = classifier()
     at_call(model.out_head, 8, lambda output: output * torch.nan)
-    with pytest.raises(FloatingPointError, match=r"the loss is nan at step 5; take a smaller learning rate"):
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is nan at step 5; take a smaller learning rate"
+    ):
         tune(model, epochs=3)
     assert not model.training
     assert_same_weights(model, after(1), 1e-6)
@@ -356,7 +442,9 @@ def test_an_error_in_a_step_is_raised_and_leaves_the_weights_of_the_last_whole_e
 @pytest.mark.parametrize(("batch_size", "epochs"), [(5, 2), (23, 3), (23, 1)])
 def test_a_learning_rate_that_is_far_too_large_leaves_the_model_as_it_was(batch_size, epochs):
     model = classifier()
-    with pytest.raises(FloatingPointError, match=r"loss is (nan|inf) .*take a smaller learning rate"):
+    with pytest.raises(
+        FloatingPointError, match=r"loss is (nan|inf) .*take a smaller learning rate"
+    ):
         tune(model, epochs=epochs, batch_size=batch_size, lr=1e36)
     assert not model.training
     assert_same_weights(model, classifier(), 0)

@@ -36,7 +36,9 @@ NANO = "gpt2-nano (12M)"
 
 @pytest.fixture(scope="module")
 def tiny_checkpoint(tmp_path_factory) -> Path:
-    return save_openai_checkpoint(random_model(TINY), tmp_path_factory.mktemp("checkpoints") / "tiny", "float32")
+    return save_openai_checkpoint(
+        random_model(TINY), tmp_path_factory.mktemp("checkpoints") / "tiny", "float32"
+    )
 
 
 @pytest.fixture
@@ -52,7 +54,10 @@ def write_variables(folder: Path, variables: dict[str, np.ndarray]) -> None:
         (folder / name).unlink()
     tensors = [tf.constant(variables[name]) for name in names]
     tf.raw_ops.SaveV2(
-        prefix=str(folder / "model.ckpt"), tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors
+        prefix=str(folder / "model.ckpt"),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=tensors,
     )
 
 
@@ -86,7 +91,9 @@ def test_the_layout_is_openais(tiny_checkpoint):
     variables = read_variables(tiny_checkpoint)
     assert len(variables) == 4 + 12 * TINY["n_layers"]
     assert variables["model/wte"].shape == (50257, 8) and variables["model/wpe"].shape == (32, 8)
-    assert variables["model/h2/attn/c_attn/w"].shape == (1, 8, 24) and variables["model/h0/mlp/c_fc/b"].shape == (32,)
+    assert variables["model/h2/attn/c_attn/w"].shape == (1, 8, 24) and variables[
+        "model/h0/mlp/c_fc/b"
+    ].shape == (32,)
     query = random_model(TINY).trf_blocks[2].att.W_query.weight.detach().numpy()
     np.testing.assert_array_equal(variables["model/h2/attn/c_attn/w"][0, :, :8], query.T)
     assert sorted(path.name for path in tiny_checkpoint.iterdir()) == sorted(FILES)
@@ -111,7 +118,12 @@ def test_saving_never_deletes_what_is_no_checkpoint(tmp_path):
         (tmp_path / sibling).mkdir()
     for _ in range(2):
         save_openai_checkpoint(random_model(TINY), tmp_path / "model")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model.old", "model.part", "work"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model",
+        "model.old",
+        "model.part",
+        "work",
+    ]
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["thesis.txt"]
     with pytest.raises(ValueError, match="qkv_bias"):
         save_openai_checkpoint(random_model(TINY | {"qkv_bias": False}), tmp_path / "new")
@@ -145,7 +157,11 @@ def test_missing_extra_and_misshapen_variables_are_all_named(broken):
     write_variables(broken, variables)
     with pytest.raises(ValueError) as caught:
         read_checkpoint(broken)
-    for part in ("model/h1/ln_1/g is missing", "model/extra is not part", "model/wpe is (16, 8) instead of (32, 8)"):
+    for part in (
+        "model/h1/ln_1/g is missing",
+        "model/extra is not part",
+        "model/wpe is (16, 8) instead of (32, 8)",
+    ):
         assert part in str(caught.value)
 
 
@@ -200,14 +216,18 @@ def test_weights_for_another_model_are_refused_before_anything_changes(tiny_chec
     _, params = read_checkpoint(tiny_checkpoint)
     model = random_model(TINY | {"n_layers": 4, "context_length": 16}, seed=3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(ValueError, match=r"pos_emb.weight is \(32, 8\) in the checkpoint, \(16, 8\) in the model"):
+    with pytest.raises(
+        ValueError, match=r"pos_emb.weight is \(32, 8\) in the checkpoint, \(16, 8\) in the model"
+    ):
         load_weights_into_gpt(model, params)
     with pytest.raises(ValueError, match="trf_blocks.3.att.W_key.bias is missing"):
         load_weights_into_gpt(model, params)
     del params["blocks"][0]["attn"]["c_attn"]["w"]
     with pytest.raises(ValueError, match="params lack blocks/0/attn/c_attn/w"):
         load_weights_into_gpt(model, params)
-    with pytest.raises(ValueError, match="wte of the checkpoint's params is NoneType, not an array"):
+    with pytest.raises(
+        ValueError, match="wte of the checkpoint's params is NoneType, not an array"
+    ):
         load_weights_into_gpt(model, params | {"wte": None})
     del params["blocks"]
     with pytest.raises(ValueError, match=r"trf_blocks.0.att.W_key.bias is missing"):
@@ -237,7 +257,9 @@ def test_the_bundled_nano_is_whole_and_writes_what_its_provenance_says():
     assert settings["n_layer"] == 6 and params["wte"].shape == (50257, 192)
     model = GPTModel(gpt_config(NANO))
     load_weights_into_gpt(model, params)
-    text = token_ids_to_text(generate_text_simple(model.eval(), text_to_token_ids("Every effort moves you"), 8, 1024))
+    text = token_ids_to_text(
+        generate_text_simple(model.eval(), text_to_token_ids("Every effort moves you"), 8, 1024)
+    )
     assert text.startswith("Every effort moves you to help me find a bus to go")
     assert sum(p.numel() for p in model.parameters()) - model.out_head.weight.numel() == 12_515_520
     for name in FILES:
@@ -249,15 +271,21 @@ def test_the_second_load_needs_no_tensorflow_and_gives_the_same_model(tmp_path):
     assert not first.training and {p.dtype for p in first.parameters()} == {torch.float32}
     assert {p.requires_grad for p in first.parameters()} == {True}
     assert all(p.is_contiguous() for p in first.parameters())
-    assert len({p.untyped_storage().data_ptr() for p in first.parameters()}) == len(list(first.parameters()))
+    assert len({p.untyped_storage().data_ptr() for p in first.parameters()}) == len(
+        list(first.parameters())
+    )
     code = (
         "import sys, torch; from helpers.loading import load_pretrained\n"
         f"model = load_pretrained({NANO!r}, {str(tmp_path)!r})\n"
         "assert 'tensorflow' not in sys.modules\n"
         "print(sum(p.double().sum().item() for p in model.parameters()))"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert float(out.stdout) == pytest.approx(sum(p.double().sum().item() for p in first.parameters()))
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert float(out.stdout) == pytest.approx(
+        sum(p.double().sum().item() for p in first.parameters())
+    )
     assert out.stderr == ""
 
 
@@ -272,13 +300,19 @@ def test_triton_of_torchs_cuda_builds_survives_a_checkpoint_being_read(tmp_path)
 
 
 def test_importing_the_helpers_imports_no_tensorflow_and_only_widgets_imports_ipywidgets():
-    names = [f"helpers.{path.stem}" for path in (ROOT / "helpers").glob("[!_]*.py") if path.stem != "widgets"]
+    names = [
+        f"helpers.{path.stem}"
+        for path in (ROOT / "helpers").glob("[!_]*.py")
+        if path.stem != "widgets"
+    ]
     code = f"import sys, {', '.join(names)}\nassert not {{'tensorflow', 'ipywidgets'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_a_changed_checkpoint_is_read_again_even_with_its_old_time(tmp_path, monkeypatch):
-    monkeypatch.setitem(MODEL_CONFIGS, "gpt2-small (124M)", {k: TINY[k] for k in ("emb_dim", "n_layers", "n_heads")})
+    monkeypatch.setitem(
+        MODEL_CONFIGS, "gpt2-small (124M)", {k: TINY[k] for k in ("emb_dim", "n_layers", "n_heads")}
+    )
     monkeypatch.setitem(loading.gpt_config.__globals__["BASE_CONFIG"], "context_length", 32)
     folder = save_openai_checkpoint(random_model(TINY), tmp_path / "124M", "float32")
     first = load_pretrained("gpt2-small (124M)", tmp_path)
@@ -291,14 +325,18 @@ def test_a_changed_checkpoint_is_read_again_even_with_its_old_time(tmp_path, mon
     second = load_pretrained("gpt2-small (124M)", tmp_path)
     assert not torch.equal(first.trf_blocks[0].norm1.shift, second.trf_blocks[0].norm1.shift)
 
-    (tmp_path / "124M" / "model.safetensors").write_bytes(b"cut short")  # a damaged copy is made anew
+    (tmp_path / "124M" / "model.safetensors").write_bytes(
+        b"cut short"
+    )  # a damaged copy is made anew
     third = load_pretrained("gpt2-small (124M)", tmp_path)
     assert torch.equal(second.trf_blocks[0].norm1.shift, third.trf_blocks[0].norm1.shift)
 
 
 def test_a_folder_with_another_size_inside_is_refused_by_name(tmp_path):
     save_openai_checkpoint(random_model(TINY), tmp_path / "124M")
-    with pytest.raises(ValueError, match=r"not that of 'gpt2-small \(124M\)': n_ctx=32 \(not 1024\)"):
+    with pytest.raises(
+        ValueError, match=r"not that of 'gpt2-small \(124M\)': n_ctx=32 \(not 1024\)"
+    ):
         load_pretrained("gpt2-small (124M)", tmp_path)
 
 
@@ -318,7 +356,9 @@ def test_124M_is_downloaded_resumed_completed_by_the_mirror_and_then_left_alone(
     with torch.no_grad():
         model.out_head.weight.copy_(model.tok_emb.weight)
     source = save_openai_checkpoint(model, tmp_path / "source")
-    files = Files({f"/{side}/124M/{name}": (source / name).read_bytes() for side in "ab" for name in FILES})
+    files = Files(
+        {f"/{side}/124M/{name}": (source / name).read_bytes() for side in "ab" for name in FILES}
+    )
     files.cuts[f"/a/124M/{TENSORS}"] = [100_000_000]
     files.statuses["/a/124M/hparams.json"] = 404
     with serve(files) as url:
@@ -327,7 +367,10 @@ def test_124M_is_downloaded_resumed_completed_by_the_mirror_and_then_left_alone(
         asked = list(files.requests)
         download_and_load_gpt2("124M", tmp_path / "gpt2", sources=sources)
         assert files.requests == asked  # a complete folder needs no network
-    assert (f"/a/124M/{TENSORS}", "bytes=100000000-") in asked and ("/b/124M/hparams.json", None) in asked
+    assert (f"/a/124M/{TENSORS}", "bytes=100000000-") in asked and (
+        "/b/124M/hparams.json",
+        None,
+    ) in asked
     assert settings == {"n_vocab": 50257, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}
     again = load_pretrained("gpt2-small (124M)", tmp_path / "gpt2")
     weight = model.trf_blocks[11].att.W_value.weight
@@ -340,7 +383,10 @@ def test_124M_is_downloaded_resumed_completed_by_the_mirror_and_then_left_alone(
 
 def test_a_tokenizer_file_with_other_content_is_refused(tmp_path):
     files = Files({f"/124M/{name}": b"{}" for name in FILES})
-    with serve(files) as url, pytest.raises(DownloadError, match=r"encoder.json of GPT-2 124M[\s\S]*sha256"):
+    with (
+        serve(files) as url,
+        pytest.raises(DownloadError, match=r"encoder.json of GPT-2 124M[\s\S]*sha256"),
+    ):
         download_and_load_gpt2("124M", tmp_path, sources=(url,))
 
 
@@ -349,5 +395,9 @@ def test_without_a_network_the_error_names_file_folder_and_the_offline_choice(tm
         pass  # the server has gone again
     with pytest.raises(DownloadError) as caught:
         download_and_load_gpt2("355M", tmp_path, sources=(url,))
-    for part in ("checkpoint of GPT-2 355M is missing", str(tmp_path / "355M"), "CHOOSE_MODEL = 'gpt2-nano (12M)'"):
+    for part in (
+        "checkpoint of GPT-2 355M is missing",
+        str(tmp_path / "355M"),
+        "CHOOSE_MODEL = 'gpt2-nano (12M)'",
+    ):
         assert part in str(caught.value)

@@ -25,7 +25,9 @@ def test_dropout_acts_in_training_mode_only():
 
 def test_without_qkv_bias_there_is_none():
     names = dict(GPTModel(TINY | {"qkv_bias": False}).named_parameters())
-    assert "trf_blocks.0.att.W_query.bias" not in names and "trf_blocks.0.att.out_proj.bias" in names
+    assert (
+        "trf_blocks.0.att.W_query.bias" not in names and "trf_blocks.0.att.out_proj.bias" in names
+    )
 
 
 def test_too_many_tokens_are_refused_with_the_limit(tiny):
@@ -51,7 +53,9 @@ def test_heads_must_divide_the_embedding():
         GPTModel(TINY | {"n_heads": 3})
 
 
-@pytest.mark.parametrize(("size", "value"), [("n_heads", 0), ("n_heads", -2), ("emb_dim", 8.0), ("n_layers", 0)])
+@pytest.mark.parametrize(
+    ("size", "value"), [("n_heads", 0), ("n_heads", -2), ("emb_dim", 8.0), ("n_layers", 0)]
+)
 def test_a_size_must_be_a_whole_number_from_one(size, value):
     with pytest.raises(ValueError, match=f"{size} must be a whole number from 1, not {value}"):
         GPTModel(TINY | {size: value})
@@ -77,5 +81,8 @@ def test_each_configuration_is_a_copy():
 
 
 def test_a_mistyped_model_name_is_answered_with_the_choices():
-    with pytest.raises(ValueError, match=r"unknown model 'gpt2-smal \(124M\)'; choose one of .*'gpt2-small \(124M\)'"):
+    with pytest.raises(
+        ValueError,
+        match=r"unknown model 'gpt2-smal \(124M\)'; choose one of .*'gpt2-small \(124M\)'",
+    ):
         gpt_config("gpt2-smal (124M)")

@@ -52,13 +52,17 @@ def test_the_classifier_has_the_books_figures_before_and_after_fine_tuning(model
     torch.manual_seed(123)
     loaders = create_dataloaders("sms-spam-collection", data_dir=folder / "sms")
     torch.manual_seed(123)
-    accuracies = [100 * calc_accuracy_loader(loader, model, "cpu", num_batches=10) for loader in loaders]
+    accuracies = [
+        100 * calc_accuracy_loader(loader, model, "cpu", num_batches=10) for loader in loaders
+    ]
     assert accuracies == pytest.approx([46.25, 45.00, 48.75], abs=1.3)
     losses = [calc_loss_loader(loader, model, "cpu", num_batches=5) for loader in loaders]
     assert losses == pytest.approx([2.453, 2.583, 2.322], abs=0.02)
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
     torch.manual_seed(123)
-    train_classifier_simple(model, *loaders[:2], optimizer, "cpu", num_epochs=5, eval_freq=50, eval_iter=5)
+    train_classifier_simple(
+        model, *loaders[:2], optimizer, "cpu", num_epochs=5, eval_freq=50, eval_iter=5
+    )
     accuracies = [100 * calc_accuracy_loader(loader, model, "cpu") for loader in loaders]
     assert accuracies == pytest.approx([97.21, 97.32, 95.67], abs=2)

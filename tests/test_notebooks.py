@@ -1,4 +1,5 @@
-"""The notebooks as they lie in the folder: executed, paired, tidy, and honest about what is not compared.
+"""The notebooks as they lie in the folder: executed, paired, tidy, and honest about what is not
+compared.
 
 That their outputs repeat is nbval's to say, which runs with these tests.
 """
@@ -53,7 +54,9 @@ def test_a_pair_out_of_step_is_noticed(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_was_run_once_from_top_to_bottom_without_errors(name):
     nbformat.validate(NOTEBOOKS[name])
-    assert [cell.execution_count for cell in code_cells(name)] == list(range(1, len(code_cells(name)) + 1))
+    assert [cell.execution_count for cell in code_cells(name)] == list(
+        range(1, len(code_cells(name)) + 1)
+    )
     for cell in code_cells(name):
         for output in cell.outputs:
             assert output.output_type != "error" and output.get("name") != "stderr", cell.source
@@ -63,7 +66,9 @@ def test_a_notebook_was_run_once_from_top_to_bottom_without_errors(name):
 def test_a_notebook_holds_nothing_that_changes_from_run_to_run(name):
     notebook = NOTEBOOKS[name]
     assert notebook.metadata == build.NOTEBOOK_METADATA
-    assert [cell.id for cell in notebook.cells] == [f"cell-{i:02d}" for i in range(1, len(notebook.cells) + 1)]
+    assert [cell.id for cell in notebook.cells] == [
+        f"cell-{i:02d}" for i in range(1, len(notebook.cells) + 1)
+    ]
     assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
     assert build.WIDGET_VIEW not in nbformat.writes(notebook)
     printed = "".join(str(output) for cell in code_cells(name) for output in cell.outputs)
@@ -74,7 +79,9 @@ def test_a_notebook_holds_nothing_that_changes_from_run_to_run(name):
 def test_a_notebook_has_the_parts_that_every_notebook_has(name):
     cells, first = NOTEBOOKS[name].cells, NOTEBOOKS[NAMES[0]].cells
     section = name[:4].replace("06_", "6.")
-    assert cells[0].source.startswith(f"# {section} ") and "After this notebook you" in cells[0].source
+    assert (
+        cells[0].source.startswith(f"# {section} ") and "After this notebook you" in cells[0].source
+    )
     assert f"/blob/main/notebooks/{name}.ipynb)" in cells[0].source  # the Colab badge
     code = code_cells(name)
     assert code[0].source == code_cells(NAMES[0])[0].source  # the same setup cell everywhere
@@ -101,12 +108,18 @@ def test_every_model_of_a_choice_exists():
 def test_cells_that_are_not_compared_are_listed_with_their_reason():
     page = (ROOT / "tests" / "NOT_COMPARED.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (06_\w+) \| `(.+)` \| .+ \|$", page, re.MULTILINE)
-    listed = {(name, cell.id) for name, start in rows for cell in code_cells(name) if cell.source.startswith(start)}
+    listed = {
+        (name, cell.id)
+        for name, start in rows
+        for cell in code_cells(name)
+        if cell.source.startswith(start)
+    }
     tagged = {
         (name, cell.id)
         for name in NAMES
         for cell in code_cells(name)
-        if any(tag.startswith("nbval") for tag in cell.metadata.get("tags", [])) or "NBVAL" in cell.source
+        if any(tag.startswith("nbval") for tag in cell.metadata.get("tags", []))
+        or "NBVAL" in cell.source
     }
     assert listed == tagged and len(listed) == len(rows) < 10
 
@@ -120,7 +133,11 @@ def test_every_rule_of_the_sanitise_file_loads_and_matches_a_saved_and_a_live_ou
     (regex, replacement), saved = rules[0], []
     for name in NAMES:
         for cell in code_cells(name):
-            saved += [output["data"]["text/plain"] for output in cell.outputs if "text/plain" in output.get("data", {})]
+            saved += [
+                output["data"]["text/plain"]
+                for output in cell.outputs
+                if "text/plain" in output.get("data", {})
+            ]
     matching = [text for text in saved if re.search(regex, text)]
     assert matching and all(re.sub(regex, replacement, text) == replacement for text in matching)
     live = "fine-tuning:   0%|          | 0/435 [00:00<?, ?step/s]"
@@ -135,7 +152,9 @@ def test_a_notebook_reads_as_a_page_without_a_kernel(name):
 
 
 def test_where_nothing_is_live_the_explorer_is_a_picture_and_a_table():
-    page, _ = HTMLExporter(template_name="lab").from_notebook_node(NOTEBOOKS["06_5_classification_head"])
+    page, _ = HTMLExporter(template_name="lab").from_notebook_node(
+        NOTEBOOKS["06_5_classification_head"]
+    )
     shown = page[page.index("FreezeExplorer</span>") : page.index("say_reach</span>")]
     (picture,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', shown)
     assert "ends here</text>" in base64.b64decode(picture).decode()
@@ -146,14 +165,24 @@ def test_where_nothing_is_live_the_explorer_is_a_picture_and_a_table():
 
 
 def test_tidying_strips_what_is_volatile_and_refuses_what_was_written_to_stderr():
-    cell = nbformat.v4.new_code_cell("x", metadata={"tags": ["a"], "execution": {"iopub.status.busy": "now"}})
-    bar = {"text/plain": "saving:  40%|████      | 2/5 [00:01<00:02]", build.WIDGET_VIEW: {"model_id": "1"}}
+    cell = nbformat.v4.new_code_cell(
+        "x", metadata={"tags": ["a"], "execution": {"iopub.status.busy": "now"}}
+    )
+    bar = {
+        "text/plain": "saving:  40%|████      | 2/5 [00:01<00:02]",
+        build.WIDGET_VIEW: {"model_id": "1"},
+    }
     cell.outputs = [nbformat.v4.new_output("display_data", bar)]
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {}})
     tidy = build.tidy(notebook)
     assert tidy.metadata == build.NOTEBOOK_METADATA and tidy.cells[0].metadata == {"tags": ["a"]}
     assert tidy.cells[0].outputs[0].data == {"text/plain": "[a progress bar: saving]"}
-    widget = {"text/plain": "words", "image/svg+xml": "<svg/>", "text/html": "<table/>", build.WIDGET_VIEW: {}}
+    widget = {
+        "text/plain": "words",
+        "image/svg+xml": "<svg/>",
+        "text/html": "<table/>",
+        build.WIDGET_VIEW: {},
+    }
     cell.outputs = [nbformat.v4.new_output("display_data", widget)]
     picture, table = build.tidy(notebook).cells[0].outputs
     assert picture.data == {"text/plain": "words", "image/svg+xml": "<svg/>"} and table.data == {
@@ -165,7 +194,11 @@ def test_tidying_strips_what_is_volatile_and_refuses_what_was_written_to_stderr(
 
 
 def copy_of_the_course(folder):
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("gpt2", "*.safetensors"))
+    shutil.copytree(
+        ROOT / "notebooks",
+        folder / "notebooks",
+        ignore=shutil.ignore_patterns("gpt2", "*.safetensors"),
+    )
     shutil.copy(ROOT / "README.md", folder)
     return folder
 
@@ -195,4 +228,6 @@ def test_saving_asks_which_one_holds_when_a_pair_differs(tmp_path):
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode != 0 and "say which one holds: FROM=py or FROM=ipynb" in run.stderr
     run = subprocess.run([*command[:3], "06_9_nothing"], capture_output=True, text=True)
-    assert run.returncode != 0 and "no notebook is called 06_9_nothing; there are 06_1" in run.stderr
+    assert (
+        run.returncode != 0 and "no notebook is called 06_9_nothing; there are 06_1" in run.stderr
+    )

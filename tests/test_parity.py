@@ -1,4 +1,6 @@
-"""The same weights give the same numbers in two independent implementations: transformers, and the book's package."""
+"""The same weights give the same numbers in two independent implementations: transformers, and the
+book's package.
+"""
 
 import numpy as np
 import pytest
@@ -18,7 +20,8 @@ from tests.conftest import TINY
 CONFIGS = {
     "tiny": TINY,
     "one head": TINY | {"n_heads": 1, "n_layers": 1},
-    "small vocabulary": TINY | {"vocab_size": 100, "emb_dim": 48, "n_heads": 6, "context_length": 64},
+    "small vocabulary": TINY
+    | {"vocab_size": 100, "emb_dim": 48, "n_heads": 6, "context_length": 64},
     "nano": gpt_config("gpt2-nano (12M)"),
     "124M": gpt_config("gpt2-small (124M)"),
 }
@@ -27,14 +30,18 @@ CONFIGS = {
 @pytest.fixture
 def book():
     """The modules of the book's package; they need a numpy that Python 3.13 has no wheels for."""
-    pytest.importorskip("llms_from_scratch", reason="llms-from-scratch is not installed (Python 3.13)")
+    pytest.importorskip(
+        "llms_from_scratch", reason="llms-from-scratch is not installed (Python 3.13)"
+    )
     from llms_from_scratch import ch04, ch05, ch06
 
     return type("Book", (), {"ch04": ch04, "ch05": ch05, "ch06": ch06})
 
 
 def random_params(cfg: dict, seed: int = 0) -> tuple[dict, dict]:
-    """Random weights in OpenAI's layout: flat by variable name, and nested as the book's functions give them."""
+    """Random weights in OpenAI's layout: flat by variable name, and nested as the book's functions
+    give them.
+    """
     rng = np.random.default_rng(seed)
     settings = {
         "n_vocab": cfg["vocab_size"],
@@ -46,7 +53,9 @@ def random_params(cfg: dict, seed: int = 0) -> tuple[dict, dict]:
     scale = 0.6 / cfg["emb_dim"] ** 0.5
     flat, nested = {}, {"blocks": [{} for _ in range(cfg["n_layers"])]}
     for name, shape in expected_shapes(settings).items():
-        array = rng.standard_normal(shape[-2:], dtype=np.float32) * scale + (1 if name.endswith("/g") else 0)
+        array = rng.standard_normal(shape[-2:], dtype=np.float32) * scale + (
+            1 if name.endswith("/g") else 0
+        )
         flat[name] = array.astype(np.float32)
         *path, last = name.removeprefix("model/").removeprefix("ln_f/").split("/")
         tree = nested["blocks"][int(path.pop(0)[1:])] if path else nested
@@ -81,7 +90,9 @@ def transformers_model(cfg, flat) -> GPT2LMHeadModel:
             key = "h." + key[1:]
         kind = {"w": "weight", "g": "weight", "b": "bias"}
         head, _, last = key.rpartition(".")
-        renamed[f"transformer.{head}.{kind[last]}" if head else f"transformer.{key}.weight"] = torch.tensor(array)
+        renamed[f"transformer.{head}.{kind[last]}" if head else f"transformer.{key}.weight"] = (
+            torch.tensor(array)
+        )
     missing, unexpected = model.load_state_dict(renamed, strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}
     model.tie_weights()
@@ -95,8 +106,12 @@ def test_logits_continuation_classifier_and_gradients_equal_transformers(cfg):
     ids = torch.randint(cfg["vocab_size"], (2, 20), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(model(ids), other(ids).logits, atol=1e-4, rtol=0)
-    greedy = other.generate(ids[:1], max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0)
-    assert generate_text_simple(model, ids[:1], 6, cfg["context_length"]).tolist() == greedy.tolist()
+    greedy = other.generate(
+        ids[:1], max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0
+    )
+    assert (
+        generate_text_simple(model, ids[:1], 6, cfg["context_length"]).tolist() == greedy.tolist()
+    )
 
     torch.manual_seed(123)
     replace_head(model)
@@ -110,14 +125,22 @@ def test_logits_continuation_classifier_and_gradients_equal_transformers(cfg):
     torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=0)
     for logits in (mine, theirs):
         torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
-    pairs = {"transformer.ln_f.weight": model.final_norm.scale, "transformer.ln_f.bias": model.final_norm.shift}
+    pairs = {
+        "transformer.ln_f.weight": model.final_norm.scale,
+        "transformer.ln_f.bias": model.final_norm.shift,
+    }
     pairs |= {"lm_head.weight": model.out_head.weight, "lm_head.bias": model.out_head.bias}
     for name, parameter in pairs.items():
-        torch.testing.assert_close(parameter.grad, other.get_parameter(name).grad, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(
+            parameter.grad, other.get_parameter(name).grad, atol=1e-4, rtol=1e-3
+        )
     compared = sum(parameter.numel() for parameter in pairs.values())
     block = model.trf_blocks[-1]
     for variable, names in BLOCK_VARIABLES.items():
-        gradient = torch.cat([g.T if g.ndim == 2 else g for g in (block.get_parameter(n).grad for n in names)], dim=-1)
+        gradient = torch.cat(
+            [g.T if g.ndim == 2 else g for g in (block.get_parameter(n).grad for n in names)],
+            dim=-1,
+        )
         layer, kind = variable.rsplit("/", 1)
         name = f"transformer.{last}{layer.replace('/', '.')}.{'bias' if kind == 'b' else 'weight'}"
         torch.testing.assert_close(gradient, other.get_parameter(name).grad, atol=1e-4, rtol=1e-3)
@@ -138,7 +161,9 @@ def test_logits_continuation_classifier_and_gradients_equal_the_book(cfg, book):
     with torch.no_grad():
         torch.testing.assert_close(model(ids), other(ids), atol=1e-4, rtol=0)
     expected = book.ch04.generate_text_simple(other, ids[:1], 6, cfg["context_length"])
-    assert generate_text_simple(model, ids[:1], 6, cfg["context_length"]).tolist() == expected.tolist()
+    assert (
+        generate_text_simple(model, ids[:1], 6, cfg["context_length"]).tolist() == expected.tolist()
+    )
 
     torch.manual_seed(123)
     replace_head(model)
@@ -166,8 +191,12 @@ def test_a_classifier_saved_by_the_book_loads_strictly_and_prints_the_same(book)
     assert str(model) == str(other)
     _, nested = random_params(TINY)
     own = book.ch04.GPTModel(TINY)
-    load_weights_into_gpt(own, nested)  # a learner's class from chapter 4, with its masks, is filled too
-    assert torch.equal(own.trf_blocks[1].att.W_key.weight, ours(TINY, nested).trf_blocks[1].att.W_key.weight)
+    load_weights_into_gpt(
+        own, nested
+    )  # a learner's class from chapter 4, with its masks, is filled too
+    assert torch.equal(
+        own.trf_blocks[1].att.W_key.weight, ours(TINY, nested).trf_blocks[1].att.W_key.weight
+    )
     with pytest.raises(RuntimeError, match="att.surprise"):  # strict still means strict
         model.load_state_dict(other.state_dict() | {"trf_blocks.0.att.surprise": torch.ones(1)})
 
@@ -175,18 +204,25 @@ def test_a_classifier_saved_by_the_book_loads_strictly_and_prints_the_same(book)
 def test_fine_tuning_gives_the_numbers_of_the_books_loop(book, capsys):
     cfg = TINY | {"drop_rate": 0.1}
     generator = torch.Generator().manual_seed(0)
-    data = [(torch.randint(1000, (12,), generator=generator), torch.tensor(i % 2)) for i in range(40)]
+    data = [
+        (torch.randint(1000, (12,), generator=generator), torch.tensor(i % 2)) for i in range(40)
+    ]
     results = []
     for make, train in ((GPTModel, None), (book.ch04.GPTModel, book.ch06.train_classifier_simple)):
         torch.manual_seed(5)
         model = make(cfg)
         model.out_head = torch.nn.Linear(cfg["emb_dim"], 2)
         FreezePlan.book(cfg["n_layers"]).apply(model)
-        loaders = [torch.utils.data.DataLoader(data, 8, shuffle=True), torch.utils.data.DataLoader(data[:20], 8)]
+        loaders = [
+            torch.utils.data.DataLoader(data, 8, shuffle=True),
+            torch.utils.data.DataLoader(data[:20], 8),
+        ]
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
         torch.manual_seed(6)
         results.append(
-            (train or train_classifier_simple)(model, *loaders, optimizer, "cpu", 2, eval_freq=3, eval_iter=2)
+            (train or train_classifier_simple)(
+                model, *loaders, optimizer, "cpu", 2, eval_freq=3, eval_iter=2
+            )
         )
     (*mine, seen), (*theirs, seen_by_the_book) = results
     assert seen == seen_by_the_book == 80
@@ -217,5 +253,7 @@ def test_classify_review_gives_the_books_answers(book, tiny):
     other.load_state_dict(tiny.state_dict(), strict=False)
     with pytest.warns(UserWarning, match="only its first 24"):
         mine = [classify_review(text, tiny, *arguments, max_length=24) for text in texts]
-    assert mine == [book.ch06.classify_review(text, other, *arguments, max_length=24) for text in texts]
+    assert mine == [
+        book.ch06.classify_review(text, other, *arguments, max_length=24) for text in texts
+    ]
     assert set(mine) == {"spam", "not spam"}

@@ -1,4 +1,6 @@
-"""The frozen prefix runs once for each message, and what it put out is used again only where it is the same."""
+"""The frozen prefix runs once for each message, and what it put out is used again only where it is
+the same.
+"""
 
 import copy
 import shutil
@@ -16,7 +18,17 @@ from helpers.model import MultiHeadAttention, TransformerBlock
 from helpers.prefix import Kept, encode, fingerprints, forget, precision_on
 from helpers.training import messages_of
 from tests.conftest import TINY
-from tests.test_fine_tuning import BOOK, PLANS, TRAIN, VALIDATION, assert_near, classifier, data, made_up, tune
+from tests.test_fine_tuning import (
+    BOOK,
+    PLANS,
+    TRAIN,
+    VALIDATION,
+    assert_near,
+    classifier,
+    data,
+    made_up,
+    tune,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +55,9 @@ def test_one_position_of_a_block_has_the_values_and_gradients_of_all_positions(k
         out = run(entered)
         block.zero_grad()
         out.backward(out_gradient)
-        results.append([out.detach(), entered.grad, *(parameter.grad for parameter in block.parameters())])
+        results.append(
+            [out.detach(), entered.grad, *(parameter.grad for parameter in block.parameters())]
+        )
     for all_positions, one in zip(*results, strict=True):
         assert_near(one, all_positions, 1e-12)
 
@@ -95,12 +109,16 @@ def test_each_messages_rows_are_what_the_frozen_blocks_put_out_for_it_alone(posi
             assert_near(rows, alone[-1:] if num_blocks == 3 else alone, 1e-5)
 
 
-@pytest.mark.parametrize("name", ["the last block", "attention of the last block", "no block", "head only"])
+@pytest.mark.parametrize(
+    "name", ["the last block", "attention of the last block", "no block", "head only"]
+)
 def test_what_is_kept_serves_plans_with_the_same_or_a_higher_boundary(name):
     model = classifier()
     tune(copy.deepcopy(model))
     model.trf_blocks[2].norm2.scale.data += 0.5  # above the boundary: of no matter
-    right, right_below = (first_loss(model, plan, cache=False) for plan in (PLANS[name], PLANS["two blocks"]))
+    right, right_below = (
+        first_loss(model, plan, cache=False) for plan in (PLANS[name], PLANS["two blocks"])
+    )
     kept_of(model).rows.fill_(1.0)  # spoiled: who uses it shows it
     assert abs(first_loss(model, PLANS[name]) - right) > 1e-2
     assert first_loss(model, PLANS["two blocks"]) == pytest.approx(right_below, abs=1e-5)
@@ -108,7 +126,9 @@ def test_what_is_kept_serves_plans_with_the_same_or_a_higher_boundary(name):
 
 def add_to(name):
     def change(model):
-        model.get_parameter(name).data[TRAIN.encoded_texts[0][0] if name == "tok_emb.weight" else 3] += 0.01
+        model.get_parameter(name).data[
+            TRAIN.encoded_texts[0][0] if name == "tok_emb.weight" else 3
+        ] += 0.01
 
     return change
 
@@ -147,7 +167,9 @@ def test_what_is_kept_is_not_used_when_anything_below_the_boundary_differs(chang
 
 def test_what_a_shallower_model_kept_at_its_end_does_not_serve_a_deeper_one():
     deep, shallow = classifier(n_layers=4), classifier()
-    shallow.load_state_dict({name: tensor for name, tensor in deep.state_dict().items() if "trf_blocks.3" not in name})
+    shallow.load_state_dict(
+        {name: tensor for name, tensor in deep.state_dict().items() if "trf_blocks.3" not in name}
+    )
     tune(shallow, FreezePlan.head_only(3))
     right = first_loss(deep, FreezePlan.book(4), cache=False)
     assert first_loss(deep, FreezePlan.book(4)) == pytest.approx(right, abs=1e-5)
@@ -157,10 +179,22 @@ def test_what_a_shallower_model_kept_at_its_end_does_not_serve_a_deeper_one():
 
 
 def test_a_gpu_without_bfloat16_gets_float16(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5) if device.index == 0 else (8, 0))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda device: (7, 5) if device.index == 0 else (8, 0)
+    )
     monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda major, minor: False)
-    devices = [torch.device("cuda:0"), torch.device("cuda:1"), torch.device("mps"), torch.device("cpu")]
-    assert [precision_on(d, "bfloat16") for d in devices] == ["float16", "bfloat16", "float16", "bfloat16"]
+    devices = [
+        torch.device("cuda:0"),
+        torch.device("cuda:1"),
+        torch.device("mps"),
+        torch.device("cpu"),
+    ]
+    assert [precision_on(d, "bfloat16") for d in devices] == [
+        "float16",
+        "bfloat16",
+        "float16",
+        "bfloat16",
+    ]
     assert {precision_on(d, "float32") for d in devices} == {"float32"}
 
 
@@ -193,7 +227,9 @@ def tables_on_disk(folder: Path) -> int:
     return Path("/proc/self/maps").read_text().count(str(folder))
 
 
-linux = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells which files are in use")
+linux = pytest.mark.skipif(
+    not Path("/proc/self/maps").exists(), reason="only Linux tells which files are in use"
+)
 
 
 @linux
@@ -205,13 +241,19 @@ def test_the_disk_holds_a_few_tables_and_not_one_for_all_that_was_ever_kept(tmp_
 
 @linux
 @pytest.mark.parametrize("too_large", [True, False], ids=["beyond the limit", "a folder given"])
-def test_what_is_kept_on_disk_gives_the_same_numbers_and_the_space_back(too_large, tmp_path, monkeypatch):
+def test_what_is_kept_on_disk_gives_the_same_numbers_and_the_space_back(
+    too_large, tmp_path, monkeypatch
+):
     right = tune(classifier(), cache=False).step_losses
     if too_large:
         monkeypatch.setattr(prefix, "MEMORY_LIMIT", 1000)
         monkeypatch.setattr(prefix.tempfile, "tempdir", str(tmp_path))
     for _ in range(2):  # the second time it is there already
-        assert_near(tune(classifier(), cache="auto" if too_large else str(tmp_path)).step_losses, right, 1e-5)
+        assert_near(
+            tune(classifier(), cache="auto" if too_large else str(tmp_path)).step_losses,
+            right,
+            1e-5,
+        )
         assert tables_on_disk(tmp_path) == 2  # of the training and of the validation messages
     forget()
     assert tables_on_disk(tmp_path) == 0 and list(tmp_path.iterdir()) == []
@@ -232,7 +274,9 @@ def small_disk(folder: Path):
 @contextmanager
 def small_files(folder: Path):
     """Let no file grow beyond 64 kB."""
-    resource = pytest.importorskip("resource", reason="there is no way to limit a file's size on Windows")
+    resource = pytest.importorskip(
+        "resource", reason="there is no way to limit a file's size on Windows"
+    )
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64_000, limits[1]))
     try:
@@ -245,8 +289,14 @@ def small_files(folder: Path):
 def test_a_disk_without_room_is_an_error_that_says_what_to_do_and_leaves_nothing(limit, tmp_path):
     many, model = made_up(600, seed=2), classifier()
     with limit(tmp_path):
-        with pytest.raises(OSError, match="no room for the .* give cache= a folder with more room, or False") as caught:
+        with pytest.raises(
+            OSError, match="no room for the .* give cache= a folder with more room, or False"
+        ) as caught:
             tune(model, train=many, cache=tmp_path)
-        assert str(tmp_path) in str(caught.value) and list(tmp_path.iterdir()) == [] and not model.training
+        assert (
+            str(tmp_path) in str(caught.value)
+            and list(tmp_path.iterdir()) == []
+            and not model.training
+        )
     for parameter, before in zip(model.parameters(), classifier().parameters(), strict=True):
         assert torch.equal(parameter, before)

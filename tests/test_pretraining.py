@@ -1,4 +1,6 @@
-"""Pretraining learns, goes on after a kill as if nothing had happened, and refuses what it can't train on."""
+"""Pretraining learns, goes on after a kill as if nothing had happened, and refuses what it can't
+train on.
+"""
 
 import shutil
 import signal
@@ -54,7 +56,9 @@ def test_documents_are_read_in_order_and_parted_by_files_and_marks(tmp_path):
 
 def test_every_document_is_preceded_by_the_end_of_the_one_before():
     tokens = encode_documents(["Do you have time", "Do"])
-    assert tokens.tolist() == [50256, 5211, 345, 423, 640, 50256, 5211] and tokens.dtype == np.uint16
+    assert (
+        tokens.tolist() == [50256, 5211, 345, 423, 640, 50256, 5211] and tokens.dtype == np.uint16
+    )
 
 
 def test_held_out_documents_are_not_trained_on():
@@ -93,7 +97,9 @@ def test_a_step_s_candidates_hold_its_targets_and_stand_for_the_whole_vocabulary
     ids, places, log_weights = sample_candidates(targets, 50257, 1000, seed=1)
     assert ids.shape == log_weights.shape == (1000,) and len(ids.unique()) == 1000
     assert torch.equal(ids[places], targets)
-    assert log_weights[places].eq(0).all() and log_weights.exp().sum().item() == pytest.approx(50257, rel=1e-4)
+    assert log_weights[places].eq(0).all() and log_weights.exp().sum().item() == pytest.approx(
+        50257, rel=1e-4
+    )
     assert torch.equal(ids, sample_candidates(targets, 50257, 1000, seed=1)[0])
     assert not torch.equal(ids, sample_candidates(targets, 50257, 1000, seed=2)[0])
 
@@ -105,7 +111,9 @@ def test_the_sampled_softmax_gives_the_loss_of_the_whole_vocabulary():
         inputs, targets = batch_of(TOKENS, RECIPE, 0)
         whole = token_losses(model, inputs, targets)
         ids, places, log_weights = sample_candidates(targets, 50257, 50257, seed=0)
-        torch.testing.assert_close(token_losses(model, inputs, places, ids, log_weights), whole, atol=0.02, rtol=0)
+        torch.testing.assert_close(
+            token_losses(model, inputs, places, ids, log_weights), whole, atol=0.02, rtol=0
+        )
         sampled = []
         for seed in range(30):
             ids, places, log_weights = sample_candidates(targets, 50257, 5000, seed)
@@ -118,14 +126,18 @@ def test_the_sampled_softmax_gives_the_loss_of_the_whole_vocabulary():
 def test_steps_too_small_for_a_sequence_or_for_their_candidates_are_refused():
     with pytest.raises(ValueError, match="a step of 15 tokens can't hold a sequence of 16"):
         run(replace(RECIPE, tokens_per_step=15))
-    with pytest.raises(ValueError, match="63 candidates may not hold the targets of a step of 64 tokens"):
+    with pytest.raises(
+        ValueError, match="63 candidates may not hold the targets of a step of 64 tokens"
+    ):
         run(replace(RECIPE, candidates=63))
 
 
 def test_the_rate_warms_up_to_its_peak_and_falls_to_a_tenth():
     rates = [learning_rate(step, RECIPE, 12) for step in range(13)]
     assert rates[2] == rates[3] == pytest.approx(1e-2) == max(rates)
-    assert rates[12] == pytest.approx(1e-3) == min(rates[3:]) and rates[0] == pytest.approx(1e-2 / 3)
+    assert rates[12] == pytest.approx(1e-3) == min(rates[3:]) and rates[0] == pytest.approx(
+        1e-2 / 3
+    )
     assert rates[3:] == sorted(rates[3:], reverse=True)
 
 
@@ -142,7 +154,9 @@ def test_the_initial_weights_are_small_and_smaller_where_layers_add_to_the_resid
     for name, parameter in new_model(CFG).named_parameters():
         if parameter.ndim == 2:
             adds = "out_proj" in name or "layers.2" in name
-            assert parameter.std().item() == pytest.approx(0.02 / 2 if adds else 0.02, rel=0.25), name
+            assert parameter.std().item() == pytest.approx(0.02 / 2 if adds else 0.02, rel=0.25), (
+                name
+            )
         else:
             assert (parameter == (1.0 if "scale" in name else 0.0)).all(), name
 
@@ -150,11 +164,15 @@ def test_the_initial_weights_are_small_and_smaller_where_layers_add_to_the_resid
 def test_losses_are_those_of_the_next_token():
     model = new_model(CFG).eval()
     dtypes = set()
-    model.trf_blocks[0].ff.register_forward_hook(lambda module, inputs, output: dtypes.add(output.dtype))
+    model.trf_blocks[0].ff.register_forward_hook(
+        lambda module, inputs, output: dtypes.add(output.dtype)
+    )
     inputs, targets = batch_of(TOKENS, RECIPE, 0)
     with torch.no_grad():
         wanted = -model(inputs).log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-        torch.testing.assert_close(token_losses(model, inputs, targets), wanted, atol=0.1, rtol=0)  # bfloat16
+        torch.testing.assert_close(
+            token_losses(model, inputs, targets), wanted, atol=0.1, rtol=0
+        )  # bfloat16
     token_losses(model, inputs, targets)
     assert torch.bfloat16 in dtypes
     by_position = validation_losses(model, TOKENS, 16)
@@ -184,7 +202,9 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
         "p.token_losses = slow\n"
         f"t.run(state_path={str(tmp_path / 'killed.pt')!r}, validate_every=4)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     assert child.stdout.readline() == b"now\n"
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -206,7 +226,9 @@ def test_minutes_become_steps_and_the_trial_that_tells_how_many_leaves_no_trace(
         torch.testing.assert_close(same_model.state_dict()[name], tensor, atol=1e-6, rtol=0)
 
 
-def test_an_interrupted_run_of_some_minutes_goes_on_to_the_steps_that_its_trial_found(tmp_path, monkeypatch):
+def test_an_interrupted_run_of_some_minutes_goes_on_to_the_steps_that_its_trial_found(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(pretraining, "SAVE_EVERY", -1)
     recipe, path = replace(RECIPE, steps=None), tmp_path / "run.pt"
 
@@ -258,12 +280,21 @@ def test_validation_knows_no_dropout_and_the_held_out_figures_are_its_means():
 
 def test_samples_at_a_validation_are_drawn_without_dropout():
     seen, model = [], new_model(CFG)
-    pretrain(model, TOKENS, TOKENS[:100], RECIPE, validate_every=6, at_validation=lambda _: seen.append(model.training))
+    pretrain(
+        model,
+        TOKENS,
+        TOKENS[:100],
+        RECIPE,
+        validate_every=6,
+        at_validation=lambda _: seen.append(model.training),
+    )
     assert seen == [False, False]
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, on its way to the compiler
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit:DeprecationWarning"
+)  # torch's own, on its way to the compiler
 def test_the_compiled_model_learns_the_same():
     recipe, graphs = replace(RECIPE, lengths=(16,)), torch._dynamo.utils.counters["stats"]
     plain = run(recipe, CFG | {"drop_rate": 0.0})[1]
@@ -275,7 +306,9 @@ def test_the_compiled_model_learns_the_same():
 
 
 def test_a_text_shorter_than_one_sequence_is_refused():
-    with pytest.raises(ValueError, match="the training text has 16 tokens, fewer than one sequence of 17"):
+    with pytest.raises(
+        ValueError, match="the training text has 16 tokens, fewer than one sequence of 17"
+    ):
         pretrain(new_model(CFG), TOKENS[:16], TOKENS, RECIPE)
     with pytest.raises(ValueError, match="the validation text has 3 tokens"):
         pretrain(new_model(CFG), TOKENS, TOKENS[:3], RECIPE)
@@ -285,7 +318,9 @@ def test_a_run_of_another_shape_recipe_or_text_is_not_continued(tmp_path):
     path = tmp_path / "run.pt"
     run(state_path=path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"run\.pt was saved by a run with another cfg, .*; delete it"):
+    with pytest.raises(
+        ValueError, match=r"run\.pt was saved by a run with another cfg, .*; delete it"
+    ):
         run(cfg=CFG | {"n_layers": 1}, state_path=path)
     with pytest.raises(ValueError, match="another recipe"):
         run(replace(RECIPE, lr=1e-3), state_path=path)
@@ -315,7 +350,11 @@ def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
         f"p._save(Path({str(path)!r}), {{}}, model, t.new_optimizer(model, t.RECIPE), p.Progress(), 1)"
     )
     child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert child.returncode != 0 and "OSError:" in child.stderr and "run.pt could not be saved" in child.stderr
+    assert (
+        child.returncode != 0
+        and "OSError:" in child.stderr
+        and "run.pt could not be saved" in child.stderr
+    )
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["run.pt"]
 
 
@@ -330,12 +369,16 @@ def test_a_kill_during_a_save_leaves_the_last_state_whole(tmp_path):
         "model = t.new_model(t.CFG)\n"
         f"p._save(p.Path({str(path)!r}), {{'kind': Slow()}}, model, t.new_optimizer(model, t.RECIPE), p.Progress(), 1)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     assert child.stdout.readline() == b"now\n"
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert (tmp_path / "run.pt.part").exists() and path.read_bytes() == before
-    _, resumed = run(state_path=path, validate_every=4)  # and what the kill left does not stand in the way
+    _, resumed = run(
+        state_path=path, validate_every=4
+    )  # and what the kill left does not stand in the way
     assert resumed.step == 12
 
 
@@ -353,7 +396,9 @@ def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_ther
     text, also, first, second = (tmp_path / name for name in ("text", "also", "first", "second"))
     text.mkdir()
     also.mkdir()
-    sentences = [f"The {i}th sentence of a text that is long enough to be read. " * 120 for i in range(10)]
+    sentences = [
+        f"The {i}th sentence of a text that is long enough to be read. " * 120 for i in range(10)
+    ]
     (text / "a.txt").write_text("\n<|endoftext|>\n".join(sentences))
     (also / "b.txt").write_text("A short one.\n<|endoftext|>\nAnother.")
     assert min(len(get_tokenizer().encode(sentence)) for sentence in sentences) > 1025
@@ -370,9 +415,14 @@ def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_ther
     assert "11 documents" in child.stdout
     _, same = read_checkpoint(second / "checkpoint")
     np.testing.assert_array_equal(same["wte"], params["wte"])  # the rate is 0
-    np.testing.assert_array_equal(same["blocks"][5]["mlp"]["c_fc"]["w"], params["blocks"][5]["mlp"]["c_fc"]["w"])
+    np.testing.assert_array_equal(
+        same["blocks"][5]["mlp"]["c_fc"]["w"], params["blocks"][5]["mlp"]["c_fc"]["w"]
+    )
 
-    for wrong, says in (("--start-from", "checkpoint"), ("--also", "so a part of it would be held out")):
+    for wrong, says in (
+        ("--start-from", "checkpoint"),
+        ("--also", "so a part of it would be held out"),
+    ):
         child = pretraining_command(*onward, wrong, text)
         assert child.returncode == 1 and says in child.stderr and "Traceback" not in child.stderr
 

@@ -1,4 +1,6 @@
-"""Installing requirements.txt changes nothing in a stock Colab; what is imported is what is required."""
+"""Installing requirements.txt changes nothing in a stock Colab; what is imported is what is
+required.
+"""
 
 import ast
 import re
@@ -15,7 +17,9 @@ def requirements(name: str) -> list[Requirement]:
     return [Requirement(line.split("#")[0]) for line in lines if line.split("#")[0].strip()]
 
 
-COLAB = {r.name: str(r.specifier).removeprefix("==") for r in requirements("tests/colab_versions.txt")}
+COLAB = {
+    r.name: str(r.specifier).removeprefix("==") for r in requirements("tests/colab_versions.txt")
+}
 
 
 @pytest.mark.parametrize("requirement", requirements("requirements.txt"), ids=lambda r: r.name)
@@ -27,14 +31,20 @@ def test_the_pinned_set_lies_in_the_ranges_and_covers_them():
     pinned = {}
     for requirement in requirements("constraints.txt"):
         if requirement.marker is None or requirement.marker.evaluate():
-            pinned[requirement.name.lower().replace("_", "-")] = str(requirement.specifier).removeprefix("==")
+            pinned[requirement.name.lower().replace("_", "-")] = str(
+                requirement.specifier
+            ).removeprefix("==")
     assert pinned["torch"] == "2.13.0"
     for requirement in requirements("requirements.txt") + requirements("requirements-dev.txt"):
         assert pinned[requirement.name.lower()] in requirement.specifier, requirement.name
 
 
 def test_helpers_and_notebooks_import_only_what_requirements_txt_names():
-    allowed = {r.name for r in requirements("requirements.txt")} | {"helpers", "IPython", *sys.stdlib_module_names}
+    allowed = {r.name for r in requirements("requirements.txt")} | {
+        "helpers",
+        "IPython",
+        *sys.stdlib_module_names,
+    }
     imported = set()
     for path in [*(ROOT / "helpers").glob("*.py"), *(ROOT / "notebooks" / "scripts").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -58,6 +68,8 @@ FLOORS = [
 def test_a_helper_imports_only_config_and_from_floors_below():
     floor_of = {name: number for number, names in enumerate(FLOORS) for name in names}
     for path in (ROOT / "helpers").glob("[!_]*.py"):
-        for other in re.findall(r"from helpers\.(\w+) import|import helpers\.(\w+)", path.read_text(encoding="utf-8")):
+        for other in re.findall(
+            r"from helpers\.(\w+) import|import helpers\.(\w+)", path.read_text(encoding="utf-8")
+        ):
             name = "".join(other)
             assert name == "config" or floor_of[name] < floor_of[path.stem], (path.stem, name)

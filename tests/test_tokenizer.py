@@ -32,7 +32,9 @@ def test_the_prompt_of_the_book_has_the_ids_of_the_book():
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_ids_equal_those_of_an_independent_implementation_and_decode_to_the_text(text):
-    other = GPT2Tokenizer(str(BUNDLED_CHECKPOINT / "encoder.json"), str(BUNDLED_CHECKPOINT / "vocab.bpe"))
+    other = GPT2Tokenizer(
+        str(BUNDLED_CHECKPOINT / "encoder.json"), str(BUNDLED_CHECKPOINT / "vocab.bpe")
+    )
     ids = text_to_token_ids(text)
     assert ids[0].tolist() == other(text)["input_ids"]
     assert token_ids_to_text(ids) == text
@@ -59,7 +61,9 @@ def test_a_message_must_be_a_text():
 def test_tables_that_disagree_are_refused(tmp_path):
     shutil.copy(BUNDLED_CHECKPOINT / "encoder.json", tmp_path)
     lines = (BUNDLED_CHECKPOINT / "vocab.bpe").read_text(encoding="utf-8").splitlines(keepends=True)
-    (tmp_path / "vocab.bpe").write_text("".join([lines[0], lines[2], lines[1], *lines[3:]]), encoding="utf-8")
+    (tmp_path / "vocab.bpe").write_text(
+        "".join([lines[0], lines[2], lines[1], *lines[3:]]), encoding="utf-8"
+    )
     with pytest.raises(ValueError, match="merge 0 of vocab.bpe"):
         get_tokenizer(tmp_path)
 
@@ -98,13 +102,16 @@ def test_a_space_a_control_character_and_half_a_character_can_be_seen():
 
 
 @pytest.mark.parametrize(
-    "text", [*TEXTS, "💰 \ud83d\ude00 👩\u200d👩\u200d👧", "\x00\x07\u2028\u202e\ufeff\x85 ", "e\u0301 ﷽"]
+    "text",
+    [*TEXTS, "💰 \ud83d\ude00 👩\u200d👩\u200d👧", "\x00\x07\u2028\u202e\ufeff\x85 ", "e\u0301 ﷽"],
 )
 def test_each_token_is_shown_and_nothing_that_cannot_be_seen(text):
     text = text.encode("utf-16", "surrogatepass").decode("utf-16")
     ids = encode_message(text, get_tokenizer())
     shown = visible_tokens(ids, get_tokenizer())
-    assert len(shown) == len(ids) and all(token.isprintable() and token and " " not in token[:1] for token in shown)
+    assert len(shown) == len(ids) and all(
+        token.isprintable() and token and " " not in token[:1] for token in shown
+    )
     if text.isprintable() and not any("⟨" in token for token in shown):
         assert "".join(shown).replace("␣", " ") == text
 

@@ -57,7 +57,9 @@ def test_frozen_tensors_stay_to_the_bit_and_trainable_ones_move(plan, position):
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
     loader = DataLoader(messages(), 8)
-    train_classifier_simple(model, loader, loader, optimizer, "cpu", 1, eval_freq=2, eval_iter=1, position=position)
+    train_classifier_simple(
+        model, loader, loader, optimizer, "cpu", 1, eval_freq=2, eval_iter=1, position=position
+    )
     for name, parameter in model.named_parameters():
         assert torch.equal(before[name], parameter) == (not parameter.requires_grad), name
 
@@ -67,9 +69,21 @@ def test_a_pattern_is_learned_and_the_records_have_the_books_form():
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     loader = DataLoader(messages(), 8)
     train_losses, val_losses, train_accs, val_accs, seen = train_classifier_simple(
-        model, loader, loader, optimizer, "cpu", num_epochs=20, eval_freq=8, eval_iter=4, position="last_token"
+        model,
+        loader,
+        loader,
+        optimizer,
+        "cpu",
+        num_epochs=20,
+        eval_freq=8,
+        eval_iter=4,
+        position="last_token",
     )
-    assert len(train_losses) == len(val_losses) == 10 and len(train_accs) == len(val_accs) == 20 and seen == 640
+    assert (
+        len(train_losses) == len(val_losses) == 10
+        and len(train_accs) == len(val_accs) == 20
+        and seen == 640
+    )
     assert train_losses[-1] < 0.1 < train_losses[0] and train_accs[-1] == val_accs[-1] == 1.0
     assert train_losses[-1] == pytest.approx(val_losses[-1], abs=1e-6)
     assert not model.training
@@ -82,7 +96,9 @@ def test_the_same_seed_trains_the_same_model():
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         torch.manual_seed(4)
         loader = DataLoader(messages(), 8, shuffle=True)
-        train_classifier_simple(model, loader, loader, optimizer, "cpu", 1, eval_freq=9, eval_iter=1)
+        train_classifier_simple(
+            model, loader, loader, optimizer, "cpu", 1, eval_freq=9, eval_iter=1
+        )
         finals.append(model.out_head.weight.detach())
     torch.testing.assert_close(*finals, atol=1e-6, rtol=0)
 
@@ -95,7 +111,9 @@ def test_the_last_real_token_is_found_and_padding_behind_it_changes_nothing():
         chosen = class_logits(model, ids, "last_token")
         assert chosen.shape == (4, 2)
         torch.testing.assert_close(chosen[0], model(ids[:1, :2])[0, -1], atol=1e-5, rtol=0)
-        torch.testing.assert_close(class_logits(model, ids, "last"), model(ids)[:, -1], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            class_logits(model, ids, "last"), model(ids)[:, -1], atol=1e-5, rtol=0
+        )
 
 
 @pytest.mark.parametrize("position", ["last", "last_token"])
@@ -103,14 +121,20 @@ def test_probabilities_are_the_softmax_of_the_logits_and_add_up_to_one(position)
     model = replace_head(random_model(TINY | {"drop_rate": 0.5}), 3).train()
     ids = torch.tensor([[5, 6, PAD, PAD], [1, 2, 3, 4]])
     probabilities = class_probabilities(model, ids, position)
-    assert not model.training  # so that dropout does not change the answer from one time to the next
+    assert (
+        not model.training
+    )  # so that dropout does not change the answer from one time to the next
     assert torch.equal(class_probabilities(model, ids, position), probabilities)
     with torch.no_grad():
         logits = class_logits(model, ids, position)
     by_hand = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
     torch.testing.assert_close(probabilities, by_hand, atol=1e-6, rtol=0)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2), atol=1e-6, rtol=0)
-    assert probabilities.shape == (2, 3) and probabilities.dtype == torch.float32 and not probabilities.requires_grad
+    assert (
+        probabilities.shape == (2, 3)
+        and probabilities.dtype == torch.float32
+        and not probabilities.requires_grad
+    )
 
 
 def test_a_model_in_half_precision_still_answers_in_float32():
@@ -131,14 +155,26 @@ def test_loss_and_accuracy_are_those_of_their_definitions():
     labels = torch.stack([label for _, label in rows])
     wanted = -logits.log_softmax(1)[torch.arange(20), labels]
     batches = [wanted[:8].mean(), wanted[8:16].mean(), wanted[16:].mean()]
-    assert calc_loss_batch(*next(iter(loader)), model, "cpu").item() == pytest.approx(batches[0].item(), abs=1e-5)
-    assert calc_loss_loader(loader, model, "cpu") == pytest.approx(sum(batches).item() / 3, abs=1e-5)
-    assert calc_loss_loader(loader, model, "cpu", num_batches=2) == pytest.approx(sum(batches[:2]).item() / 2, abs=1e-5)
+    assert calc_loss_batch(*next(iter(loader)), model, "cpu").item() == pytest.approx(
+        batches[0].item(), abs=1e-5
+    )
+    assert calc_loss_loader(loader, model, "cpu") == pytest.approx(
+        sum(batches).item() / 3, abs=1e-5
+    )
+    assert calc_loss_loader(loader, model, "cpu", num_batches=2) == pytest.approx(
+        sum(batches[:2]).item() / 2, abs=1e-5
+    )
     right = logits.argmax(1) == labels
     assert calc_accuracy_loader(loader, model, "cpu") == pytest.approx(right.float().mean().item())
-    assert calc_accuracy_loader(loader, model, "cpu", num_batches=1) == pytest.approx(right[:8].float().mean().item())
-    assert calc_accuracy_loader(loader, model, "cpu", num_batches=99) == calc_accuracy_loader(loader, model, "cpu")
-    assert evaluate_model(model, loader, loader, "cpu", 1) == pytest.approx((batches[0].item(),) * 2, abs=1e-5)
+    assert calc_accuracy_loader(loader, model, "cpu", num_batches=1) == pytest.approx(
+        right[:8].float().mean().item()
+    )
+    assert calc_accuracy_loader(loader, model, "cpu", num_batches=99) == calc_accuracy_loader(
+        loader, model, "cpu"
+    )
+    assert evaluate_model(model, loader, loader, "cpu", 1) == pytest.approx(
+        (batches[0].item(),) * 2, abs=1e-5
+    )
     assert model.training
 
 
@@ -155,17 +191,31 @@ def test_training_on_nothing_or_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no batch"):
         train_classifier_simple(model, empty, full, optimizer, "cpu", 1, 1, 1)
     with pytest.raises(ValueError, match="every parameter is frozen"):
-        train_classifier_simple(FreezePlan.nothing(3).apply(model), full, full, optimizer, "cpu", 1, 1, 1)
+        train_classifier_simple(
+            FreezePlan.nothing(3).apply(model), full, full, optimizer, "cpu", 1, 1, 1
+        )
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_advice():
     model = classifier()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e30)
     loader = DataLoader(messages(), 8)
-    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step \d+; take a smaller learning rate"):
-        train_classifier_simple(model, loader, loader, optimizer, "cpu", 5, eval_freq=99, eval_iter=1)
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is (nan|inf) at step \d+; take a smaller learning rate"
+    ):
+        train_classifier_simple(
+            model, loader, loader, optimizer, "cpu", 5, eval_freq=99, eval_iter=1
+        )
 
 
 def test_the_defaults_are_the_books_and_twenty_times_the_rate_for_the_nano():
-    assert fine_tuning_defaults("gpt2-xl (1558M)") == {"lr": 5e-5, "weight_decay": 0.1, "num_epochs": 5}
-    assert fine_tuning_defaults("gpt2-nano (12M)") == {"lr": 1e-3, "weight_decay": 0.1, "num_epochs": 5}
+    assert fine_tuning_defaults("gpt2-xl (1558M)") == {
+        "lr": 5e-5,
+        "weight_decay": 0.1,
+        "num_epochs": 5,
+    }
+    assert fine_tuning_defaults("gpt2-nano (12M)") == {
+        "lr": 1e-3,
+        "weight_decay": 0.1,
+        "num_epochs": 5,
+    }

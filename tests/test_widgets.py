@@ -1,6 +1,8 @@
-"""The Freeze Explorer shows what torch counts, whatever is clicked, typed or chosen. Without a browser.
+"""The Freeze Explorer shows what torch counts, whatever is clicked, typed or chosen. Without a
+browser.
 
-Widgets are found by CSS class among those reachable from the Explorer itself: what is found is what is shown.
+Widgets are found by CSS class among those reachable from the Explorer itself: what is found is what
+is shown.
 """
 
 import random
@@ -15,26 +17,48 @@ import torch
 from helpers.config import MODEL_CONFIGS, gpt_config
 from helpers.costs import training_cost
 from helpers.diagrams import say_probabilities, say_reach
-from helpers.freezing import PRESETS, FreezePlan, classifier_without_weights, pieces_of, preset_of, replace_head, resize
+from helpers.freezing import (
+    PRESETS,
+    FreezePlan,
+    classifier_without_weights,
+    pieces_of,
+    preset_of,
+    replace_head,
+    resize,
+)
 from helpers.model import part_names
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from helpers.training import class_probabilities
 from helpers.widgets import FreezeExplorer
 from tests.conftest import TINY, random_model
 
-NANO, SMALL, XL, LOADED = "gpt2-nano (12M)", "gpt2-small (124M)", "gpt2-xl (1558M)", "the loaded model"
+NANO, SMALL, XL, LOADED = (
+    "gpt2-nano (12M)",
+    "gpt2-small (124M)",
+    "gpt2-xl (1558M)",
+    "the loaded model",
+)
 MARKS = {"frozen": "❄", "trainable": "✎", "partly trainable": "❄✎"}
 TEXT, LONG = "Do you have time", "word " * 50
-NASTY = ["</svg><script>alert(1)</script>&amp;\"'", "a\n\t\x00\x1b[31m<|endoftext|>", "👩‍👩‍👧 \ud800", "word " * 1000]
+NASTY = [
+    "</svg><script>alert(1)</script>&amp;\"'",
+    "a\n\t\x00\x1b[31m<|endoftext|>",
+    "👩‍👩‍👧 \ud800",
+    "word " * 1000,
+]
 
-pytestmark = pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning")  # in 7.7.1 itself
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"
+)  # in 7.7.1 itself
 
 
 @pytest.fixture(autouse=True)
 def no_callback_fails(caplog):
     """ipywidgets only logs what a button's callback raises; a learner would see a traceback."""
     yield
-    assert [record.getMessage() for record in caplog.get_records("call") if record.levelname != "INFO"] == []
+    assert [
+        record.getMessage() for record in caplog.get_records("call") if record.levelname != "INFO"
+    ] == []
 
 
 @pytest.fixture
@@ -42,7 +66,7 @@ def explorer() -> FreezeExplorer:
     return FreezeExplorer(SMALL)
 
 
-# --- looking and clicking --------------------------------------------------------------------------------------
+# --- looking and clicking -------------------------------------------------------------------------
 
 
 def each(widget, css: str) -> list:
@@ -69,7 +93,9 @@ def click(explorer, words: str):
 
 
 def choose(explorer, css: str, name: str) -> None:
-    (button,) = [w for w in each(one(explorer, css), "fx-choice") if w.description.removeprefix("✓ ") == name]
+    (button,) = [
+        w for w in each(one(explorer, css), "fx-choice") if w.description.removeprefix("✓ ") == name
+    ]
     press(button)
 
 
@@ -78,7 +104,9 @@ def chosen(explorer, css: str) -> str:
     buttons = each(one(explorer, css), "fx-choice")
     (name,) = [w.description.removeprefix("✓ ") for w in buttons if w.value]
     for w in buttons:
-        assert w.value == (w.description == f"✓ {name}") and w.tooltip == ("chosen" if w.value else "choose")
+        assert w.value == (w.description == f"✓ {name}") and w.tooltip == (
+            "chosen" if w.value else "choose"
+        )
     return name
 
 
@@ -90,7 +118,11 @@ def columns(toggle) -> tuple[str, ...]:
 def parts_in(name: str) -> list[str]:
     """The parts that a name stands for: "trf_blocks.3 – 5" → three blocks."""
     first, _, last = name.partition(" – ")
-    return [f"trf_blocks.{i}" for i in range(int(first.split(".")[1]), int(last) + 1)] if last else [first]
+    return (
+        [f"trf_blocks.{i}" for i in range(int(first.split(".")[1]), int(last) + 1)]
+        if last
+        else [first]
+    )
 
 
 def text_of(explorer, css: str) -> str:
@@ -118,22 +150,36 @@ def skeleton(name: str, num_classes: int):
 def torch_counts(model, *names: str) -> tuple[int, int, str]:
     """Parts' parameters together, how many of them torch will train, and so the state."""
     tensors = [p for name in names for p in model.get_submodule(name).parameters()]
-    total, trainable = sum(p.numel() for p in tensors), sum(p.numel() for p in tensors if p.requires_grad)
-    return total, trainable, "trainable" if trainable == total else "partly trainable" if trainable else "frozen"
+    total, trainable = (
+        sum(p.numel() for p in tensors),
+        sum(p.numel() for p in tensors if p.requires_grad),
+    )
+    return (
+        total,
+        trainable,
+        "trainable" if trainable == total else "partly trainable" if trainable else "frozen",
+    )
 
 
 def check(explorer, model=None, num_tokens: int = 4) -> None:
-    """Compare all that is shown with what torch says of a model that the shown plan was applied to."""
+    """Compare all that is shown with what torch says of a model that the shown plan was applied
+    to.
+    """
     batch, classes = one(explorer, "fx-batch").value, one(explorer, "fx-classes").value
     model = explorer.apply_to(model or skeleton(chosen(explorer, "fx-model"), classes))
     plan, parts = FreezePlan.of(model), part_names(len(model.trf_blocks))
     check_tower(explorer, model, parts)
 
     assert explorer.plan == plan and chosen(explorer, "fx-preset") == (preset_of(plan) or "custom")
-    assert explorer.reach.lowest == next((part for part in parts if torch_counts(model, part)[1]), None)
+    assert explorer.reach.lowest == next(
+        (part for part in parts if torch_counts(model, part)[1]), None
+    )
     assert text_of(explorer, "fx-reach") == say_reach(explorer.reach)
     cost = training_cost(model.cfg, plan, batch, num_tokens, classes)
-    assert rows(explorer, "fx-amounts") == [[item.what, str(item)] for item in cost] and explorer.cost == cost
+    assert (
+        rows(explorer, "fx-amounts") == [[item.what, str(item)] for item in cost]
+        and explorer.cost == cost
+    )
 
     total, trainable, _ = torch_counts(model, "")
     percent = f"{100 * trainable / total:.2f} %"
@@ -146,7 +192,9 @@ def check(explorer, model=None, num_tokens: int = 4) -> None:
     assert (explorer.report.total, explorer.report.trainable) == (total, trainable)
 
     size = (batch, num_tokens)
-    shapes = dict.fromkeys(parts, (*size, model.cfg["emb_dim"])) | {"pos_emb": (num_tokens, model.cfg["emb_dim"])}
+    shapes = dict.fromkeys(parts, (*size, model.cfg["emb_dim"])) | {
+        "pos_emb": (num_tokens, model.cfg["emb_dim"])
+    }
     shapes |= {"token_ids": size, "out_head": (*size, classes), "last_token": (batch, classes)}
     assert {shape.part: shape.shape for shape in explorer.shapes} == shapes
     words = explorer.drawing.words
@@ -154,7 +202,11 @@ def check(explorer, model=None, num_tokens: int = 4) -> None:
     *table, sums = rows(explorer, "fx-table")
     assert sums == ["total", f"{total:,}", f"{trainable:,}", f"{percent} trainable", "", ""]
     assert [part for row in reversed(table) for part in parts_in(row[0])] == [*parts]
-    assert [row[5] for row in table].count("ends here") == words.count("the gradient ends") == len(explorer.reach.ends)
+    assert (
+        [row[5] for row in table].count("ends here")
+        == words.count("the gradient ends")
+        == len(explorer.reach.ends)
+    )
     for name, number, learned, state, shape, _ in table:
         total, trainable, true_state = torch_counts(model, *parts_in(name))
         assert (number, learned, state) == (f"{total:,}", f"{trainable:,}", true_state)
@@ -168,26 +220,40 @@ def check_tower(explorer, model, parts: tuple[str, ...]) -> None:
     lines = [columns(toggle)[1] for toggle in toggles]
     for toggle, name in zip(toggles, lines, strict=True):
         total, _, state = torch_counts(model, *parts_in(name))
-        assert columns(toggle) == (MARKS[state], name, f"{total:,}", state) and toggle.value == (state == "trainable")
+        assert columns(toggle) == (MARKS[state], name, f"{total:,}", state) and toggle.value == (
+            state == "trainable"
+        )
         assert toggle.tooltip == f"{'freeze' if toggle.value else 'train'} {name}"
-        named = f"fx-{'run' if ' – ' in name else 'part'}-{name.replace(' – ', '-').replace('.', '-')}"
+        named = (
+            f"fx-{'run' if ' – ' in name else 'part'}-{name.replace(' – ', '-').replace('.', '-')}"
+        )
         classes = {css for css in toggle._dom_classes if re.match("fx-(is|part|run)-", css)}
         assert classes == {named, f"fx-is-{state.split()[0]}"}
         shown += reversed(parts_in(name))
     opened = {part for part in parts if f"{part}.att" in lines}
-    assert shown == [name for part in reversed(parts) for name in (part, *(pieces_of(part) if part in opened else ()))]
+    assert shown == [
+        name
+        for part in reversed(parts)
+        for name in (part, *(pieces_of(part) if part in opened else ()))
+    ]
     assert [opener.description for opener in each(explorer, "fx-open")] == [
-        f"▾ close {line}" if line in opened else f"▸ open {line}" for line in lines if line.count(".") == 1
+        f"▾ close {line}" if line in opened else f"▸ open {line}"
+        for line in lines
+        if line.count(".") == 1
     ]
 
 
-# --- whatever is clicked -----------------------------------------------------------------------------------------
+# --- whatever is clicked --------------------------------------------------------------------------
 
 
 def do_something(explorer, rng: random.Random) -> str:
-    """Do one thing that a learner could do, and see that the plan becomes what it should; return what was done."""
+    """Do one thing that a learner could do, and see that the plan becomes what it should; return
+    what was done.
+    """
     plan = expected = explorer.plan
-    kind = rng.choices(("toggle", "open", "preset", "size", "fold", "input", "code"), (60, 22, 6, 3, 4, 3, 2))[0]
+    kind = rng.choices(
+        ("toggle", "open", "preset", "size", "fold", "input", "code"), (60, 22, 6, 3, 4, 3, 2)
+    )[0]
     what = ""
     if kind == "toggle":
         toggles = each(explorer, "fx-toggle")
@@ -195,7 +261,9 @@ def do_something(explorer, rng: random.Random) -> str:
         what = columns(toggle)[1]
         expected = plan.toggle(*parts_in(what))
         press(toggle)
-        assert each(explorer, "fx-toggle") == toggles  # nothing moves under the mouse or loses the focus
+        assert (
+            each(explorer, "fx-toggle") == toggles
+        )  # nothing moves under the mouse or loses the focus
     elif kind == "open":
         what = rng.choice(each(explorer, "fx-open")).description
         assert click(explorer, what) in each(explorer, "fx-open")  # it keeps the keyboard's focus
@@ -211,11 +279,15 @@ def do_something(explorer, rng: random.Random) -> str:
         for button in each(one(explorer, "fx-tower"), "fx-more"):
             button.click()
     elif kind == "input":
-        what, value = rng.choice([("fx-batch", 1), ("fx-batch", 8), ("fx-classes", 2), ("fx-classes", 5)])
+        what, value = rng.choice(
+            [("fx-batch", 1), ("fx-batch", 8), ("fx-classes", 2), ("fx-classes", 5)]
+        )
         one(explorer, what).value = value
     else:
         names = [name for part in part_names(plan.n_layers) for name in (part, *pieces_of(part))]
-        explorer.plan = expected = FreezePlan(plan.n_layers, frozenset(rng.sample(names, rng.randint(0, 6))))
+        explorer.plan = expected = FreezePlan(
+            plan.n_layers, frozenset(rng.sample(names, rng.randint(0, 6)))
+        )
     assert explorer.plan == expected
     return f"{kind} {what}"
 
@@ -236,7 +308,16 @@ def test_a_learner_sees_the_numbers_of_the_book(explorer):
     assert text_of(explorer, "fx-trainable") == "7,090,946 trainable"
     assert text_of(explorer, "fx-percent") == "5.70 % trainable"
     assert text_of(explorer, "fx-reach").endswith("on its way down it crosses no block.")
-    lines = {"Do", "␣you", "␣have", "␣time", "token ids (1, 4)", "→ (1, 4, 768)", "→ (1, 4, 2)", "→ (1, 2)"}
+    lines = {
+        "Do",
+        "␣you",
+        "␣have",
+        "␣time",
+        "token ids (1, 4)",
+        "→ (1, 4, 768)",
+        "→ (1, 4, 2)",
+        "→ (1, 2)",
+    }
     assert lines <= {*drawn(explorer)} and one(one(explorer, "freeze-explorer"), "fx-cost")
 
 
@@ -275,7 +356,9 @@ def test_the_48_blocks_of_xl_fold_into_few_lines_open_and_fold_again(explorer):
     assert len(each(explorer, "fx-toggle")) == 6
     run = one(explorer, "fx-run-trf_blocks-0-46")
     opener = click(explorer, "open trf_blocks.0 – 46")
-    assert opener.description == "▸ open trf_blocks.46"  # the same button, so it keeps the keyboard's focus
+    assert (
+        opener.description == "▸ open trf_blocks.46"
+    )  # the same button, so it keeps the keyboard's focus
     choose(explorer, "fx-model", XL)  # what is chosen already
     choose(explorer, "fx-preset", "the book's choice")
     check(explorer)
@@ -298,8 +381,14 @@ def test_a_text_that_cannot_be_read_gets_a_sentence_and_the_last_picture_stays(e
     ):
         one(explorer, "fx-text").value = text
         sentence = f"{problem}. The picture shows the last message that the model could take."
-        assert one(explorer, "fx-shapes").value == before and text_of(explorer, "fx-problem") == sentence
-    one(explorer, "fx-batch").value, one(explorer, "fx-classes").value = 10**9, -3  # it lives, and keeps its bounds
+        assert (
+            one(explorer, "fx-shapes").value == before
+            and text_of(explorer, "fx-problem") == sentence
+        )
+    one(explorer, "fx-batch").value, one(explorer, "fx-classes").value = (
+        10**9,
+        -3,
+    )  # it lives, and keeps its bounds
     assert (one(explorer, "fx-batch").value, one(explorer, "fx-classes").value) == (1024, 2)
     assert "␣prize" in drawn(explorer) and '<p role="alert">' in one(explorer, "fx-problem").value
     check(explorer)
@@ -324,7 +413,7 @@ def test_the_formulas_of_the_costs_are_one_click_away(explorer):
     assert not each(explorer, "fx-formulas")
 
 
-# --- a loaded model --------------------------------------------------------------------------------------------
+# --- a loaded model -------------------------------------------------------------------------------
 
 
 def loaded(plan: FreezePlan, num_classes: int = 2):
@@ -345,7 +434,11 @@ def test_a_loaded_model_brings_its_own_plan_and_classes_and_is_left_as_it_is():
     plan = FreezePlan(3, {"trf_blocks.1.att", "final_norm"})
     model = loaded(plan, 1500).train()
     explorer = FreezeExplorer(model)
-    assert explorer.plan == plan and one(explorer, "fx-classes").value == 1500 and one(explorer, "fx-classes").disabled
+    assert (
+        explorer.plan == plan
+        and one(explorer, "fx-classes").value == 1500
+        and one(explorer, "fx-classes").disabled
+    )
     choose(explorer, "fx-preset", "everything")
     choose(explorer, "fx-model", SMALL)
     assert not one(explorer, "fx-classes").disabled
@@ -373,7 +466,9 @@ def test_the_answer_is_the_models_as_it_is_now_and_goes_with_the_next_change():
         assert one(explorer, "fx-classes").value == model.out_head.out_features
         replace_head(model, model.out_head.out_features + 1)
         change()
-    assert answers(explorer) == [] and not each(explorer, "fx-run")  # without weights there is nothing to run
+    assert answers(explorer) == [] and not each(
+        explorer, "fx-run"
+    )  # without weights there is nothing to run
     choose(explorer, "fx-model", LOADED)
     check(explorer, model)
 
@@ -390,7 +485,11 @@ def test_a_model_with_a_shorter_context_takes_what_it_can_of_the_last_message():
     model = loaded(FreezePlan.head_only(3))
     explorer = FreezeExplorer(model)
     one(explorer, "fx-text").value = LONG
-    for size, last_message, num_tokens in ((LOADED, TEXT, 4), (SMALL, LONG, 51), (LOADED, LONG, 32)):
+    for size, last_message, num_tokens in (
+        (LOADED, TEXT, 4),
+        (SMALL, LONG, 51),
+        (LOADED, LONG, 32),
+    ):
         choose(explorer, "fx-model", size)
         check(explorer, model if size == LOADED else None, num_tokens)
         assert (text_of(explorer, "fx-problem") == "") == (size == SMALL)
@@ -406,7 +505,9 @@ def test_a_page_without_a_kernel_gets_picture_table_and_words(explorer, monkeypa
     view = {"version_major": 2, "version_minor": 0, "model_id": explorer.model_id}
     assert sent[0]["application/vnd.jupyter.widget-view+json"] == view
     assert sent[0]["image/svg+xml"] == one(explorer, "fx-shapes").value
-    assert sent[0]["text/html"] == one(explorer, "fx-table").value + one(explorer, "fx-amounts").value
+    assert (
+        sent[0]["text/html"] == one(explorer, "fx-table").value + one(explorer, "fx-amounts").value
+    )
     assert sent[0]["text/plain"] == explorer.drawing.words
 
 
