@@ -37,8 +37,8 @@ bench: $(VENV)/installed        ## measure, print a table and write it to benchm
 	env -u OMP_WAIT_POLICY $(BIN)/python -m tests.benchmarks $(ONLY)
 
 corpus: $(VENV)/installed       ## build corpus/ and corpus-short/, the nano's text; needs npm and Debian's bible-kjv
-	$(BIN)/python -m helpers.corpus --out corpus $(if $(wildcard $(SGD)),--dialogues $(SGD)) $(if $(wildcard $(SMS)),--without $(SMS))
-	$(BIN)/python -m helpers.texting --text corpus --out corpus-short $(if $(wildcard $(SMS)),--without $(SMS))
+	$(BIN)/python -m helpers.nano.corpus --out corpus $(if $(wildcard $(SGD)),--dialogues $(SGD)) $(if $(wildcard $(SMS)),--without $(SMS))
+	$(BIN)/python -m helpers.nano.texting --text corpus --out corpus-short $(if $(wildcard $(SMS)),--without $(SMS))
 
 colab: $(VENV)/installed        ## stamp the repository's address into badges and setup cells: make colab REPO=owner/name
 	$(BIN)/python notebooks/build.py colab $(REPO)

@@ -1,8 +1,11 @@
 """The code behind the notebooks; each file has one job and imports only from floors below its own.
 
-4  classify, widgets, exercises, texting
-3  training, diagrams, costs, pretraining
-2  freezing, shapes, corpus
-1  loading, data, prefix
-0  config, tokenizer, model, download
+5  classify, widgets
+4  fine_tuning, diagrams, exercises
+3  training, gradient_reach, costs
+2  loading, data, classifying_token, freezing, frozen_cache, shapes
+1  tokenizer, model, device_and_precision, download
+0  config, checks, files
+
+Apart from them, nano/ is how the bundled nano was made: the appendix uses it, nothing else does.
 """

@@ -15,22 +15,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from helpers.classifying_token import check_position, class_logits, up_to_classifying_token
 from helpers.config import END_OF_TEXT, model_size
 from helpers.data import LABELS, check_max_length, create_dataloaders, load_splits, pad
-from helpers.download import file_sha256
+from helpers.device_and_precision import autocast, check_precision, precision_on
+from helpers.files import file_sha256, whole_file
+from helpers.fine_tuning import fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, replace_head
+from helpers.frozen_cache import in_batches_by_length, logits_at, pad_batch
 from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel
-from helpers.prefix import autocast, in_batches_by_length, pad_batch, precision_on
 from helpers.tokenizer import encode_message, get_tokenizer
-from helpers.training import (
-    check_position,
-    check_precision,
-    class_logits,
-    fine_tune,
-    fine_tuning_defaults,
-    needed,
-)
 
 
 def classify_review(
@@ -100,71 +95,65 @@ class SpamClassifier:
 
     def classify_many(self, texts: list[str], precision: str = "float32") -> list[str]:
         """Return "ham" or "spam" for each text; see `probabilities`."""
-        return [
-            LABELS[number]
-            for number in self.probabilities(texts, precision).argmax(dim=-1).tolist()
-        ]
+        numbers = self.probabilities(texts, precision).argmax(dim=-1)  # (len(texts),)
+        return [LABELS[number] for number in numbers.tolist()]
 
     @torch.no_grad()
     def probabilities(self, texts: list[str], precision: str = "float32") -> torch.Tensor:
-        """Return the probabilities of ham and spam for each text, which add up to 1: float32
-        (len(texts), 2).
+        """Return each text's probabilities of ham and spam: float32 (len(texts), 2).
 
         Texts of like length run together, and of the last block only the token that classifies.
-        `precision` "bfloat16" is faster, and may change the label of a text that is nearly both;
-        another raises ValueError.
+        `precision` "bfloat16" is faster, and may change the label of a text that is nearly both.
+        Raises ValueError for another precision and for an empty text, TypeError for what is no
+        list of texts.
         """
         check_precision(precision)
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise TypeError(f"give a list of texts, not {texts!r}; classify() takes one")
-        context_length = self.model.pos_emb.num_embeddings
-        rows = [
-            needed(_encode(text, self.tokenizer, self.max_length, context_length), self.position)
-            for text in texts
-        ]
+        rows = [self._row(text) for text in texts]
         self.model.eval()
         probabilities = torch.empty(len(rows), len(LABELS))
         for batch in in_batches_by_length(list(map(len, rows))):
-            token_ids, positions = pad_batch([rows[i] for i in batch], self.device)
+            token_ids, ends = pad_batch([rows[i] for i in batch], self.device)
             with autocast(self.device, precision_on(self.device, precision)):
-                logits = self.model.logits_at(self.model.embed(token_ids), positions)  # (b, 2)
+                logits = logits_at(self.model, self.model.embed(token_ids), ends)  # (b, 2)
             probabilities[batch] = logits.float().softmax(dim=-1).cpu()
         if not probabilities.isfinite().all():
             raise ValueError(
-                "the model's answer is not a number: its weights are damaged; load or train it again"
+                "the model's answer is not a number: its weights are damaged; load or train again"
             )
         return probabilities
 
+    def _row(self, text: str) -> list[int]:
+        """The token ids that the answer depends on."""
+        context_length = self.model.pos_emb.num_embeddings
+        token_ids = _encode(text, self.tokenizer, self.max_length, context_length)
+        return up_to_classifying_token(token_ids, self.position)
+
     def save(self, path: str | Path) -> Path:
-        """Write weights and settings into one safetensors file; an older one stays until the new
-        one is whole.
+        """Write weights and settings into one safetensors file; return its path.
+
+        An older one stays until the new one is whole. Raises ValueError for weights that are not
+        finite, OSError when the file can't be written.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         settings = {
             "cfg": self.model.cfg,
             "max_length": self.max_length,
             "position": self.position,
             "about": self.about,
         }
-        state = {
-            name: tensor.detach().cpu().contiguous()
-            for name, tensor in self.model.state_dict().items()
-        }
+        state = self.model.state_dict()
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         _check_finite(state)
-        part = path.with_name(path.name + ".part")
-        try:
+        with whole_file(path) as part:
             save_file(state, part, metadata={"spam_classifier": json.dumps(settings)})
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        return path
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> "SpamClassifier":
-        """Read a file that `save` wrote. Raises FileNotFoundError, or ValueError for another or a
-        damaged file.
+        """Read a file that `save` wrote.
+
+        Raises FileNotFoundError, or ValueError for another or a damaged file.
         """
         path = Path(path)
         if not path.exists():
@@ -172,51 +161,70 @@ class SpamClassifier:
                 f"{path} does not exist; train a classifier and save it there first"
             )
         try:
-            with safe_open(path, framework="pt") as file:
-                settings = json.loads((file.metadata() or {})["spam_classifier"])
-                state = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a dict)
-            _check_finite(state)
-            with torch.device("meta"):
-                model = replace_head(GPTModel(settings["cfg"]))
-            model.load_state_dict(state, assign=True)
-            return cls(
-                model,
-                settings["max_length"],
-                position=settings["position"],
-                about=settings["about"],
-            )
-        except (
-            SafetensorError,
-            OSError,
-            LookupError,
-            RuntimeError,
-            ValueError,
-            TypeError,
-            AttributeError,
-        ) as error:
+            return cls._read(path)
+        except _UNREADABLE as error:
             raise ValueError(
-                f"{path} is not a whole file of SpamClassifier.save ({error}); delete it and train again"
+                f"{path} is not a whole file of SpamClassifier.save ({error}); "
+                "if you don't need it, delete it and train again"
             ) from error
+
+    @classmethod
+    def _read(cls, path: Path) -> "SpamClassifier":
+        with safe_open(path, framework="pt") as file:
+            settings = json.loads((file.metadata() or {})["spam_classifier"])
+            state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        _check_finite(state)
+        if settings["cfg"]["n_layers"] > len(state):  # or building it would take for ever
+            raise ValueError(f"{settings['cfg']['n_layers']} blocks in {len(state)} tensors")
+        with torch.device("meta"):  # no memory for weights that are about to be replaced
+            model = replace_head(GPTModel(settings["cfg"]))
+        model.load_state_dict(state, assign=True)
+        position, about = settings["position"], settings["about"]
+        return cls(model, settings["max_length"], position=position, about=about)
+
+
+_UNREADABLE = (  # what a file of another kind may lead to
+    SafetensorError, OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError,
+)  # fmt: skip
 
 
 def _check_finite(state: dict[str, torch.Tensor]) -> None:
     if damaged := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
         raise ValueError(
-            f"{damaged[0]} holds values that are not finite; train again, with a smaller learning rate"
+            f"{damaged[0]} holds values that are not finite; train again with a smaller "
+            "learning rate"
         )
 
 
-def trained_from(model_name: str, data_name: str, seed: int = 123) -> dict[str, str]:
-    """Return what a classifier is trained from, to save along: names, the seed, and checksums of
-    the content.
+# --- the classifier of section 6.7 -----------------------------------------------------------
+
+# the files that decide what comes out of training; another version of them trains another model
+TRAINING_CODE = (
+    "classify.py", "classifying_token.py", "config.py", "data.py", "device_and_precision.py",
+    "fine_tuning.py", "freezing.py", "frozen_cache.py", "loading.py", "model.py", "tokenizer.py",
+    "training.py",
+)  # fmt: skip
+
+
+def trained_from(
+    model_name: str, data_name: str, seed: int = 123, settings: dict | None = None
+) -> dict[str, str]:
+    """Return what a classifier is trained from, to save along with it.
+
+    That is names, the seed, the `settings` of the training (None: `fine_tuning_defaults`), and
+    checksums of the checkpoint, the training messages and the code.
     """
     train, _, _ = load_splits(data_name)
+    messages = json.dumps([train["Label"].tolist(), train["Text"].tolist()])
+    sources = [Path(__file__).with_name(name).read_text("utf-8") for name in TRAINING_CODE]
     return {
         "model": model_name,
         "checkpoint": file_sha256(find_checkpoint(model_size(model_name)) / INDEX),
         "data": data_name,
-        "messages": hashlib.sha256(train.to_csv().encode()).hexdigest(),
+        "messages": hashlib.sha256(messages.encode()).hexdigest(),
         "seed": str(seed),
+        "settings": json.dumps(settings or fine_tuning_defaults(model_name), sort_keys=True),
+        "code": hashlib.sha256("".join(sources).encode()).hexdigest(),
     }
 
 
@@ -225,22 +233,37 @@ def load_or_train(
 ) -> SpamClassifier:
     """Return the classifier saved at `path`, or train it and save it there.
 
-    One that was trained from something else, or for another position, is neither taken nor
-    overwritten. Training is that of section 6.7: the book's plan and `fine_tuning_defaults`.
+    A file that was trained from something else, with other settings or by other code, or for
+    another position, is not taken, and neither is a damaged one; it is never overwritten. Training
+    is that of section 6.7: the book's plan and `fine_tuning_defaults`.
     """
-    about, keep = trained_from(model_name, data_name, seed), True
-    if Path(path).exists():
+    about, path = trained_from(model_name, data_name, seed), Path(path)
+    if path.exists():
         try:
             saved = SpamClassifier.load(path)
-            if saved.about == about and saved.position == position:
-                return saved
-            keep = False
-            warnings.warn(
-                f"{path} is another classifier: it stays, and one is trained for now", stacklevel=2
-            )
         except ValueError as error:
-            warnings.warn(f"{error}: it is trained again", stacklevel=2)
+            problem = str(error)
+        else:
+            differing = [name for name in about if saved.about.get(name) != about[name]]
+            if saved.position != position:
+                differing.append("position")
+            if not differing:
+                return saved
+            problem = f"{path} is another classifier (it differs in: {', '.join(differing)})"
+        warnings.warn(
+            f"{problem}. It stays, and one is trained for now; to have that one saved, "
+            "delete the file first",
+            stacklevel=2,
+        )
+        return _train(about, model_name, data_name, position, seed)
+    classifier = _train(about, model_name, data_name, position, seed)
+    classifier.save(path)
+    return classifier
 
+
+def _train(
+    about: dict, model_name: str, data_name: str, position: str, seed: int
+) -> SpamClassifier:
     settings = fine_tuning_defaults(model_name)
     train, validation, _ = (loader.dataset for loader in create_dataloaders(data_name))
     model = load_pretrained(model_name)
@@ -259,7 +282,4 @@ def load_or_train(
     )
     if history.interrupted:
         raise KeyboardInterrupt  # a classifier trained in part is not kept
-    classifier = SpamClassifier(model, train.max_length, position=position, about=about)
-    if keep:
-        classifier.save(path)
-    return classifier
+    return SpamClassifier(model, train.max_length, position=position, about=about)

@@ -18,8 +18,9 @@ Below, b is the batch size, n the number of tokens and d = emb_dim.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from math import prod
-from numbers import Integral
+from typing import NamedTuple
 
+from helpers.checks import whole_number
 from helpers.freezing import TRAINABLE, FreezePlan, parameter_report
 
 SCALES = {
@@ -74,10 +75,9 @@ class TrainingCost:
 def training_cost(
     cfg: dict, plan: FreezePlan, batch_size: int = 1, num_tokens: int = 4, num_classes: int = 2
 ) -> TrainingCost:
-    """Return the costs of one training step on token ids (batch_size, num_tokens), without
-    allocating any weights.
+    """Return the costs of one training step on token ids (batch_size, num_tokens).
 
-    The memory is that of float32, 4 bytes each. Not counted: what the forward pass keeps for the
+    No weights are allocated. The memory is that of float32, 4 bytes each. Not counted: what the forward pass keeps for the
     backward pass (activations), AdamW's step counter of 4 bytes per tensor, and work that is no
     matrix product, such as layer norm, softmax and GELU. Embeddings are look-ups: no work here.
     Attention fills the whole table of n × n scores, as the causal mask only hides half of it.
@@ -85,26 +85,24 @@ def training_cost(
     Raises ValueError for a batch size or number of tokens below 1, for more tokens than the context
     length, for fewer than two classes, and for a plan of another depth.
     """
-    for name, number in (("batch_size", batch_size), ("num_tokens", num_tokens)):
-        if not isinstance(number, Integral) or number < 1:
-            raise ValueError(f"{name} must be a whole number from 1, not {number!r}")
-    if num_tokens > cfg["context_length"]:
+    whole_number("batch_size", batch_size)
+    if whole_number("num_tokens", num_tokens) > cfg["context_length"]:
         raise ValueError(
             f"{num_tokens} tokens are more than the context length of {cfg['context_length']}"
         )
     report = parameter_report(cfg, plan, num_classes)
 
-    all_weights = trained = crossed = blocks_crossed = (
-        0  # the first three count the weights of matrices
-    )
+    # numbers of weights in matrices, and of blocks
+    all_weights = trained = crossed = attentions_crossed = 0
     needs_gradient = False  # what comes into the next step: is something before it trainable?
-    for piece, weights, attentions in _steps(cfg, num_classes):
-        trainable = plan.state(piece) == TRAINABLE
-        all_weights += weights
-        trained += weights * trainable
-        crossed += weights * needs_gradient
-        blocks_crossed += attentions * needs_gradient
-        needs_gradient = needs_gradient or trainable
+    for step in _steps(cfg, num_classes):
+        all_weights += step.weights
+        if needs_gradient:
+            crossed += step.weights
+            attentions_crossed += step.after_attention
+        if plan.state(step.piece) == TRAINABLE:
+            trained += step.weights
+            needs_gradient = True
 
     b, n, d = batch_size, num_tokens, cfg["emb_dim"]
     float32, learned = (4, "byte"), (report.trainable, "trainable parameter")
@@ -126,32 +124,38 @@ def training_cost(
             {
                 "weight gradients of trainable matrices": (*tokens, (trained, "weight")),
                 "input gradients of matrices crossed": (*tokens, (crossed, "weight")),
-                "attention": ((blocks_crossed, "block"), (4, "product"), *table),
+                "attention": ((attentions_crossed, "block"), (4, "product"), *table),
             },
         ),
     )
 
 
-def _steps(cfg: dict, num_classes: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the steps of the forward pass: the piece, its matrices' weights, and the attentions
-    just before these.
+class _Step(NamedTuple):
+    """A step of the forward pass: its piece, and how many weights its matrix has.
+
+    `after_attention`: queries meet keys, and weights meet values, just before it.
     """
+
+    piece: str
+    weights: int
+    after_attention: bool = False
+
+
+def _steps(cfg: dict, num_classes: int) -> Iterator[_Step]:
+    """Yield the steps of the forward pass."""
     d = cfg["emb_dim"]
-    inside = (
-        ("norm1", 0, 0),
-        ("att", 3 * d * d, 0),  # W_query, W_key, W_value
-        ("att", d * d, 1),  # out_proj
-        ("norm2", 0, 0),
-        ("ff", d * 4 * d, 0),
-        ("ff", 4 * d * d, 0),
-    )
-    yield from (("tok_emb", 0, 0), ("pos_emb", 0, 0))
+    yield _Step("tok_emb", 0)
+    yield _Step("pos_emb", 0)
     for i in range(cfg["n_layers"]):
-        yield from (
-            (f"trf_blocks.{i}.{piece}", weights, attentions)
-            for piece, weights, attentions in inside
-        )
-    yield from (("final_norm", 0, 0), ("out_head", d * num_classes, 0))
+        block = f"trf_blocks.{i}"
+        yield _Step(f"{block}.norm1", 0)
+        yield _Step(f"{block}.att", 3 * d * d)  # W_query, W_key, W_value
+        yield _Step(f"{block}.att", d * d, after_attention=True)  # out_proj
+        yield _Step(f"{block}.norm2", 0)
+        yield _Step(f"{block}.ff", d * 4 * d)
+        yield _Step(f"{block}.ff", 4 * d * d)
+    yield _Step("final_norm", 0)
+    yield _Step("out_head", d * num_classes)
 
 
 def _memory(what: str, *factors: tuple[int, str]) -> Cost:
@@ -172,7 +176,8 @@ def _amount(factors: Iterable[tuple[int, str]]) -> int:
 
 def _written(factors: Iterable[tuple[int, str]]) -> str:
     """Write a product's (number, noun) factors out: "2 moments × 4 bytes"."""
-    return " × ".join(
-        f"{number:,} {noun}{'s' if noun and number != 1 else ''}".rstrip()
-        for number, noun in factors
-    )
+    words = []
+    for number, noun in factors:
+        plural = "s" if noun and number != 1 else ""
+        words.append(f"{number:,} {noun}{plural}".rstrip())
+    return " × ".join(words)

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from helpers.config import ASSETS, BASE_CONFIG, END_OF_TEXT
 from helpers.download import DownloadError, download
+from helpers.files import whole_file
 from helpers.tokenizer import encode_message, get_tokenizer
 
 SMS_MINI = ASSETS / "sms-mini" / "sms-mini.tsv"
@@ -93,28 +94,23 @@ def download_and_unzip_spam_data(
         zip_path.unlink()
         raise ValueError(f"{url} is not the archive with SMSSpamCollection: {error}") from error
     Path(extracted_path).mkdir(parents=True, exist_ok=True)
-    part = data_file_path.with_name(data_file_path.name + ".part")
-    part.write_bytes(content)
-    part.replace(data_file_path)
+    with whole_file(data_file_path) as part:
+        part.write_bytes(content)
     zip_path.unlink()
 
 
 def read_messages(path: str | Path) -> pd.DataFrame:
     """Read a file of lines `label<TAB>text` as the book does, with pandas' default quoting.
 
-    That joins the lines between two quotes that open a field: UCI's 5,574 lines give 5,572 rows.
-    Raises ValueError for an empty file, a missing text, and a label that is neither ham nor spam.
+    That joins the lines between two quotes that open a field: UCI's 5,574 lines give 5,572 rows. A
+    byte order mark and Windows' line ends do no harm. Raises ValueError for an empty file, bytes
+    that are not UTF-8, a missing text, and a label that is neither ham nor spam.
     """
-    try:
-        messages = pd.read_csv(
-            path, sep="\t", header=None, names=["Label", "Text"], dtype=str, keep_default_na=False
-        )
-    except ValueError as error:  # pandas' ParserError, or bytes that are not UTF-8
-        raise ValueError(
-            f"{path} can't be read as lines of label<TAB>text in UTF-8: {error}"
-        ) from error
+    columns = {"header": None, "names": ["Label", "Text"], "dtype": str}
+    wanted = "lines of label<TAB>text"
+    messages = _read_table(path, wanted, sep="\t", keep_default_na=False, **columns)
     if messages.empty:
-        raise ValueError(f"{path} is empty; it should hold lines of label<TAB>text")
+        raise ValueError(f"{path} is empty; it should hold {wanted}")
     for row, (label, text) in enumerate(
         zip(messages["Label"], messages["Text"], strict=True), start=1
     ):
@@ -225,12 +221,20 @@ class SpamDataset(Dataset):
 
 
 def _read_csv(path: str | Path) -> pd.DataFrame:
+    wanted = "a table with the columns Label and Text"
+    return _read_table(path, wanted, dtype={"Text": str}, keep_default_na=False)  # "None" is a text
+
+
+def _read_table(path: str | Path, wanted: str, **options) -> pd.DataFrame:
+    """Read a file with pandas. Raises ValueError for one that is empty, or no table in UTF-8."""
     try:
-        return pd.read_csv(
-            path, dtype={"Text": str}, keep_default_na=False
-        )  # "None" and "12" are messages, too
+        return pd.read_csv(path, encoding="utf-8-sig", **options)
     except pd.errors.EmptyDataError:
-        raise ValueError(f"{path} is empty; it should have the columns Label and Text") from None
+        raise ValueError(f"{path} is empty; it should hold {wanted}") from None
+    except ValueError as error:  # pandas' ParserError, or bytes that are not UTF-8
+        raise ValueError(
+            f"{path} can't be read as {wanted} in UTF-8 ({error}); save it in this form"
+        ) from error
 
 
 def _need_columns(df: pd.DataFrame, name) -> None:

@@ -23,13 +23,13 @@ from helpers.freezing import (
     PARTLY,
     TRAINABLE,
     FreezePlan,
-    GradientReach,
     ParameterReport,
     PartCount,
     classifier_without_weights,
     parameter_report,
     run_name,
 )
+from helpers.gradient_reach import GradientReach
 from helpers.model import part_names
 from helpers.shapes import Shape, trace_shapes
 from helpers.tokenizer import get_tokenizer, visible_tokens

@@ -5,16 +5,16 @@ right. A `.part` that is left by a cut is continued with an HTTP range request (
 14).
 """
 
-import hashlib
 import http.client
 import re
 import ssl
-import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from tqdm.auto import tqdm
+
+from helpers.files import file_sha256
 
 CHUNK = 1 << 18  # bytes read at a time
 TRIES = 3  # per source, each continuing where the last was cut
@@ -123,25 +123,3 @@ def _fetch(url: str, part: Path) -> None:
     length = part.stat().st_size
     if total is not None and length != total:
         raise ConnectionError(f"{length} bytes came instead of {total}")
-
-
-def file_sha256(path: str | Path) -> str:
-    """Return the sha256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Give the folder `new` the place of `folder`, whose old content is deleted only when the new
-    one is there.
-    """
-    if not folder.exists():
-        new.rename(folder)
-        return
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as away:
-        old = folder.rename(Path(away) / "old")
-        try:
-            new.rename(folder)
-        except OSError:
-            old.rename(folder)
-            raise

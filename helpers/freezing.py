@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from numbers import Integral
 
 import torch
 from torch import nn
 
+from helpers.checks import whole_number
 from helpers.model import GPTModel, part_names
 
 PIECES = ("att", "ff", "norm1", "norm2")
@@ -21,20 +21,29 @@ TRAINABLE, FROZEN, PARTLY = "trainable", "frozen", "partly trainable"
 
 
 def replace_head(model: GPTModel, num_classes: int = 2) -> GPTModel:
-    """Give `model` a new, random `out_head` with a bias, (b, n, emb_dim) → (b, n, num_classes);
-    return `model`.
+    """Give `model` a new, random `out_head`, (b, n, emb_dim) → (b, n, num_classes); return `model`.
 
     Raises ValueError for fewer than two classes.
     """
-    _check_num_classes(num_classes)
+    num_classes = whole_number("num_classes", num_classes, 2)
     old = model.out_head
     model.out_head = nn.Linear(old.in_features, num_classes).to(old.weight.device, old.weight.dtype)
     return model
 
 
-def _check_num_classes(num_classes: int) -> None:
-    if not isinstance(num_classes, Integral) or num_classes < 2:
-        raise ValueError(f"a classifier needs at least 2 classes, not {num_classes!r}")
+def num_classes_of(model: GPTModel) -> int:
+    """Return how many classes a model's head tells apart.
+
+    Raises ValueError for a language-model head, and for one without a bias: `replace_head` gives
+    neither.
+    """
+    head = model.out_head
+    if head.out_features == model.cfg["vocab_size"] or head.bias is None:
+        raise ValueError(
+            f"the model has a language-model head with {head.out_features:,} outputs, or one "
+            "without a bias; give it a new one with replace_head"
+        )
+    return head.out_features
 
 
 def pieces_of(part: str) -> tuple[str, ...]:
@@ -55,6 +64,16 @@ def _parts_and_pieces(n_layers: int) -> frozenset[str]:
     return frozenset(parts).union(*map(pieces_of, parts))
 
 
+def _in_whole_blocks(names: set[str]) -> set[str]:
+    """Say the same with a block's name in the place of its four pieces."""
+    result = set(names)
+    for block in {".".join(name.split(".")[:2]) for name in names if "." in name}:
+        pieces = set(pieces_of(block))
+        if block in names or pieces <= names:
+            result = result - pieces | {block}
+    return result
+
+
 @dataclass(frozen=True)
 class FreezePlan:
     """Which parts of a model with `n_layers` blocks are trainable; the rest is frozen.
@@ -67,23 +86,19 @@ class FreezePlan:
     trainable: frozenset[str] = frozenset()
 
     def __post_init__(self):
-        if not isinstance(self.n_layers, Integral) or self.n_layers < 1:
-            raise ValueError(f"n_layers must be a whole number from 1, not {self.n_layers!r}")
+        n_layers = whole_number("n_layers", self.n_layers)
         asked = {self.trainable} if isinstance(self.trainable, str) else set(self.trainable)
+        object.__setattr__(self, "n_layers", n_layers)  # the dataclass is frozen
         self._refuse_unknown(asked)
-        kept = set()
-        for part in part_names(self.n_layers):
-            pieces = set(pieces_of(part))
-            found = asked & (pieces | {part})
-            kept |= {part} if part in found or found == pieces else found
-        object.__setattr__(self, "trainable", frozenset(kept))
+        object.__setattr__(self, "trainable", frozenset(_in_whole_blocks(asked)))
 
     def _refuse_unknown(self, names: set[str]) -> None:
         if unknown := names - _parts_and_pieces(self.n_layers):
+            named = ", ".join(sorted(map(repr, unknown)))
             raise ValueError(
-                f"no part is called {', '.join(sorted(map(repr, unknown)))}; a model with {self.n_layers} blocks has "
-                f"tok_emb, pos_emb, trf_blocks.0 … trf_blocks.{self.n_layers - 1}, final_norm and out_head, and each "
-                "block has the pieces .att, .ff, .norm1 and .norm2"
+                f"no part is called {named}; a model with {self.n_layers} blocks has tok_emb, "
+                f"pos_emb, trf_blocks.0 … trf_blocks.{self.n_layers - 1}, final_norm and out_head, "
+                "and each block has the pieces .att, .ff, .norm1 and .norm2"
             )
 
     # --- presets ---
@@ -105,14 +120,12 @@ class FreezePlan:
 
     @classmethod
     def last_blocks(cls, n_layers: int, k: int = 1) -> "FreezePlan":
-        """The last `k` blocks (0 … n_layers, else ValueError), `final_norm` and `out_head` are
-        trainable.
+        """The last `k` blocks, `final_norm` and `out_head` are trainable.
+
+        Raises ValueError for a `k` outside 0 … n_layers.
         """
-        cls(n_layers)  # refuses what is no depth
-        if not isinstance(k, Integral) or not 0 <= k <= n_layers:
-            raise ValueError(
-                f"k must be a whole number from 0 to {n_layers}, the number of blocks, not {k!r}"
-            )
+        n_layers = whole_number("n_layers", n_layers)
+        k = whole_number("k", k, 0, n_layers, ", the number of blocks")
         return cls(n_layers, frozenset(part_names(n_layers)[2 + n_layers - k :]))
 
     @classmethod
@@ -197,51 +210,6 @@ def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
     return FreezePlan(n_layers, plan.trainable & _parts_and_pieces(n_layers))
 
 
-# --- how far down the gradient goes ---------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class GradientReach:
-    """The backward pass starts at the loss and ends in the lowest part with anything trainable.
-
-    `crossed` are the parts above it, in the order of the forward pass: each takes a gradient from
-    above and passes one on below, whether or not it learns itself. The embeddings stand side by
-    side at the bottom, so neither is ever crossed, and the backward pass may end in both. With
-    nothing trainable `ends` is empty.
-    """
-
-    ends: tuple[str, ...]
-    crossed: tuple[str, ...]
-
-    @property
-    def lowest(self) -> str | None:
-        """The part where the backward pass ends, the first of two; None where there is none."""
-        return self.ends[0] if self.ends else None
-
-
-def gradient_reach(plan: FreezePlan) -> GradientReach:
-    """Return where the backward pass under `plan` ends and what it crosses on the way."""
-    parts = part_names(plan.n_layers)
-    lowest = next((part for part in parts if plan.state(part) != FROZEN), None)
-    if lowest is None:
-        return GradientReach((), ())
-    embeddings = tuple(part for part in parts[:2] if plan.state(part) != FROZEN)
-    start = max(parts.index(lowest) + 1, parts.index("trf_blocks.0"))
-    return GradientReach(embeddings or (lowest,), parts[start:])
-
-
-def frozen_blocks(plan: FreezePlan) -> int | None:
-    """Return how many blocks lie below the lowest trainable part: with the embeddings, they are the
-    *frozen prefix*.
-
-    None where an embedding is trainable: then there is no prefix.
-    """
-    lowest = gradient_reach(plan).lowest or "out_head"
-    if lowest.startswith("trf_blocks."):
-        return int(lowest.rpartition(".")[2])
-    return None if lowest.endswith("_emb") else plan.n_layers
-
-
 # --- the report -----------------------------------------------------------------------------------
 
 
@@ -293,24 +261,22 @@ class ParameterReport:
         return 100 * self.trainable / self.total
 
     def __str__(self):
-        head = f"{'part':<14}{'parameters':>15}{'trainable':>15}  state"
-        rows = [f"{p.part:<14}{p.parameters:>15,}{p.trainable:>15,}  {p.state}" for p in self.parts]
-        return "\n".join(
-            [
-                head,
-                *rows,
-                f"{'total':<14}{self.total:>15,}{self.trainable:>15,}  {self.percent:.2f} % trainable",
-            ]
-        )
+        lines = [f"{'part':<14}{'parameters':>15}{'trainable':>15}  state"]
+        for part in self.parts:
+            counts = f"{part.parameters:>15,}{part.trainable:>15,}"
+            lines.append(f"{part.part:<14}{counts}  {part.state}")
+        totals = f"{self.total:>15,}{self.trainable:>15,}"
+        lines.append(f"{'total':<14}{totals}  {self.percent:.2f} % trainable")
+        return "\n".join(lines)
 
 
 def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> ParameterReport:
-    """Count the parameters of a classifier with configuration `cfg` under `plan`, without
-    allocating any weights.
+    """Count the parameters of a classifier with configuration `cfg` under `plan`.
 
-    Raises ValueError for fewer than two classes and for a plan of another depth.
+    No weights are allocated. Raises ValueError for fewer than two classes and for a plan of
+    another depth.
     """
-    _check_num_classes(num_classes)
+    num_classes = whole_number("num_classes", num_classes, 2)
     counts = _piece_counts(tuple(sorted(cfg.items())), num_classes)
     if plan.n_layers != cfg["n_layers"]:
         raise ValueError(
@@ -321,24 +287,22 @@ def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> Param
         pieces = []
         for piece in pieces_of(part):
             state = plan.state(piece)
-            pieces.append(
-                PartCount(piece, counts[piece], counts[piece] * (state == TRAINABLE), state)
-            )
-        whole = sum(piece.parameters for piece in pieces), sum(piece.trainable for piece in pieces)
-        parts.append(
-            PartCount(part, *whole, plan.state(part), tuple(pieces) if len(pieces) > 1 else ())
-        )
+            trainable = counts[piece] if state == TRAINABLE else 0
+            pieces.append(PartCount(piece, counts[piece], trainable, state))
+        parameters = sum(piece.parameters for piece in pieces)
+        trainable = sum(piece.trainable for piece in pieces)
+        inside = tuple(pieces) if len(pieces) > 1 else ()
+        parts.append(PartCount(part, parameters, trainable, plan.state(part), inside))
     return ParameterReport(tuple(parts))
 
 
 @lru_cache(maxsize=32)
 def _piece_counts(cfg_items: tuple, num_classes: int) -> Counter:
     counts = Counter()
-    for name, parameter in classifier_without_weights(
-        dict(cfg_items), num_classes
-    ).named_parameters():
-        keep = 3 if name.startswith("trf_blocks.") else 1  # trf_blocks.0.att…, or tok_emb…
-        counts[".".join(name.split(".")[:keep])] += parameter.numel()
+    model = classifier_without_weights(dict(cfg_items), num_classes)
+    for name, parameter in model.named_parameters():
+        levels = 3 if name.startswith("trf_blocks.") else 1  # trf_blocks.0.att…, or tok_emb…
+        counts[".".join(name.split(".")[:levels])] += parameter.numel()
     return counts
 
 

@@ -13,6 +13,8 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from helpers.config import BUNDLED_CHECKPOINT, BUNDLED_SIZE, MODEL_CONFIGS, gpt_config, model_size
-from helpers.download import DownloadError, download, file_sha256, replace_folder
+from helpers.download import DownloadError, download
+from helpers.files import file_sha256, whole_file
 from helpers.model import GPTModel
 
 SOURCES = (
@@ -39,36 +42,86 @@ FILES = {  # name → sha256 where every size has the same file
 }  # model.ckpt.meta, TensorFlow's graph, is read by nothing here
 OWN_FILES = {*FILES, "model.ckpt.meta", "model.safetensors"}  # what a checkpoint's folder may hold
 
-# OpenAI's variable → the model's parameters. Three names share a variable that holds them side by
-# side. OpenAI multiplies x @ w, torch.nn.Linear x @ weight.T, so a matrix in a block is stored
-# transposed.
-BLOCK_VARIABLES = {
-    "attn/c_attn/w": ("att.W_query.weight", "att.W_key.weight", "att.W_value.weight"),
-    "attn/c_attn/b": ("att.W_query.bias", "att.W_key.bias", "att.W_value.bias"),
-    "attn/c_proj/w": ("att.out_proj.weight",),
-    "attn/c_proj/b": ("att.out_proj.bias",),
-    "mlp/c_fc/w": ("ff.layers.0.weight",),
-    "mlp/c_fc/b": ("ff.layers.0.bias",),
-    "mlp/c_proj/w": ("ff.layers.2.weight",),
-    "mlp/c_proj/b": ("ff.layers.2.bias",),
-    "ln_1/g": ("norm1.scale",),
-    "ln_1/b": ("norm1.shift",),
-    "ln_2/g": ("norm2.scale",),
-    "ln_2/b": ("norm2.shift",),
-}
-TOP_VARIABLES = {
-    "wte": "tok_emb.weight",
-    "wpe": "pos_emb.weight",
-    "ln_f/g": "final_norm.scale",
-    "ln_f/b": "final_norm.shift",
-}
-HPARAMS = {
+HPARAMS = {  # OpenAI's name of a size → the book's
     "n_vocab": "vocab_size",
     "n_ctx": "context_length",
     "n_embd": "emb_dim",
     "n_head": "n_heads",
     "n_layer": "n_layers",
 }
+
+
+# --- the table -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable of OpenAI's checkpoint, and where its numbers go.
+
+    `path` is its place in the book's nested `params`; `parameters` are ours, several where it holds
+    them side by side. `shape` is the stored one. A matrix of a block is stored (1, in, out), as
+    OpenAI multiplies x @ w; `torch.nn.Linear` keeps (out, in), as it multiplies x @ weight.T.
+    """
+
+    name: str
+    path: tuple[str | int, ...]
+    parameters: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def is_turned(self) -> bool:
+        return len(self.shape) == 3
+
+
+def checkpoint_variables(settings: dict) -> list[Variable]:
+    """Return all variables of a checkpoint with these `hparams`."""
+    d = settings["n_embd"]
+    variables = [
+        Variable("model/wte", ("wte",), ("tok_emb.weight",), (settings["n_vocab"], d)),
+        Variable("model/wpe", ("wpe",), ("pos_emb.weight",), (settings["n_ctx"], d)),
+        Variable("model/ln_f/g", ("g",), ("final_norm.scale",), (d,)),
+        Variable("model/ln_f/b", ("b",), ("final_norm.shift",), (d,)),
+    ]
+    block = {  # name → shape, parameters
+        "attn/c_attn/w": (
+            (1, d, 3 * d), "att.W_query.weight", "att.W_key.weight", "att.W_value.weight",
+        ),
+        "attn/c_attn/b": ((3 * d,), "att.W_query.bias", "att.W_key.bias", "att.W_value.bias"),
+        "attn/c_proj/w": ((1, d, d), "att.out_proj.weight"),
+        "attn/c_proj/b": ((d,), "att.out_proj.bias"),
+        "mlp/c_fc/w": ((1, d, 4 * d), "ff.layers.0.weight"),
+        "mlp/c_fc/b": ((4 * d,), "ff.layers.0.bias"),
+        "mlp/c_proj/w": ((1, 4 * d, d), "ff.layers.2.weight"),
+        "mlp/c_proj/b": ((d,), "ff.layers.2.bias"),
+        "ln_1/g": ((d,), "norm1.scale"),
+        "ln_1/b": ((d,), "norm1.shift"),
+        "ln_2/g": ((d,), "norm2.scale"),
+        "ln_2/b": ((d,), "norm2.shift"),
+    }  # fmt: skip
+    for i in range(settings["n_layer"]):
+        for name, (shape, *parameters) in block.items():
+            ours = tuple(f"trf_blocks.{i}.{parameter}" for parameter in parameters)
+            path = ("blocks", i, *name.split("/"))
+            variables.append(Variable(f"model/h{i}/{name}", path, ours, shape))
+    return variables
+
+
+def to_parameters(variable: Variable, array: np.ndarray) -> dict[str, torch.Tensor]:
+    """Return the model's float32 tensors, new ones, out of a variable's (in, out), (n, d) or (n,)."""
+    whole = torch.from_numpy(array)
+    tensors = {}
+    for name, piece in zip(
+        variable.parameters, whole.tensor_split(len(variable.parameters), dim=-1), strict=True
+    ):
+        turned = piece.T if variable.is_turned else piece
+        tensors[name] = turned.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return tensors
+
+
+def from_parameters(variable: Variable, state: dict[str, torch.Tensor]) -> np.ndarray:
+    """Return the variable as it is stored, out of the model's tensors."""
+    pieces = [state[name].T if variable.is_turned else state[name] for name in variable.parameters]
+    return torch.cat(pieces, dim=-1).reshape(variable.shape).numpy()
 
 
 # --- the quick way --------------------------------------------------------------------------------
@@ -96,8 +149,10 @@ def load_pretrained(name: str, models_dir: str | Path = "gpt2") -> GPTModel:
     fingerprint = _fingerprint(folder)
     state = _read_copy(copy, fingerprint)
     if state is None:
-        state = _state_dict_of(read_checkpoint(folder)[1])
-        _keep_copy(state, copy, fingerprint)
+        state = {}
+        for variable, array in _read_variables(folder, settings):
+            state |= to_parameters(variable, array)
+        _save_copy(state, copy, fingerprint)
 
     with torch.device("meta"):  # no memory for weights that are about to be replaced
         model = GPTModel(cfg)
@@ -115,24 +170,20 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _read_copy(copy: Path, fingerprint: str) -> dict[str, torch.Tensor] | None:
+    """Return the copy's tensors; None where there is none yet, or another one, or not a whole one."""
     try:
         with safe_open(copy, framework="pt") as file:
             if (file.metadata() or {}).get("fingerprint") == fingerprint:
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (
-        FileNotFoundError,
-        SafetensorError,
-    ):  # none yet, or not whole: it is made from the checkpoint
-        pass
+                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
+    except (OSError, SafetensorError):
+        pass  # it is made anew from the checkpoint
     return None
 
 
-def _keep_copy(state: dict[str, torch.Tensor], copy: Path, fingerprint: str) -> None:
+def _save_copy(state: dict[str, torch.Tensor], copy: Path, fingerprint: str) -> None:
     try:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        part = copy.with_name(copy.name + ".part")
-        save_file(state, part, metadata={"fingerprint": fingerprint})
-        part.replace(copy)
+        with whole_file(copy) as part:
+            save_file(state, part, metadata={"fingerprint": fingerprint})
     except (OSError, SafetensorError) as error:
         warnings.warn(
             f"the quick copy {copy} could not be kept ({error}); the next load takes as long",
@@ -181,36 +232,32 @@ def load_weights_into_gpt(gpt: GPTModel, params: dict) -> None:
 
 
 def _state_dict_of(params: dict) -> dict[str, torch.Tensor]:
-    """Rename and turn the book's nested `params` into the model's float32 tensors, without
-    `out_head`.
-    """
-
-    def find(path):
-        tree, name = params, "/".join(map(str, path))
-        try:
-            for key in path:
-                tree = tree[key]
-        except LookupError:
-            raise ValueError(f"the checkpoint's params lack {name}") from None
-        if not isinstance(tree, np.ndarray):
-            raise ValueError(
-                f"{name} of the checkpoint's params is {type(tree).__name__}, not an array"
-            )
-        tensor = torch.from_numpy(tree.astype(np.float32, copy=False))
-        if not tensor.isfinite().all():
-            raise ValueError(f"{name} of the checkpoint's params holds values that are not finite")
-        return tensor
-
-    state = {ours: find([theirs.removeprefix("ln_f/")]) for theirs, ours in TOP_VARIABLES.items()}
-    for i in range(len(params.get("blocks", ()))):
-        for theirs, ours in BLOCK_VARIABLES.items():
-            whole = find(["blocks", i, *theirs.split("/")])
-            for name, piece in zip(ours, whole.tensor_split(len(ours), dim=-1), strict=True):
-                turned = piece.T if piece.ndim == 2 else piece
-                state[f"trf_blocks.{i}.{name}"] = turned.clone(
-                    memory_format=torch.contiguous_format
-                )
+    """Rename and turn the book's nested `params` into the model's tensors, without `out_head`."""
+    settings = dict.fromkeys(HPARAMS, 1)  # only the depth matters: shapes are checked by the model
+    settings["n_layer"] = len(params.get("blocks", ()))
+    state = {}
+    for variable in checkpoint_variables(settings):
+        array = _find(params, variable.path)
+        if array.ndim != min(2, len(variable.shape)):
+            name = "/".join(map(str, variable.path))
+            raise ValueError(f"{name} of the checkpoint's params has the shape {array.shape}")
+        state |= to_parameters(variable, array)
     return state
+
+
+def _find(params: dict, path: tuple[str | int, ...]) -> np.ndarray:
+    array, name = params, "/".join(map(str, path))
+    try:
+        for key in path:
+            array = array[key]
+    except (LookupError, TypeError):
+        raise ValueError(f"the checkpoint's params lack {name}") from None
+    if not isinstance(array, np.ndarray):
+        kind = type(array).__name__
+        raise ValueError(f"{name} of the checkpoint's params is {kind}, not an array")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} of the checkpoint's params holds values that are not finite")
+    return array
 
 
 def _with_output_head(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -273,27 +320,6 @@ def read_settings(folder: str | Path) -> dict:
     return settings
 
 
-def expected_shapes(settings: dict) -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every variable that a checkpoint with these `hparams` must
-    hold.
-    """
-    d = settings["n_embd"]
-    inner = {
-        "attn/c_attn": (d, 3 * d),
-        "attn/c_proj": (d, d),
-        "mlp/c_fc": (d, 4 * d),
-        "mlp/c_proj": (4 * d, d),
-    }
-    shapes = {"model/wte": (settings["n_vocab"], d), "model/wpe": (settings["n_ctx"], d)}
-    shapes |= {"model/ln_f/g": (d,), "model/ln_f/b": (d,)}
-    for i in range(settings["n_layer"]):
-        for name in BLOCK_VARIABLES:
-            layer, kind = name.rsplit("/", 1)
-            rows_columns = inner.get(layer, (d, d))
-            shapes[f"model/h{i}/{name}"] = (1, *rows_columns) if kind == "w" else rows_columns[1:]
-    return shapes
-
-
 def read_checkpoint(folder: str | Path) -> tuple[dict, dict]:
     """Read a checkpoint folder whole; return `(settings, params)` as `download_and_load_gpt2` does.
 
@@ -302,47 +328,69 @@ def read_checkpoint(folder: str | Path) -> tuple[dict, dict]:
     """
     folder = Path(folder)
     settings = read_settings(folder)
-    _need_files(folder)
+    params: dict = {"blocks": [{} for _ in range(settings["n_layer"])]}
+    for variable, array in _read_variables(folder, settings):
+        tree = params
+        for key in variable.path[:-1]:
+            tree = tree[key] if isinstance(tree, list) else tree.setdefault(key, {})
+        tree[variable.path[-1]] = array
+    return settings, params
 
-    tf = _tensorflow()
+
+def _read_variables(folder: Path, settings: dict) -> Iterator[tuple[Variable, np.ndarray]]:
+    """Yield one variable after the other and its numbers, float32 (in, out), (n, d) or (n,).
+
+    All names and shapes are checked first. Whoever does not hold on to the arrays needs the memory
+    of one. Raises what `read_checkpoint` raises.
+    """
+    _need_files(folder)
+    tf = import_tensorflow()
 
     def ask(question, name):
         try:
             return question(name)
-        except (
-            tf.errors.OpError,
-            ValueError,
-            RuntimeError,
-            LookupError,
-        ) as error:  # the reader raises any of these
+        except (tf.errors.OpError, ValueError, RuntimeError, LookupError) as error:
+            # the reader raises any of these
             raise ValueError(
-                f"the checkpoint in {folder} is damaged or cut short ({name}: {error}); {_remedy(folder)}"
+                f"the checkpoint in {folder} is damaged or cut short ({name}: {error}); "
+                f"{_remedy(folder)}"
             ) from error
 
-    reader = ask(tf.train.load_checkpoint, str(folder / "model.ckpt"))
-    _check_variables(
-        folder, {k: tuple(v) for k, v in reader.get_variable_to_shape_map().items()}, settings
-    )
-
-    params = {"blocks": [{} for _ in range(settings["n_layer"])]}
-    for name, shape in expected_shapes(settings).items():
-        array = ask(reader.get_tensor, name)
-        array = array.astype(np.float32).reshape(shape[-2:])  # [1, rows, columns] → (rows, columns)
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"{name} in {folder} holds values that are not finite; {_remedy(folder)}"
-            )
-        *path, last = name.removeprefix("model/").removeprefix("ln_f/").split("/")
-        tree = params
-        if path and path[0].startswith("h"):
-            tree = params["blocks"][int(path.pop(0)[1:])]
-        for key in path:
-            tree = tree.setdefault(key, {})
-        tree[last] = array
-    return settings, params
+    with _prefix_for_tensorflow(folder) as prefix:
+        reader = ask(tf.train.load_checkpoint, prefix)
+        variables = checkpoint_variables(settings)
+        _check_variables(folder, variables, reader.get_variable_to_shape_map())
+        for variable in variables:
+            array = ask(reader.get_tensor, variable.name).astype(np.float32, copy=False)
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"{variable.name} in {folder} holds values that are not finite; "
+                    f"{_remedy(folder)}"
+                )
+            yield variable, array.reshape(variable.shape[-2:])
 
 
-def _tensorflow():
+@contextlib.contextmanager
+def _prefix_for_tensorflow(folder: Path) -> Iterator[str]:
+    """Yield the prefix by which TensorFlow finds the checkpoint's files.
+
+    It takes the prefix for a pattern, in which [ ] and a backslash mean something else, and has no
+    way to escape them. Such a folder is read through links in a folder with a plain name.
+    """
+    special = "[]" if os.sep == "\\" else "[]\\"
+    if not set(special) & set(str(folder.absolute())):
+        yield str(folder / "model.ckpt")
+        return
+    with tempfile.TemporaryDirectory() as plain:
+        for name in (INDEX, TENSORS):
+            try:
+                os.symlink((folder / name).absolute(), Path(plain, name))
+            except OSError:  # Windows lets only some people make links
+                shutil.copy(folder / name, plain)
+        yield str(Path(plain, "model.ckpt"))
+
+
+def import_tensorflow():
     """Import TensorFlow, which takes seconds, only where a checkpoint is read or written, and
     without its start-up log.
 
@@ -379,8 +427,10 @@ def _remedy(folder: Path) -> str:
     return f"if it was downloaded, delete {folder} and load again; else restore it"
 
 
-def _check_variables(folder: Path, found: dict, settings: dict) -> None:
-    expected = expected_shapes(settings)
+def _check_variables(folder: Path, variables: list[Variable], found: dict) -> None:
+    """Raise ValueError where the names and shapes `found` are not those of the `variables`."""
+    expected = {variable.name: variable.shape for variable in variables}
+    found = {name: tuple(shape) for name, shape in found.items()}
     missing = [f"{name} is missing" for name in expected if name not in found]
     extra = [f"{name} is not part of such a model" for name in found if name not in expected]
     misshapen = [
@@ -388,7 +438,7 @@ def _check_variables(folder: Path, found: dict, settings: dict) -> None:
         for name, shape in expected.items()
         if found.get(name, shape) != shape
     ]
-    if wrong := [_few(kind) for kind in (missing, extra, misshapen) if kind]:
+    if wrong := [_few(problems) for problems in (missing, extra, misshapen) if problems]:
         raise ValueError(
             f"the checkpoint in {folder} doesn't fit its hparams.json: {'; '.join(wrong)}"
         )
@@ -397,82 +447,3 @@ def _check_variables(folder: Path, found: dict, settings: dict) -> None:
 def _few(problems: list[str], most: int = 5) -> str:
     more = f"; and {len(problems) - most} more" if len(problems) > most else ""
     return "; ".join(problems[:most]) + more
-
-
-# --- write ----------------------------------------------------------------------------------------
-
-
-def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "float16") -> Path:
-    """Write `model` as a checkpoint folder in OpenAI's format, through TensorFlow; return the
-    folder.
-
-    dtype "float32" keeps every bit, "float16" halves the size. A folder that is there already is
-    replaced when the new one is whole. Raises ValueError for another dtype, a head that is not the
-    token embedding (the format has no place for one), and values that are not finite in `dtype`;
-    OSError when it can't be written.
-    """
-    if dtype not in ("float16", "float32"):
-        raise ValueError(f"dtype must be 'float16' or 'float32', not {dtype!r}")
-    state = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
-    head, embedding = state.get("out_head.weight"), state["tok_emb.weight"]
-    if not model.cfg["qkv_bias"]:
-        raise ValueError("the model has qkv_bias=False: OpenAI's format needs these biases")
-    if "out_head.bias" in state or not torch.equal(head, embedding):
-        raise ValueError(
-            f"out_head {tuple(head.shape)} differs from tok_emb {tuple(embedding.shape)}: OpenAI's format shares them"
-        )
-
-    settings = {theirs: model.cfg[ours] for theirs, ours in HPARAMS.items()}
-    variables = {}
-    for name, shape in expected_shapes(settings).items():
-        _, *path = name.split("/")
-        if path[0].startswith("h"):
-            pieces = [
-                state[f"trf_blocks.{path[0][1:]}.{ours}"]
-                for ours in BLOCK_VARIABLES["/".join(path[1:])]
-            ]
-            tensor = torch.cat([piece.T if piece.ndim == 2 else piece for piece in pieces], dim=-1)
-        else:
-            tensor = state[TOP_VARIABLES["/".join(path)]]
-        with np.errstate(over="ignore"):
-            variables[name] = tensor.numpy().reshape(shape).astype(dtype)
-        if not np.isfinite(variables[name]).all():
-            raise ValueError(
-                f"{name} has values that are not finite in {dtype}; save as float32, or check the training"
-            )
-
-    folder = Path(folder)
-    if folder.exists() and not (
-        folder.is_dir() and {path.name for path in folder.iterdir()} <= OWN_FILES
-    ):
-        raise ValueError(
-            f"{folder} holds something else than a checkpoint, which saving would delete; choose another"
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as beside:
-        part = Path(beside) / "new"
-        part.mkdir()
-        _write_checkpoint(part, variables, settings)
-        replace_folder(part, folder)
-    return folder
-
-
-def _write_checkpoint(part: Path, variables: dict[str, np.ndarray], settings: dict) -> None:
-    names, tf = sorted(variables), _tensorflow()
-    try:
-        tf.raw_ops.SaveV2(
-            prefix=str(part / "model.ckpt"),
-            tensor_names=names,
-            shape_and_slices=[""] * len(names),
-            tensors=[tf.constant(variables[name]) for name in names],
-        )
-    except tf.errors.OpError as error:
-        raise OSError(
-            f"{part.parent} has no room for the checkpoint, or can't be written ({error.message})"
-        ) from error
-    (part / "checkpoint").write_text(
-        'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n'
-    )
-    (part / "hparams.json").write_text(json.dumps(settings, indent=2) + "\n")
-    for table in ("encoder.json", "vocab.bpe"):
-        shutil.copy(BUNDLED_CHECKPOINT / table, part / table)

@@ -6,17 +6,16 @@ the comments b is the batch size, n the number of tokens, d = emb_dim and h the 
 """
 
 import math
-from numbers import Integral
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from helpers.checks import whole_number
+
 
 class LayerNorm(nn.Module):
-    """Normalise each token's vector to mean 0 and variance 1, then scale and shift: (b, n, d) →
-    same.
-    """
+    """Bring each token's vector to mean 0 and variance 1, scale and shift it: (b, n, d) → same."""
 
     def __init__(self, emb_dim):
         super().__init__()
@@ -71,50 +70,14 @@ class MultiHeadAttention(nn.Module):
         def split_heads(t):  # (b, n, d) → (b, h, n, d / h)
             return t.view(b, n, self.num_heads, d // self.num_heads).transpose(1, 2)
 
-        queries, keys, values = (
-            split_heads(self.W_query(x)),
-            split_heads(self.W_key(x)),
-            split_heads(self.W_value(x)),
-        )
+        queries, keys = split_heads(self.W_query(x)), split_heads(self.W_key(x))
+        values = split_heads(self.W_value(x))
         scores = queries @ keys.transpose(2, 3) / math.sqrt(d // self.num_heads)  # (b, h, n, n)
-        future = torch.ones(n, n, dtype=torch.bool, device=x.device).triu(
-            diagonal=1
-        )  # the causal mask
-        weights = self.dropout(
-            scores.masked_fill(future, -torch.inf).softmax(dim=-1)
-        )  # each row sums to 1
-        context = (weights @ values).transpose(1, 2).reshape(b, n, d)  # heads side by side again
-        return self.out_proj(context)
-
-    def at(self, x, positions):
-        """What `forward` puts out at one position of each message: (b, n, d), positions (b,) → (b,
-        d).
-
-        The matrices of keys and values need not meet all n tokens. A score q · (W x) is (q W) · x,
-        so the key matrix meets the one query; and the weighted sum of the values W x is W times the
-        weighted sum of the x.
-        """
-        b, n, d = x.shape
-        split = (self.num_heads, d // self.num_heads)  # (h, m)
-        key_matrix, value_matrix = (
-            self.W_key.weight.view(*split, d),
-            self.W_value.weight.view(*split, d),
-        )
-        query = self.W_query(x[torch.arange(b), positions]).view(b, *split)  # (b, h, m)
-        scores = torch.einsum("bhm,hmd->bhd", query, key_matrix) @ x.transpose(1, 2)  # (b, h, n)
-        if (
-            self.W_key.bias is not None
-        ):  # the same for all tokens of a message, so softmax does not see it
-            scores = scores + torch.einsum(
-                "bhm,hm->bh", query, self.W_key.bias.view(split)
-            ).unsqueeze(-1)
-        future = torch.arange(n, device=x.device) > positions.unsqueeze(1)  # (b, n)
-        scores = scores.masked_fill(future.unsqueeze(1), -torch.inf) / math.sqrt(split[1])
-        weights = self.dropout(scores.softmax(dim=-1))  # (b, h, n)
-        context = torch.einsum("bhd,hmd->bhm", weights @ x, value_matrix)  # (b, h, m)
-        if self.W_value.bias is not None:
-            context = context + weights.sum(dim=-1, keepdim=True) * self.W_value.bias.view(split)
-        return self.out_proj(context.reshape(b, d))
+        # the causal mask: no token sees what follows it
+        future = torch.ones(n, n, dtype=torch.bool, device=x.device).triu(diagonal=1)
+        weights = scores.masked_fill(future, -torch.inf).softmax(dim=-1)  # each row sums to 1
+        context = self.dropout(weights) @ values  # (b, h, n, d / h)
+        return self.out_proj(context.transpose(1, 2).reshape(b, n, d))  # heads side by side again
 
 
 class TransformerBlock(nn.Module):
@@ -132,51 +95,30 @@ class TransformerBlock(nn.Module):
         x = x + self.drop_resid(self.att(self.norm1(x)))
         return x + self.drop_resid(self.ff(self.norm2(x)))
 
-    def at(self, x, positions):
-        """What `forward` puts out at one position of each message: (b, n, d), positions (b,) → (b,
-        d).
-        """
-        one = x[torch.arange(len(x)), positions] + self.drop_resid(
-            self.att.at(self.norm1(x), positions)
-        )
-        return one + self.drop_resid(self.ff(self.norm2(one)))
-
 
 class GPTModel(nn.Module):
-    """GPT-2 for the configuration `cfg` (see `config.gpt_config`): token ids (b, n) → logits (b, n,
-    vocab_size).
+    """GPT-2 of the sizes in `cfg`: token ids (b, n) → logits (b, n, vocab_size).
 
-    The weights are random until `loading.load_weights_into_gpt` puts a checkpoint's into them. As
-    in the book, `out_head` has weights of its own, which start as a copy of `tok_emb`'s when a
-    checkpoint is loaded. Raises ValueError for a configuration that lacks a key or whose `n_heads`
-    does not divide `emb_dim`.
+    `cfg` is what `config.gpt_config` returns. The weights are random until
+    `loading.load_weights_into_gpt` puts a checkpoint's into them. As in the book, `out_head` has
+    weights of its own, which start as a copy of `tok_emb`'s when a checkpoint is loaded. Raises
+    ValueError for a configuration that lacks a key, whose sizes are not whole numbers from 1, or
+    whose `n_heads` does not divide `emb_dim`.
     """
 
-    CONFIG_KEYS = {
-        "vocab_size",
-        "context_length",
-        "emb_dim",
-        "n_heads",
-        "n_layers",
-        "drop_rate",
-        "qkv_bias",
-    }
+    SIZES = ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
 
     def __init__(self, cfg):
         super().__init__()
-        if missing := self.CONFIG_KEYS - cfg.keys():
-            raise ValueError(
-                f"the configuration lacks {', '.join(sorted(missing))}; see helpers.config.gpt_config"
-            )
-        for size in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
-            if not isinstance(cfg[size], Integral) or cfg[size] < 1:
-                raise ValueError(f"{size} must be a whole number from 1, not {cfg[size]!r}")
+        if missing := {*self.SIZES, "drop_rate", "qkv_bias"} - cfg.keys():
+            named = ", ".join(sorted(missing))
+            raise ValueError(f"the configuration lacks {named}; see helpers.config.gpt_config")
+        self.cfg = cfg = dict(cfg) | {size: whole_number(size, cfg[size]) for size in self.SIZES}
         if cfg["emb_dim"] % cfg["n_heads"]:
             raise ValueError(
                 f"emb_dim={cfg['emb_dim']} can't be split evenly among n_heads={cfg['n_heads']}; "
                 "choose a number of heads that divides it"
             )
-        self.cfg = dict(cfg)
         self.tok_emb = _embedding(cfg["vocab_size"], cfg["emb_dim"])
         self.pos_emb = _embedding(cfg["context_length"], cfg["emb_dim"])
         self.drop_emb = nn.Dropout(cfg["drop_rate"])
@@ -195,79 +137,52 @@ class GPTModel(nn.Module):
     def embed(self, in_idx):
         """Map token ids (b, n), int64 or int32, to what goes into the first block, (b, n, d).
 
-        Raises TypeError for another dtype, ValueError for another number of dimensions, for no
-        tokens, and for more tokens than `context_length`.
+        Raises TypeError for another dtype; ValueError for another number of dimensions, for no
+        tokens, for more of them than `context_length`, and for an id outside the vocabulary.
         """
+        if not torch.compiler.is_compiling():  # torch.compile can't look at values
+            self._check_token_ids(in_idx)
+        positions = torch.arange(in_idx.shape[1], device=in_idx.device)
+        return self.drop_emb(self.tok_emb(in_idx) + self.pos_emb(positions))  # (b, n, d)
+
+    def _check_token_ids(self, in_idx):
         if in_idx.dtype not in (torch.int64, torch.int32):
-            raise TypeError(
-                f"token ids must be int64 or int32, not {in_idx.dtype}; use tensor.long()"
-            )
+            raise TypeError(f"token ids must be int64 or int32, not {in_idx.dtype}; use .long()")
         if in_idx.ndim != 2 or in_idx.shape[1] == 0:
-            raise ValueError(
-                f"token ids must have the shape (batch, num_tokens), not {tuple(in_idx.shape)}"
-            )
+            shape = tuple(in_idx.shape)
+            raise ValueError(f"token ids must have the shape (batch, num_tokens), not {shape}")
         num_tokens, limit = in_idx.shape[1], self.pos_emb.num_embeddings
         if num_tokens > limit:
             raise ValueError(
                 f"{num_tokens} tokens are more than the context length of {limit}; cut the text"
             )
-
-        positions = torch.arange(num_tokens, device=in_idx.device)
-        return self.drop_emb(self.tok_emb(in_idx) + self.pos_emb(positions))  # (b, n, d)
-
-    def run_blocks(self, x, positions, start=0, stop=None):
-        """Run blocks start … stop - 1 on (b, n, d), with one token of each message in mind, at
-        `positions` (b,).
-
-        Below the last block all tokens go on, (b, n, d); the last block answers for that one token:
-        (b, 1, d).
-        """
-        stop = len(self.trf_blocks) if stop is None else stop
-        for block in self.trf_blocks[start : min(stop, len(self.trf_blocks) - 1)]:
-            x = block(x)
-        return (
-            self.trf_blocks[-1].at(x, positions).unsqueeze(1)
-            if start < stop == len(self.trf_blocks)
-            else x
-        )
-
-    def logits_at(self, x, positions, start=0):
-        """Map what goes into block `start`, (b, n, d), to the logits at `positions` (b,): (b,
-        num_classes).
-        """
-        return self.out_head(self.final_norm(self.run_blocks(x, positions, start)))[:, 0]
+        if in_idx.is_meta or not in_idx.numel():
+            return  # there are no values to look at
+        lowest, highest = (bound.item() for bound in in_idx.aminmax())
+        if lowest < 0 or highest >= self.tok_emb.num_embeddings:
+            raise ValueError(
+                f"there is no token {lowest if lowest < 0 else highest}: the vocabulary has the "
+                f"ids 0 to {self.tok_emb.num_embeddings - 1}; is it this model's tokenizer?"
+            )
 
 
 def _embedding(num_embeddings: int, emb_dim: int) -> nn.Embedding:
-    """A random nn.Embedding; on the meta device one without values, since drawing them there takes
-    a second.
-    """
+    """A random embedding; on the meta device one without values, as drawing them takes a second."""
     shape = torch.empty(num_embeddings, emb_dim)
-    return (
-        nn.Embedding.from_pretrained(shape, freeze=False)
-        if shape.is_meta
-        else nn.Embedding(*shape.shape)
-    )
+    if shape.is_meta:
+        return nn.Embedding.from_pretrained(shape, freeze=False)
+    return nn.Embedding(num_embeddings, emb_dim)
 
 
 def part_names(n_layers: int) -> tuple[str, ...]:
-    """Return the parts of a model with `n_layers` blocks, in the order in which the forward pass
-    meets them.
-    """
-    return (
-        "tok_emb",
-        "pos_emb",
-        *(f"trf_blocks.{i}" for i in range(n_layers)),
-        "final_norm",
-        "out_head",
-    )
+    """Return the parts of a model with `n_layers` blocks, in the order of the forward pass."""
+    blocks = (f"trf_blocks.{i}" for i in range(n_layers))
+    return ("tok_emb", "pos_emb", *blocks, "final_norm", "out_head")
 
 
 @torch.no_grad()
 def generate_text_simple(model, idx, max_new_tokens, context_size):
-    """Append the likeliest next token `max_new_tokens` times: ids (b, n) → (b, n +
-    max_new_tokens).
-    """
+    """Append the likeliest next token, again and again: (b, n) → (b, n + max_new_tokens)."""
     for _ in range(max_new_tokens):
         logits = model(idx[:, -context_size:])[:, -1, :]  # (b, vocab_size)
         idx = torch.cat((idx, logits.argmax(dim=-1, keepdim=True)), dim=1)

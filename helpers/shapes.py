@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from helpers.device_and_precision import own_random_numbers
 from helpers.model import GPTModel, part_names
 
 
@@ -22,8 +23,7 @@ class Shape:
 def trace_shapes(
     model: GPTModel, token_ids: torch.Tensor, last_token: bool = False
 ) -> tuple[Shape, ...]:
-    """Run `model` on `token_ids` (b, n) once and return the shape that goes in, and the one each
-    part puts out.
+    """Run `model` on token ids (b, n) once; return the shape that goes in, and what each part gives.
 
     With `last_token` also that of the last token's logits, (b, num_classes), which classify each
     message. Works on the meta device, too, so a model of any size without weights will do.
@@ -41,8 +41,7 @@ def trace_shapes(
     ]
     try:
         device = model.tok_emb.weight.device
-        # looking must not change what chance decides later, in dropout
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with own_random_numbers(device):  # looking must not change what dropout draws later
             logits = model(token_ids.to(device))
     finally:
         for handle in handles:

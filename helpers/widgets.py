@@ -13,6 +13,7 @@ import torch
 from IPython.display import display
 from ipywidgets import HTML, BoundedIntText, Button, HBox, Label, Text, ToggleButton, VBox
 
+from helpers.classifying_token import class_probabilities
 from helpers.config import ASSETS, MODEL_CONFIGS, gpt_config
 from helpers.costs import training_cost
 from helpers.diagrams import (
@@ -36,16 +37,16 @@ from helpers.freezing import (
     FreezePlan,
     ParameterReport,
     classifier_without_weights,
-    gradient_reach,
+    num_classes_of,
     parameter_report,
     pieces_of,
     preset_of,
     resize,
 )
+from helpers.gradient_reach import gradient_reach
 from helpers.model import GPTModel
 from helpers.shapes import Shape, trace_shapes
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
-from helpers.training import class_probabilities
 
 LOADED, CUSTOM = "the loaded model", "custom"
 FOLD_ABOVE = 12  # blocks: a deeper tower starts with equal blocks in one line
@@ -73,7 +74,7 @@ class FreezeExplorer(VBox):
     ):
         self._loaded = None if isinstance(model, str) else model
         if self._loaded is not None:
-            num_classes = _classes_of(model)
+            num_classes = num_classes_of(model)
         self._tokenizer, self._quiet = get_tokenizer(), False
         self._lines: dict[str, _Line] = {}
         self.cfg = gpt_config(model) if self._loaded is None else model.cfg
@@ -174,7 +175,7 @@ class FreezeExplorer(VBox):
         self._plan = resize(self._plan, self.cfg["n_layers"])
         self._classes.disabled = loaded
         if loaded:
-            self._set_classes(_classes_of(self._loaded))
+            self._set_classes(num_classes_of(self._loaded))
         self._model.choose(name)
         self._offer_run(loaded)
         self._read()
@@ -245,7 +246,7 @@ class FreezeExplorer(VBox):
 
     def _answer_message(self, _) -> None:
         try:
-            self._set_classes(_classes_of(self._loaded))  # its head may be another one by now
+            self._set_classes(num_classes_of(self._loaded))  # its head may be another one by now
             self._read()
             probabilities = class_probabilities(self._loaded, torch.tensor([self._token_ids]))
         except (
@@ -421,18 +422,6 @@ class _Folded(VBox):
     def _set(self, opened: bool) -> None:
         self._button.description = f"{'▾ Hide' if opened else '▸ Show'} {self._what}"
         self.children = [self._button, self.content] if opened else [self._button]
-
-
-def _classes_of(model: GPTModel) -> int:
-    """Return how many classes a loaded model's head has; raise ValueError for a head that is no
-    `replace_head`'s.
-    """
-    head = model.out_head
-    if head.out_features == model.cfg["vocab_size"] or head.bias is None:
-        raise ValueError(
-            "the model has a language-model head, or one without a bias; give it a new one with replace_head"
-        )
-    return head.out_features
 
 
 def _named(widget, *names: str):

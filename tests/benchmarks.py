@@ -26,11 +26,12 @@ from torch.utils.data import DataLoader
 from helpers.classify import SpamClassifier, classify_review
 from helpers.config import END_OF_TEXT, gpt_config
 from helpers.data import SpamDataset
+from helpers.device_and_precision import get_device
+from helpers.fine_tuning import batch_order, fine_tune
 from helpers.freezing import FreezePlan, replace_head
-from helpers.loading import save_openai_checkpoint
 from helpers.model import GPTModel
+from helpers.nano.saving import save_openai_checkpoint
 from helpers.tokenizer import get_tokenizer
-from helpers.training import batch_order, fine_tune, get_device
 from helpers.widgets import FreezeExplorer
 from tests import lab
 from tests.conftest import REAL_SMS, ROOT, load_parts
@@ -409,11 +410,11 @@ SCALE = """
 import sys, threading, time
 sys.path.insert(0, {root!r})
 import pandas as pd, torch
-from helpers.data import SpamDataset, load_splits
+from helpers.data import load_splits, SpamDataset
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
 from helpers.tokenizer import get_tokenizer
-from helpers.training import fine_tune
+from helpers.fine_tuning import fine_tune
 train, validation, _ = load_splits("sms-mini")
 data = SpamDataset(pd.concat([train] * -(-{count} // len(train)))[:{count}], get_tokenizer())
 model = replace_head(load_pretrained("gpt2-nano (12M)"))

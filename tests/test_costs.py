@@ -201,7 +201,7 @@ def test_an_amount_is_shown_in_the_unit_of_its_size(amount, unit, shown):
         ({"num_tokens": -1}, "num_tokens must be a whole number from 1, not -1"),
         ({"num_tokens": "4"}, "num_tokens must be a whole number from 1, not '4'"),
         ({"num_tokens": 33}, "33 tokens are more than the context length of 32"),
-        ({"num_classes": 1}, "at least 2 classes, not 1"),
+        ({"num_classes": 1}, "num_classes must be a whole number from 2, not 1"),
         ({"plan": FreezePlan.book(12)}, "the plan is for 12 blocks, the configuration has 3"),
     ],
 )

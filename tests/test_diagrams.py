@@ -32,14 +32,8 @@ from helpers.diagrams import (
     draw_classifier,
     fold,
 )
-from helpers.freezing import (
-    FreezePlan,
-    classifier_without_weights,
-    frozen_blocks,
-    gradient_reach,
-    parameter_report,
-    part_names,
-)
+from helpers.freezing import FreezePlan, classifier_without_weights, parameter_report, part_names
+from helpers.gradient_reach import frozen_blocks, gradient_reach
 from helpers.shapes import trace_shapes
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from tests.conftest import ROOT

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from helpers.download import DownloadError, download, replace_folder
+from helpers.download import DownloadError, download
 from tests.server import Files, serve
 
 CONTENT = os.urandom(700_000)
@@ -122,17 +122,3 @@ def test_a_file_that_is_there_stays_when_its_replacement_fails(tmp_path):
     with serve(Files()) as url, pytest.raises(DownloadError):
         download([f"{url}/a"], tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == b"old"
-
-
-def test_a_folder_is_replaced_as_a_whole(tmp_path):
-    for name in ("new", "folder"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).touch()
-    replace_folder(tmp_path / "new", tmp_path / "folder")
-    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == [
-        "folder",
-        "folder/new",
-    ]
-    with pytest.raises(FileNotFoundError):
-        replace_folder(tmp_path / "not there", tmp_path / "folder")
-    assert (tmp_path / "folder" / "new").exists()

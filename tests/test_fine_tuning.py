@@ -12,19 +12,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from helpers import fine_tuning
+from helpers.classifying_token import class_logits
 from helpers.data import SpamDataset
+from helpers.fine_tuning import batch_order, fine_tune
 from helpers.freezing import FreezePlan, replace_head
+from helpers.frozen_cache import forget
 from helpers.model import GPTModel
-from helpers.prefix import forget
 from helpers.tokenizer import get_tokenizer
-from helpers.training import (
-    batch_order,
-    calc_accuracy_loader,
-    calc_loss_loader,
-    class_logits,
-    fine_tune,
-    train_classifier_simple,
-)
+from helpers.training import calc_accuracy_loader, calc_loss_loader, train_classifier_simple
 from tests.conftest import TINY, random_model
 
 BOOK = FreezePlan.book(3)
@@ -169,7 +165,7 @@ def assert_as_the_readable_loop(
             history.val_accs[-1], calc_accuracy_loader(whole, model, "cpu", position=position), 1e-5
         )
         something_kept = cache is not False and plan.trainable.isdisjoint({"tok_emb", "pos_emb"})
-        assert bool(history.kept) == something_kept == (not history.notes)
+        assert bool(history.cached) == something_kept == (not history.notes)
         assert not model.training and not history.interrupted and FreezePlan.of(model) == plan
         for name, parameter in model.named_parameters():
             assert torch.equal(parameter, start.get_parameter(name)) != parameter.requires_grad, (
@@ -282,6 +278,16 @@ def test_bfloat16_comes_close_and_trains_in_float32():
         ({"batch_size": -3}, "not .*-3"),
         ({"cache": "no/folder"}, "no/folder"),
         ({"cache": None}, "None"),
+        ({"cache": 0}, "not 0"),
+        ({"keep": "first"}, "not 'first'"),
+        ({"lr": float("nan")}, "not nan"),
+        ({"lr": 0}, "not 0"),
+        ({"lr": "fast"}, "not 'fast'"),
+        ({"weight_decay": -0.1}, "not -0.1"),
+        ({"seed": -1}, "not -1"),
+        ({"seed": 1.5}, "not 1.5"),
+        ({"epochs": 2.5}, "not 2.5"),
+        ({"epochs": True}, "not True"),
         ({"plan": FreezePlan.nothing(3)}, "every parameter is frozen"),
         ({"plan": FreezePlan.book(2)}, "for 2 blocks, the model has 3"),
     ],
@@ -308,7 +314,7 @@ def test_where_nothing_is_kept_the_history_says_why_and_the_model_learns(
 ):
     model = classifier(drop_rate=drop_rate)
     history = tune(model, epochs=25, lr=1e-2, **settings)
-    assert not history.kept and reason in history.notes[0]
+    assert not history.cached and reason in history.notes[0]
     assert (
         sum(history.step_losses[-12:]) < 0.8 * sum(history.step_losses[:12]) and not model.training
     )
@@ -393,9 +399,10 @@ def test_an_interruption_at_any_line_leaves_the_weights_that_the_history_tells_o
         lines = itertools.count()
 
         def trace(frame, event, _, lines=lines, number=number):
-            if frame.f_code is fine_tune.__code__ and event == "line" and next(lines) == number:
+            inside = frame.f_code.co_filename == fine_tuning.__file__
+            if inside and event == "line" and next(lines) == number:
                 raise KeyboardInterrupt
-            return trace if frame.f_code is fine_tune.__code__ else None
+            return trace if inside else None
 
         model = classifier()
         before = sys.gettrace()

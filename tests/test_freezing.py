@@ -11,7 +11,6 @@ from helpers.freezing import (
     PRESETS,
     FreezePlan,
     classifier_without_weights,
-    gradient_reach,
     parameter_report,
     part_names,
     pieces_of,
@@ -19,6 +18,7 @@ from helpers.freezing import (
     replace_head,
     resize,
 )
+from helpers.gradient_reach import gradient_reach
 from tests.conftest import TINY, random_model
 
 PLANS = PRESETS | {
@@ -210,9 +210,9 @@ def test_a_plan_for_another_depth_is_refused():
 
 @pytest.mark.parametrize("num_classes", [1, 0, -2, 2.0, True, None])
 def test_fewer_than_two_classes_are_refused(num_classes):
-    with pytest.raises(ValueError, match="at least 2 classes"):
+    with pytest.raises(ValueError, match="num_classes must be a whole number from 2, not"):
         replace_head(random_model(TINY), num_classes)
-    with pytest.raises(ValueError, match="at least 2 classes"):
+    with pytest.raises(ValueError, match="num_classes must be a whole number from 2, not"):
         parameter_report(TINY, FreezePlan.book(3), num_classes)
 
 

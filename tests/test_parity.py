@@ -11,7 +11,7 @@ from helpers.classify import classify_review
 from helpers.config import gpt_config
 from helpers.data import pad
 from helpers.freezing import FreezePlan, parameter_report, replace_head
-from helpers.loading import BLOCK_VARIABLES, expected_shapes, load_weights_into_gpt
+from helpers.loading import HPARAMS, checkpoint_variables, load_weights_into_gpt
 from helpers.model import GPTModel, generate_text_simple
 from helpers.tokenizer import get_tokenizer
 from helpers.training import train_classifier_simple
@@ -52,16 +52,15 @@ def random_params(cfg: dict, seed: int = 0) -> tuple[dict, dict]:
     }
     scale = 0.6 / cfg["emb_dim"] ** 0.5
     flat, nested = {}, {"blocks": [{} for _ in range(cfg["n_layers"])]}
-    for name, shape in expected_shapes(settings).items():
-        array = rng.standard_normal(shape[-2:], dtype=np.float32) * scale + (
-            1 if name.endswith("/g") else 0
-        )
-        flat[name] = array.astype(np.float32)
-        *path, last = name.removeprefix("model/").removeprefix("ln_f/").split("/")
-        tree = nested["blocks"][int(path.pop(0)[1:])] if path else nested
-        for key in path:
-            tree = tree.setdefault(key, {})
-        tree[last] = flat[name]
+    for variable in checkpoint_variables(settings):
+        array = rng.standard_normal(variable.shape[-2:], dtype=np.float32) * scale
+        if variable.name.endswith("/g"):
+            array += 1
+        flat[variable.name] = array
+        tree = nested
+        for key in variable.path[:-1]:
+            tree = tree[key] if isinstance(tree, list) else tree.setdefault(key, {})
+        tree[variable.path[-1]] = array
     return flat, nested
 
 
@@ -135,13 +134,14 @@ def test_logits_continuation_classifier_and_gradients_equal_transformers(cfg):
             parameter.grad, other.get_parameter(name).grad, atol=1e-4, rtol=1e-3
         )
     compared = sum(parameter.numel() for parameter in pairs.values())
-    block = model.trf_blocks[-1]
-    for variable, names in BLOCK_VARIABLES.items():
-        gradient = torch.cat(
-            [g.T if g.ndim == 2 else g for g in (block.get_parameter(n).grad for n in names)],
-            dim=-1,
-        )
-        layer, kind = variable.rsplit("/", 1)
+    block = f"model/h{len(model.trf_blocks) - 1}/"
+    settings = dict.fromkeys(HPARAMS, 1) | {"n_layer": len(model.trf_blocks)}
+    for variable in checkpoint_variables(settings):
+        if not variable.name.startswith(block):
+            continue
+        gradients = [model.get_parameter(name).grad for name in variable.parameters]
+        gradient = torch.cat([g.T if g.ndim == 2 else g for g in gradients], dim=-1)
+        layer, kind = variable.name.removeprefix(block).rsplit("/", 1)
         name = f"transformer.{last}{layer.replace('/', '.')}.{'bias' if kind == 'b' else 'weight'}"
         torch.testing.assert_close(gradient, other.get_parameter(name).grad, atol=1e-4, rtol=1e-3)
         compared += gradient.numel()

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from helpers import pretraining
 from helpers.loading import read_checkpoint
-from helpers.pretraining import (
+from helpers.nano import pretraining
+from helpers.nano.pretraining import (
     Recipe,
     batch_of,
     encode_documents,
@@ -193,7 +193,7 @@ def test_a_text_that_repeats_is_learned():
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
     whole_model, whole = run(state_path=tmp_path / "whole.pt", validate_every=4)
     code = (
-        "import helpers.pretraining as p, tests.test_pretraining as t, time, itertools\n"
+        "import helpers.nano.pretraining as p, tests.test_pretraining as t, time, itertools\n"
         "p.SAVE_EVERY = -1  # at each step\n"
         "real, count = p.token_losses, itertools.count()\n"
         "def slow(*arguments):\n"
@@ -342,7 +342,7 @@ def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
     run(state_path=path)
     before = path.read_bytes()
     code = (
-        "import resource, signal, torch, tests.test_pretraining as t, helpers.pretraining as p\n"
+        "import resource, signal, torch, tests.test_pretraining as t, helpers.nano.pretraining as p\n"
         "from pathlib import Path\n"
         "model = t.new_model(t.CFG)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -363,7 +363,7 @@ def test_a_kill_during_a_save_leaves_the_last_state_whole(tmp_path):
     run(state_path=path, validate_every=4)
     before = path.read_bytes()
     code = (
-        "import torch, time, tests.test_pretraining as t, helpers.pretraining as p\n"
+        "import torch, time, tests.test_pretraining as t, helpers.nano.pretraining as p\n"
         "class Slow:\n"
         "    def __reduce__(self): print('now', flush=True); time.sleep(60)\n"
         "model = t.new_model(t.CFG)\n"
@@ -388,7 +388,7 @@ def test_a_loss_that_is_not_finite_stops_the_run():
 
 
 def pretraining_command(*arguments):
-    command = [sys.executable, "-m", "helpers.pretraining", *arguments]
+    command = [sys.executable, "-m", "helpers.nano.pretraining", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 

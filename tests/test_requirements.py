@@ -9,6 +9,7 @@ import sys
 import pytest
 from packaging.requirements import Requirement
 
+import helpers
 from tests.conftest import ROOT
 
 
@@ -46,7 +47,7 @@ def test_helpers_and_notebooks_import_only_what_requirements_txt_names():
         *sys.stdlib_module_names,
     }
     imported = set()
-    for path in [*(ROOT / "helpers").glob("*.py"), *(ROOT / "notebooks" / "scripts").glob("*.py")]:
+    for path in [*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks" / "scripts").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
@@ -56,20 +57,23 @@ def test_helpers_and_notebooks_import_only_what_requirements_txt_names():
     assert {r.name for r in requirements("requirements.txt")} <= imported
 
 
-FLOORS = [
-    {"config", "tokenizer", "model", "download"},
-    {"loading", "data", "prefix"},
-    {"freezing", "shapes", "corpus"},
-    {"training", "diagrams", "costs", "pretraining"},
-    {"classify", "widgets", "exercises", "texting"},
-]
+FLOORS = {  # as the docstring of helpers/__init__.py has them
+    name: int(number)
+    for number, names in re.findall(r"^(\d)  (.*)$", helpers.__doc__, re.MULTILINE)
+    for name in names.split(", ")
+}
 
 
-def test_a_helper_imports_only_config_and_from_floors_below():
-    floor_of = {name: number for number, names in enumerate(FLOORS) for name in names}
-    for path in (ROOT / "helpers").glob("[!_]*.py"):
-        for other in re.findall(
-            r"from helpers\.(\w+) import|import helpers\.(\w+)", path.read_text(encoding="utf-8")
-        ):
-            name = "".join(other)
-            assert name == "config" or floor_of[name] < floor_of[path.stem], (path.stem, name)
+def test_a_helper_imports_only_from_floors_below_and_the_nanos_room_is_apart():
+    files = {path.stem: path for path in (ROOT / "helpers").glob("[!_]*.py")}
+    assert set(files) == set(FLOORS)
+    for name, path in files.items():
+        imported = re.findall(r"(?:from|import) helpers\.(\w+)", path.read_text(encoding="utf-8"))
+        for other in imported:
+            assert FLOORS[other] < FLOORS[name], (name, other)
+
+
+def test_only_the_widgets_import_ipywidgets():
+    for path in (ROOT / "helpers").rglob("*.py"):
+        if path.stem != "widgets":
+            assert "ipywidgets" not in path.read_text(encoding="utf-8"), path

@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from helpers.corpus import without_messages, words_of
 from helpers.data import SMS_MINI, read_messages
-from helpers.pretraining import encode_documents, read_documents, split_documents
-from helpers.texting import (
+from helpers.nano.corpus import without_messages, words_of
+from helpers.nano.pretraining import encode_documents, read_documents, split_documents
+from helpers.nano.texting import (
     CLOSINGS,
     MOST_WORDS,
     OPENINGS,
@@ -132,7 +132,7 @@ def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
     command = [
         sys.executable,
         "-m",
-        "helpers.texting",
+        "helpers.nano.texting",
         "--text",
         tmp_path,
         "--out",

@@ -6,16 +6,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from helpers.classifying_token import class_logits, class_probabilities, last_token_positions
+from helpers.fine_tuning import fine_tuning_defaults
 from helpers.freezing import FreezePlan, replace_head
 from helpers.training import (
     calc_accuracy_loader,
     calc_loss_batch,
     calc_loss_loader,
-    class_logits,
-    class_probabilities,
     evaluate_model,
-    fine_tuning_defaults,
-    last_token_positions,
     train_classifier_simple,
 )
 from tests.conftest import TINY, random_model

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
+from helpers.classifying_token import class_probabilities
 from helpers.config import MODEL_CONFIGS, gpt_config
 from helpers.costs import training_cost
 from helpers.diagrams import say_probabilities, say_reach
@@ -28,7 +29,6 @@ from helpers.freezing import (
 )
 from helpers.model import part_names
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
-from helpers.training import class_probabilities
 from helpers.widgets import FreezeExplorer
 from tests.conftest import TINY, random_model
 
@@ -327,7 +327,7 @@ def test_what_cannot_be_shown_is_refused_and_nothing_changes(explorer):
         ("give it a new one with replace_head", random_model(TINY), TEXT, 2),
         ("the message is empty", SMALL, " ", 2),
         ("more than the context length of 1024", SMALL, "word " * 2000, 2),
-        ("at least 2 classes", SMALL, TEXT, 1),
+        ("num_classes must be a whole number from 2", SMALL, TEXT, 1),
     ):
         with pytest.raises(ValueError, match=words):
             FreezeExplorer(model, text, num_classes)

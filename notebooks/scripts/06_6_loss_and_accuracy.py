@@ -57,7 +57,7 @@ from helpers.data import create_dataloaders
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
 from helpers.tokenizer import get_tokenizer
-from helpers.training import get_device
+from helpers.device_and_precision import get_device
 
 device = get_device()
 tokenizer = get_tokenizer()
@@ -162,7 +162,7 @@ print("loss before training: " + ", ".join(f"{loss:.1f}" for loss in losses))
 # the last token that is *not* padding:
 
 # %%
-from helpers.training import last_token_positions
+from helpers.classifying_token import last_token_positions
 
 positions = last_token_positions(token_ids)
 print("last position  ", token_ids.shape[1] - 1)
@@ -189,7 +189,7 @@ print(repr(tokenizer.decode(message[-1:].tolist())))
 # the same?
 
 # %%
-from helpers.training import class_logits
+from helpers.classifying_token import class_logits
 
 with torch.no_grad():
     for position in ("last", "last_token"):

@@ -55,7 +55,7 @@ import torch
 from helpers.data import create_dataloaders
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
-from helpers.training import get_device
+from helpers.device_and_precision import get_device
 
 device = get_device()
 train_loader, val_loader, test_loader = create_dataloaders(CHOOSE_DATA)
@@ -76,7 +76,7 @@ print(sorted(plan.trainable))
 # towards zero (*weight decay*). How large a move is, in general, is the *learning rate* `lr`.
 
 # %%
-from helpers.training import fine_tuning_defaults
+from helpers.fine_tuning import fine_tuning_defaults
 
 settings = fine_tuning_defaults(CHOOSE_MODEL)
 print(settings)
@@ -273,7 +273,8 @@ print(classifier.classify("You have won a cruise! Call now to claim your free ca
 
 # %%
 from helpers.diagrams import draw_classifier
-from helpers.freezing import frozen_blocks, gradient_reach, parameter_report
+from helpers.freezing import parameter_report
+from helpers.gradient_reach import frozen_blocks, gradient_reach
 from helpers.shapes import trace_shapes
 
 shapes = trace_shapes(model, next(iter(val_loader))[0], last_token=True)
@@ -286,7 +287,7 @@ draw_classifier(report, shapes, reach=reach, kept=frozen_blocks(plan))
 # messages in the same order.
 
 # %%
-from helpers.training import fine_tune
+from helpers.fine_tuning import fine_tune
 
 train_set, val_set = train_loader.dataset, val_loader.dataset
 recipe = {
@@ -298,7 +299,7 @@ fast_model = load_pretrained(CHOOSE_MODEL)
 torch.manual_seed(123)
 replace_head(fast_model, num_classes=2)
 history = fine_tune(fast_model, train_set, val_set, plan, seed=123, **recipe)
-print("run once and kept:", history.kept or "nothing")
+print("run once and kept:", history.cached or "nothing")
 
 # %%
 plt.figure(figsize=(5.6, 3.2), layout="constrained")

@@ -54,9 +54,9 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # whose copyright is long over. Nobody has labelled anything in it.
 
 # %%
-from helpers.pretraining import encode_documents, read_documents, split_documents
+from helpers.nano.pretraining import encode_documents, read_documents, split_documents
 
-chapters = read_documents(course / "helpers" / "assets" / "moby-dick")
+chapters = read_documents(course / "helpers/nano/assets/moby-dick")
 train_chapters, held_out_chapters = split_documents(chapters, held_out=0.1)
 train_tokens = encode_documents(train_chapters)
 held_out_tokens = encode_documents(held_out_chapters)
@@ -98,7 +98,7 @@ print("targets:", visible_tokens(targets[:8], tokenizer))
 import math
 
 from helpers.config import BASE_CONFIG
-from helpers.pretraining import new_model, validation_losses
+from helpers.nano.pretraining import new_model, validation_losses
 
 shape = {"emb_dim": 64, "n_layers": 2, "n_heads": 2, "context_length": 64}
 cfg = BASE_CONFIG | shape  # what all GPT-2s share, but with these sizes
@@ -160,7 +160,7 @@ print(repr(samples[0]))
 # ignores?
 
 # %%
-from helpers.pretraining import Recipe, pretrain
+from helpers.nano.pretraining import Recipe, pretrain
 
 recipe = Recipe(
     steps=600,
@@ -226,8 +226,8 @@ assert loss_after < loss_of_counting - 0.2
 #
 # ## The real runs
 #
-# The nano was trained by the same program, as a larger model, on more text, for more steps. (`helpers.corpus` and
-# `helpers.texting` build the text, `helpers.pretraining` trains;
+# The nano was trained by the same program, as a larger model, on more text, for more steps. (`helpers.nano.corpus` and
+# `helpers.nano.texting` build the text, `helpers.nano.pretraining` trains;
 # [PROVENANCE.md](../helpers/assets/gpt2/12M/PROVENANCE.md) lists everything.) It took two runs, the second of which went on from
 # the first with more text; the reason comes further below.
 #
@@ -245,7 +245,7 @@ assert loss_after < loss_of_counting - 0.2
 # %%
 import json
 
-run = json.loads((course / "helpers/assets/gpt2/12M_run.json").read_text(encoding="utf-8"))
+run = json.loads((course / "helpers/nano/assets/12M_run.json").read_text(encoding="utf-8"))
 millions = [step * run["tokens_per_step"] / 1e6 for step, loss in run["validation"]]
 plt.figure(figsize=(5.6, 3), layout="constrained")
 plt.plot(
@@ -311,7 +311,7 @@ for name, token_ids in {"such tokens": foreign, "frequent tokens": range(256, 12
 # %%
 import random
 
-from helpers.texting import rewrite
+from helpers.nano.texting import rewrite
 
 sentence = "Are you coming to see us tomorrow? It's only $20 for two."
 for seed in (4, 5, 6, 9):
@@ -329,7 +329,9 @@ for seed in (4, 5, 6, 9):
 from helpers.config import gpt_config
 from helpers.data import create_dataloaders
 from helpers.freezing import FreezePlan, replace_head
-from helpers.training import calc_accuracy_loader, fine_tune, fine_tuning_defaults, get_device
+from helpers.device_and_precision import get_device
+from helpers.fine_tuning import fine_tune, fine_tuning_defaults
+from helpers.training import calc_accuracy_loader
 
 settings = fine_tuning_defaults(CHOOSE_MODEL)
 train_loader, val_loader, test_loader = create_dataloaders(CHOOSE_DATA)
@@ -441,7 +443,7 @@ check(
 #
 # **4. Your own text.** (15 minutes) Put some text files into a folder `texts` in the course's folder: at least two, each a
 # document, and each with at least 800 English words. Then run, in a terminal in the course's folder,
-# `.venv/bin/python -m helpers.pretraining --text texts --minutes 10 --out run` (in Colab `!cd course && python -m …` in a
+# `.venv/bin/python -m helpers.nano.pretraining --text texts --minutes 10 --out run` (in Colab `!cd course && python -m …` in a
 # cell). At the end `run/checkpoint` has the form of OpenAI's checkpoints: `read_checkpoint` of `helpers.loading` reads it, and
 # section 6.4 shows how its weights go into a model. Does it write like your text?
 

@@ -1,4 +1,4 @@
-"""Train a small GPT-2: `python -m helpers.pretraining --text DIR --minutes 90 --out DIR`.
+"""Train a small GPT-2: `python -m helpers.nano.pretraining --text DIR --minutes 90 --out DIR`.
 
 The objective is GPT-2's: guess each next token. The recipe is the usual one for small models: AdamW
 with weight decay on matrices only (Loshchilov & Hutter 2019), a short warm-up and a cosine (Radford
@@ -33,9 +33,10 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from helpers.config import END_OF_TEXT, gpt_config
-from helpers.loading import load_weights_into_gpt, read_checkpoint, save_openai_checkpoint
+from helpers.device_and_precision import precision_on
+from helpers.loading import load_weights_into_gpt, read_checkpoint
 from helpers.model import GPTModel
-from helpers.prefix import precision_on
+from helpers.nano.saving import save_openai_checkpoint
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
 
 SAVE_EVERY = 300  # seconds
@@ -467,7 +468,8 @@ def _resume(path: Path, kind: dict, model: GPTModel, optimizer) -> tuple[Progres
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m helpers.pretraining", description="Train a small GPT-2 on a folder of text."
+        prog="python -m helpers.nano.pretraining",
+        description="Train a small GPT-2 on a folder of text.",
     )
     parser.add_argument("--text", required=True, help="a folder of .txt files")
     parser.add_argument(

