@@ -38,7 +38,8 @@ def test_the_licence_is_the_text_of_apache_2():
 
 @pytest.mark.parametrize("folder", ASSETS, ids=lambda folder: folder.name)
 def test_each_folder_of_assets_is_listed_with_its_licence_and_says_it_itself(folder):
-    (page,) = folder.glob("*.md")
+    page = next(folder.glob("*.md"), None)
+    assert page, f"{folder} has no page (*.md) that says what lies there, and its licence"
     said = re.search(
         r"^(?:Licence: |## Licences\n\n)(.+)$", page.read_text(encoding="utf-8"), re.MULTILINE
     )
