@@ -1,22 +1,32 @@
 """Execute, save and stamp the notebooks: `make run`, `make notebooks`, `make colab`.
 
 Each notebook has a pair in `scripts/` (jupytext's py:percent format), which holds its cells and no
-outputs.
+outputs. What a person can mend is said in a sentence, not in a traceback; whatever goes wrong, a
+file is whole, the old one or the new one.
 """
 
 import argparse
+import asyncio
+import os
 import re
+import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
-FOLDER = Path(__file__).parent
+# run as a script, Python searches this folder for imports, and not the course's
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from helpers.files import whole_file
+
+FOLDER = Path(__file__).resolve().parent
 NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -25,9 +35,14 @@ CHOICES = """\
 CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: downloaded once
 CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI"""
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-BAR = re.compile(
-    r"^(?P<what>[^:]*):?\s+\d+%\|.*$", re.DOTALL
-)  # what tqdm leaves of a bar: "saving:   0%|   | 0/3 [00:00<?]"
+# what tqdm leaves of a bar: "saving:   0%|   | 0/3 [00:00<?]"
+BAR = re.compile(r"^(?P<what>[^:]*):?\s+\d+%\|.*$", re.DOTALL)
+SECONDS_A_CELL = 600
+TEMPLATE = "owner/gpt2-classification-course"  # the address before any is stamped
+
+
+class CannotBuild(Exception):
+    """Says in a sentence what stands in the way, and what to do."""
 
 
 def names(folder: Path = FOLDER) -> list[str]:
@@ -52,34 +67,80 @@ def to_script(notebook: nbformat.NotebookNode) -> str:
 
 
 def script_of(name: str, folder: Path = FOLDER) -> str:
-    return (folder / "scripts" / f"{name}.py").read_text(encoding="utf-8")
+    """Return a script's text; raise CannotBuild where it is not UTF-8."""
+    path = folder / "scripts" / f"{name}.py"
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CannotBuild(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+
+
+def read(name: str, folder: Path = FOLDER) -> nbformat.NotebookNode:
+    """Return the notebook; raise CannotBuild where there is none, or no whole one."""
+    path = folder / f"{name}.ipynb"
+    try:
+        return nbformat.read(path, 4)
+    except FileNotFoundError as error:
+        raise CannotBuild(f"there is no {path}; make it from its script: FROM=py") from error
+    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+        reason = str(error).strip().split("\n")[0][:100]
+        raise CannotBuild(
+            f"{path} is no whole notebook ({reason}); make it anew from its script with FROM=py, "
+            f"or take it back from git: git checkout -- {path.name}"
+        ) from error
 
 
 def in_step(name: str, folder: Path = FOLDER) -> bool:
     """Say whether a notebook and its script hold the same cells."""
     path = folder / f"{name}.ipynb"
-    return path.exists() and to_script(nbformat.read(path, 4)) == script_of(name, folder)
+    return path.exists() and to_script(read(name, folder)) == script_of(name, folder)
 
 
 # --- execute and save -----------------------------------------------------------------------------
 
 
-def execute(notebook: nbformat.NotebookNode, bar: tqdm, folder: Path = FOLDER) -> float:
-    """Run all cells in place, as a learner would from the notebook's own folder; return the seconds
-    it took.
+def execute(name: str, notebook: nbformat.NotebookNode, bar: tqdm, folder: Path = FOLDER) -> float:
+    """Run all cells in place, as a learner would from the notebook's own folder.
+
+    Returns the seconds that it took. Raises CannotBuild, with the notebook and the cell, where one
+    raises or does not end.
     """
     client = NotebookClient(
         notebook,
-        timeout=600,
+        timeout=SECONDS_A_CELL,
         kernel_name="python3",
         extra_arguments=["--IPKernelApp.log_level=40"],  # no advice about how the kernel is reached
         resources={"metadata": {"path": str(folder)}},
         coalesce_streams=True,  # one piece of text for what is printed, however it arrived
+        on_notebook_start=lambda **_: _leave_sigint_to_python(),
+        on_cell_start=lambda cell_index, **_: begun.append(cell_index + 1),
         on_cell_complete=lambda **_: bar.update(),
     )
+    begun = [1]
     start = time.perf_counter()
-    client.execute()
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise CannotBuild(
+            f"{name}, cell {begun[-1]} raised {error.ename}: {error.evalue}\n{error}"
+        ) from error
+    except CellTimeoutError as error:
+        too_long = f"took more than {SECONDS_A_CELL} seconds"
+        raise CannotBuild(f"{name}, cell {begun[-1]} {too_long}; shorten it") from error
+    except DeadKernelError as error:
+        raise CannotBuild(
+            f"{name}, cell {begun[-1]}: the kernel died; was the memory full, or was it stopped?"
+        ) from error
+    except KeyboardInterrupt:
+        client.shutdown_kernel = "immediate"  # it is still at work
+        raise
     return time.perf_counter() - start
+
+
+def _leave_sigint_to_python() -> None:
+    """Take away nbclient's handler, so that an interruption is a KeyboardInterrupt here."""
+    with suppress(NotImplementedError):  # Windows: there is none
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -115,29 +176,44 @@ def _without_widget(output: nbformat.NotebookNode) -> list[nbformat.NotebookNode
     return [output, table]
 
 
-def save(only: list[str], prefer: str | None) -> None:
-    """Execute the notebooks and write them, tidied, with their scripts.
+def chosen(asked: list[str]) -> list[str]:
+    """Return the notebooks' names: those asked for, by name or by path, or all.
 
-    Exits where a notebook and its script differ and `prefer` does not say which one holds.
+    Raises CannotBuild for one that is not there.
     """
-    chosen = [name.removesuffix(".ipynb") for name in only] or names()
-    if unknown := set(chosen) - set(names()):
-        sys.exit(
-            f"no notebook is called {', '.join(sorted(unknown))}; there are {', '.join(names())}"
+    known = names()
+    found = [re.sub(r"\.(ipynb|py)$", "", Path(name).name) for name in asked]
+    if unknown := [name for name, plain in zip(asked, found, strict=True) if plain not in known]:
+        raise CannotBuild(
+            f"no notebook is called {', '.join(map(repr, unknown))}; there are {', '.join(known)}"
         )
-    sources = {}
-    for name in chosen:
-        path = FOLDER / f"{name}.ipynb"
-        if path.exists() and not in_step(name) and prefer is None:
-            sys.exit(
-                f"{name}: the notebook and its script differ; say which one holds: FROM=py or FROM=ipynb"
-            )
-        use_notebook = path.exists() and prefer == "ipynb"
-        sources[name] = (
-            nbformat.read(path, 4)
-            if use_notebook
-            else jupytext.reads(script_of(name), fmt="py:percent")
+    return list(dict.fromkeys(found)) or known
+
+
+def source_of(name: str, prefer: str | None) -> nbformat.NotebookNode:
+    """Return the cells to execute; raise CannotBuild where a pair differs and none was preferred.
+
+    `prefer` is "py", "ipynb" or None.
+    """
+    if prefer == "ipynb":
+        return read(name)
+    if prefer is None and (FOLDER / f"{name}.ipynb").exists() and not in_step(name):
+        raise CannotBuild(
+            f"{name}: the notebook and its script differ; "
+            "say which one holds: FROM=py or FROM=ipynb"
         )
+    return jupytext.reads(script_of(name), fmt="py:percent")
+
+
+def save(asked: list[str], prefer: str | None) -> None:
+    """Execute the notebooks and write each, tidied, with its script, as soon as it has run.
+
+    Raises CannotBuild for what stands in the way, where it can before anything is executed.
+    """
+    sources = {name: source_of(name, prefer) for name in chosen(asked)}
+    for folder in (FOLDER, FOLDER / "scripts"):
+        if not os.access(folder, os.W_OK):
+            raise CannotBuild(f"{folder} can't be written to; allow it, or work on a copy")
     with tqdm(
         total=sum(_code_cells(source) for source in sources.values()), unit="cell", disable=None
     ) as bar:
@@ -146,37 +222,42 @@ def save(only: list[str], prefer: str | None) -> None:
             for cell in notebook.cells:
                 if cell.cell_type == "code":
                     cell.outputs, cell.execution_count = [], None
-            execute(notebook, bar)
-            _write(FOLDER / f"{name}.ipynb", nbformat.writes(tidy(notebook)) + "\n")
+            execute(name, notebook, bar)
+            try:
+                tidy(notebook)
+            except ValueError as error:
+                raise CannotBuild(f"{name}, {error}") from error
+            _write(FOLDER / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
             _write(FOLDER / "scripts" / f"{name}.py", to_script(notebook))
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _code_cells(notebook: nbformat.NotebookNode) -> int:
     return sum(cell.cell_type == "code" for cell in notebook.cells)
 
 
-def run() -> None:
-    """Execute all notebooks in order, on the bundled pair, without saving them; end with a table of
-    key figures.
+def run(asked: list[str]) -> None:
+    """Execute notebooks in order, on the bundled pair, without saving them; end with a table.
+
+    The table holds seconds and key figures. Raises CannotBuild where a notebook stops.
     """
-    notebooks = {name: nbformat.read(FOLDER / f"{name}.ipynb", 4) for name in names()}
-    for notebook in notebooks.values():
-        [cell for cell in notebook.cells if cell.cell_type == "code"][1].source = CHOICES
+    notebooks = {name: read(name) for name in chosen(asked)}
+    for name, notebook in notebooks.items():
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        if len(code) < 2 or not any("key-figure" in cell.metadata.get("tags", []) for cell in code):
+            raise CannotBuild(
+                f"{name} needs a second code cell, for the two choices, and one tagged key-figure"
+            )
+        code[1].source = CHOICES
     rows = []
     with tqdm(total=sum(map(_code_cells, notebooks.values())), unit="cell", disable=None) as bar:
         for name, notebook in notebooks.items():
             bar.set_description(name)
-            try:
-                rows.append((name, execute(notebook, bar), key_figure(notebook)))
-            except CellExecutionError as error:
-                bar.close()
-                sys.exit(f"{name} stopped:\n{error}")
+            rows.append((name, execute(name, notebook, bar), key_figure(notebook)))
     width = max(len(name) for name, _, _ in rows)
     print(f"{'notebook':<{width}}  seconds  key figure")
     for name, seconds, figure in rows:
@@ -188,11 +269,8 @@ def key_figure(notebook: nbformat.NotebookNode) -> str:
     """Return the last line printed by the cell tagged `key-figure`."""
     for cell in notebook.cells:
         if "key-figure" in cell.metadata.get("tags", []):
-            return (
-                "".join(output.get("text", "") for output in cell.outputs)
-                .strip()
-                .rpartition("\n")[2]
-            )
+            printed = "".join(output.get("text", "") for output in cell.outputs)
+            return printed.strip().rpartition("\n")[2]
     raise ValueError("no cell is tagged key-figure")
 
 
@@ -200,25 +278,25 @@ def key_figure(notebook: nbformat.NotebookNode) -> str:
 
 
 def stamp(repository: str, root: Path = FOLDER.parent) -> list[Path]:
-    """Put `owner/name` in the place of the repository's present address, everywhere; return the
-    changed files.
+    """Put `owner/name` in the place of the repository's present address, everywhere.
+
+    Pages that still carry the template's address, because they are new, get it too. Returns the
+    changed files. Raises CannotBuild for what is no `owner/name`.
     """
-    if not re.fullmatch(
-        r"[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-]", repository
-    ) or repository.endswith(".git"):
-        raise ValueError(f"{repository!r} is not owner/name")
+    form = r"[A-Za-z0-9-]+/[A-Za-z0-9._-]*[A-Za-z0-9_-]"
+    if not re.fullmatch(form, repository) or repository.endswith(".git"):
+        raise CannotBuild(f"{repository!r} is not owner/name")
     place = root / "notebooks" / "repository.txt"
-    old = place.read_text(encoding="utf-8").strip()
-    address = re.compile(
-        rf"(github\.com[/:]|/github/|githubusercontent\.com/){re.escape(old)}(?![\w-])"
-    )
-    changed = []
-    for path in [
-        root / "README.md",
+    stamped = place.read_text(encoding="utf-8").strip()
+    old = "|".join(map(re.escape, {stamped, TEMPLATE}))
+    address = re.compile(rf"(github\.com[/:]|/github/|githubusercontent\.com/)(?:{old})(?![\w-])")
+    pages = [
+        *root.glob("*.md"),
         *root.glob("notebooks/*.ipynb"),
         *root.glob("notebooks/scripts/*.py"),
-        place,
-    ]:
+    ]
+    changed = []
+    for path in [*pages, place]:  # the place last: if this is cut off, the next one goes on
         text = path.read_text(encoding="utf-8")
         new = f"{repository}\n" if path == place else address.sub(rf"\g<1>{repository}", text)
         if new != text:
@@ -228,11 +306,13 @@ def stamp(repository: str, root: Path = FOLDER.parent) -> list[Path]:
 
 
 def main() -> None:
+    """Do what the command line asks; end in a sentence where that can't be done."""
     parser = argparse.ArgumentParser(description="execute, save or stamp the notebooks")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="execute all in order, save nothing, print a table")
+    running = commands.add_parser("run", help="execute in order, save nothing, print a table")
     saving = commands.add_parser("save", help="execute and save")
-    saving.add_argument("names", nargs="*", help="only these (default: all)")
+    for command in (running, saving):
+        command.add_argument("names", nargs="*", help="only these (default: all)")
     saving.add_argument(
         "--from", dest="prefer", choices=("py", "ipynb"), help="which of a differing pair holds"
     )
@@ -240,16 +320,20 @@ def main() -> None:
         "repository", metavar="owner/name"
     )
     arguments = parser.parse_args()
-    if arguments.command == "run":
-        run()
-    elif arguments.command == "save":
-        save(arguments.names, arguments.prefer)
-    else:
-        try:
+    try:
+        if arguments.command == "run":
+            run(arguments.names)
+        elif arguments.command == "save":
+            save(arguments.names, arguments.prefer)
+        else:
             changed = stamp(arguments.repository)
-        except ValueError as error:
-            sys.exit(str(error))
-        print(f"{len(changed)} files now name {arguments.repository}")
+            print(f"{len(changed)} files now name {arguments.repository}")
+    except CannotBuild as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{error}; what was saved before is whole")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: what was saved before is whole, the rest is as it was")
 
 
 if __name__ == "__main__":

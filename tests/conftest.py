@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -45,6 +46,17 @@ def load_parts(name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         if name != "sms-mini":
             shutil.copy(REAL_SMS, Path(folder, "SMSSpamCollection.tsv"))
         return load_splits(name, folder)
+
+
+def copy_of_the_course(folder: Path) -> Path:
+    """Copy what git tracks, or would, into `folder`, as a fresh clone would have it; return it."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    printed = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for name in filter(None, printed.split("\0")):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from notebooks.build import key_figure
-from tests.conftest import ROOT
+from tests.conftest import ROOT, copy_of_the_course
 
 OVERLAY = ROOT / ".overlays" / "colab"
 NAME = "06_5_classification_head"
@@ -42,16 +42,9 @@ sys.meta_path.insert(0, NoJupyterLab())
 """
 
 
-def tracked_files(folder: Path) -> Path:
+def published(folder: Path) -> Path:
     """A repository with the working tree's files as its one commit, as it would be published."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(
-        listed, cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\0")
-    for name in filter(None, names):
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    copy_of_the_course(folder)
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com"]
     for arguments in (
         ["init", "-q", "-b", "main"],
@@ -81,20 +74,20 @@ def test_the_explorer_works_with_colabs_ipywidgets():
 
 @WITHOUT_OVERLAY
 def test_section_6_5_runs_in_colab_from_nothing_but_the_notebook(tmp_path):
-    published = tracked_files(tmp_path / "published")
+    repository = published(tmp_path / "published")
     empty, block = tmp_path / "content", tmp_path / "block"
     empty.mkdir()
     block.mkdir()
     shutil.copy(ROOT / "notebooks" / f"{NAME}.ipynb", empty)
     (block / "sitecustomize.py").write_text(BLOCK)
-    address = f"https://github.com/{(ROOT / 'notebooks' / 'repository.txt').read_text(encoding='utf-8').strip()}.git"
+    stamped = (ROOT / "notebooks" / "repository.txt").read_text(encoding="utf-8").strip()
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, (block, OVERLAY))),
-        "PIP_NO_DEPS": "1",  # the overlay holds ipywidgets 7.7.1 without the old Jupyter that it asks for
+        "PIP_NO_DEPS": "1",  # the overlay lacks the old Jupyter that ipywidgets 7.7.1 asks for
         "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.file://{published}.insteadOf",
-        "GIT_CONFIG_VALUE_0": address,
+        "GIT_CONFIG_KEY_0": f"url.file://{repository}.insteadOf",
+        "GIT_CONFIG_VALUE_0": f"https://github.com/{stamped}.git",
     }
     versions = [sys.executable, "-c", VERSIONS]
     found = subprocess.run(

@@ -8,8 +8,6 @@ import base64
 import configparser
 import re
 import shutil
-import subprocess
-import sys
 import warnings
 
 import nbformat
@@ -159,75 +157,3 @@ def test_where_nothing_is_live_the_explorer_is_a_picture_and_a_table():
     (picture,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', shown)
     assert "ends here</text>" in base64.b64decode(picture).decode()
     assert "<td>445,634</td><td>3.56 % trainable</td>" in shown and "<td>50.1 MB</td>" in shown
-
-
-# --- the builder ---
-
-
-def test_tidying_strips_what_is_volatile_and_refuses_what_was_written_to_stderr():
-    cell = nbformat.v4.new_code_cell(
-        "x", metadata={"tags": ["a"], "execution": {"iopub.status.busy": "now"}}
-    )
-    bar = {
-        "text/plain": "saving:  40%|████      | 2/5 [00:01<00:02]",
-        build.WIDGET_VIEW: {"model_id": "1"},
-    }
-    cell.outputs = [nbformat.v4.new_output("display_data", bar)]
-    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {}})
-    tidy = build.tidy(notebook)
-    assert tidy.metadata == build.NOTEBOOK_METADATA and tidy.cells[0].metadata == {"tags": ["a"]}
-    assert tidy.cells[0].outputs[0].data == {"text/plain": "[a progress bar: saving]"}
-    widget = {
-        "text/plain": "words",
-        "image/svg+xml": "<svg/>",
-        "text/html": "<table/>",
-        build.WIDGET_VIEW: {},
-    }
-    cell.outputs = [nbformat.v4.new_output("display_data", widget)]
-    picture, table = build.tidy(notebook).cells[0].outputs
-    assert picture.data == {"text/plain": "words", "image/svg+xml": "<svg/>"} and table.data == {
-        "text/html": "<table/>"
-    }
-    cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text="a warning")]
-    with pytest.raises(ValueError, match="cell 1 wrote to stderr:\na warning"):
-        build.tidy(notebook)
-
-
-def copy_of_the_course(folder):
-    shutil.copytree(
-        ROOT / "notebooks",
-        folder / "notebooks",
-        ignore=shutil.ignore_patterns("gpt2", "*.safetensors"),
-    )
-    shutil.copy(ROOT / "README.md", folder)
-    return folder
-
-
-def test_stamping_puts_the_address_everywhere_and_keeps_pairs_in_step(tmp_path):
-    copy = copy_of_the_course(tmp_path)
-    old = (copy / "notebooks" / "repository.txt").read_text(encoding="utf-8").strip()
-    changed = build.stamp("someone/my.course-2", copy)
-    assert len(changed) == 2 * len(NAMES) + 2
-    for path in changed:
-        text = path.read_text(encoding="utf-8")
-        assert old not in text and "someone/my.course-2" in text
-    assert all(build.in_step(name, copy / "notebooks") for name in NAMES)
-    build.stamp(old, copy)
-    for path in changed:
-        assert path.read_bytes() == (ROOT / path.relative_to(copy)).read_bytes()
-    for wrong in ("", "name", "a b/c", "https://github.com/a/b", "a/b.git", "a/.."):
-        with pytest.raises(ValueError, match="is not owner/name"):
-            build.stamp(wrong, copy)
-
-
-def test_saving_asks_which_one_holds_when_a_pair_differs(tmp_path):
-    copy = copy_of_the_course(tmp_path)
-    script = copy / "notebooks" / "scripts" / f"{NAMES[0]}.py"
-    script.write_text(script.read_text(encoding="utf-8") + "\n# %%\n1 + 1\n")
-    command = [sys.executable, copy / "notebooks" / "build.py", "save", NAMES[0]]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode != 0 and "say which one holds: FROM=py or FROM=ipynb" in run.stderr
-    run = subprocess.run([*command[:3], "06_9_nothing"], capture_output=True, text=True)
-    assert (
-        run.returncode != 0 and "no notebook is called 06_9_nothing; there are 06_1" in run.stderr
-    )

@@ -1,0 +1,319 @@
+"""`notebooks/build.py`: executes, saves and stamps; what goes wrong ends in a sentence, and every
+file is the old one or the new one.
+"""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+from tqdm import tqdm
+
+from notebooks import build
+from tests.conftest import ROOT, copy_of_the_course
+
+NAMES = build.names()
+PAGE = """\
+# %% [markdown]
+# # A page
+
+# %%
+one = 1
+
+# %%
+choices = "go here"
+
+# %% tags=["key-figure"]
+print("one is", one)
+"""
+
+
+def test_tidying_strips_what_is_volatile_and_refuses_what_was_written_to_stderr():
+    cell = nbformat.v4.new_code_cell(
+        "x", metadata={"tags": ["a"], "execution": {"iopub.status.busy": "now"}}
+    )
+    bar = {
+        "text/plain": "saving:  40%|████      | 2/5 [00:01<00:02]",
+        build.WIDGET_VIEW: {"model_id": "1"},
+    }
+    cell.outputs = [nbformat.v4.new_output("display_data", bar)]
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {}})
+    tidy = build.tidy(notebook)
+    assert tidy.metadata == build.NOTEBOOK_METADATA and tidy.cells[0].metadata == {"tags": ["a"]}
+    assert tidy.cells[0].outputs[0].data == {"text/plain": "[a progress bar: saving]"}
+    widget = {
+        "text/plain": "words",
+        "image/svg+xml": "<svg/>",
+        "text/html": "<table/>",
+        build.WIDGET_VIEW: {},
+    }
+    cell.outputs = [nbformat.v4.new_output("display_data", widget)]
+    picture, table = build.tidy(notebook).cells[0].outputs
+    assert picture.data == {"text/plain": "words", "image/svg+xml": "<svg/>"} and table.data == {
+        "text/html": "<table/>"
+    }
+    cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text="a warning")]
+    with pytest.raises(ValueError, match="cell 1 wrote to stderr:\na warning"):
+        build.tidy(notebook)
+
+
+# --- the commands, on a course of two small notebooks ---
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A course with the builder, and the notebooks `first` and `second`, executed and in step."""
+    (tmp_path / "notebooks" / "scripts").mkdir(parents=True)
+    (tmp_path / "helpers").mkdir()
+    for name in ("notebooks/build.py", "helpers/__init__.py", "helpers/files.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "README.md").write_text(f"github.com/{build.TEMPLATE}", encoding="utf-8")
+    (tmp_path / "notebooks" / "repository.txt").write_text(build.TEMPLATE, encoding="utf-8")
+    for name in ("first", "second"):
+        notebook = build.jupytext.reads(PAGE, fmt="py:percent")
+        for number, cell in enumerate(notebook.cells):
+            cell.id = f"cell-{number}"
+        nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
+        script(tmp_path, name).write_text(build.to_script(notebook), encoding="utf-8")
+    return tmp_path
+
+
+def script(course, name="first"):
+    return course / "notebooks" / "scripts" / f"{name}.py"
+
+
+def add_cell(source):
+    def add(course):
+        with script(course).open("a", encoding="utf-8", newline="\n") as file:
+            file.write(f"\n# %%\n{source}\n")
+
+    return add
+
+
+def spoil(name, content):
+    return lambda course: (course / "notebooks" / name).write_bytes(content)
+
+
+def remove(name):
+    return lambda course: (course / "notebooks" / name).unlink()
+
+
+@pytest.fixture
+def build_py(course, monkeypatch, capsys):
+    """Runs the course's own build.py as its command line would; returns what it printed and said.
+
+    What it said is None where all went well. (A process for each command would take seconds.)
+    """
+
+    def run(*arguments):
+        path = course / "notebooks" / "build.py"
+        spec = importlib.util.spec_from_file_location("build_of_the_course", path)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setattr(sys, "path", sys.path.copy())
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        try:
+            module.main()
+        except SystemExit as end:
+            assert end.code
+            shown = capsys.readouterr()
+            return shown.out, f"{shown.err}{end.code}"
+        return capsys.readouterr().out, None
+
+    return run
+
+
+def everything_in(course):
+    return {
+        path.relative_to(course).as_posix(): path.read_bytes()
+        for path in course.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def nothing(course):
+    pass
+
+
+FIRST_FROM_PY = ["save", "--from", "py", "first"]
+FAULTS = {  # what was done to the course, the command, what must be said
+    "no command": (nothing, [], "the following arguments are required: command"),
+    "an unknown command": (nothing, ["built"], "invalid choice: 'built'"),
+    "an unknown notebook": (
+        nothing,
+        ["save", "06_9"],
+        "no notebook is called '06_9'; there are first, second",
+    ),
+    "an empty name": (nothing, ["save", ""], "no notebook is called ''; there are first, second"),
+    "an unknown notebook to run": (nothing, ["run", "third"], "no notebook is called 'third'"),
+    "a script and a notebook that differ": (
+        add_cell("1 + 1"),
+        ["save", "first"],
+        "first: the notebook and its script differ; say which one holds: FROM=py or FROM=ipynb",
+    ),
+    "neither py nor ipynb holds": (nothing, ["save", "--from", "md"], "invalid choice: 'md'"),
+    "FROM=ipynb without a notebook": (
+        remove("first.ipynb"),
+        ["save", "--from", "ipynb", "first"],
+        "make it from its script: FROM=py",
+    ),
+    "a notebook to run is missing": (remove("first.ipynb"), ["run"], "FROM=py"),
+    "a conflict in the notebook": (
+        spoil("first.ipynb", b"<<<<<<< HEAD\n{}"),
+        ["save", "first"],
+        "first.ipynb is no whole notebook",
+    ),
+    "JSON that is no notebook": (
+        spoil("first.ipynb", b"[1]"),
+        ["run", "first"],
+        "first.ipynb is no whole notebook",
+    ),
+    "an empty notebook": (spoil("first.ipynb", b""), ["run"], "first.ipynb is no whole notebook"),
+    "a script that is not UTF-8": (
+        spoil("scripts/first.py", b"# %%\n'\xe9'"),
+        FIRST_FROM_PY,
+        "first.py is not UTF-8",
+    ),
+    "a page without choices": (
+        spoil("first.ipynb", b'{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'),
+        ["run"],
+        "first needs a second code cell, for the two choices, and one tagged key-figure",
+    ),
+    "a syntax error": (
+        add_cell("if one"),
+        FIRST_FROM_PY,
+        "first, cell 5 raised SyntaxError: expected ':'",
+    ),
+    "a cell that raises": (
+        add_cell("one / 0"),
+        FIRST_FROM_PY,
+        "first, cell 5 raised ZeroDivisionError: division by zero",
+    ),
+    "a cell that writes to stderr": (
+        add_cell("import sys; print('a warning', file=sys.stderr)"),
+        FIRST_FROM_PY,
+        "first, cell 5 wrote to stderr:\na warning",
+    ),
+    "a kernel that dies": (
+        add_cell("import os; os._exit(1)"),
+        FIRST_FROM_PY,
+        "first, cell 5: the kernel died",
+    ),
+    "colab without a name": (nothing, ["colab"], "arguments are required: owner/name"),
+    **{
+        f"colab {wrong!r}": (nothing, ["colab", wrong], f"{wrong!r} is not owner/name")
+        for wrong in ("", "name", "a b/c", "https://github.com/a/b", "a/b.git", "a/..", "a/b\n")
+    },
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_goes_wrong_ends_in_a_sentence_and_changes_nothing(course, build_py, fault):
+    prepare, arguments, expected = FAULTS[fault]
+    prepare(course)
+    before = everything_in(course)
+    _, said = build_py(*arguments)
+    assert expected in said and everything_in(course) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no folders that can't be written")
+@pytest.mark.parametrize("folder", ["notebooks", "notebooks/scripts"])
+def test_a_folder_that_cannot_be_written_is_noticed_before_anything_is_executed(course, folder):
+    add_cell("open('../executed', 'w')")(course)
+    as_others = []
+    if os.geteuid() == 0:  # root may write everywhere, unless this right is taken away
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may write everywhere, and there is no setpriv to change that")
+        as_others = ["setpriv", "--bounding-set=-dac_override"]
+    (course / folder).chmod(0o555)
+    command = [*as_others, sys.executable, course / "notebooks" / "build.py", *FIRST_FROM_PY]
+    done = subprocess.run(command, capture_output=True, text=True)
+    (course / folder).chmod(0o755)
+    assert done.returncode != 0 and f"{folder} can't be written to" in done.stderr
+    assert "Traceback" not in done.stderr and not (course / "executed").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows can't send SIGINT to one process")
+def test_an_interruption_while_a_cell_runs_leaves_whole_files(course):
+    add_cell("import time; open('../begun', 'w').close(); time.sleep(60)")(course)
+    before = everything_in(course)
+    command = [sys.executable, course / "notebooks" / "build.py", *FIRST_FROM_PY]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        end = time.monotonic() + 60
+        while not (course / "begun").exists() and child.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    (course / "begun").unlink()
+    assert child.returncode != 0 and everything_in(course) == before
+    assert "interrupted: what was saved before is whole" in said and "Traceback" not in said
+
+
+def test_a_cell_that_does_not_end_is_named(monkeypatch):
+    monkeypatch.setattr(build, "SECONDS_A_CELL", 1)
+    notebook = build.jupytext.reads("# %%\n1\n\n# %%\nimport time; time.sleep(60)", "py:percent")
+    with pytest.raises(build.CannotBuild, match="first, cell 2 took more than 1 seconds"):
+        build.execute("first", notebook, tqdm(disable=True))
+
+
+def test_a_notebook_can_be_named_by_its_path_and_both_files_are_written(course, build_py):
+    add_cell("print('new')")(course)
+    _, said = build_py("save", "--from", "py", "notebooks/first.ipynb", "scripts/first.py")
+    assert said is None
+    saved = build.read("first", course / "notebooks")
+    assert saved.cells[-1].outputs[0].text == "new\n" and saved.cells[-1].execution_count == 4
+    assert build.in_step("first", course / "notebooks")
+    assert build.read("second", course / "notebooks").cells[-1].execution_count is None
+    left = {path.name for path in (course / "notebooks").iterdir()} - {"__pycache__"}
+    assert left == {"build.py", "first.ipynb", "second.ipynb", "repository.txt", "scripts"}
+    printed, said = build_py("run", "second")
+    assert said is None and "one is 1" in printed and "first" not in printed
+
+
+# --- the address in badges and setup cells ---
+
+
+def test_stamping_puts_the_address_everywhere_and_keeps_pairs_in_step(tmp_path):
+    copy = copy_of_the_course(tmp_path)
+    old = (copy / "notebooks" / "repository.txt").read_text(encoding="utf-8").strip()
+    in_step = [build.in_step(name, copy / "notebooks") for name in NAMES]
+    changed = build.stamp("someone/my.course-2", copy)
+    assert {path.name for path in changed} >= {"README.md", "repository.txt"}
+    assert len([path for path in changed if path.suffix != ".md"]) == 2 * len(NAMES) + 1
+    for path in changed:
+        text = path.read_text(encoding="utf-8")
+        assert old not in text and "someone/my.course-2" in text
+    assert [build.in_step(name, copy / "notebooks") for name in NAMES] == in_step
+    assert build.stamp("someone/my.course-2", copy) == []
+    build.stamp(old, copy)
+    for path in changed:
+        assert path.read_bytes() == (ROOT / path.relative_to(copy)).read_bytes()
+
+
+def test_a_page_that_comes_after_stamping_is_stamped_the_next_time(course):
+    build.stamp("someone/course", course)
+    new = course / "CONTRIBUTING.md"
+    new.write_text(f"https://github.com/{build.TEMPLATE}.git", encoding="utf-8")
+    assert build.stamp("someone/course", course) == [new]
+    assert new.read_text(encoding="utf-8") == "https://github.com/someone/course.git"
+
+
+def test_stamping_that_was_cut_off_goes_on_the_next_time(course):
+    (course / "a.md").write_text("github.com/first/name", encoding="utf-8")
+    (course / "notebooks" / "repository.txt").write_text("first/name\n", encoding="utf-8")
+    (course / "z.md").mkdir()  # can't be read as a page
+    with pytest.raises(OSError):
+        build.stamp("second/name", course)
+    (course / "z.md").rmdir()
+    (course / "b.md").write_text("github.com/first/name", encoding="utf-8")
+    build.stamp("second/name", course)
+    for name in ("a.md", "b.md"):
+        assert (course / name).read_text(encoding="utf-8") == "github.com/second/name"
