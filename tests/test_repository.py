@@ -1,11 +1,20 @@
-"""What a stranger meets first: the licences of all that lies here."""
+"""What a stranger meets first: the licences of all that lies here, and the workflows that run where
+the repository is published.
+"""
 
 import hashlib
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.conftest import ROOT
+from notebooks import build
+from tests.conftest import ROOT, copy_of_the_course
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # apache.org's text
@@ -55,3 +64,124 @@ def test_each_folder_of_assets_is_listed_with_its_licence_and_says_it_itself(fol
 
 def test_the_assets_that_the_list_is_about_are_found():
     assert {"12M", "sms-mini", "moby-dick"} <= {folder.name for folder in ASSETS}
+
+
+# --- workflows ------------------------------------------------------------------------------------
+
+WORKFLOWS = {
+    path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+    for path in (ROOT / ".github" / "workflows").glob("*.yml")
+}
+
+
+def test_the_tests_run_on_three_systems_and_the_oldest_and_newest_python():
+    jobs = WORKFLOWS["ci"]["jobs"]
+    assert jobs["linux"]["runs-on"] == "ubuntu-latest"
+    assert jobs["elsewhere"]["strategy"]["matrix"]["os"] == ["windows-latest", "macos-latest"]
+    versions = re.search(r"need Python (3\.\d+), .* or (3\.\d+)", README).groups()
+    for job in jobs.values():
+        assert tuple(job["strategy"]["matrix"]["python"]) == versions
+    commands = " ".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
+    for path in re.findall(r"[\w./-]+\.(?:txt|py)\b|\.ci/run", commands):
+        assert (ROOT / path).exists(), path
+
+
+GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com"]
+
+
+@pytest.fixture
+def pushed(tmp_path):
+    """A clone of the course, just pushed to a repository of its own."""
+    copy_of_the_course(tmp_path / "clone")
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", tmp_path / "hub"], check=True)
+    for arguments in (
+        ["init", "-q", "-b", "main"],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "the course"],
+        ["remote", "add", "origin", tmp_path / "hub"],
+        ["push", "-q", "-u", "origin", "main"],
+    ):
+        subprocess.run([*GIT, *arguments], cwd=tmp_path / "clone", check=True)
+    return tmp_path / "clone"
+
+
+def stamp_as_the_workflow_does(clone, repository="someone/published", fork="false"):
+    script = WORKFLOWS["stamp"]["jobs"]["stamp"]["steps"][-1]["run"]
+    python = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "PATH": f"{python}{os.pathsep}{os.environ['PATH']}",
+        "REPOSITORY": repository,
+        "FORK": fork,
+    }
+    command = ["bash", "-e", "-c", script]  # as GitHub runs a step
+    return subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
+
+
+def commits_at(hub):
+    log = ["git", "log", "--format=%s", "main"]
+    return subprocess.run(log, cwd=hub, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )[:-1]
+
+
+needs_a_shell = pytest.mark.skipif(
+    sys.platform == "win32" or shutil.which("bash") is None,
+    reason="the workflow's commands are bash's, on Linux",
+)
+
+
+@needs_a_shell
+def test_the_first_push_stamps_every_page_once(pushed):
+    done = stamp_as_the_workflow_does(pushed)
+    assert done.returncode == 0 and "now name someone/published; pull" in done.stdout, done.stderr
+    published = pushed.parent / "published"
+    subprocess.run(["git", "clone", "-q", pushed.parent / "hub", published], check=True)
+    pages = [
+        *published.glob("*.md"),
+        *published.glob("notebooks/*.ipynb"),
+        *published.glob("notebooks/scripts/*.py"),
+    ]
+    linked = 0
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        names = re.findall(r"research\.google\.com/github/([\w.-]+/[\w.-]+)/blob", text)
+        names += re.findall(r"https://github\.com/([\w.-]+/[\w.-]+)\.git", text)
+        assert set(names) <= {"someone/published"} and build.TEMPLATE not in text, page
+        linked += len(names)
+    assert linked > 3 * len(build.names())
+    assert commits_at(pushed.parent / "hub") == [
+        "Badges and setup cells name someone/published",
+        "the course",
+    ]
+    again = stamp_as_the_workflow_does(pushed)
+    assert again.returncode == 0 and "nothing to push" in again.stdout
+    assert len(commits_at(pushed.parent / "hub")) == 2
+
+
+@needs_a_shell
+def test_a_fork_keeps_its_parents_address_and_says_so(pushed):
+    done = stamp_as_the_workflow_does(pushed, fork="true")
+    assert done.returncode == 0 and "A fork keeps its parent's address" in done.stdout
+    assert commits_at(pushed.parent / "hub") == ["the course"]
+
+
+@needs_a_shell
+def test_where_the_workflow_may_not_push_it_says_what_to_do(pushed):
+    hook = pushed.parent / "hub" / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    hook.chmod(0o755)
+    done = stamp_as_the_workflow_does(pushed)
+    assert done.returncode == 1 and "By hand: make colab REPO=someone/published" in done.stdout
+
+
+def test_the_workflow_that_stamps_may_push_and_the_tests_may_not():
+    assert WORKFLOWS["stamp"]["permissions"] == {"contents": "write"}
+    assert WORKFLOWS["ci"]["permissions"] == {"contents": "read"}
+    installed = WORKFLOWS["stamp"]["jobs"]["stamp"]["steps"][-2]["run"].split()
+    needed = {
+        line.split()[1].split(".")[0]
+        for line in (ROOT / "notebooks" / "build.py").read_text(encoding="utf-8").splitlines()
+        if line.startswith(("import ", "from "))
+    }
+    assert needed - sys.stdlib_module_names - {"helpers"} <= set(installed)
