@@ -192,6 +192,7 @@ def test_without_npm_the_error_says_what_to_install(tmp_path, monkeypatch):
         fetch_package("any", "1.0.0", tmp_path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script plays npm here")
 def test_when_npm_fails_the_error_names_the_package_and_what_npm_said(tmp_path, monkeypatch):
     npm = tmp_path / "npm"
     npm.write_text("#!/bin/sh\necho 'no such version' >&2\nexit 1\n")
