@@ -80,7 +80,11 @@ class SpamClassifier:
         self.model = model.eval()
         self.tokenizer: tiktoken.Encoding = tokenizer or get_tokenizer()
         self.position = position
-        self.about = dict(about or {})
+        self.about = about or {}
+        if not isinstance(self.about, dict) or not all(
+            isinstance(value, str) for value in self.about.values()
+        ):
+            raise TypeError(f"about must be a dictionary of texts, not {about!r}")
 
     @property
     def device(self) -> torch.device:

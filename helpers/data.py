@@ -7,7 +7,6 @@ comes out row for row.
 
 import zipfile
 import zlib
-from numbers import Integral
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ import tiktoken
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from helpers.checks import finite_number, whole_number
 from helpers.config import ASSETS, BASE_CONFIG, END_OF_TEXT
 from helpers.download import DownloadError, download
 from helpers.files import whole_file
@@ -148,10 +148,11 @@ def random_split(
     """Shuffle with the book's seed and cut into training, validation and test rows; the test part
     is what remains.
     """
-    if not (train_frac > 0 and validation_frac >= 0 and train_frac + validation_frac <= 1):
-        raise ValueError(
-            f"the fractions {train_frac} and {validation_frac} must be positive and together at most 1"
-        )
+    _need_columns(df, "the table")
+    finite_number("train_frac", train_frac, most=1.0)
+    finite_number("validation_frac", validation_frac, inclusive=True, most=1.0)
+    if train_frac + validation_frac > 1:
+        raise ValueError(f"the fractions {train_frac} and {validation_frac} are more than 1 in all")
     df = df.sample(frac=1, random_state=123).reset_index(drop=True)
     train_end = int(len(df) * train_frac)
     validation_end = train_end + int(len(df) * validation_frac)
@@ -198,6 +199,7 @@ class SpamDataset(Dataset):
             raise ValueError(
                 f"labels must be 0 for ham or 1 for spam, not {sorted(map(str, strange))}"
             )
+        whole_number("pad_token_id", pad_token_id, 0, tokenizer.n_vocab - 1)
         encoded = []
         for row, text in self.data["Text"].items():
             try:
@@ -231,6 +233,8 @@ def _read_table(path: str | Path, wanted: str, **options) -> pd.DataFrame:
         return pd.read_csv(path, encoding="utf-8-sig", **options)
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; it should hold {wanted}") from None
+    except OSError as error:
+        raise type(error)(f"{path} can't be read ({error.strerror}); is the name right?") from error
     except ValueError as error:  # pandas' ParserError, or bytes that are not UTF-8
         raise ValueError(
             f"{path} can't be read as {wanted} in UTF-8 ({error}); save it in this form"
@@ -238,19 +242,21 @@ def _read_table(path: str | Path, wanted: str, **options) -> pd.DataFrame:
 
 
 def _need_columns(df: pd.DataFrame, name) -> None:
-    if missing := {"Label", "Text"} - set(df.columns):
-        raise ValueError(f"{name} lacks the column {', '.join(sorted(missing))}")
+    """Raise TypeError for what is no table, ValueError where a column is missing or there twice."""
+    if not isinstance(df, pd.DataFrame):
+        raise TypeError(f"{name} must be a pandas DataFrame, not {type(df).__name__}")
+    for column in ("Label", "Text"):
+        if (number := list(df.columns).count(column)) != 1:
+            raise ValueError(
+                f"{name} has {number} columns {column}, not one; it has {[*df.columns]}"
+            )
 
 
 def check_max_length(max_length: int, context_length: int = BASE_CONFIG["context_length"]) -> int:
     """Return `max_length` if a model with this context can take so many tokens; else raise
     ValueError.
     """
-    if not isinstance(max_length, Integral) or not 1 <= max_length <= context_length:
-        raise ValueError(
-            f"max_length must be a whole number from 1 to {context_length} tokens, not {max_length!r}"
-        )
-    return int(max_length)
+    return whole_number("max_length", max_length, 1, context_length, " tokens")
 
 
 def pad(token_ids: list[int], max_length: int, pad_token_id: int = END_OF_TEXT) -> list[int]:
@@ -271,6 +277,7 @@ def create_dataloaders(
     the last, smaller one is dropped.
     """
     tokenizer = tokenizer or get_tokenizer()
+    whole_number("batch_size", batch_size)
     train, validation, test = load_splits(name, data_dir)
     train_set = SpamDataset(train, tokenizer)
     validation_set, test_set = (

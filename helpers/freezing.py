@@ -6,7 +6,7 @@ gradient for it, the optimizer leaves it alone.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -87,6 +87,8 @@ class FreezePlan:
 
     def __post_init__(self):
         n_layers = whole_number("n_layers", self.n_layers)
+        if not isinstance(self.trainable, Iterable):
+            raise TypeError(f"trainable must be a set of part names, not {self.trainable!r}")
         asked = {self.trainable} if isinstance(self.trainable, str) else set(self.trainable)
         object.__setattr__(self, "n_layers", n_layers)  # the dataclass is frozen
         self._refuse_unknown(asked)
@@ -161,6 +163,8 @@ class FreezePlan:
         """Set `requires_grad` of all of the model's parameters; return it. Raises ValueError for
         another depth.
         """
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"a plan is applied to a model, not to {model!r}")
         if len(model.trf_blocks) != self.n_layers:
             raise ValueError(
                 f"the plan is for {self.n_layers} blocks, the model has {len(model.trf_blocks)}"

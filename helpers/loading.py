@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -233,6 +233,10 @@ def load_weights_into_gpt(gpt: GPTModel, params: dict) -> None:
 
 def _state_dict_of(params: dict) -> dict[str, torch.Tensor]:
     """Rename and turn the book's nested `params` into the model's tensors, without `out_head`."""
+    if not isinstance(params, dict):
+        raise TypeError(f"params must be the dictionary of read_checkpoint, not {params!r}")
+    if not isinstance(params.get("blocks", ()), Sequence):
+        raise ValueError(f"blocks of the checkpoint's params is {params['blocks']!r}, not a list")
     settings = dict.fromkeys(HPARAMS, 1)  # only the depth matters: shapes are checked by the model
     settings["n_layer"] = len(params.get("blocks", ()))
     state = {}

@@ -30,6 +30,8 @@ def trace_shapes(
     `pos_emb` gives (n, emb_dim), one row for each position, which is added to every message. Raises
     what the model raises on token ids that it can't take.
     """
+    if not isinstance(token_ids, torch.Tensor):
+        raise TypeError(f"token ids must be a torch.Tensor, not {type(token_ids).__name__}")
     shapes = [Shape("token_ids", tuple(token_ids.shape))]
 
     def note(part):
