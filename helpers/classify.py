@@ -73,7 +73,8 @@ class SpamClassifier:
     ):
         if model.out_head.out_features != len(LABELS):
             raise ValueError(
-                f"the model's head has {model.out_head.out_features} outputs instead of 2; see replace_head"
+                f"the model's head has {model.out_head.out_features} outputs instead of 2; "
+                "see replace_head"
             )
         check_position(position)
         self.max_length = check_max_length(max_length, model.pos_emb.num_embeddings)

@@ -77,10 +77,11 @@ def training_cost(
 ) -> TrainingCost:
     """Return the costs of one training step on token ids (batch_size, num_tokens).
 
-    No weights are allocated. The memory is that of float32, 4 bytes each. Not counted: what the forward pass keeps for the
-    backward pass (activations), AdamW's step counter of 4 bytes per tensor, and work that is no
-    matrix product, such as layer norm, softmax and GELU. Embeddings are look-ups: no work here.
-    Attention fills the whole table of n × n scores, as the causal mask only hides half of it.
+    No weights are allocated. The memory is that of float32, 4 bytes each. Not counted: what the
+    forward pass keeps for the backward pass (activations), AdamW's step counter of 4 bytes per
+    tensor, and work that is no matrix product, such as layer norm, softmax and GELU. Embeddings
+    are look-ups: no work here. Attention fills the whole table of n × n scores, as the causal mask
+    only hides half of it.
 
     Raises ValueError for a batch size or number of tokens below 1, for more tokens than the context
     length, for fewer than two classes, and for a plan of another depth.

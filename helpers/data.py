@@ -23,7 +23,8 @@ from helpers.tokenizer import encode_message, get_tokenizer
 SMS_MINI = ASSETS / "sms-mini" / "sms-mini.tsv"
 SMS_URLS = (
     "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
-    "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",  # the book's mirror
+    # the book's mirror
+    "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",
 )
 SMS_COUNTS = {"ham": 4825, "spam": 747}  # as `read_messages` reads UCI's file
 LABELS = ("ham", "spam")  # a label's number is its place here
@@ -48,7 +49,7 @@ def load_messages(
         return read_messages(SMS_MINI)
 
     path = Path(data_dir) / "SMSSpamCollection.tsv"
-    answers = []
+    answers = ""
     for url in urls:
         try:
             download_and_unzip_spam_data(
@@ -56,18 +57,18 @@ def load_messages(
             )
             break
         except (DownloadError, ValueError) as error:
-            answers.append(str(error))
+            answers += f"{error}\n"
     else:
         raise DownloadError(
-            f"{path} is missing and could not be downloaded.\n"
-            + "\n".join(answers)
-            + "\nCheck the connection and call "
-            "again, put the file SMSSpamCollection of UCI's archive there, or work offline: CHOOSE_DATA = 'sms-mini'"
+            f"{path} is missing and could not be downloaded.\n{answers}"
+            "Check the connection and call again, put the file SMSSpamCollection of UCI's archive "
+            "there, or work offline: CHOOSE_DATA = 'sms-mini'"
         )
     messages = read_messages(path)
     if (counts := messages["Label"].value_counts().to_dict()) != SMS_COUNTS:
         raise ValueError(
-            f"{path} holds {counts} instead of {SMS_COUNTS}: not UCI's file; delete it and load again"
+            f"{path} holds {counts} instead of {SMS_COUNTS}: not UCI's file; "
+            "delete it and load again"
         )
     return messages
 
@@ -137,7 +138,8 @@ def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
     spam, ham = df[df["Label"] == "spam"], df[df["Label"] == "ham"]
     if not 0 < len(spam) <= len(ham):
         raise ValueError(
-            f"balancing needs at least as much ham as spam, and some spam; there is {len(ham)} ham, {len(spam)} spam"
+            "balancing needs at least as much ham as spam, and some spam; "
+            f"there is {len(ham)} ham, {len(spam)} spam"
         )
     return pd.concat([ham.sample(len(spam), random_state=123), spam])
 
@@ -245,11 +247,12 @@ def _need_columns(df: pd.DataFrame, name) -> None:
     """Raise TypeError for what is no table, ValueError where a column is missing or there twice."""
     if not isinstance(df, pd.DataFrame):
         raise TypeError(f"{name} must be a pandas DataFrame, not {type(df).__name__}")
+    columns = list(df.columns)
+    if missing := [column for column in ("Label", "Text") if column not in columns]:
+        raise ValueError(f"{name} lacks the column {', '.join(missing)}; it has {columns}")
     for column in ("Label", "Text"):
-        if (number := list(df.columns).count(column)) != 1:
-            raise ValueError(
-                f"{name} has {number} columns {column}, not one; it has {[*df.columns]}"
-            )
+        if columns.count(column) > 1:
+            raise ValueError(f"{name} has {columns.count(column)} columns {column}, not one")
 
 
 def check_max_length(max_length: int, context_length: int = BASE_CONFIG["context_length"]) -> int:

@@ -184,7 +184,8 @@ class FreezePlan:
             flags = {p.requires_grad for p in model.get_submodule(piece).parameters()}
             if len(flags) > 1:
                 raise ValueError(
-                    f"{piece} is trainable in some of its tensors only, which a FreezePlan can't say"
+                    f"{piece} is trainable in some of its tensors only; "
+                    "a FreezePlan has no words for that"
                 )
             if flags == {True}:
                 trainable.add(piece)

@@ -107,7 +107,7 @@ def checkpoint_variables(settings: dict) -> list[Variable]:
 
 
 def to_parameters(variable: Variable, array: np.ndarray) -> dict[str, torch.Tensor]:
-    """Return the model's float32 tensors, new ones, out of a variable's (in, out), (n, d) or (n,)."""
+    """Return new float32 tensors for the model, out of a variable's (in, out), (n, d) or (n,)."""
     whole = torch.from_numpy(array)
     tensors = {}
     for name, piece in zip(
@@ -170,7 +170,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _read_copy(copy: Path, fingerprint: str) -> dict[str, torch.Tensor] | None:
-    """Return the copy's tensors; None where there is none yet, or another one, or not a whole one."""
+    """Return the copy's tensors; None where there is no whole copy of this checkpoint."""
     try:
         with safe_open(copy, framework="pt") as file:
             if (file.metadata() or {}).get("fingerprint") == fingerprint:
@@ -289,9 +289,9 @@ def find_checkpoint(size: str, models_dir: str | Path = "gpt2", sources=SOURCES)
                 download([f"{source}/{size}/{name}" for source in sources], folder / name, sha256)
             except DownloadError as error:
                 raise DownloadError(
-                    f"{name} of GPT-2 {size} is missing in {folder} and {error}\nCheck the connection and call again "
-                    f"(what has come is kept), put the file into {folder}, or work offline: "
-                    "CHOOSE_MODEL = 'gpt2-nano (12M)'"
+                    f"{name} of GPT-2 {size} is missing in {folder} and {error}\n"
+                    "Check the connection and call again (what has come is kept), put the file "
+                    f"into {folder}, or work offline: CHOOSE_MODEL = 'gpt2-nano (12M)'"
                 ) from error
     return folder
 
@@ -319,7 +319,8 @@ def read_settings(folder: str | Path) -> dict:
             or settings[key] < 1
         ):
             raise ValueError(
-                f"{path} must give {', '.join(HPARAMS)} as whole numbers; {key} is wrong in {settings!r}"
+                f"{path} must give {', '.join(HPARAMS)} as whole numbers; "
+                f"{key} is wrong in {settings!r}"
             )
     return settings
 

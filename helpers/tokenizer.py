@@ -44,7 +44,8 @@ def _read_tokenizer(folder: Path) -> tiktoken.Encoding:
     for rank, merge in enumerate(filter(None, merges)):
         if token_ids.get(merge.replace(" ", "")) != 256 + rank:
             raise ValueError(
-                f"{folder}: merge {rank} of vocab.bpe, {merge!r}, is not token {256 + rank} of encoder.json"
+                f"{folder}: merge {rank} of vocab.bpe, {merge!r}, is not token {256 + rank} "
+                "of encoder.json"
             )
 
     byte_of = _byte_of_character()

@@ -175,7 +175,8 @@ def test_a_save_that_fails_half_way_leaves_the_old_classifier_whole(tmp_path):
         "import resource, signal; from tests.test_classify import classifier\n"
         "spam_filter = classifier(seed=1)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as when the disk is full\n"
+        # as when the disk is full
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         f"spam_filter.save({str(path)!r})"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

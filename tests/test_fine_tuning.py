@@ -426,7 +426,7 @@ def test_an_interruption_at_any_line_leaves_the_weights_that_the_history_tells_o
     assert interrupted > 20
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_advice_and_the_weights_of_the_last_whole_epoch():
+def test_a_loss_that_is_not_finite_stops_with_advice_and_the_last_whole_epochs_weights():
     model = classifier()
     at_call(model.out_head, 8, lambda output: output * torch.nan)
     with pytest.raises(
