@@ -96,7 +96,10 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
         and calc_loss_loader(val_loader, model, device) < before
         and 0 <= accuracy <= 1
     )
-    text = "You are a winner, you have been specially selected to receive £1000 cash or a reward. Claim now!"
+    text = (
+        "You are a winner, you have been specially selected "
+        "to receive £1000 cash or a reward. Claim now!"
+    )
     answer = classify_review(text, model, tokenizer, device, max_length=train_dataset.max_length)
     assert answer == "spam"
     torch.save(model.state_dict(), "review_classifier.pth")

@@ -36,7 +36,8 @@ def model(params):
 def test_gpt2_124M_writes_the_books_sentence(model):
     ids = generate_text_simple(model, text_to_token_ids("Every effort moves you"), 15, 1024)
     assert token_ids_to_text(ids) == (
-        "Every effort moves you forward.\n\nThe first step is to understand the importance of your work"
+        "Every effort moves you forward.\n\n"
+        "The first step is to understand the importance of your work"
     )
 
 
