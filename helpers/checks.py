@@ -17,21 +17,20 @@ def whole_number(name: str, value, least: int = 1, most: int | None = None, what
     return int(value)
 
 
-def finite_number(name: str, value, above: float = 0.0, inclusive: bool = False) -> float:
-    """Return `value`, a finite number above `above` (`inclusive`: or equal to it), as a float.
+def finite_number(
+    name: str, value, above: float = 0.0, inclusive: bool = False, most: float = math.inf
+) -> float:
+    """Return `value`, a number above `above` (`inclusive`: or equal to it), as a float.
 
-    Raises ValueError for any other value.
+    It is finite and no larger than `most`. Raises ValueError for any other value.
     """
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if (
-        not is_number
-        or not math.isfinite(value)
-        or value < above
-        or (value == above and not inclusive)
-    ):
-        limit = f"{above:g} or more" if inclusive else f"more than {above:g}"
-        raise ValueError(f"{name} must be a finite number, {limit}, not {value!r}")
-    return float(value)
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if is_number and (above < value or (inclusive and value == above)) and value <= most:
+        return float(value)
+    limits = f"from {above:g}" if inclusive else f"above {above:g}"
+    if most < math.inf:
+        limits += f" to {most:g}"
+    raise ValueError(f"{name} must be a finite number {limits}, not {value!r}")
 
 
 def one_of(name: str, value, choices: Collection) -> None:

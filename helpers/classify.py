@@ -73,14 +73,19 @@ class SpamClassifier:
     ):
         if model.out_head.out_features != len(LABELS):
             raise ValueError(
-                f"the model's head has {model.out_head.out_features} outputs instead of 2; see replace_head"
+                f"the model's head has {model.out_head.out_features} outputs instead of 2; "
+                "see replace_head"
             )
         check_position(position)
         self.max_length = check_max_length(max_length, model.pos_emb.num_embeddings)
         self.model = model.eval()
         self.tokenizer: tiktoken.Encoding = tokenizer or get_tokenizer()
         self.position = position
-        self.about = dict(about or {})
+        self.about = about or {}
+        if not isinstance(self.about, dict) or not all(
+            isinstance(value, str) for value in self.about.values()
+        ):
+            raise TypeError(f"about must be a dictionary of texts, not {about!r}")
 
     @property
     def device(self) -> torch.device:
@@ -88,8 +93,9 @@ class SpamClassifier:
         return self.model.tok_emb.weight.device
 
     def classify(self, text: str) -> str:
-        """Return "ham" or "spam". Raises ValueError for an empty message; a longer one is cut, with
-        a warning.
+        """Return "ham" or "spam".
+
+        Raises ValueError for an empty message; a longer one is cut, with a warning.
         """
         return self.classify_many([text])[0]
 

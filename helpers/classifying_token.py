@@ -23,8 +23,11 @@ def check_position(position: str) -> None:
 def last_token_positions(token_ids: torch.Tensor, pad_token_id: int = END_OF_TEXT) -> torch.Tensor:
     """Return for each row of `token_ids` (b, n) the position of its last real token: (b,).
 
-    A row of padding alone gives 0.
+    A row of padding alone gives 0. Raises ValueError for another number of dimensions.
     """
+    if token_ids.ndim != 2 or not token_ids.shape[1]:
+        shape = tuple(token_ids.shape)
+        raise ValueError(f"token ids must have the shape (batch, num_tokens), not {shape}")
     positions = torch.arange(token_ids.shape[1], device=token_ids.device)
     return torch.where(token_ids != pad_token_id, positions, 0).amax(dim=1)
 

@@ -33,7 +33,7 @@ def gpt_config(name: str) -> dict:
 
     Raises ValueError for a name that is not in MODEL_CONFIGS.
     """
-    if name not in MODEL_CONFIGS:
+    if not isinstance(name, str) or name not in MODEL_CONFIGS:
         raise ValueError(
             f"unknown model {name!r}; choose one of {', '.join(map(repr, MODEL_CONFIGS))}"
         )

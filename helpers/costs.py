@@ -1,5 +1,4 @@
-"""What one training step costs under a freeze plan: the memory that its numbers need, and the work
-of its two passes.
+"""What one training step costs under a freeze plan: memory for its numbers, work of its passes.
 
 One forward pass, one backward pass of the cross-entropy on the last position's logits, one step of
 AdamW, in float32. Almost all of the work lies in matrix products, so these are counted, in
@@ -33,11 +32,10 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Cost:
-    """One amount in whole `unit`s ("bytes" or "multiply-adds"), and the formula that gives it, with
-    its numbers.
+    """One amount in whole `unit`s, and the formula that gives it, with its numbers.
 
-    `str(cost)` is short, for reading: "497.8 MB", "340.0 million multiply-adds", "0"; 1 MB is 10⁶
-    bytes.
+    Units are "bytes" and "multiply-adds". `str(cost)` is short, for reading: "497.8 MB", "340.0
+    million multiply-adds", "0"; 1 MB is 10⁶ bytes.
     """
 
     what: str
@@ -56,10 +54,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """The five costs of one training step; iterating gives them in this order. Memory in bytes,
-    work in multiply-adds.
+    """The five costs of one training step.
 
-    `weights`, `gradients` and `optimizer` are memory, `forward` and `backward` are work.
+    Iterating gives them in this order. Memory in bytes, work in multiply-adds. `weights`,
+    `gradients` and `optimizer` are memory, `forward` and `backward` are work.
     """
 
     weights: Cost
@@ -77,10 +75,11 @@ def training_cost(
 ) -> TrainingCost:
     """Return the costs of one training step on token ids (batch_size, num_tokens).
 
-    No weights are allocated. The memory is that of float32, 4 bytes each. Not counted: what the forward pass keeps for the
-    backward pass (activations), AdamW's step counter of 4 bytes per tensor, and work that is no
-    matrix product, such as layer norm, softmax and GELU. Embeddings are look-ups: no work here.
-    Attention fills the whole table of n × n scores, as the causal mask only hides half of it.
+    No weights are allocated. The memory is that of float32, 4 bytes each. Not counted: what the
+    forward pass keeps for the backward pass (activations), AdamW's step counter of 4 bytes per
+    tensor, and work that is no matrix product, such as layer norm, softmax and GELU. Embeddings
+    are look-ups: no work here. Attention fills the whole table of n × n scores, as the causal mask
+    only hides half of it.
 
     Raises ValueError for a batch size or number of tokens below 1, for more tokens than the context
     length, for fewer than two classes, and for a plan of another depth.

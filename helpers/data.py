@@ -7,7 +7,6 @@ comes out row for row.
 
 import zipfile
 import zlib
-from numbers import Integral
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ import tiktoken
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from helpers.checks import finite_number, whole_number
 from helpers.config import ASSETS, BASE_CONFIG, END_OF_TEXT
 from helpers.download import DownloadError, download
 from helpers.files import whole_file
@@ -23,7 +23,8 @@ from helpers.tokenizer import encode_message, get_tokenizer
 SMS_MINI = ASSETS / "sms-mini" / "sms-mini.tsv"
 SMS_URLS = (
     "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
-    "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",  # the book's mirror
+    # the book's mirror
+    "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",
 )
 SMS_COUNTS = {"ham": 4825, "spam": 747}  # as `read_messages` reads UCI's file
 LABELS = ("ham", "spam")  # a label's number is its place here
@@ -48,7 +49,7 @@ def load_messages(
         return read_messages(SMS_MINI)
 
     path = Path(data_dir) / "SMSSpamCollection.tsv"
-    answers = []
+    answers = ""
     for url in urls:
         try:
             download_and_unzip_spam_data(
@@ -56,18 +57,18 @@ def load_messages(
             )
             break
         except (DownloadError, ValueError) as error:
-            answers.append(str(error))
+            answers += f"{error}\n"
     else:
         raise DownloadError(
-            f"{path} is missing and could not be downloaded.\n"
-            + "\n".join(answers)
-            + "\nCheck the connection and call "
-            "again, put the file SMSSpamCollection of UCI's archive there, or work offline: CHOOSE_DATA = 'sms-mini'"
+            f"{path} is missing and could not be downloaded.\n{answers}"
+            "Check the connection and call again, put the file SMSSpamCollection of UCI's archive "
+            "there, or work offline: CHOOSE_DATA = 'sms-mini'"
         )
     messages = read_messages(path)
     if (counts := messages["Label"].value_counts().to_dict()) != SMS_COUNTS:
         raise ValueError(
-            f"{path} holds {counts} instead of {SMS_COUNTS}: not UCI's file; delete it and load again"
+            f"{path} holds {counts} instead of {SMS_COUNTS}: not UCI's file; "
+            "delete it and load again"
         )
     return messages
 
@@ -75,11 +76,10 @@ def load_messages(
 def download_and_unzip_spam_data(
     url: str, zip_path: str | Path, extracted_path: str | Path, data_file_path: str | Path
 ) -> None:
-    """Download the archive at `url` and put its member `SMSSpamCollection` at `data_file_path`; no
-    other is unpacked.
+    """Download the archive at `url` and put its member `SMSSpamCollection` at `data_file_path`.
 
-    A file that is there already is left alone. Raises DownloadError, or ValueError for an archive
-    without the member.
+    No other is unpacked. A file that is there already is left alone. Raises DownloadError, or
+    ValueError for an archive without the member.
     """
     data_file_path = Path(data_file_path)
     if data_file_path.exists():
@@ -125,8 +125,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
 
 
 def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
-    """Return as many ham rows, drawn with the book's seed, as there are spam rows, followed by the
-    spam.
+    """Return all spam rows, and before them as many ham rows, drawn with the book's seed.
 
     `df` has the columns `Label` ("ham" or "spam") and `Text`. Raises ValueError for another label,
     or when there is less ham than spam.
@@ -137,7 +136,8 @@ def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
     spam, ham = df[df["Label"] == "spam"], df[df["Label"] == "ham"]
     if not 0 < len(spam) <= len(ham):
         raise ValueError(
-            f"balancing needs at least as much ham as spam, and some spam; there is {len(ham)} ham, {len(spam)} spam"
+            "balancing needs at least as much ham as spam, and some spam; "
+            f"there is {len(ham)} ham, {len(spam)} spam"
         )
     return pd.concat([ham.sample(len(spam), random_state=123), spam])
 
@@ -145,13 +145,15 @@ def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
 def random_split(
     df: pd.DataFrame, train_frac: float, validation_frac: float
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Shuffle with the book's seed and cut into training, validation and test rows; the test part
-    is what remains.
+    """Shuffle with the book's seed and cut into training, validation and test rows.
+
+    The test part is what remains.
     """
-    if not (train_frac > 0 and validation_frac >= 0 and train_frac + validation_frac <= 1):
-        raise ValueError(
-            f"the fractions {train_frac} and {validation_frac} must be positive and together at most 1"
-        )
+    _need_columns(df, "the table")
+    finite_number("train_frac", train_frac, most=1.0)
+    finite_number("validation_frac", validation_frac, inclusive=True, most=1.0)
+    if train_frac + validation_frac > 1:
+        raise ValueError(f"the fractions {train_frac} and {validation_frac} are more than 1 in all")
     df = df.sample(frac=1, random_state=123).reset_index(drop=True)
     train_end = int(len(df) * train_frac)
     validation_end = train_end + int(len(df) * validation_frac)
@@ -161,8 +163,9 @@ def random_split(
 def load_splits(
     name: str, data_dir: str | Path = "sms_spam_collection"
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Load, balance, number the labels (0 ham, 1 spam) and split 70 / 10 / 20: (train, validation,
-    test).
+    """Load, balance and split 70 / 10 / 20: (train, validation, test).
+
+    The labels become numbers: 0 ham, 1 spam.
     """
     balanced = create_balanced_dataset(load_messages(name, data_dir))
     balanced["Label"] = balanced["Label"].map(
@@ -198,6 +201,7 @@ class SpamDataset(Dataset):
             raise ValueError(
                 f"labels must be 0 for ham or 1 for spam, not {sorted(map(str, strange))}"
             )
+        whole_number("pad_token_id", pad_token_id, 0, tokenizer.n_vocab - 1)
         encoded = []
         for row, text in self.data["Text"].items():
             try:
@@ -231,6 +235,8 @@ def _read_table(path: str | Path, wanted: str, **options) -> pd.DataFrame:
         return pd.read_csv(path, encoding="utf-8-sig", **options)
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; it should hold {wanted}") from None
+    except OSError as error:
+        raise type(error)(f"{path} can't be read ({error.strerror}); is the name right?") from error
     except ValueError as error:  # pandas' ParserError, or bytes that are not UTF-8
         raise ValueError(
             f"{path} can't be read as {wanted} in UTF-8 ({error}); save it in this form"
@@ -238,19 +244,20 @@ def _read_table(path: str | Path, wanted: str, **options) -> pd.DataFrame:
 
 
 def _need_columns(df: pd.DataFrame, name) -> None:
-    if missing := {"Label", "Text"} - set(df.columns):
-        raise ValueError(f"{name} lacks the column {', '.join(sorted(missing))}")
+    """Raise TypeError for what is no table, ValueError where a column is missing or there twice."""
+    if not isinstance(df, pd.DataFrame):
+        raise TypeError(f"{name} must be a pandas DataFrame, not {type(df).__name__}")
+    columns = list(df.columns)
+    if missing := [column for column in ("Label", "Text") if column not in columns]:
+        raise ValueError(f"{name} lacks the column {', '.join(missing)}; it has {columns}")
+    for column in ("Label", "Text"):
+        if columns.count(column) > 1:
+            raise ValueError(f"{name} has {columns.count(column)} columns {column}, not one")
 
 
 def check_max_length(max_length: int, context_length: int = BASE_CONFIG["context_length"]) -> int:
-    """Return `max_length` if a model with this context can take so many tokens; else raise
-    ValueError.
-    """
-    if not isinstance(max_length, Integral) or not 1 <= max_length <= context_length:
-        raise ValueError(
-            f"max_length must be a whole number from 1 to {context_length} tokens, not {max_length!r}"
-        )
-    return int(max_length)
+    """Return `max_length`; raise ValueError where a model with this context can't take so many."""
+    return whole_number("max_length", max_length, 1, context_length, " tokens")
 
 
 def pad(token_ids: list[int], max_length: int, pad_token_id: int = END_OF_TEXT) -> list[int]:
@@ -271,6 +278,7 @@ def create_dataloaders(
     the last, smaller one is dropped.
     """
     tokenizer = tokenizer or get_tokenizer()
+    whole_number("batch_size", batch_size)
     train, validation, test = load_splits(name, data_dir)
     train_set = SpamDataset(train, tokenizer)
     validation_set, test_set = (

@@ -37,7 +37,7 @@ MEASURED_AT_ONCE = 32  # messages
 
 
 def fine_tuning_defaults(name: str) -> dict:
-    """Return `lr`, `weight_decay` and `num_epochs`: the book's, but a twentyfold `lr` for the nano."""
+    """Return the book's `lr`, `weight_decay` and `num_epochs`; for the nano `lr` is twentyfold."""
     nano = model_size(name) == BUNDLED_SIZE
     return {"lr": 1e-3 if nano else 5e-5, "weight_decay": 0.1, "num_epochs": 5}
 
@@ -245,7 +245,7 @@ class _Source:
 
 
 def _blocks_to_cache(model: GPTModel, plan: FreezePlan, cache, history: History) -> int | None:
-    """Return how many blocks run only once, None where nothing does; `history` says which or why."""
+    """Return how many blocks run only once, None for nothing; `history` says which, or why."""
     blocks = frozen_blocks(plan)
     if cache is False:
         reason = "cache is False"

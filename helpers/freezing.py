@@ -6,7 +6,7 @@ gradient for it, the optimizer leaves it alone.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -87,6 +87,8 @@ class FreezePlan:
 
     def __post_init__(self):
         n_layers = whole_number("n_layers", self.n_layers)
+        if not isinstance(self.trainable, Iterable):
+            raise TypeError(f"trainable must be a set of part names, not {self.trainable!r}")
         asked = {self.trainable} if isinstance(self.trainable, str) else set(self.trainable)
         object.__setattr__(self, "n_layers", n_layers)  # the dataclass is frozen
         self._refuse_unknown(asked)
@@ -145,10 +147,10 @@ class FreezePlan:
         return FROZEN if self.trainable.isdisjoint(pieces_of(part)) else PARTLY
 
     def toggle(self, *parts: str) -> "FreezePlan":
-        """Return the plan with a part's state flipped; what is partly trainable becomes wholly
-        trainable.
+        """Return the plan with a part's state flipped.
 
-        Several parts go together: all become trainable, or frozen if all were trainable.
+        What is partly trainable becomes wholly trainable. Several parts go together: all become
+        trainable, or frozen if all were trainable.
         """
         if any(self.state(part) != TRAINABLE for part in parts):
             return FreezePlan(self.n_layers, self.trainable | set(parts))
@@ -158,9 +160,12 @@ class FreezePlan:
     # --- a model ---
 
     def apply(self, model: GPTModel) -> GPTModel:
-        """Set `requires_grad` of all of the model's parameters; return it. Raises ValueError for
-        another depth.
+        """Set `requires_grad` of all of the model's parameters.
+
+        Return it. Raises ValueError for another depth.
         """
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"a plan is applied to a model, not to {model!r}")
         if len(model.trf_blocks) != self.n_layers:
             raise ValueError(
                 f"the plan is for {self.n_layers} blocks, the model has {len(model.trf_blocks)}"
@@ -172,15 +177,17 @@ class FreezePlan:
 
     @classmethod
     def of(cls, model: GPTModel) -> "FreezePlan":
-        """Read the plan off a model. Raises ValueError where a piece is trainable in some of its
-        tensors only.
+        """Read the plan off a model.
+
+        Raises ValueError where a piece is trainable in some of its tensors only.
         """
         n_layers, trainable = len(model.trf_blocks), set()
         for piece in (piece for part in part_names(n_layers) for piece in pieces_of(part)):
             flags = {p.requires_grad for p in model.get_submodule(piece).parameters()}
             if len(flags) > 1:
                 raise ValueError(
-                    f"{piece} is trainable in some of its tensors only, which a FreezePlan can't say"
+                    f"{piece} is trainable in some of its tensors only; "
+                    "a FreezePlan has no words for that"
                 )
             if flags == {True}:
                 trainable.add(piece)
@@ -202,8 +209,9 @@ def preset_of(plan: FreezePlan) -> str | None:
 
 
 def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
-    """Return the plan for another depth: the same preset, or else the parts of the same names that
-    still exist.
+    """Return the plan for another depth.
+
+    That is the same preset, or else the parts of the same names that still exist.
     """
     if name := preset_of(plan):
         return PRESETS[name](n_layers)
@@ -215,8 +223,9 @@ def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
 
 @dataclass(frozen=True)
 class PartCount:
-    """One part's or piece's number of parameters, how many of them are trainable, its state; a
-    block's four pieces.
+    """One part's or piece's number of parameters, how many of them are trainable, its state.
+
+    A block's four pieces.
     """
 
     part: str

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.checks import whole_number
+from helpers.checks import finite_number, whole_number
 
 
 class LayerNorm(nn.Module):
@@ -114,6 +114,7 @@ class GPTModel(nn.Module):
             named = ", ".join(sorted(missing))
             raise ValueError(f"the configuration lacks {named}; see helpers.config.gpt_config")
         self.cfg = cfg = dict(cfg) | {size: whole_number(size, cfg[size]) for size in self.SIZES}
+        finite_number("drop_rate", cfg["drop_rate"], inclusive=True, most=1.0)
         if cfg["emb_dim"] % cfg["n_heads"]:
             raise ValueError(
                 f"emb_dim={cfg['emb_dim']} can't be split evenly among n_heads={cfg['n_heads']}; "
@@ -146,6 +147,8 @@ class GPTModel(nn.Module):
         return self.drop_emb(self.tok_emb(in_idx) + self.pos_emb(positions))  # (b, n, d)
 
     def _check_token_ids(self, in_idx):
+        if not isinstance(in_idx, torch.Tensor):
+            raise TypeError(f"token ids must be a torch.Tensor, not {type(in_idx).__name__}")
         if in_idx.dtype not in (torch.int64, torch.int32):
             raise TypeError(f"token ids must be int64 or int32, not {in_idx.dtype}; use .long()")
         if in_idx.ndim != 2 or in_idx.shape[1] == 0:
@@ -183,7 +186,9 @@ def part_names(n_layers: int) -> tuple[str, ...]:
 @torch.no_grad()
 def generate_text_simple(model, idx, max_new_tokens, context_size):
     """Append the likeliest next token, again and again: (b, n) → (b, n + max_new_tokens)."""
-    for _ in range(max_new_tokens):
-        logits = model(idx[:, -context_size:])[:, -1, :]  # (b, vocab_size)
+    for _ in range(whole_number("max_new_tokens", max_new_tokens, 0)):
+        logits = model(idx[:, -whole_number("context_size", context_size) :])[
+            :, -1, :
+        ]  # (b, vocab_size)
         idx = torch.cat((idx, logits.argmax(dim=-1, keepdim=True)), dim=1)
     return idx

@@ -23,13 +23,16 @@ class Shape:
 def trace_shapes(
     model: GPTModel, token_ids: torch.Tensor, last_token: bool = False
 ) -> tuple[Shape, ...]:
-    """Run `model` on token ids (b, n) once; return the shape that goes in, and what each part gives.
+    """Run `model` on token ids (b, n) once; return the shape of what each part puts out.
 
-    With `last_token` also that of the last token's logits, (b, num_classes), which classify each
-    message. Works on the meta device, too, so a model of any size without weights will do.
+    The first is that of what goes in. With `last_token` also that of the last token's logits,
+    (b, num_classes), which classify each message. Works on the meta device, too, so a model of any
+    size without weights will do.
     `pos_emb` gives (n, emb_dim), one row for each position, which is added to every message. Raises
     what the model raises on token ids that it can't take.
     """
+    if not isinstance(token_ids, torch.Tensor):
+        raise TypeError(f"token ids must be a torch.Tensor, not {type(token_ids).__name__}")
     shapes = [Shape("token_ids", tuple(token_ids.shape))]
 
     def note(part):

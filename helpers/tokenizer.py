@@ -28,17 +28,24 @@ def get_tokenizer(model_dir: str | Path | None = None) -> tiktoken.Encoding:
 
 @lru_cache(maxsize=4)
 def _read_tokenizer(folder: Path) -> tiktoken.Encoding:
-    token_ids = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
-    merges = (folder / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]  # line 0: version
+    try:
+        token_ids = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+        lines = (folder / "vocab.bpe").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error.filename} is missing: no tokenizer without it") from None
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ValueError(f"{folder} holds no tokenizer of GPT-2's ({error})") from error
+    merges = lines[1:]  # line 0: version
 
-    if token_ids.pop(END_OF_TEXT_MARK, None) != END_OF_TEXT:
+    if not isinstance(token_ids, dict) or token_ids.pop(END_OF_TEXT_MARK, None) != END_OF_TEXT:
         raise ValueError(
             f"{folder / 'encoder.json'} is not GPT-2's: {END_OF_TEXT_MARK} is not {END_OF_TEXT}"
         )
     for rank, merge in enumerate(filter(None, merges)):
         if token_ids.get(merge.replace(" ", "")) != 256 + rank:
             raise ValueError(
-                f"{folder}: merge {rank} of vocab.bpe, {merge!r}, is not token {256 + rank} of encoder.json"
+                f"{folder}: merge {rank} of vocab.bpe, {merge!r}, is not token {256 + rank} "
+                "of encoder.json"
             )
 
     byte_of = _byte_of_character()
@@ -53,8 +60,9 @@ def _read_tokenizer(folder: Path) -> tiktoken.Encoding:
 
 
 def _byte_of_character() -> dict[str, int]:
-    """The tables are text, so each byte has a visible stand-in: itself, or the next free code from
-    256.
+    """The tables are text, so each byte has a visible stand-in.
+
+    It is the byte's own character, or the next free code from 256.
     """
     visible = [
         *range(ord("!"), ord("~") + 1),
@@ -71,24 +79,40 @@ def text_to_token_ids(text: str, tokenizer: tiktoken.Encoding | None = None) -> 
     `<|endoftext|>` in the text becomes its one token, as in the book.
     """
     tokenizer = tokenizer or get_tokenizer()
-    ids = tokenizer.encode(text, allowed_special={END_OF_TEXT_MARK})
+    ids = tokenizer.encode(_need_text(text), allowed_special={END_OF_TEXT_MARK})
     return torch.tensor(ids, dtype=torch.long).unsqueeze(0)
 
 
 def token_ids_to_text(token_ids: torch.Tensor, tokenizer: tiktoken.Encoding | None = None) -> str:
-    """Return the text of token ids (1, num_tokens) or (num_tokens,)."""
-    return (tokenizer or get_tokenizer()).decode(token_ids.flatten().tolist())
+    """Return the text of token ids (1, num_tokens) or (num_tokens,).
+
+    Raises ValueError for an id that the tokenizer does not know.
+    """
+    tokenizer = tokenizer or get_tokenizer()
+    return tokenizer.decode(_need_ids(token_ids.flatten().tolist(), tokenizer))
+
+
+def _need_text(text) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"a message must be a text, not {text!r}")
+    return text
+
+
+def _need_ids(token_ids: list[int], tokenizer: tiktoken.Encoding) -> list[int]:
+    for token_id in token_ids:
+        if not isinstance(token_id, int) or not 0 <= token_id < tokenizer.n_vocab:
+            last = tokenizer.n_vocab - 1
+            raise ValueError(f"there is no token {token_id!r}: the ids go from 0 to {last}")
+    return token_ids
 
 
 def encode_message(text: str, tokenizer: tiktoken.Encoding) -> list[int]:
-    """Return the token ids of a message, in which `<|endoftext|>` is thirteen characters like any
-    other.
+    """Return the token ids of a message.
 
-    Raises ValueError for a message of nothing but white space, TypeError for what is not a text.
+    In it `<|endoftext|>` is thirteen characters like any other. Raises ValueError for a message of
+    nothing but white space, TypeError for what is not a text.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"a message must be a text, not {text!r}")
-    if not text.strip():
+    if not _need_text(text).strip():
         raise ValueError(f"the message is empty ({text!r}): nothing to classify")
     return tokenizer.encode(text, disallowed_special=())
 
@@ -98,7 +122,10 @@ def visible_tokens(token_ids: list[int], tokenizer: tiktoken.Encoding) -> list[s
 
     A token that is only a part of a character, as in emoji, is shown as its bytes: `⟨F0 9F⟩`.
     """
-    return [_visible(tokenizer.decode_single_token_bytes(token_id)) for token_id in token_ids]
+    return [
+        _visible(tokenizer.decode_single_token_bytes(token_id))
+        for token_id in _need_ids(token_ids, tokenizer)
+    ]
 
 
 def _visible(token: bytes) -> str:

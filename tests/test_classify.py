@@ -1,6 +1,8 @@
 """The finished classifier answers, refuses, survives a save that fails, and comes back the same."""
 
 import contextlib
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -173,7 +175,8 @@ def test_a_save_that_fails_half_way_leaves_the_old_classifier_whole(tmp_path):
         "import resource, signal; from tests.test_classify import classifier\n"
         "spam_filter = classifier(seed=1)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as when the disk is full\n"
+        # as when the disk is full
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         f"spam_filter.save({str(path)!r})"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -245,12 +248,35 @@ def test_the_classifier_of_section_6_7_is_loaded_only_if_it_is_the_one_asked_for
     assert load_or_train(path, *names).about == first.about and path.stat().st_mtime_ns == written
     with pytest.warns(UserWarning, match="is another classifier .*It stays"):
         assert load_or_train(path, *names, position="last_token").position == "last_token"
-    with pytest.warns(UserWarning, match="is another classifier .*It stays"):
-        assert load_or_train(path, *names, seed=1).about["seed"] == "1"
+    with pytest.warns(UserWarning, match="is another classifier .*differs in: seed.*It stays"):
+        other = load_or_train(path, *names, seed=1)
+    assert other.about["seed"] == "1"
+    assert not torch.equal(other.model.out_head.weight, first.model.out_head.weight)
+    for name, value in {"settings": "{}", "code": "other"}.items():
+        SpamClassifier(first.model, 82, about=first.about | {name: value}).save(
+            tmp_path / "changed.safetensors"
+        )
+        with pytest.warns(UserWarning, match=f"differs in: {name}"):
+            load_or_train(tmp_path / "changed.safetensors", *names)
     assert path.stat().st_mtime_ns == written
     path.write_bytes(b"damaged")
     with pytest.warns(UserWarning, match="not a whole file .*It stays"):
         assert load_or_train(path, *names).about == first.about
+
+
+def test_the_head_that_is_trained_depends_on_the_seed_alone(tmp_path, quick):
+    weights = []
+    for global_seed, name in ((1, "a"), (2, "b")):
+        torch.manual_seed(global_seed)
+        saved = load_or_train(tmp_path / name, "gpt2-nano (12M)", "sms-mini", seed=7)
+        weights.append(saved.model.out_head.weight)
+    torch.testing.assert_close(*weights, atol=1e-6, rtol=0)
+
+
+def test_messages_have_the_same_checksum_whatever_the_systems_line_ends(monkeypatch):
+    here = trained_from("gpt2-nano (12M)", "sms-mini")
+    monkeypatch.setattr(os, "linesep", "\r\n")  # what Windows has, and pandas writes
+    assert trained_from("gpt2-nano (12M)", "sms-mini") == here
 
 
 def test_a_training_that_is_interrupted_is_not_saved_as_the_classifier_of_section_6_7(
@@ -266,3 +292,24 @@ def test_a_training_that_is_interrupted_is_not_saved_as_the_classifier_of_sectio
         warnings.simplefilter("ignore")
         load_or_train(tmp_path / "filter.safetensors", "gpt2-nano (12M)", "sms-mini")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_whose_settings_would_take_for_ever_or_fill_the_memory_is_refused(tmp_path):
+    path = classifier().save(tmp_path / "filter.safetensors")
+    with safe_open(path, framework="pt") as file:
+        settings = json.loads(file.metadata()["spam_classifier"])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for size, value in (("n_layers", 10**9), ("emb_dim", 2**40), ("vocab_size", 10**12)):
+        changed = settings | {"cfg": settings["cfg"] | {size: value}}
+        save_file(state, path, metadata={"spam_classifier": json.dumps(changed)})
+        with pytest.raises(ValueError, match="not a whole file of SpamClassifier.save"):
+            SpamClassifier.load(path)
+
+
+def test_a_file_of_somebody_elses_is_never_overwritten(tmp_path, quick):
+    path = tmp_path / "filter.safetensors"
+    save_file({"thesis": torch.ones(3)}, path)
+    before = path.read_bytes()
+    with pytest.warns(UserWarning, match="It stays"):
+        load_or_train(path, "gpt2-nano (12M)", "sms-mini")
+    assert path.read_bytes() == before

@@ -86,8 +86,9 @@ def classifier(**changes) -> GPTModel:
 
 
 def tune(model, plan=BOOK, train=TRAIN, validation=VALIDATION, **settings):
-    """Fine-tune in place, quietly, on the CPU; return the History. An epoch is 4 steps, and 2
-    batches to measure.
+    """Fine-tune in place, quietly, on the CPU; return the History.
+
+    An epoch is 4 steps, and 2 batches to measure.
     """
     settings = {
         "epochs": 2,
@@ -390,6 +391,8 @@ def test_an_interruption_leaves_the_weights_of_the_last_whole_epoch_and_says_so(
         and not model.training
     )
     assert ("epoch" if epochs == 1 else "epochs") == history.notes[-1].split()[-1]
+    assert len(history.step_losses) == 4 * epochs  # those of the weights that are left
+    assert history.seconds_encoding > 0 and (history.seconds_training > 0) == (part == "out_head")
     assert_same_weights(model, after(epochs), 1e-6)
 
 
@@ -418,12 +421,13 @@ def test_an_interruption_at_any_line_leaves_the_weights_that_the_history_tells_o
         if not history.interrupted:  # all lines have had their turn
             break
         interrupted += 1
-        assert len(history.val_losses) == len(history.val_accs)
-        assert_same_weights(model, whole[len(history.val_accs)], 1e-6)
+        epochs = len(history.val_accs)
+        assert len(history.val_losses) == epochs and len(history.step_losses) == 4 * epochs
+        assert_same_weights(model, whole[epochs], 1e-6)
     assert interrupted > 20
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_advice_and_the_weights_of_the_last_whole_epoch():
+def test_a_loss_that_is_not_finite_stops_with_advice_and_the_last_whole_epochs_weights():
     model = classifier()
     at_call(model.out_head, 8, lambda output: output * torch.nan)
     with pytest.raises(
@@ -455,3 +459,40 @@ def test_a_learning_rate_that_is_far_too_large_leaves_the_model_as_it_was(batch_
         tune(model, epochs=epochs, batch_size=batch_size, lr=1e36)
     assert not model.training
     assert_same_weights(model, classifier(), 0)
+
+
+# --- which epoch's weights are left ---
+
+
+def test_the_best_epochs_weights_are_those_of_a_training_that_ended_there():
+    overfitted, best = classifier(), classifier()
+    settings = {"epochs": 6, "lr": 3e-2}
+    history = tune(overfitted, **settings)
+    assert 1 <= history.best_epoch < 6, "these settings should learn by heart"
+    assert history.val_losses[history.best_epoch - 1] == min(history.val_losses)
+    kept = tune(best, keep="best", **settings)
+    assert_near(kept.val_losses, history.val_losses, 1e-5)  # the training itself is the same
+    ended_there = classifier()
+    tune(ended_there, **settings | {"epochs": history.best_epoch})
+    assert_same_weights(best, ended_there, 1e-6)
+    assert not best.training
+
+
+def test_an_interruption_leaves_the_best_epoch_so_far_and_says_which():
+    model, settings = classifier(), {"epochs": 6, "lr": 3e-2}
+    best_of_five = tune(classifier(), **settings | {"epochs": 5}).best_epoch
+    assert best_of_five < 5
+    at_call(model.out_head, 6 * 5 + 2, lambda output: signal.raise_signal(signal.SIGINT))
+    with pytest.warns(UserWarning, match=f"weights of epoch {best_of_five}, the best of 5"):
+        history = tune(model, keep="best", **settings)
+    assert len(history.val_losses) == 5
+    ended_there = classifier()
+    tune(ended_there, **settings | {"epochs": best_of_five})
+    assert_same_weights(model, ended_there, 1e-6)
+
+
+def test_a_model_with_its_language_model_head_is_refused():
+    model = random_model(TINY)
+    with pytest.raises(ValueError, match="language-model head with 50,257 outputs.*replace_head"):
+        tune(model)
+    assert_same_weights(model, random_model(TINY), 0)

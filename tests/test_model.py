@@ -1,9 +1,13 @@
 """The model behaves like GPT-2 and refuses what it can't take."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 
 from helpers.config import BASE_CONFIG, MODEL_CONFIGS, gpt_config, model_size
+from helpers.freezing import FreezePlan, parameter_report
 from helpers.model import GPTModel, generate_text_simple
 from tests.conftest import TINY, random_model
 
@@ -86,3 +90,18 @@ def test_a_mistyped_model_name_is_answered_with_the_choices():
         match=r"unknown model 'gpt2-smal \(124M\)'; choose one of .*'gpt2-small \(124M\)'",
     ):
         gpt_config("gpt2-smal (124M)")
+
+
+@pytest.mark.parametrize("token_id", [-1, 50257, 2**40])
+def test_a_token_id_outside_the_vocabulary_is_refused_by_its_number(tiny, token_id):
+    with pytest.raises(ValueError, match=f"there is no token {token_id}: .* ids 0 to 50256"):
+        tiny(torch.tensor([[1, token_id]]))
+
+
+def test_sizes_out_of_numpy_are_as_good_as_pythons():
+    numpy_sizes = {name: np.int64(value) for name, value in TINY.items() if type(value) is int}
+    model = GPTModel(TINY | numpy_sizes)
+    assert model.cfg == TINY and json.dumps(model.cfg)
+    plan = FreezePlan.last_blocks(np.int64(3), np.int32(1))
+    report = parameter_report(TINY | numpy_sizes, plan, np.int64(2))
+    assert str(report) == str(parameter_report(TINY, FreezePlan.book(3)))

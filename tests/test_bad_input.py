@@ -1,0 +1,396 @@
+"""What a learner, a file or a disk may do wrong, and what must be said: one table.
+
+Each row is what is tried, the error and the words that it must hold: the value, and where there is
+one, the remedy. Faults of the network are in test_download.py, those of checkpoints in
+test_loading.py, those of texts to pretrain on in test_pretraining.py.
+"""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from helpers.classify import SpamClassifier, classify_review, load_or_train
+from helpers.classifying_token import class_logits, last_token_positions
+from helpers.config import gpt_config, model_size
+from helpers.costs import training_cost
+from helpers.data import (
+    SpamDataset,
+    create_balanced_dataset,
+    create_dataloaders,
+    load_messages,
+    random_split,
+    read_messages,
+)
+from helpers.fine_tuning import batch_order, fine_tuning_defaults
+from helpers.freezing import FreezePlan, parameter_report, replace_head, resize
+from helpers.loading import load_pretrained, load_weights_into_gpt, read_checkpoint
+from helpers.model import GPTModel, generate_text_simple
+from helpers.shapes import trace_shapes
+from helpers.tokenizer import (
+    encode_message,
+    get_tokenizer,
+    text_to_token_ids,
+    token_ids_to_text,
+    visible_tokens,
+)
+from helpers.widgets import FreezeExplorer
+from tests.conftest import TINY, random_model
+from tests.test_classify import classifier
+
+T, NANO = get_tokenizer(), "gpt2-nano (12M)"
+MODEL = random_model(TINY)
+GOOD = pd.DataFrame({"Label": [0, 1], "Text": ["see you", "win now"]})
+IDS = torch.zeros(1, 4, dtype=torch.long)
+
+
+def frame(labels, texts=("a", "b"), index=None) -> pd.DataFrame:
+    return pd.DataFrame({"Label": labels, "Text": texts[: len(labels)]}, index=index)
+
+
+def messages_in(content: bytes):
+    return lambda folder: read_messages(written(folder, content))
+
+
+def dataset_in(content: bytes):
+    return lambda folder: SpamDataset(written(folder, content), T)
+
+
+def classifier_in(content: bytes):
+    return lambda folder: SpamClassifier.load(written(folder, content))
+
+
+def written(folder: Path, content: bytes) -> Path:
+    (folder / "file").write_bytes(content)
+    return folder / "file"
+
+
+def pickled(folder: Path):
+    torch.save({"a": 1}, folder / "file")
+    return SpamClassifier.load(folder / "file")
+
+
+TYPE, VALUE, MISSING = TypeError, ValueError, FileNotFoundError
+ROWS = {
+    # token ids and texts
+    "a number to encode": (lambda _: text_to_token_ids(5), TYPE, "must be a text, not 5"),
+    "nothing to encode": (lambda _: text_to_token_ids(None), TYPE, "must be a text, not None"),
+    "bytes for a message": (lambda _: encode_message(b"hi", T), TYPE, "not b'hi'"),
+    "a message of white space": (lambda _: encode_message(" \t", T), VALUE, "the message is empty"),
+    "a negative id to decode": (
+        lambda _: token_ids_to_text(torch.tensor([-1])),
+        VALUE, "no token -1: the ids go from 0 to 50256",
+    ),
+    "too large an id to decode": (
+        lambda _: token_ids_to_text(torch.tensor([60000])), VALUE, "60000",
+    ),
+    "half an id to decode": (
+        lambda _: token_ids_to_text(torch.tensor([1.5])), VALUE, "no token 1.5",
+    ),
+    "a negative id to show": (lambda _: visible_tokens([-1], T), VALUE, "no token -1"),
+    "a tokenizer's folder that is not there": (
+        lambda f: get_tokenizer(f / "no"), MISSING, "encoder.json is missing",
+    ),
+    "a negative id in the model": (lambda _: MODEL(IDS - 1), VALUE, "no token -1: .* 0 to 50256"),
+    "too large an id in the model": (
+        lambda _: MODEL(IDS + 50257), VALUE, "no token 50257.*tokenizer",
+    ),
+    "ids as a list": (lambda _: MODEL([[1, 2]]), TYPE, "must be a torch.Tensor, not list"),
+    "ids as an array": (
+        lambda _: MODEL(np.array([[1]])), TYPE, "must be a torch.Tensor, not ndarray",
+    ),
+    "ids as fractions": (lambda _: MODEL(IDS.float()), TYPE, r"not torch.float32; use .long\(\)"),
+    "ids without a batch": (lambda _: MODEL(IDS[0]), VALUE, r"\(batch, num_tokens\), not \(4,\)"),
+    "no ids": (lambda _: MODEL(IDS[:, :0]), VALUE, r"not \(1, 0\)"),
+    "more ids than the context": (
+        lambda _: MODEL(IDS.repeat(1, 9)), VALUE, "36 tokens .* of 32; cut",
+    ),
+    "shapes of a list": (lambda _: trace_shapes(MODEL, [[1]]), TYPE, "not list"),
+    "shapes of one row": (lambda _: trace_shapes(MODEL, IDS[0]), VALUE, r"not \(4,\)"),
+    "writing on by -1 tokens": (
+        lambda _: generate_text_simple(MODEL, IDS, -1, 32), VALUE, "from 0, not -1",
+    ),
+    "a context of 0 tokens": (
+        lambda _: generate_text_simple(MODEL, IDS, 1, 0), VALUE, "context_size .* from 1, not 0",
+    ),
+    "a context beyond the model's": (
+        lambda _: generate_text_simple(MODEL, IDS.repeat(1, 9), 1, 64), VALUE, "36 tokens are more",
+    ),
+    "the logits of one row": (lambda _: class_logits(MODEL, IDS[0]), VALUE, r"not \(4,\)"),
+    "the last token of one row": (lambda _: last_token_positions(IDS[0]), VALUE, r"not \(4,\)"),
+    "the last token of nothing": (
+        lambda _: last_token_positions(IDS[:, :0]), VALUE, r"not \(1, 0\)",
+    ),
+    "the middle token": (
+        lambda _: class_logits(MODEL, IDS, "middle"), VALUE, "'last' or 'last_token', not 'middle'",
+    ),
+    # configurations and plans
+    "a model with a typo": (
+        lambda _: gpt_config("gpt2-smal (124M)"), VALUE, "'gpt2-smal .*choose one of",
+    ),
+    "a list for a model's name": (
+        lambda _: model_size([NANO]), VALUE, "unknown model .*choose one of",
+    ),
+    "defaults of an unknown model": (
+        lambda _: fine_tuning_defaults("x"), VALUE, "unknown model 'x'",
+    ),
+    "weights of an unknown model": (lambda _: load_pretrained(None), VALUE, "unknown model None"),
+    "a size that is missing": (
+        lambda _: parameter_report({}, FreezePlan.book(3)), VALUE, "lacks .*emb_dim.*gpt_config",
+    ),
+    "dropout of 2": (
+        lambda _: GPTModel(TINY | {"drop_rate": 2}), VALUE, "drop_rate .*from 0 to 1, not 2",
+    ),
+    "dropout in words": (
+        lambda _: GPTModel(TINY | {"drop_rate": "no"}), VALUE, "drop_rate .*not 'no'",
+    ),
+    "half a layer": (lambda _: GPTModel(TINY | {"n_layers": 2.5}), VALUE, "n_layers .*not 2.5"),
+    "true heads": (lambda _: GPTModel(TINY | {"n_heads": True}), VALUE, "n_heads .*not True"),
+    "a plan for nothing": (lambda _: FreezePlan(None), VALUE, "n_layers .*not None"),
+    "a plan with no names": (lambda _: FreezePlan(3, None), TYPE, "a set of part names, not None"),
+    "a part with a typo": (
+        lambda _: FreezePlan(3, {"out_heads"}), VALUE, "'out_heads'; a model with 3 blocks has",
+    ),
+    "a part that is a number": (lambda _: FreezePlan(3, {5}), VALUE, "no part is called 5"),
+    "a block too high": (lambda _: FreezePlan(3, {"trf_blocks.3"}), VALUE, "'trf_blocks.3'"),
+    "four of three blocks": (
+        lambda _: FreezePlan.last_blocks(3, 4), VALUE, "from 0 to 3, the number of blocks, not 4",
+    ),
+    "a toggle of no part": (
+        lambda _: FreezePlan.book(3).toggle("x"), VALUE, "no part is called 'x'",
+    ),
+    "a plan for another model": (
+        lambda _: FreezePlan.book(2).apply(MODEL), VALUE, "2 blocks, the model has 3",
+    ),
+    "a plan for no model": (
+        lambda _: FreezePlan.book(2).apply(None), TYPE, "applied to a model, not to None",
+    ),
+    "a plan resized to nothing": (
+        lambda _: resize(FreezePlan.book(3), 0), VALUE, "n_layers .*not 0",
+    ),
+    "one class": (
+        lambda _: replace_head(random_model(TINY), 1), VALUE, "num_classes .*from 2, not 1",
+    ),
+    "classes unsaid": (lambda _: replace_head(random_model(TINY), None), VALUE, "not None"),
+    "the cost of -1 messages": (
+        lambda _: training_cost(TINY, FreezePlan.book(3), -1), VALUE, "batch_size .*not -1",
+    ),
+    "the cost of a long message": (
+        lambda _: training_cost(TINY, FreezePlan.book(3), 1, 99),
+        VALUE, "99 tokens are more .* of 32",
+    ),
+    "batches of 0": (lambda _: batch_order(9, 0, 1, 1), VALUE, "batch_size .*not 0"),
+    "epochs by halves": (lambda _: batch_order(9, 3, 0.5, 1), VALUE, "epochs .*not 0.5"),
+    "a seed beyond torch's": (
+        lambda _: batch_order(9, 3, 1, 2**64), VALUE, "seed .*not 18446744073709551616",
+    ),
+    # tables of messages
+    "unknown data": (
+        lambda _: load_messages("sms"), VALUE, "unknown data 'sms'; choose one of 'sms-mini'",
+    ),
+    "a file that is not there": (
+        lambda f: read_messages(f / "no.tsv"), MISSING, "no.tsv can't be read .*name right",
+    ),
+    "a folder for a file": (lambda f: read_messages(f), OSError, "can't be read"),
+    "an empty file": (messages_in(b""), VALUE, "is empty; it should hold lines of label<TAB>text"),
+    "a file of blank lines": (messages_in(b"\n\n"), VALUE, "is empty"),
+    "a file in cp1252": (messages_in("ham\tcafé".encode("cp1252")), VALUE, "in UTF-8 .*save it"),
+    "a file in UTF-16": (messages_in("ham\tcafé".encode("utf-16")), VALUE, "in UTF-8 .*save it"),
+    "a label with a capital": (
+        messages_in(b"Spam\thi"),
+        VALUE, "row 1: the label 'Spam' is neither 'ham' nor 'spam'",
+    ),
+    "commas for tabs": (messages_in(b"spam,hi"), VALUE, "the label 'spam,hi' is neither"),
+    "a label without a text": (
+        messages_in(b"ham\thi\nspam\t \n"),
+        VALUE, "row 2: there is no text",
+    ),
+    "a quote that never ends": (messages_in(b'ham\t"hi\nspam\tyo'), VALUE, "EOF inside string"),
+    "an image": (messages_in(b"\x89PNG\r\n\x1a\n\0\0"), VALUE, "in UTF-8"),
+    "a list to balance": (
+        lambda _: create_balanced_dataset([1]), TYPE, "a pandas DataFrame, not list",
+    ),
+    "a table without labels": (
+        lambda _: create_balanced_dataset(pd.DataFrame({"a": [1]})),
+        VALUE, "lacks the column Label, Text; it has",
+    ),
+    "a missing label": (
+        lambda _: create_balanced_dataset(frame(["ham", np.nan])), VALUE, r"not \['nan'\]",
+    ),
+    "numbers for labels": (
+        lambda _: create_balanced_dataset(frame([0, 1])),
+        VALUE, r"'ham' or 'spam', not \['0', '1'\]",
+    ),
+    "only ham": (
+        lambda _: create_balanced_dataset(frame(["ham", "ham"])), VALUE, "there is 2 ham, 0 spam",
+    ),
+    "a part of nan": (
+        lambda _: random_split(GOOD, float("nan"), 0.1), VALUE, "train_frac .*not nan",
+    ),
+    "a part in words": (
+        lambda _: random_split(GOOD, "half", 0.1), VALUE, "train_frac .*not 'half'",
+    ),
+    "a part unsaid": (lambda _: random_split(GOOD, None, 0.1), VALUE, "train_frac .*not None"),
+    "a negative part": (
+        lambda _: random_split(GOOD, 0.5, -0.1), VALUE, "validation_frac .*not -0.1",
+    ),
+    "parts beyond the whole": (
+        lambda _: random_split(GOOD, 0.7, 0.4), VALUE, "0.7 and 0.4 are more than 1",
+    ),
+    "a list to split": (
+        lambda _: random_split([1], 0.5, 0.1), TYPE, "a pandas DataFrame, not list",
+    ),
+    "a number for a table": (lambda _: SpamDataset(5, T), VALUE, "5 can't be read"),
+    "no messages": (lambda _: SpamDataset(GOOD[:0], T), VALUE, "there are no messages"),
+    "a text of nan": (lambda _: SpamDataset(frame([0], [np.nan]), T), VALUE, "row 0: .*not nan"),
+    "a text of None": (lambda _: SpamDataset(frame([0], [None]), T), VALUE, "row 0: .*not None"),
+    "a blank text": (
+        lambda _: SpamDataset(frame([0], [" "]), T), VALUE, "row 0: the message is empty",
+    ),
+    "a label of nan": (
+        lambda _: SpamDataset(frame([0, np.nan]), T),
+        VALUE, r"0 for ham or 1 for spam, not \['nan'\]",
+    ),
+    "labels as texts": (lambda _: SpamDataset(frame(["0", "1"]), T), VALUE, r"not \['0', '1'\]"),
+    "a third label": (lambda _: SpamDataset(frame([0, 2]), T), VALUE, r"not \['2'\]"),
+    "two columns of texts": (
+        lambda _: SpamDataset(pd.DataFrame([[0, "a", "b"]], columns=["Label", "Text", "Text"]), T),
+        VALUE, "2 columns Text, not one",
+    ),
+    "rows of 0 tokens": (
+        lambda _: SpamDataset(GOOD, T, 0), VALUE, "max_length .*from 1 to 1024 tokens, not 0",
+    ),
+    "rows beyond the context": (lambda _: SpamDataset(GOOD, T, 2000), VALUE, "not 2000"),
+    "a text beyond the context": (
+        lambda _: SpamDataset(frame([0], ["word " * 2000]), T),
+        VALUE, "2001 tokens; give a max_length",
+    ),
+    "padding with no token": (
+        lambda _: SpamDataset(GOOD, T, 9, -1), VALUE, "pad_token_id .*0 to 50256, not -1",
+    ),
+    "a CSV in cp1252": (
+        dataset_in("Label,Text\n0,café\n".encode("cp1252")),
+        VALUE, "in UTF-8 .*save it",
+    ),
+    "a CSV of ragged rows": (dataset_in(b"Label,Text\n0,a\n0,a,b,c\n"), VALUE, "line 3, saw 4"),
+    "a CSV of other columns": (dataset_in(b"label,text\n0,a\n"), VALUE, "lacks the column Label, Text; it has"),
+    "loaders of no messages": (
+        lambda _: create_dataloaders("sms-mini", batch_size=0), VALUE, "batch_size .*not 0",
+    ),
+    # the classifier
+    "a number to classify": (lambda _: classifier().classify(5), TYPE, "must be a text, not 5"),
+    "a list to classify as one": (lambda _: classifier().classify(["hi"]), TYPE, r"not \['hi'\]"),
+    "a nan among texts": (lambda _: classifier().classify_many(["hi", np.nan]), TYPE, "not nan"),
+    "a text for a list": (lambda _: classifier().classify_many("hi"), TYPE, "give a list of texts"),
+    "a length of 0": (
+        lambda _: classify_review("hi", MODEL, T, "cpu", 0), VALUE, "max_length .*not 0",
+    ),
+    "a language model as classifier": (
+        lambda _: SpamClassifier(MODEL, 20), VALUE, "see replace_head",
+    ),
+    "a number about it": (
+        lambda _: SpamClassifier(classifier().model, 20, about=5), TYPE, "texts, not 5",
+    ),
+    "an object about it": (
+        lambda _: SpamClassifier(classifier().model, 20, about={"a": 1}), TYPE, "texts, not",
+    ),
+    "saving over a folder": (lambda f: classifier().save(f), OSError, "."),
+    "a folder to load": (
+        lambda f: SpamClassifier.load(f), VALUE, "not a whole file .*delete it and train again",
+    ),
+    "a pickle to load": (pickled, VALUE, "not a whole file of SpamClassifier.save"),
+    "an empty file to load": (classifier_in(b""), VALUE, "not a whole file"),
+    "a header beyond the memory": (
+        classifier_in((2**60).to_bytes(8, "little") + b"{}"),
+        VALUE, "not a whole file",
+    ),
+    "a header beyond the file": (
+        classifier_in((10**8 - 1).to_bytes(8, "little") + b"{}"),
+        VALUE, "not a whole file",
+    ),
+    "training with a typo": (
+        lambda f: load_or_train(f / "x", NANO, "sms-mini", "end"), VALUE, "not 'end'",
+    ),
+    "training from -3": (
+        lambda f: load_or_train(f / "x", NANO, "sms-mini", seed=-3), VALUE, "seed .*not -3",
+    ),
+    # weights
+    "params of nothing": (
+        lambda _: load_weights_into_gpt(MODEL, None), TYPE, "read_checkpoint, not None",
+    ),
+    "params of numbers": (
+        lambda _: load_weights_into_gpt(MODEL, {"blocks": 5}), VALUE, "blocks .*is 5, not a list",
+    ),
+    "a flat matrix": (
+        lambda _: load_weights_into_gpt(MODEL, {"wte": np.ones(3)}), VALUE, r"wte .*shape \(3,\)",
+    ),
+    "no checkpoint": (lambda f: read_checkpoint(f), MISSING, "hparams.json is missing"),
+    # the Freeze Explorer
+    "an explorer of a typo": (
+        lambda _: FreezeExplorer("gpt"), VALUE, "unknown model 'gpt'; choose one of",
+    ),
+    "an explorer of nothing": (lambda _: FreezeExplorer(None), VALUE, "unknown model None"),
+    "an explorer of silence": (lambda _: FreezeExplorer(text=""), VALUE, "the message is empty"),
+    "an explorer of a novel": (
+        lambda _: FreezeExplorer(text="word " * 3000), VALUE, "3001 tokens are more",
+    ),
+    "an explorer of one class": (lambda _: FreezeExplorer(num_classes=1), VALUE, "from 2, not 1"),
+    "an explorer of a language model": (
+        lambda _: FreezeExplorer(MODEL), VALUE, "language-model head.*replace_head",
+    ),
+    "another depth's plan": (
+        lambda _: setattr(FreezeExplorer(), "plan", FreezePlan.book(3)),
+        VALUE, "plan is for 3 blocks",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_what_is_wrong_is_said_in_a_sentence_and_nothing_is_left_behind(what, tmp_path):
+    attempt, error, words = ROWS[what]
+    with pytest.raises(error) as caught:
+        attempt(tmp_path)
+    assert re.search(words, str(caught.value)), str(caught.value)
+    assert len(str(caught.value)) > 10 and "object at 0x" not in str(caught.value).partition("{")[0]
+    assert {path.name for path in tmp_path.iterdir()} <= {"file"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\0b",
+        "a\ud800b",
+        "<|endoftext|>",
+        "\u200b",
+        "🎉" * 50,
+        "x" * 100_000,
+        "!" * 100_000,
+        "a\r\nb",
+    ],
+    ids=["NUL", "surrogate", "special", "zero width", "emoji", "letters", "marks", "line ends"],
+)
+def test_strange_texts_are_texts_like_any_other(text):
+    spam_filter = classifier()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a long one is cut
+        assert spam_filter.classify(text) in ("ham", "spam")
+    token_ids = encode_message(text, T)
+    assert len(visible_tokens(token_ids, T)) == len(token_ids) and 50256 not in token_ids
+
+
+def test_harmless_oddities_are_taken(tmp_path):
+    assert messages_in(b"\xef\xbb\xbfham\thi\r\nspam\tyo\r\n")(tmp_path).values.tolist() == [
+        ["ham", "hi"],
+        ["spam", "yo"],
+    ]
+    assert dataset_in(b"\xef\xbb\xbfLabel,Text\r\n0,None\r\n1,12\r\n")(tmp_path).labels == [0, 1]
+    same_index = frame([0.0, True], index=[3, 3])
+    assert SpamDataset(same_index, T).labels == [0, 1]
+    balanced = create_balanced_dataset(frame(["ham", "spam"], index=[0, 0]))
+    assert balanced["Text"].tolist() == ["a", "b"]
+    texts = pd.Series(["hi", "free"])
+    assert classifier().classify_many(texts) == classifier().classify_many(t for t in texts)
