@@ -324,20 +324,6 @@ def test_who_cannot_see_the_picture_hears_all_that_is_in_it():
     )
 
 
-def test_the_table_has_a_row_for_each_box_output_first_and_the_totals_last():
-    table = ElementTree.fromstring(
-        diagrams.parts_table(parameter_report(CFG, BOOK), SHAPES, gradient_reach(BOOK))
-    )
-    assert {th.get("scope") for th in table.iter("th")} == {"col", "row"} and table.find(
-        "caption"
-    ).text
-    rows = ["; ".join(words_of(cell) for cell in row) for row in table.find("tbody")]
-    assert rows[0] == "out_head; 1,538; 1,538; trainable; (1, 4, 2); crosses"
-    assert rows[2] == "trf_blocks.11; 7,087,872; 7,087,872; trainable; (1, 4, 768); ends here"
-    assert rows[3] == "trf_blocks.0 – 10; 77,966,592; 0; frozen; (1, 4, 768); –"
-    assert rows[6] == "total; 124,441,346; 7,090,946; 5.70 % trainable; ; " and len(rows) == 7
-
-
 def test_a_sentence_says_how_far_the_gradient_goes():
     def said(*trainable):
         return diagrams.say_reach(gradient_reach(FreezePlan(12, frozenset(trainable))))
@@ -357,12 +343,6 @@ def test_a_sentence_says_how_far_the_gradient_goes():
 def test_an_answer_names_ham_and_spam_and_of_more_classes_the_likeliest():
     assert diagrams.say_probabilities(torch.tensor([0.53, 0.47])) == "ham 0.53, spam 0.47"
     assert diagrams.say_probabilities(torch.tensor([0.2, 0.3, 0.5])) == "class 2: 0.50"
-
-
-def test_a_table_and_a_sentence_take_words_as_text():
-    table = diagrams.html_table(("<i>", '"'), [("<b>&", "<u>")], "<caption>")
-    assert words_of(ElementTree.fromstring(table)) == '<caption><i>"<b>&<u>'
-    assert "&lt;b&gt;bold" in diagrams.say_problem(ValueError("<b>bold</b>"))
 
 
 # --- colours --------------------------------------------------------------------------------------
