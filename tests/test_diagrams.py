@@ -1,5 +1,4 @@
-"""The pictures say what the report says, with words beside them, and those in images/ are the ones
-that the code draws.
+"""The pictures say what the report says, with words beside them; images/ holds the code's own.
 
 A picture is read back from its SVG: where its texts and boxes stand, and in which colours.
 """
@@ -96,9 +95,7 @@ def written(drawing) -> list[str]:
 
 @cache
 def advance(character: str, font: str) -> float:
-    """The width of a character in ems in DejaVu, the widest font that a browser is likely to
-    take.
-    """
+    """The width of a character in ems in DejaVu, the widest font that a browser may well take."""
     font = get_font(findfont(font))
     font.set_size(100, 72)
     if unicodedata.east_asian_width(character) in "WF" or not font.get_char_index(ord(character)):
@@ -315,9 +312,9 @@ def test_who_cannot_see_the_picture_hears_all_that_is_in_it():
         )
         assert (drawing._repr_svg_(), repr(drawing)) == (drawing.svg, drawing.words)
     assert (
-        "(trf_blocks.11): 7,087,872 parameters, trainable, puts out (1, 4, 768), where the gradient ends\n"
-        in draw().words
-    )
+        "(trf_blocks.11): 7,087,872 parameters, trainable, puts out (1, 4, 768), "
+        "where the gradient ends\n"
+    ) in draw().words
     assert (
         "the head is instead of the language-model head: 768 → 50,257"
         in diagrams.figure_6_13().words
