@@ -1,13 +1,13 @@
-"""Pictures of the model under a plan, and the course's curves. `python -m helpers.diagrams` draws
-`images/`.
+"""Pictures of the model under a plan, and the course's curves.
 
-One drawing, in SVG, serves images/, the notebooks and the Freeze Explorer. Frozen and trainable
-parts differ by colour (Okabe & Ito's palette, told apart with any colour vision), by border, by
-mark and by word; `describe` says in text what `draw_classifier` shows.
+`python -m helpers.diagrams` draws `images/`. One drawing, in SVG, serves images/, the notebooks and
+the Freeze Explorer. Frozen and trainable parts differ by colour (Okabe & Ito's palette, told apart
+with any colour vision), by border, by mark and by word; `describe` says in text what
+`draw_classifier` shows.
 """
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -24,7 +24,6 @@ from helpers.freezing import (
     TRAINABLE,
     FreezePlan,
     ParameterReport,
-    PartCount,
     classifier_without_weights,
     parameter_report,
     run_name,
@@ -48,14 +47,23 @@ NAMES = {
 }
 
 
+def css_colours() -> str:
+    """Return the colours of the pictures as CSS variables: `--fx-frozen-fill` and so on."""
+    names = {FROZEN: "frozen", TRAINABLE: "trainable", PARTLY: "partly"}
+    both = (("fill", FILL), ("edge", EDGE))
+    colours = {
+        f"--fx-{names[state]}-{kind}": table[state] for kind, table in both for state in names
+    }
+    colours |= {"--fx-way": WAY, "--fx-way-on-dark": WAY_ON_DARK}
+    return ".freeze-explorer {" + " ".join(f"{k}: {v};" for k, v in colours.items()) + "}"
+
+
 # --- what is drawn: rows, and their words ---------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Row:
-    """One box of the picture: a part, or a run of blocks that are equal in size, state and
-    shape.
-    """
+    """One box of the picture: a part, or neighbouring blocks of one size, state and shape."""
 
     parts: tuple[str, ...]
     parameters: int
@@ -91,8 +99,9 @@ class Row:
 
 
 def fold(report: ParameterReport, shapes: tuple[Shape, ...] = ()) -> tuple[Row, ...]:
-    """Return the rows of the picture from input to output; neighbouring blocks that look the same
-    become one row.
+    """Return the rows of the picture from input to output.
+
+    Neighbouring blocks of one size, state and shape become one row.
     """
     shape_of = {shape.part: shape.shape for shape in shapes}
     rows: list[Row] = []
@@ -149,9 +158,16 @@ def say_reach(reach: GradientReach) -> str:
     return f"The gradient ends in {ends}; on its way down it crosses {blocks}."
 
 
-def toggle_text(count: PartCount) -> str:
-    """Return the words on a part's button, in columns: mark, name, parameters, state."""
-    return f"{MARK[count.state]:<2} {count.part:<18} {count.parameters:>13,}  {count.state}"
+def say_probabilities(probabilities: torch.Tensor) -> str:
+    """Return one message's probabilities (num_classes,) in words: "ham 0.53, spam 0.47".
+
+    Of more than two classes it is the likeliest: "class 2: 0.50".
+    """
+    if len(probabilities) != len(LABELS):
+        return f"class {probabilities.argmax()}: {probabilities.max():.2f}"
+    return ", ".join(
+        f"{name} {p:.2f}" for name, p in zip(LABELS, probabilities.tolist(), strict=True)
+    )
 
 
 # --- the picture ----------------------------------------------------------------------------------
@@ -159,8 +175,9 @@ def toggle_text(count: PartCount) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Drawing:
-    """A picture as SVG, and what it shows in words; a notebook shows the picture, or the words
-    where it can't.
+    """A picture as SVG, and what it shows in words.
+
+    A notebook shows the picture, or the words where it can't.
     """
 
     svg: str
@@ -173,11 +190,53 @@ class Drawing:
         return self.words
 
 
-BOX = 330, 46  # width and height, in pixels as all lengths here
-STEP = 68  # from one box to the next
-LANE = 86  # the gradient's, on the left
-BESIDE = 160  # for the shapes, on the right
+# lengths, in pixels; y grows downwards, and a text's y is that of its baseline
+BOX_WIDTH, BOX_HEIGHT = 330, 46
+STEP = 68  # from one box's upper edge to the next one's
+AIR = 3  # between a box and an arrow
 MARGIN = 10
+LANE = 86  # the gradient's, on the left of the boxes
+BESIDE, BESIDE_GAP = 160, 8  # for words on the right of the boxes, and the gap before them
+ROOM_ALONE = 40  # on both sides of boxes with nothing beside them: the line above them is wider
+TITLE, TITLE_BASELINE = 34, 18  # the line above all
+LOGITS, LOGITS_BASELINE, ANSWER_BASELINE = 40, 46, 62  # the last token's, below the title
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things stand in a picture with `num_boxes` boxes, in pixels."""
+
+    num_boxes: int
+    left: int  # of the boxes
+    top: int  # of the uppermost box
+    width: int  # of the whole picture
+
+    @property
+    def middle(self) -> float:
+        """The middle of the boxes, from the picture's left edge."""
+        return self.left + BOX_WIDTH / 2
+
+    @property
+    def beside(self) -> int:
+        """Where the words on the right of the boxes begin."""
+        return self.left + BOX_WIDTH + BESIDE_GAP
+
+    @property
+    def below(self) -> int:
+        """One step below the lowest box, where the input stands."""
+        return self.top_of(self.num_boxes)
+
+    def top_of(self, i: int) -> int:
+        """The upper edge of a box, counted from above."""
+        return self.top + i * STEP
+
+
+def _layout(num_boxes: int, with_lane: bool, with_words: bool, with_logits: bool) -> Layout:
+    """Return the layout of a picture with or without the gradient's lane, words and logits."""
+    around = 0 if with_lane or with_words else ROOM_ALONE
+    left = MARGIN + (LANE if with_lane else around)
+    width = left + BOX_WIDTH + (BESIDE if with_words else around) + MARGIN
+    return Layout(num_boxes, left, TITLE + (LOGITS if with_logits else 0), width)
 
 
 def draw_classifier(
@@ -193,64 +252,234 @@ def draw_classifier(
 
     With `shapes` each box says what it puts out, and a "last_token" shape gets a line above the
     head, with `answer` beside it; `tokens` are written below the input; the lines of
-    `replaced_head` stand beside the head and tell which layer it took the place of; `reach` draws
+    `replaced_head` stand beside the head and say which layer it took the place of; `reach` draws
     the gradient's way down on the left. `kept` blocks and the embeddings lie below a line, with the
-    remark that they run once for each message.
+    remark that each message passes them once.
     """
-    rows = fold(report, shapes)
-    box_width, box_height = BOX
-    alone = not (reach or shapes or replaced_head)
-    left = MARGIN + (
-        LANE if reach else 40 if alone else 0
-    )  # alone, a box is narrower than the line above it
-    width = left + box_width + (40 if alone else BESIDE if shapes or replaced_head else 0) + MARGIN
-    middle, beside = left + box_width / 2, left + box_width + 8
+    rows = fold(report, shapes)[::-1]  # the output first, as it is drawn
     logits = next((shape.shape for shape in shapes if shape.part == "last_token"), None)
-    top = 34 + (40 if logits else 0)  # of the uppermost box
-    room = 2 * min(middle, width - middle) - 2 * MARGIN
-    chips, chips_height = _chips(tokens, middle, top + len(rows) * STEP + 22, room)
-    height = top + len(rows) * STEP + 20 + chips_height
-
-    drawn = [f'<rect class="paper" width="{width}" height="{height}" fill="white"/>']
-    drawn.append(_text(width / 2, 18, _in_all(report), anchor="middle", size=13))
-    if logits:
-        drawn.append(_text(middle, 46, "the last token's logits", anchor="middle", size=13))
-        drawn.append(_text(beside, 46, f"→ {logits}", mono=True, size=13))
-        drawn += [_text(beside, 62, answer, size=12, bold=True)] if answer else []
-        drawn.append(_arrow(middle, top - 3, top - 20))
-    for i, row in enumerate(reversed(rows)):
-        y = top + i * STEP
-        drawn += _box(row, left, y)
-        drawn.append(_arrow(middle, y + STEP - 3, y + box_height + 3))
-        if row.shape:
-            drawn.append(_text(beside, y + 28, f"→ {row.shape}", mono=True, size=13))
-    if kept is not None:
-        above = sum(
-            row.parts[0] not in part_names(kept)[: kept + 2] for row in rows
-        )  # as many boxes lie above the line
-        drawn += _line_of_the_kept(left, beside, top + above * STEP - (STEP - box_height) / 2)
-    drawn += [
-        _text(beside, top + 45 + 14 * i, line, size=11) for i, line in enumerate(replaced_head)
+    layout = _layout(
+        len(rows),
+        with_lane=reach is not None,
+        with_words=bool(shapes or replaced_head),
+        with_logits=logits is not None,
+    )
+    chips = _chips(tokens, layout)
+    drawn = [
+        *_logits(logits, answer, layout),
+        *_tower(rows, layout),
+        *_line_above(kept, rows, layout),
+        *_replaced_head(replaced_head, layout),
+        *_input(shapes, layout),
+        *chips.drawn,
+        *_gradient_lane(rows, reach, layout),
     ]
-    start = f"token ids {shapes[0].shape}" if shapes else "token ids"
-    drawn.append(_text(middle, top + len(rows) * STEP + 12, start, anchor="middle", size=13))
-    drawn += chips
-    if reach:
-        drawn += _gradient_lane([row.role(reach) for row in reversed(rows)], top)
+    words = _in_words(report, shapes, replaced_head, reach, answer, kept)
+    return Drawing(_svg(drawn, _in_all(report), words, layout.width, chips.bottom), words)
 
-    words = describe(report, shapes, reach) + (f"\nanswer: {answer}" if answer else "")
-    words += (
-        f"\nbelow a line, run once and kept: the embeddings and {kept} blocks"
-        if kept is not None
-        else ""
+
+def _in_words(report, shapes, replaced_head, reach, answer, kept) -> str:
+    """Return all that `draw_classifier` shows, a line for each thing."""
+    lines = [describe(report, shapes, reach)]
+    if answer:
+        lines.append(f"answer: {answer}")
+    if kept is not None:
+        lines.append(f"below a line, run once and kept: the embeddings and {kept} blocks")
+    if replaced_head:
+        lines.append(f"the head is {' '.join(replaced_head)}")
+    return "\n".join(lines)
+
+
+def _svg(drawn: Iterable[str], title: str, words: str, width: int, height: int) -> str:
+    """Return a whole picture on white paper, `title` on top; `words` are for who can't see it."""
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="fx-drawing" '
+        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'style="max-width:100%;height:auto" role="img" aria-label="{escape(words)}" '
+        'font-family="system-ui, Helvetica, Arial, sans-serif">',
+        f'<rect class="paper" width="{width}" height="{height}" fill="white"/>',
+        _text(width / 2, TITLE_BASELINE, title, anchor="middle", size=13),
+        *drawn,
+        "</svg>",
+    ]
+    return "\n".join(lines)
+
+
+# --- the pieces of the picture, from top to bottom ------------------------------------------------
+
+
+def _logits(logits: tuple[int, ...] | None, answer: str, layout: Layout) -> Iterator[str]:
+    """The shape of the last token's logits above the head, and below it the answer."""
+    if logits is None:
+        return
+    title = "the last token's logits"
+    yield _text(layout.middle, LOGITS_BASELINE, title, anchor="middle", size=13)
+    yield _text(layout.beside, LOGITS_BASELINE, f"→ {logits}", mono=True, size=13)
+    if answer:
+        yield _text(layout.beside, ANSWER_BASELINE, answer, size=12, bold=True)
+    yield _arrow(layout.middle, layout.top - AIR, layout.top - 20)
+
+
+def _tower(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
+    """The boxes, output first; an arrow from below into each, and beside each what it puts out."""
+    for i, row in enumerate(rows):
+        y = layout.top_of(i)
+        yield from _box(row, layout.left, y)
+        yield _arrow(layout.middle, y + STEP - AIR, y + BOX_HEIGHT + AIR)
+        if row.shape:
+            yield _text(layout.beside, y + 28, f"→ {row.shape}", mono=True, size=13)
+
+
+def _box(row: Row, x: float, y: float) -> Iterator[str]:
+    """A box with the marks of its state, and two lines: title and parameters, name and state."""
+    dashes = {FROZEN: ' stroke-dasharray="6 4"', PARTLY: ' stroke-dasharray="16 4"'}
+    yield (
+        f'<rect x="{x:g}" y="{y:g}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8" '
+        f'fill="{FILL[row.state]}" stroke="{EDGE[row.state]}" stroke-width="2"'
+        f"{dashes.get(row.state, '')}/>"
     )
-    words += f"\nthe head is {' '.join(replaced_head)}" if replaced_head else ""
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="fx-drawing" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" style="max-width:100%;height:auto" role="img" aria-label="{escape(words)}" '
-        'font-family="system-ui, Helvetica, Arial, sans-serif">\n' + "\n".join(drawn) + "\n</svg>"
+    mark_x, middle, colour = x + 20, y + BOX_HEIGHT / 2, EDGE[row.state]
+    if row.state == PARTLY:
+        yield _snowflake(mark_x, middle - 9, colour)
+        yield _pencil(mark_x, middle + 9, colour)
+    else:
+        yield (_snowflake if row.state == FROZEN else _pencil)(mark_x, middle, colour)
+    left, right, upper, lower = x + 40, x + BOX_WIDTH - 10, y + 20, y + 37
+    yield _text(left, upper, row.title, size=14, bold=True, fill=TEXT)
+    yield _text(left, lower, row.name, size=12, mono=True, fill=TEXT)
+    yield _text(right, upper, f"{row.parameters:,}", size=13, anchor="end", fill=TEXT)
+    yield _text(right, lower, row.state, size=12, anchor="end", fill=TEXT)
+
+
+def _line_above(kept: int | None, rows: Sequence[Row], layout: Layout) -> Iterator[str]:
+    """A line between the boxes of the embeddings and of `kept` blocks, and those above them."""
+    if kept is None:
+        return
+    below = part_names(kept)[: 2 + kept]  # the two embeddings, and the blocks
+    boxes_above = sum(row.parts[0] not in below for row in rows)
+    y = layout.top_of(boxes_above) - (STEP - BOX_HEIGHT) / 2
+    end = layout.beside + BESIDE - BESIDE_GAP
+    yield (
+        f'<path class="ink" d="M{layout.left:g},{y:g}H{end:g}" '
+        f'stroke="{INK}" stroke-dasharray="2 3"/>'
     )
-    return Drawing(svg, words)
+    yield _text(layout.beside, y - 8, "above: in every step", size=12)
+    yield _text(layout.beside, y + 16, "below: once, and kept", size=12)
+
+
+def _replaced_head(lines: Sequence[str], layout: Layout) -> Iterator[str]:
+    """Which layer the head took the place of, beside the head."""
+    first, line_height = layout.top + 45, 14  # below the head's shape
+    for i, line in enumerate(lines):
+        yield _text(layout.beside, first + i * line_height, line, size=11)
+
+
+def _input(shapes: Sequence[Shape], layout: Layout) -> Iterator[str]:
+    """What goes into the lowest box."""
+    words = f"token ids {shapes[0].shape}" if shapes else "token ids"
+    yield _text(layout.middle, layout.below + 12, words, anchor="middle", size=13)
+
+
+def _gradient_lane(
+    rows: Sequence[Row], reach: GradientReach | None, layout: Layout
+) -> Iterator[str]:
+    """The way of the gradient from the loss, at the top, to the box where it ends.
+
+    Beside each box that it meets stands a word.
+    """
+    if reach is None:
+        return
+    loss_baseline = layout.top - 10
+    if not reach.ends:
+        yield _text(MARGIN, loss_baseline, "no gradient", size=12)
+        return
+    yield _text(MARGIN, loss_baseline, "loss", size=12, fill=WAY, bold=True)
+    x, start, tip = MARGIN + 12, layout.top - 4, MARGIN + LANE - 2
+    for i, row in enumerate(rows):
+        y, role = layout.top_of(i) + BOX_HEIGHT / 2, row.role(reach)
+        if role == "ends here":
+            yield (
+                f'<path class="way" d="M{x},{start}V{y:g}H{tip - 8}" '
+                f'stroke="{WAY}" stroke-width="3" fill="none"/>'
+            )
+            head = f"{tip - 9},{y - 5:g} {tip - 9},{y + 5:g} {tip},{y:g}"
+            yield f'<polygon class="way" points="{head}" fill="{WAY}"/>'
+            yield _text(x + 8, y - 6, role, size=12, fill=WAY)
+        elif role:
+            yield _text(x + 8, y + 4, role, size=12, fill=WAY)
+
+
+# --- a small box for each token -------------------------------------------------------------------
+
+CHIP_LINES = 3  # more tokens than fit into these are counted
+CHIP_HEIGHT, CHIP_STEP = 19, 24  # of a box, and from one line of them to the next
+CHIP_LETTERS, LETTER_WIDTH = 24, 7.3  # at most, and in the monospaced font
+CHIP_GAP, CHIP_AROUND = 4, 14  # between two boxes; that and what is left free around the letters
+COUNT_WIDTH = 170  # for "… 1,000 more"
+
+
+@dataclass(frozen=True)
+class Chips:
+    """The boxes of the tokens, as SVG, and the y below them: the picture's lower edge."""
+
+    drawn: tuple[str, ...]
+    bottom: int
+
+
+def _chips(tokens: Sequence[str], layout: Layout) -> Chips:
+    """Draw the tokens in centred lines below the input, in as many as there is room for."""
+    top = layout.below + 22
+    room = 2 * min(layout.middle, layout.width - layout.middle) - 2 * MARGIN
+    lines = _lines_of_chips(tokens, room)
+    more = len(tokens) - sum(map(len, lines))
+    drawn, y = [], top
+    for line in lines:
+        x = layout.middle - sum(width for _, width in line) / 2
+        for token, width in line:
+            drawn += _chip(token, x, y, width)
+            x += width
+        if more and line is lines[-1]:
+            drawn.append(_text(x + 6, y + 14, f"… {more:,} more", size=12))
+        y += CHIP_STEP
+    if any("⟨" in token for token in tokens):
+        note = "⟨ ⟩ holds the bytes of a token that is only a part of a character"
+        drawn.append(_text(layout.middle, y + 10, note, size=11, anchor="middle"))
+        y += 18
+    return Chips(tuple(drawn), y - 2)
+
+
+def _lines_of_chips(tokens: Sequence[str], room: float) -> list[list[tuple[str, float]]]:
+    """Return the lines of (token, width in pixels), each at most `room` wide."""
+    lines: list[list[tuple[str, float]]] = []
+    used = 0.0
+    for token in tokens:
+        token = token if len(token) <= CHIP_LETTERS else token[: CHIP_LETTERS - 1] + "…"
+        width = CHIP_AROUND + LETTER_WIDTH * sum(map(_letters_wide, token))
+        free = room - (COUNT_WIDTH if len(lines) == CHIP_LINES else 0)
+        if not lines or used + width > free:
+            if len(lines) == CHIP_LINES:
+                break
+            lines.append([])
+            used = 0.0
+        lines[-1].append((token, width))
+        used += width
+    return lines
+
+
+def _letters_wide(character: str) -> int:
+    """Return how many letters' width a character takes: Chinese and Japanese ones two."""
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _chip(token: str, x: float, y: float, width: float) -> Iterator[str]:
+    yield (
+        f'<rect x="{x + CHIP_GAP / 2:g}" y="{y:g}" width="{width - CHIP_GAP:g}" '
+        f'height="{CHIP_HEIGHT}" rx="4" fill="#eeeeee" stroke="#767676"/>'
+    )
+    yield _text(x + width / 2, y + 14, token, size=12, anchor="middle", mono=True, fill=TEXT)
+
+
+# --- strokes --------------------------------------------------------------------------------------
 
 
 def _text(x, y, words, size, anchor="start", mono=False, bold=False, fill=INK) -> str:
@@ -258,220 +487,62 @@ def _text(x, y, words, size, anchor="start", mono=False, bold=False, fill=INK) -
     attributes += ' font-weight="bold"' if bold else ""
     attributes += f' text-anchor="{anchor}"' if anchor != "start" else ""
     kind = {INK: ' class="ink"', WAY: ' class="way"'}.get(fill, "")
-    return f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{fill}"{kind}{attributes}>{escape(words)}</text>'
-
-
-def _arrow(x, start, end, colour=INK) -> str:
-    """A vertical arrow from `start` to `end`."""
-    back = 7 if end < start else -7
-    kind = ' class="ink"' if colour == INK else ""
-    head = f"{x - 4:g},{end + back:g} {x + 4:g},{end + back:g} {x:g},{end:g}"
     return (
-        f'<path d="M{x:g},{start:g}V{end + back:g}" stroke="{colour}" stroke-width="1.5"{kind}/>'
-        f'<polygon points="{head}" fill="{colour}"{kind}/>'
+        f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{fill}"{kind}{attributes}>'
+        f"{escape(words)}</text>"
     )
 
 
-def _box(row: Row, x: float, y: float) -> Iterable[str]:
-    width, height = BOX
-    dashes = {FROZEN: ' stroke-dasharray="6 4"', PARTLY: ' stroke-dasharray="16 4"'}.get(
-        row.state, ""
-    )
-    yield (
-        f'<rect x="{x:g}" y="{y:g}" width="{width}" height="{height}" rx="8" fill="{FILL[row.state]}" '
-        f'stroke="{EDGE[row.state]}" stroke-width="2"{dashes}/>'
-    )
-    marks = [_snowflake] * (row.state != TRAINABLE) + [_pencil] * (row.state != FROZEN)
-    for mark, drop in zip(marks, (0,) if len(marks) == 1 else (-9, 9), strict=True):
-        yield mark(x + 20, y + height / 2 + drop, EDGE[row.state])
-    yield _text(x + 40, y + 20, row.title, size=14, bold=True, fill=TEXT)
-    yield _text(x + 40, y + 37, row.name, size=12, mono=True, fill=TEXT)
-    yield _text(x + width - 10, y + 20, f"{row.parameters:,}", size=13, anchor="end", fill=TEXT)
-    yield _text(x + width - 10, y + 37, row.state, size=12, anchor="end", fill=TEXT)
-
-
-def _line_of_the_kept(left: float, beside: float, y: float) -> Iterable[str]:
-    yield f'<path class="ink" d="M{left:g},{y:g}H{beside + BESIDE - 8:g}" stroke="{INK}" stroke-dasharray="2 3"/>'
-    yield _text(beside, y - 8, "above: in every step", size=12)
-    yield _text(beside, y + 16, "below: once, and kept", size=12)
-
-
-def _snowflake(x, y, colour) -> str:
+def _arrow(x: float, start: float, end: float) -> str:
+    """A vertical arrow from `start` up to `end`."""
+    neck = end + 7  # where the head begins
+    head = f"{x - 4:g},{neck:g} {x + 4:g},{neck:g} {x:g},{end:g}"
     return (
-        f'<path d="M{x:g},{y - 8:g}v16m-7,-12l14,8m0,-8l-14,8" stroke="{colour}" stroke-width="2"/>'
+        f'<path d="M{x:g},{start:g}V{neck:g}" stroke="{INK}" stroke-width="1.5" class="ink"/>'
+        f'<polygon points="{head}" fill="{INK}" class="ink"/>'
     )
 
 
-def _pencil(x, y, colour) -> str:
-    body = f"M{x - 7:g},{y + 7:g}l2,-5l9,-9l3,3l-9,9z"
+def _snowflake(x: float, y: float, colour: str) -> str:
+    lines = f"M{x:g},{y - 8:g}v16m-7,-12l14,8m0,-8l-14,8"
+    return f'<path d="{lines}" stroke="{colour}" stroke-width="2"/>'
+
+
+def _pencil(x: float, y: float, colour: str) -> str:
+    outline = f"M{x - 7:g},{y + 7:g}l2,-5l9,-9l3,3l-9,9z"
     return (
-        f'<path d="{body}" stroke="{colour}" stroke-width="2" fill="none" stroke-linejoin="round"/>'
+        f'<path d="{outline}" stroke="{colour}" stroke-width="2" fill="none" '
+        'stroke-linejoin="round"/>'
     )
 
 
-def _gradient_lane(roles: list[str], top: float) -> Iterable[str]:
-    """The way of the gradient from the loss, at the top, to the box where it ends, a word beside
-    each box it meets.
-    """
-    x, box_middle = MARGIN + 12, BOX[1] / 2
-    if "ends here" not in roles:
-        yield _text(MARGIN, top - 10, "no gradient", size=12)
-        return
-    yield _text(MARGIN, top - 10, "loss", size=12, fill=WAY, bold=True)
-    tip = MARGIN + LANE - 2
-    for i, role in enumerate(roles):
-        y = top + i * STEP + box_middle
-        if role == "ends here":
-            yield f'<path class="way" d="M{x},{top - 4}V{y:g}H{tip - 8}" stroke="{WAY}" stroke-width="3" fill="none"/>'
-            yield f'<polygon class="way" points="{tip - 9},{y - 5:g} {tip - 9},{y + 5:g} {tip},{y:g}" fill="{WAY}"/>'
-        if role:
-            yield _text(x + 8, y + (-6 if role == "ends here" else 4), role, size=12, fill=WAY)
+# --- the trainable share --------------------------------------------------------------------------
 
-
-CHIP_LINES, CHIP_HEIGHT = 3, 24  # more tokens than fit are counted
-
-
-def _chips(
-    tokens: Sequence[str], middle: float, start: float, width: float
-) -> tuple[list[str], float]:
-    """Return a small box for each token, in centred lines from `start` on, and the height that they
-    take.
-    """
-    lines, used, shown, y = [[]], 0.0, 0, start
-    for token in tokens:
-        token = token if len(token) <= 24 else token[:23] + "…"
-        size = 14 + 7.3 * sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in token)
-        if (
-            used + size > width - (170 if len(lines) == CHIP_LINES else 0) and lines[-1]
-        ):  # room for the count
-            if len(lines) == CHIP_LINES:
-                break
-            lines.append([])
-            used = 0.0
-        lines[-1].append((token, size))
-        used += size
-        shown += 1
-    rest = len(tokens) - shown
-    drawn = []
-    for line in lines if tokens else []:
-        x = middle - sum(size for _, size in line) / 2
-        for token, size in line:
-            box = f'x="{x + 2:g}" y="{y:g}" width="{size - 4:g}" height="19"'
-            drawn.append(f'<rect {box} rx="4" fill="#eeeeee" stroke="#767676"/>')
-            drawn.append(
-                _text(x + size / 2, y + 14, token, size=12, anchor="middle", mono=True, fill=TEXT)
-            )
-            x += size
-        if rest and line is lines[-1]:
-            drawn.append(_text(x + 6, y + 14, f"… {rest:,} more", size=12))
-        y += CHIP_HEIGHT
-    if any("⟨" in token for token in tokens):
-        note = "⟨ ⟩ holds the bytes of a token that is only a part of a character"
-        drawn.append(_text(middle, y + 10, note, size=11, anchor="middle"))
-        y += 18
-    return drawn, y - start
+BAR_WIDTH, BAR_HEIGHT, HALF_BORDER = 559, 13, 0.5
 
 
 def draw_share(report: ParameterReport) -> Drawing:
     """Draw a bar: the trainable share of all parameters."""
     words = _in_all(report)
-    bar = (
-        f'<rect x="0.5" y="0.5" width="559" height="13" rx="3" fill="{FILL[FROZEN]}" stroke="{EDGE[FROZEN]}"/>'
-        f'<rect x="0.5" y="0.5" width="{5.59 * report.percent:.1f}" height="13" rx="3" fill="{EDGE[TRAINABLE]}"/>'
+    width, height = BAR_WIDTH + 1, BAR_HEIGHT + 1
+    share = BAR_WIDTH / 100 * report.percent
+    place = f'x="{HALF_BORDER}" y="{HALF_BORDER}"'
+    shape = f'height="{BAR_HEIGHT}" rx="3"'
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" style="max-width:100%;height:auto" role="img" '
+        f'aria-label="{words}">'
+        f'<rect {place} width="{BAR_WIDTH}" {shape} fill="{FILL[FROZEN]}" stroke="{EDGE[FROZEN]}"/>'
+        f'<rect {place} width="{share:.1f}" {shape} fill="{EDGE[TRAINABLE]}"/></svg>'
     )
-    return Drawing(
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 560 14" width="560" height="14" '
-        f'style="max-width:100%;height:auto" role="img" aria-label="{words}">{bar}</svg>',
-        words,
-    )
-
-
-# --- words and tables -----------------------------------------------------------------------------
-
-
-def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
-    """Return a plain HTML table, which also stands where nothing is live; the first cell of a row
-    is its heading.
-    """
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        + "</tr>"
-        for first, *rest in rows
-    )
-    return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def big_number(value: str, what: str) -> str:
-    """Return a figure and, smaller, what it counts, as HTML."""
-    return f"<b>{escape(value)}</b> {escape(what)}"
-
-
-def say_problem(error: Exception) -> str:
-    """Return as HTML why a message can't be shown."""
-    return f'<p role="alert">{escape(str(error))}. The picture shows the last message that the model could take.</p>'
-
-
-def css_colours() -> str:
-    """Return the colours of the pictures as CSS variables: `--fx-frozen-fill` and so on."""
-    names = {FROZEN: "frozen", TRAINABLE: "trainable", PARTLY: "partly"}
-    both = (("fill", FILL), ("edge", EDGE))
-    colours = {
-        f"--fx-{names[state]}-{kind}": table[state] for kind, table in both for state in names
-    }
-    colours |= {"--fx-way": WAY, "--fx-way-on-dark": WAY_ON_DARK}
-    return ".freeze-explorer {" + " ".join(f"{k}: {v};" for k, v in colours.items()) + "}"
-
-
-def say_probabilities(probabilities: torch.Tensor) -> str:
-    """Return one message's probabilities (num_classes,): "ham 0.53, spam 0.47"; of more than two
-    the largest.
-    """
-    if len(probabilities) != len(LABELS):
-        return f"class {probabilities.argmax()}: {probabilities.max():.2f}"
-    return ", ".join(
-        f"{name} {p:.2f}" for name, p in zip(LABELS, probabilities.tolist(), strict=True)
-    )
-
-
-def parts_table(
-    report: ParameterReport, shapes: tuple[Shape, ...] = (), reach: GradientReach | None = None
-) -> str:
-    """Return the report as an HTML table from output to input, like the picture, equal blocks in
-    one row.
-    """
-    rows = [
-        (
-            row.name,
-            f"{row.parameters:,}",
-            f"{row.trainable:,}",
-            row.state,
-            str(row.shape or ""),
-            row.role(reach) or "–",
-        )
-        for row in reversed(fold(report, shapes))
-    ]
-    rows.append(
-        (
-            "total",
-            f"{report.total:,}",
-            f"{report.trainable:,}",
-            f"{report.percent:.2f} % trainable",
-            "",
-            "",
-        )
-    )
-    header = ("part", "parameters", "trainable", "state", "puts out", "gradient")
-    return html_table(header, rows, "The parts of the model, output first")
+    return Drawing(svg, words)
 
 
 # --- curves ---------------------------------------------------------------------------------------
 
 
 def plot_values(epochs_seen, examples_seen, train_values, val_values, label="loss") -> Figure:
-    """Draw training and validation values over epochs (lower axis) and over examples seen (upper
-    axis).
+    """Draw training and validation values over epochs (below) and over examples seen (above).
 
     The first two are (x, …) tensors or sequences as long as the values. The book's function, which
     also saves a PDF.

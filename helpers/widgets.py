@@ -16,17 +16,12 @@ from helpers.classifying_token import class_probabilities
 from helpers.config import ASSETS, MODEL_CONFIGS, gpt_config
 from helpers.costs import training_cost
 from helpers.diagrams import (
-    big_number,
     css_colours,
     draw_classifier,
     draw_share,
     fold,
-    html_table,
-    parts_table,
     say_probabilities,
-    say_problem,
     say_reach,
-    toggle_text,
 )
 from helpers.freezing import (
     FROZEN,
@@ -45,6 +40,7 @@ from helpers.freezing import (
 from helpers.gradient_reach import gradient_reach
 from helpers.model import GPTModel
 from helpers.shapes import Shape, trace_shapes
+from helpers.tables import big_number, html_table, parts_table, say_problem, toggle_text
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 
 LOADED, CUSTOM = "the loaded model", "custom"

@@ -26,7 +26,13 @@ MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 CHROMIUM = next(
     filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome", MAC])), None
 )
-FOLDERS = "JUPYTER_CONFIG_DIR JUPYTER_DATA_DIR JUPYTER_RUNTIME_DIR JUPYTERLAB_SETTINGS_DIR JUPYTERLAB_WORKSPACES_DIR"
+FOLDERS = (
+    "JUPYTER_CONFIG_DIR",
+    "JUPYTER_DATA_DIR",
+    "JUPYTER_RUNTIME_DIR",
+    "JUPYTERLAB_SETTINGS_DIR",
+    "JUPYTERLAB_WORKSPACES_DIR",
+)
 SETTINGS = {  # every cell is in the page, even out of sight, and no pop-up lies above the notebook
     "notebook-extension/tracker": {"windowingMode": "none"},
     "apputils-extension/notification": {
@@ -35,18 +41,24 @@ SETTINGS = {  # every cell is in the page, even out of sight, and no pop-up lies
         "doNotDisturbMode": True,
     },
 }
-WITHIN = """([script, arg, seconds]) => Promise.race([eval(script)(arg), new Promise((_, reject) => setTimeout(
-    () => reject(new Error(`not done after ${seconds} s`)), seconds * 1000))])"""
+WITHIN = """([script, arg, seconds]) => {
+    const late = new Error(`not done after ${seconds} s`);
+    const clock = new Promise((_, reject) => setTimeout(() => reject(late), seconds * 1000));
+    return Promise.race([eval(script)(arg), clock]);
+}"""
 READY = """async path => {
-    const until = async found => { while (!found()) await new Promise(resolve => setTimeout(resolve, 20)); };
+    const pause = () => new Promise(resolve => setTimeout(resolve, 20));
+    const until = async found => { while (!found()) await pause(); };
     await until(() => window.jupyterapp?.shell.currentWidget?.context?.path === path);
-    const {commands, restored, shell} = jupyterapp, {context, revealed, sessionContext} = shell.currentWidget;
+    const {commands, restored, shell} = jupyterapp;
+    const {context, revealed, sessionContext} = shell.currentWidget;
     await Promise.all([restored, context.ready, revealed, sessionContext.ready]);
     const {id, kernel} = sessionContext.session;
     await kernel.info;
     await until(() => commands.hasCommand('apputils:change-theme'));
     if (!shell.leftCollapsed) await commands.execute('application:toggle-left-area');
-    window.complaints = [];  // what a widget's callback raises is shown in no cell, only in JupyterLab's log
+    // what a widget's callback raises is shown in no cell, only in JupyterLab's log
+    window.complaints = [];
     kernel.iopubMessage.connect((_, {content, parent_header: {msg_type}}) => {
         if (msg_type === 'comm_msg' && content.traceback)
             complaints.push(["(a widget's callback)", content.traceback.join('\\n')]);
@@ -55,23 +67,29 @@ READY = """async path => {
 }"""
 THEME = """async theme => {
     await jupyterapp.commands.execute('apputils:change-theme', {theme});
-    const changing = () => document.body.dataset.jpThemeName !== theme || document.getElementById('jupyterlab-splash');
+    const changing = () => document.body.dataset.jpThemeName !== theme
+        || document.getElementById('jupyterlab-splash');
     while (changing()) await new Promise(resolve => setTimeout(resolve, 20));
 }"""
 RUN = "() => jupyterapp.commands.execute('notebook:run-all-cells')"
-COMPLAINTS = """() => jupyterapp.shell.currentWidget.model.sharedModel.cells.flatMap(cell => (cell.outputs ?? [])
-    .map(output => output.traceback?.join('\\n') ?? (output.name === 'stderr' && [output.text].flat().join('')))
-    .filter(Boolean).map(text => [cell.source, text])).concat(complaints)"""
+COMPLAINTS = """() => {
+    const stderr = output => output.name === 'stderr' && [output.text].flat().join('');
+    const complaint = output => output.traceback?.join('\\n') ?? stderr(output);
+    const cells = jupyterapp.shell.currentWidget.model.sharedModel.cells;
+    return cells.flatMap(cell => (cell.outputs ?? []).map(complaint).filter(Boolean)
+        .map(text => [cell.source, text])).concat(complaints);
+}"""
 
 
 def missing() -> str | None:
-    """Why no notebook can be opened in a browser here and what to do about it; None where one
-    can.
-    """
+    """Why no notebook can be opened in a browser here, and the remedy; None where one can."""
     if importlib.util.find_spec("playwright") is None:
         return "Playwright is not installed: pip install playwright"
     if CHROMIUM is None:
-        return "no Chromium: apt install chromium (Debian), or Google Chrome from google.com/chrome (Ubuntu, macOS)"
+        return (
+            "no Chromium: apt install chromium (Debian), "
+            "or Google Chrome from google.com/chrome (Ubuntu, macOS)"
+        )
     return None
 
 
@@ -94,8 +112,9 @@ def answers(address: Address) -> bool:
 
 @contextmanager
 def lab(folder: Path) -> Iterator[Address]:
-    """A JupyterLab of this Python's packages whose root is `folder`; it and its kernels end with
-    the block.
+    """A JupyterLab of this Python's packages whose root is `folder`.
+
+    It and its kernels end with the block.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = Address(free.getsockname()[1], secrets.token_hex(16))
@@ -103,7 +122,7 @@ def lab(folder: Path) -> Iterator[Address]:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")
         }
-        environment |= {name: str(Path(home, name)) for name in FOLDERS.split()}
+        environment |= {name: str(Path(home, name)) for name in FOLDERS}
         for plugin, values in SETTINGS.items():
             file = Path(
                 environment["JUPYTERLAB_SETTINGS_DIR"],
@@ -141,7 +160,7 @@ def lab(folder: Path) -> Iterator[Address]:
                 time.sleep(0.1)
             yield address
         finally:
-            server.terminate()  # it then ends its kernels, each of which is a process group of its own
+            server.terminate()  # it then ends its kernels, each a process group of its own
             try:
                 server.wait(15)
             except subprocess.TimeoutExpired:
@@ -171,8 +190,9 @@ def open_notebook(
     height: int = 1000,
     theme: str = "light",
 ) -> "Page":
-    """The notebook's page, its kernel ready and the file browser folded away; closing the page ends
-    the kernel.
+    """The notebook's page, its kernel ready and the file browser folded away.
+
+    Closing the page ends the kernel.
     """
     page = browser.new_page(viewport={"width": width, "height": height})
     page.goto(
@@ -199,8 +219,9 @@ def set_theme(page: "Page", theme: str) -> None:
 
 
 def run_all(page: "Page", timeout: float = 180) -> None:
-    """Runs all cells and waits for the end, `timeout` seconds at most; raises what `check`
-    raises.
+    """Runs all cells and waits for the end, `timeout` seconds at most.
+
+    Raises what `check` raises.
     """
     page.evaluate(WITHIN, [RUN, None, timeout])
     check(page)

@@ -1,5 +1,6 @@
-"""Takes the README's picture of the Freeze Explorer: `python -m tests.screenshot`, a part of `make
-images`.
+"""Takes the README's picture of the Freeze Explorer, as a part of `make images`.
+
+Alone: `python -m tests.screenshot`.
 """
 
 import shutil
@@ -15,8 +16,9 @@ NOTEBOOK = "notebooks/06_5_classification_head.ipynb"
 
 
 def course_in(folder: Path) -> Path:
-    """Put section 6.5, and the way to `helpers`, into an empty folder, so that the one here stays
-    as it is.
+    """Put section 6.5, and the way to `helpers`, into an empty folder; return it.
+
+    So the notebook here stays as it is.
     """
     (folder / "notebooks").mkdir()
     shutil.copy(ROOT / NOTEBOOK, folder / "notebooks")

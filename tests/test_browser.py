@@ -1,7 +1,7 @@
-"""The Freeze Explorer as a learner meets it: section 6.5 in a real JupyterLab, with a mouse, a
-keyboard, by its names.
+"""The Freeze Explorer as a learner meets it: in a real JupyterLab, by mouse, keyboard and name.
 
-Screenshots are left in the folder that the environment variable SCREENSHOTS names, if it does.
+Section 6.5 is opened. Screenshots are left in the folder that the environment variable SCREENSHOTS
+names, if it does.
 """
 
 import os
@@ -64,8 +64,12 @@ def choose(page, name: str) -> None:
     page.locator(".fx-choice", has_text=name).click()
 
 
-def chosen_preset(page) -> str:
-    return page.locator(".fx-preset .fx-choice", has_text="✓").inner_text().removeprefix("✓ ")
+def preset_is(page, name: str) -> None:
+    """Wait until this preset, and no other, is marked as chosen."""
+    from playwright.sync_api import expect
+
+    marked = page.locator(".fx-preset .fx-choice", has_text="✓")
+    expect(marked).to_have_text([f"✓ {name}"])
 
 
 def active(page) -> str:
@@ -78,12 +82,12 @@ def test_a_press_on_a_block_freezes_it_and_every_number_follows(page):
     shows(page, "trainable", "3,074 trainable")
     shows(page, "percent", "0.00 %")
     shows(page, "reach", "The gradient ends in final_norm")
-    assert chosen_preset(page) == "custom"
+    preset_is(page, "custom")
     assert block.inner_text().split() == ["❄", "trf_blocks.11", "7,087,872", "frozen"]
     block.click()
     shows(page, "trainable", "7,090,946 trainable")
     shows(page, "table", "trf_blocks.0 – 10")
-    assert chosen_preset(page) == "the book's choice"
+    preset_is(page, "the book's choice")
 
 
 def test_presets_can_be_chosen_by_keyboard(page):
@@ -95,14 +99,14 @@ def test_presets_can_be_chosen_by_keyboard(page):
         report = parameter_report(gpt_config("gpt2-small (124M)"), plan(12))
         shows(page, "trainable", f"{report.trainable:,} trainable")
         shows(page, "percent", f"{report.percent:.2f} %")
-        assert chosen_preset(page) == name
+        preset_is(page, name)
         assert page.evaluate("document.activeElement.innerText") == f"✓ {name}"
     page.keyboard.press("Space")  # what is chosen stays so
     page.keyboard.press("Tab")
     page.keyboard.press("Space")  # "custom" is no choice of its own
     page.locator(".fx-part-tok_emb").click()
     shows(page, "percent", "68.98 %")
-    assert chosen_preset(page) == "custom"
+    preset_is(page, "custom")
 
 
 def test_tab_reaches_every_control_and_space_presses_it_where_the_focus_stays(page):
@@ -155,7 +159,8 @@ def test_48_blocks_fold_into_a_line_that_opens_and_keeps_the_focus(page):
     shows(
         page,
         "reach",
-        "The gradient ends in trf_blocks.20, the lowest trainable part; on its way down it crosses 27 blocks.",
+        "The gradient ends in trf_blocks.20, the lowest trainable part; "
+        "on its way down it crosses 27 blocks.",
     )
     assert "fx-part-trf_blocks-20" in active(page)
     page.get_by_role("button", name="Fold equal blocks").click()
@@ -250,7 +255,8 @@ function rgb(colour) {
     return numbers.length === 4 && numbers[3] === 0 ? null : numbers.slice(0, 3);
 }
 function luminance(colour) {
-    const linear = colour.map(c => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const linear = colour.map(c => c / 255)
+        .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
 }
 function ground(element) {
@@ -261,7 +267,8 @@ function ground(element) {
             return getComputedStyle(rect).fill !== 'none' && box.x <= px && px <= box.x + box.width
                 && box.y <= py && py <= box.y + box.height;
         });
-        return below.length ? rgb(getComputedStyle(below.at(-1)).fill) : ground(element.ownerSVGElement.parentElement);
+        return below.length ? rgb(getComputedStyle(below.at(-1)).fill)
+            : ground(element.ownerSVGElement.parentElement);
     }
     for (let at = element; at; at = at.parentElement) {
         const found = rgb(getComputedStyle(at).backgroundColor);
@@ -270,12 +277,17 @@ function ground(element) {
     return [255, 255, 255];
 }
 function faint_texts(root) {
-    return [...root.querySelectorAll('*')].filter(e => e.checkVisibility() && !e.disabled && e.tagName !== 'STYLE'
-        && [...e.childNodes].some(node => node.nodeType === 3 && node.data.trim())).map(e => {
-        const style = getComputedStyle(e), text = luminance(rgb(e.ownerSVGElement ? style.fill : style.color));
+    const shown = e => e.checkVisibility() && !e.disabled && e.tagName !== 'STYLE';
+    const has_text = e => [...e.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+    const contrast = e => {
+        const style = getComputedStyle(e);
+        const text = luminance(rgb(e.ownerSVGElement ? style.fill : style.color));
         const [low, high] = [text, luminance(ground(e))].sort((a, b) => a - b);
-        return [e.textContent.trim().slice(0, 40), Math.round(100 * (high + 0.05) / (low + 0.05)) / 100];
-    }).filter(([_, contrast]) => contrast < 4.5);
+        return Math.round(100 * (high + 0.05) / (low + 0.05)) / 100;
+    };
+    return [...root.querySelectorAll('*')].filter(e => shown(e) && has_text(e))
+        .map(e => [e.textContent.trim().slice(0, 40), contrast(e)])
+        .filter(([_, contrast]) => contrast < 4.5);
 }
 window.faint_texts = faint_texts;
 """

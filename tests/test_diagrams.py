@@ -1,5 +1,4 @@
-"""The pictures say what the report says, with words beside them, and those in images/ are the ones
-that the code draws.
+"""The pictures say what the report says, with words beside them; images/ holds the code's own.
 
 A picture is read back from its SVG: where its texts and boxes stand, and in which colours.
 """
@@ -96,9 +95,7 @@ def written(drawing) -> list[str]:
 
 @cache
 def advance(character: str, font: str) -> float:
-    """The width of a character in ems in DejaVu, the widest font that a browser is likely to
-    take.
-    """
+    """The width of a character in ems in DejaVu, the widest font that a browser may well take."""
     font = get_font(findfont(font))
     font.set_size(100, 72)
     if unicodedata.east_asian_width(character) in "WF" or not font.get_char_index(ord(character)):
@@ -315,27 +312,13 @@ def test_who_cannot_see_the_picture_hears_all_that_is_in_it():
         )
         assert (drawing._repr_svg_(), repr(drawing)) == (drawing.svg, drawing.words)
     assert (
-        "(trf_blocks.11): 7,087,872 parameters, trainable, puts out (1, 4, 768), where the gradient ends\n"
-        in draw().words
-    )
+        "(trf_blocks.11): 7,087,872 parameters, trainable, puts out (1, 4, 768), "
+        "where the gradient ends\n"
+    ) in draw().words
     assert (
         "the head is instead of the language-model head: 768 → 50,257"
         in diagrams.figure_6_13().words
     )
-
-
-def test_the_table_has_a_row_for_each_box_output_first_and_the_totals_last():
-    table = ElementTree.fromstring(
-        diagrams.parts_table(parameter_report(CFG, BOOK), SHAPES, gradient_reach(BOOK))
-    )
-    assert {th.get("scope") for th in table.iter("th")} == {"col", "row"} and table.find(
-        "caption"
-    ).text
-    rows = ["; ".join(words_of(cell) for cell in row) for row in table.find("tbody")]
-    assert rows[0] == "out_head; 1,538; 1,538; trainable; (1, 4, 2); crosses"
-    assert rows[2] == "trf_blocks.11; 7,087,872; 7,087,872; trainable; (1, 4, 768); ends here"
-    assert rows[3] == "trf_blocks.0 – 10; 77,966,592; 0; frozen; (1, 4, 768); –"
-    assert rows[6] == "total; 124,441,346; 7,090,946; 5.70 % trainable; ; " and len(rows) == 7
 
 
 def test_a_sentence_says_how_far_the_gradient_goes():
@@ -357,12 +340,6 @@ def test_a_sentence_says_how_far_the_gradient_goes():
 def test_an_answer_names_ham_and_spam_and_of_more_classes_the_likeliest():
     assert diagrams.say_probabilities(torch.tensor([0.53, 0.47])) == "ham 0.53, spam 0.47"
     assert diagrams.say_probabilities(torch.tensor([0.2, 0.3, 0.5])) == "class 2: 0.50"
-
-
-def test_a_table_and_a_sentence_take_words_as_text():
-    table = diagrams.html_table(("<i>", '"'), [("<b>&", "<u>")], "<caption>")
-    assert words_of(ElementTree.fromstring(table)) == '<caption><i>"<b>&<u>'
-    assert "&lt;b&gt;bold" in diagrams.say_problem(ValueError("<b>bold</b>"))
 
 
 # --- colours --------------------------------------------------------------------------------------
