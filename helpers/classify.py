@@ -93,8 +93,9 @@ class SpamClassifier:
         return self.model.tok_emb.weight.device
 
     def classify(self, text: str) -> str:
-        """Return "ham" or "spam". Raises ValueError for an empty message; a longer one is cut, with
-        a warning.
+        """Return "ham" or "spam".
+
+        Raises ValueError for an empty message; a longer one is cut, with a warning.
         """
         return self.classify_many([text])[0]
 

@@ -1,5 +1,4 @@
-"""What one training step costs under a freeze plan: the memory that its numbers need, and the work
-of its two passes.
+"""What one training step costs under a freeze plan: memory for its numbers, work of its passes.
 
 One forward pass, one backward pass of the cross-entropy on the last position's logits, one step of
 AdamW, in float32. Almost all of the work lies in matrix products, so these are counted, in
@@ -33,11 +32,10 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Cost:
-    """One amount in whole `unit`s ("bytes" or "multiply-adds"), and the formula that gives it, with
-    its numbers.
+    """One amount in whole `unit`s, and the formula that gives it, with its numbers.
 
-    `str(cost)` is short, for reading: "497.8 MB", "340.0 million multiply-adds", "0"; 1 MB is 10⁶
-    bytes.
+    Units are "bytes" and "multiply-adds". `str(cost)` is short, for reading: "497.8 MB", "340.0
+    million multiply-adds", "0"; 1 MB is 10⁶ bytes.
     """
 
     what: str
@@ -56,10 +54,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """The five costs of one training step; iterating gives them in this order. Memory in bytes,
-    work in multiply-adds.
+    """The five costs of one training step.
 
-    `weights`, `gradients` and `optimizer` are memory, `forward` and `backward` are work.
+    Iterating gives them in this order. Memory in bytes, work in multiply-adds. `weights`,
+    `gradients` and `optimizer` are memory, `forward` and `backward` are work.
     """
 
     weights: Cost

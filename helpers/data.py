@@ -76,11 +76,10 @@ def load_messages(
 def download_and_unzip_spam_data(
     url: str, zip_path: str | Path, extracted_path: str | Path, data_file_path: str | Path
 ) -> None:
-    """Download the archive at `url` and put its member `SMSSpamCollection` at `data_file_path`; no
-    other is unpacked.
+    """Download the archive at `url` and put its member `SMSSpamCollection` at `data_file_path`.
 
-    A file that is there already is left alone. Raises DownloadError, or ValueError for an archive
-    without the member.
+    No other is unpacked. A file that is there already is left alone. Raises DownloadError, or
+    ValueError for an archive without the member.
     """
     data_file_path = Path(data_file_path)
     if data_file_path.exists():
@@ -126,8 +125,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
 
 
 def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
-    """Return as many ham rows, drawn with the book's seed, as there are spam rows, followed by the
-    spam.
+    """Return all spam rows, and before them as many ham rows, drawn with the book's seed.
 
     `df` has the columns `Label` ("ham" or "spam") and `Text`. Raises ValueError for another label,
     or when there is less ham than spam.
@@ -147,8 +145,9 @@ def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
 def random_split(
     df: pd.DataFrame, train_frac: float, validation_frac: float
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Shuffle with the book's seed and cut into training, validation and test rows; the test part
-    is what remains.
+    """Shuffle with the book's seed and cut into training, validation and test rows.
+
+    The test part is what remains.
     """
     _need_columns(df, "the table")
     finite_number("train_frac", train_frac, most=1.0)
@@ -164,8 +163,9 @@ def random_split(
 def load_splits(
     name: str, data_dir: str | Path = "sms_spam_collection"
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Load, balance, number the labels (0 ham, 1 spam) and split 70 / 10 / 20: (train, validation,
-    test).
+    """Load, balance and split 70 / 10 / 20: (train, validation, test).
+
+    The labels become numbers: 0 ham, 1 spam.
     """
     balanced = create_balanced_dataset(load_messages(name, data_dir))
     balanced["Label"] = balanced["Label"].map(
@@ -256,9 +256,7 @@ def _need_columns(df: pd.DataFrame, name) -> None:
 
 
 def check_max_length(max_length: int, context_length: int = BASE_CONFIG["context_length"]) -> int:
-    """Return `max_length` if a model with this context can take so many tokens; else raise
-    ValueError.
-    """
+    """Return `max_length`; raise ValueError where a model with this context can't take so many."""
     return whole_number("max_length", max_length, 1, context_length, " tokens")
 
 

@@ -147,10 +147,10 @@ class FreezePlan:
         return FROZEN if self.trainable.isdisjoint(pieces_of(part)) else PARTLY
 
     def toggle(self, *parts: str) -> "FreezePlan":
-        """Return the plan with a part's state flipped; what is partly trainable becomes wholly
-        trainable.
+        """Return the plan with a part's state flipped.
 
-        Several parts go together: all become trainable, or frozen if all were trainable.
+        What is partly trainable becomes wholly trainable. Several parts go together: all become
+        trainable, or frozen if all were trainable.
         """
         if any(self.state(part) != TRAINABLE for part in parts):
             return FreezePlan(self.n_layers, self.trainable | set(parts))
@@ -160,8 +160,9 @@ class FreezePlan:
     # --- a model ---
 
     def apply(self, model: GPTModel) -> GPTModel:
-        """Set `requires_grad` of all of the model's parameters; return it. Raises ValueError for
-        another depth.
+        """Set `requires_grad` of all of the model's parameters.
+
+        Return it. Raises ValueError for another depth.
         """
         if not isinstance(model, nn.Module):
             raise TypeError(f"a plan is applied to a model, not to {model!r}")
@@ -176,8 +177,9 @@ class FreezePlan:
 
     @classmethod
     def of(cls, model: GPTModel) -> "FreezePlan":
-        """Read the plan off a model. Raises ValueError where a piece is trainable in some of its
-        tensors only.
+        """Read the plan off a model.
+
+        Raises ValueError where a piece is trainable in some of its tensors only.
         """
         n_layers, trainable = len(model.trf_blocks), set()
         for piece in (piece for part in part_names(n_layers) for piece in pieces_of(part)):
@@ -207,8 +209,9 @@ def preset_of(plan: FreezePlan) -> str | None:
 
 
 def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
-    """Return the plan for another depth: the same preset, or else the parts of the same names that
-    still exist.
+    """Return the plan for another depth.
+
+    That is the same preset, or else the parts of the same names that still exist.
     """
     if name := preset_of(plan):
         return PRESETS[name](n_layers)
@@ -220,8 +223,9 @@ def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
 
 @dataclass(frozen=True)
 class PartCount:
-    """One part's or piece's number of parameters, how many of them are trainable, its state; a
-    block's four pieces.
+    """One part's or piece's number of parameters, how many of them are trainable, its state.
+
+    A block's four pieces.
     """
 
     part: str

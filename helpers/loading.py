@@ -1,10 +1,9 @@
-"""A checkpoint in OpenAI's format: find it, download it, read it, check it, put it into the model;
-or write one.
+"""A checkpoint in OpenAI's format: find it, download it, read it, check it, put it into the model.
 
-Such a folder holds `hparams.json` (the sizes), `encoder.json` and `vocab.bpe` (the tokenizer) and a
-TensorFlow checkpoint with variables such as `model/wte` and `model/h0/attn/c_attn/w`. Format:
-`src/model.py` and `download_model.py` of OpenAI's gpt-2 repository. The nested `params` are those
-of the book's chapter 5.
+Such a folder holds `hparams.json` (the sizes), `encoder.json` and `vocab.bpe` (the
+tokenizer) and a TensorFlow checkpoint with variables such as `model/wte` and
+`model/h0/attn/c_attn/w`. Format: `src/model.py` and `download_model.py` of OpenAI's gpt-2
+repository. The nested `params` are those of the book's chapter 5.
 """
 
 import contextlib
@@ -128,12 +127,11 @@ def from_parameters(variable: Variable, state: dict[str, torch.Tensor]) -> np.nd
 
 
 def load_pretrained(name: str, models_dir: str | Path = "gpt2") -> GPTModel:
-    """Return the pretrained model called `name` (a key of MODEL_CONFIGS), in eval mode, float32, on
-    the CPU.
+    """Return the pretrained model called `name`, in eval mode, float32, on the CPU.
 
-    The first call reads the checkpoint with TensorFlow and keeps a copy,
-    `models_dir/SIZE/model.safetensors`. Later calls read the copy alone; a checkpoint that has
-    changed since is read again.
+    `name` is a key of MODEL_CONFIGS. The first call reads the checkpoint with TensorFlow and keeps
+    a copy, `models_dir/SIZE/model.safetensors`. Later calls read the copy alone; a checkpoint that
+    has changed since is read again.
     """
     cfg, size = gpt_config(name), model_size(name)
     folder = find_checkpoint(size, models_dir)
@@ -161,8 +159,9 @@ def load_pretrained(name: str, models_dir: str | Path = "gpt2") -> GPTModel:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Identify a checkpoint's content without reading its tensors: the index holds a checksum of
-    each.
+    """Identify a checkpoint's content without reading its tensors.
+
+    The index holds a checksum of each.
     """
     tensors = (folder / TENSORS).stat()
     index, settings = file_sha256(folder / INDEX), file_sha256(folder / "hparams.json")
@@ -197,22 +196,22 @@ def _save_copy(state: dict[str, torch.Tensor], copy: Path, fingerprint: str) -> 
 def download_and_load_gpt2(
     model_size: str, models_dir: str | Path = "gpt2", sources=SOURCES
 ) -> tuple[dict, dict]:
-    """Return `(settings, params)` of GPT-2 `model_size` ("12M" is bundled; "124M" … "1558M" are
-    downloaded once).
+    """Return `(settings, params)` of GPT-2 `model_size`.
 
-    `settings` is `hparams.json`; `params` holds float32 arrays: `params["wte"]` (n_vocab, emb_dim),
-    `params["wpe"]`, `params["g"]`, `params["b"]`, and `params["blocks"][i]["attn"]["c_attn"]["w"]`
-    (emb_dim, 3·emb_dim), …. Raises ValueError for an unknown size or a checkpoint that is not what
-    it should be, DownloadError (an OSError) when a file is missing and no source has it.
+    "12M" is bundled, "124M" … "1558M" are downloaded once. `settings` is `hparams.json`; `params`
+    holds float32 arrays: `params["wte"]` (n_vocab, emb_dim), `params["wpe"]`, `params["g"]`,
+    `params["b"]`, and `params["blocks"][i]["attn"]["c_attn"]["w"]` (emb_dim, 3·emb_dim), …. Raises
+    ValueError for an unknown size or a checkpoint that is not what it should be, DownloadError (an
+    OSError) when a file is missing and no source has it.
     """
     return read_checkpoint(find_checkpoint(model_size, models_dir, sources))
 
 
 def load_weights_into_gpt(gpt: GPTModel, params: dict) -> None:
-    """Put `params` into `gpt`, in place; `out_head` gets a copy of the token embedding, as GPT-2
-    shares the two.
+    """Put `params` into `gpt`, in place.
 
-    Raises ValueError, before anything is changed, when names or shapes don't fit.
+    `out_head` gets a copy of the token embedding, as GPT-2 shares the two. Raises ValueError,
+    before anything is changed, when names or shapes don't fit.
     """
     new = _with_output_head(_state_dict_of(params))
     own = gpt.state_dict()
@@ -272,8 +271,9 @@ def _with_output_head(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
 
 def find_checkpoint(size: str, models_dir: str | Path = "gpt2", sources=SOURCES) -> Path:
-    """Return the folder of the checkpoint of this size; what `models_dir/size` lacks is downloaded
-    first.
+    """Return the folder of the checkpoint of this size.
+
+    What `models_dir/size` lacks is downloaded first.
     """
     sizes = [model_size(name) for name in MODEL_CONFIGS]
     if size not in sizes:
@@ -300,8 +300,9 @@ def find_checkpoint(size: str, models_dir: str | Path = "gpt2", sources=SOURCES)
 
 
 def read_settings(folder: str | Path) -> dict:
-    """Return `hparams.json` as a dictionary. Raises FileNotFoundError, or ValueError for what is
-    not five sizes.
+    """Return `hparams.json` as a dictionary.
+
+    Raises FileNotFoundError, or ValueError for what is not five sizes.
     """
     path = Path(folder) / "hparams.json"
     try:
@@ -396,13 +397,12 @@ def _prefix_for_tensorflow(folder: Path) -> Iterator[str]:
 
 
 def import_tensorflow():
-    """Import TensorFlow, which takes seconds, only where a checkpoint is read or written, and
-    without its start-up log.
+    """Import TensorFlow without its start-up log.
 
-    The log comes from native code, before any setting of TensorFlow's holds, so it is caught at the
-    file descriptor. Triton, which torch's CUDA builds import when first needed, must come first:
-    after TensorFlow 2.20 or 2.21 it crashes the interpreter
-    (github.com/tensorflow/tensorflow/issues/124205).
+    It takes seconds, so only what reads or writes a checkpoint calls this. The log comes from
+    native code, before any setting of TensorFlow's holds, so it is caught at the file descriptor.
+    Triton, which torch's CUDA builds import when first needed, must come first: after TensorFlow
+    2.20 or 2.21 it crashes the interpreter (github.com/tensorflow/tensorflow/issues/124205).
     """
     with contextlib.suppress(ImportError):
         import triton  # noqa: F401

@@ -60,8 +60,9 @@ def _read_tokenizer(folder: Path) -> tiktoken.Encoding:
 
 
 def _byte_of_character() -> dict[str, int]:
-    """The tables are text, so each byte has a visible stand-in: itself, or the next free code from
-    256.
+    """The tables are text, so each byte has a visible stand-in.
+
+    It is the byte's own character, or the next free code from 256.
     """
     visible = [
         *range(ord("!"), ord("~") + 1),
@@ -106,10 +107,10 @@ def _need_ids(token_ids: list[int], tokenizer: tiktoken.Encoding) -> list[int]:
 
 
 def encode_message(text: str, tokenizer: tiktoken.Encoding) -> list[int]:
-    """Return the token ids of a message, in which `<|endoftext|>` is thirteen characters like any
-    other.
+    """Return the token ids of a message.
 
-    Raises ValueError for a message of nothing but white space, TypeError for what is not a text.
+    In it `<|endoftext|>` is thirteen characters like any other. Raises ValueError for a message of
+    nothing but white space, TypeError for what is not a text.
     """
     if not _need_text(text).strip():
         raise ValueError(f"the message is empty ({text!r}): nothing to classify")

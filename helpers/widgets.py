@@ -1,8 +1,7 @@
-"""The Freeze Explorer: toggle what is trained, and see counts, shapes, the gradient's way and the
-cost at once.
+"""The Freeze Explorer: toggle what is trained, and see at once what that means.
 
-It keeps the state, calls the floors below and shows what they return. Runs on ipywidgets 7.7
-(Colab) and 8.
+That is counts, shapes, the gradient's way and the cost. It keeps the state, calls the floors below
+and shows what they return. Runs on ipywidgets 7.7 (Colab) and 8.
 """
 
 import re
@@ -56,8 +55,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class FreezeExplorer(VBox):
-    """A tower of toggles, and beside it what they mean for the model, for a message and for one
-    training step.
+    """A tower of toggles; beside it what they mean for the model, a message and a training step.
 
     `model` is the name of a size, of which no weights are needed, or a loaded classifier: then the
     plan starts as the model's own, its head fixes the number of classes, and a button runs it on
@@ -150,8 +148,9 @@ class FreezeExplorer(VBox):
 
     @property
     def plan(self) -> FreezePlan:
-        """What is trained. Setting it sets the toggles; raises ValueError for a plan of another
-        depth.
+        """What is trained.
+
+        Setting it sets the toggles; raises ValueError for a plan of another depth.
         """
         return self._plan
 
@@ -162,8 +161,9 @@ class FreezeExplorer(VBox):
         self._build_tower()
 
     def apply_to(self, model: GPTModel) -> GPTModel:
-        """Set `requires_grad` of a model's parameters to what is shown; return it. ValueError for
-        another depth.
+        """Set `requires_grad` of a model's parameters to what is shown.
+
+        Return it. ValueError for another depth.
         """
         return self._plan.apply(model)
 
@@ -261,8 +261,9 @@ class FreezeExplorer(VBox):
     # --- what is shown ---
 
     def _build_tower(self) -> None:
-        """Lay the lines out, output at the top; in a deep model each run of equal blocks gets
-        one.
+        """Lay the lines out, output at the top.
+
+        In a deep model each run of equal blocks gets one.
         """
         report = parameter_report(self.cfg, self._plan)
         deep = self._plan.n_layers > FOLD_ABOVE
@@ -339,8 +340,9 @@ class FreezeExplorer(VBox):
 
 
 class _Line(VBox):
-    """One line of the tower: the toggle of a part, a piece or a run of blocks; a block's opens and
-    holds its pieces.
+    """One line of the tower: the toggle of a part, a piece or a run of blocks.
+
+    A block's opens and holds its pieces.
     """
 
     def __init__(self, explorer: FreezeExplorer):

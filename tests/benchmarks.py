@@ -64,8 +64,9 @@ def explorer() -> Iterator[Row]:
 
 
 def in_a_kernel(code: str) -> list[float]:
-    """Run code in a Jupyter kernel, where a widget's messages are really sent; return the list that
-    it ends in.
+    """Run code in a Jupyter kernel, where a widget's messages are really sent.
+
+    Return the list that it ends in.
     """
     cells = [f"import sys; sys.path.insert(0, {str(ROOT)!r})", code]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
@@ -76,8 +77,9 @@ def in_a_kernel(code: str) -> list[float]:
 
 
 def toggles(count: int) -> list[float]:
-    """Press random toggles of gpt2-xl, all its blocks in sight; return the milliseconds that each
-    took to redraw.
+    """Press random toggles of gpt2-xl, all its blocks in sight.
+
+    Return the milliseconds that each took to redraw.
     """
     explorer, rng, milliseconds = FreezeExplorer("gpt2-xl (1558M)"), random.Random(0), []
     explorer.plan = FreezePlan(
@@ -109,8 +111,9 @@ CLICK = """async (selector) => {
 
 
 def clicks(count: int) -> Iterator[float]:
-    """Click on random blocks of gpt2-xl in a real page; yield the milliseconds until the page shows
-    the new number.
+    """Click on random blocks of gpt2-xl in a real page.
+
+    Yield the milliseconds until the page shows the new number.
     """
     rng = random.Random(0)
     with (

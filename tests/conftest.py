@@ -25,8 +25,9 @@ TINY = BASE_CONFIG | {
 
 
 def random_model(cfg: dict, seed: int = 0) -> GPTModel:
-    """A model whose every tensor is random, layer norms and biases too; the head has the
-    embedding's values.
+    """A model whose every tensor is random, layer norms and biases too.
+
+    The head has the embedding's values.
     """
     torch.manual_seed(seed)
     model = GPTModel(cfg)

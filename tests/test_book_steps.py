@@ -1,5 +1,6 @@
-"""The steps that a reader types from the chapter work on the helpers; only where the names come
-from is ours.
+"""The steps that a reader types from the chapter work on the helpers.
+
+Only where the names come from is ours.
 """
 
 import pandas as pd

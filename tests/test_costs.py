@@ -47,8 +47,9 @@ def last_loss(model, batch_size: int, num_tokens: int) -> torch.Tensor:
 
 
 def torch_multiply_adds(model, batch_size: int, num_tokens: int) -> tuple[int, int]:
-    """What torch counts in one forward and in one backward pass; to it a multiply-add is two
-    operations.
+    """What torch counts in one forward and in one backward pass.
+
+    To it a multiply-add is two operations.
     """
     with FlopCounterMode(display=False) as forward:
         loss = last_loss(model, batch_size, num_tokens)

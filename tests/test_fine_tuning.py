@@ -86,8 +86,9 @@ def classifier(**changes) -> GPTModel:
 
 
 def tune(model, plan=BOOK, train=TRAIN, validation=VALIDATION, **settings):
-    """Fine-tune in place, quietly, on the CPU; return the History. An epoch is 4 steps, and 2
-    batches to measure.
+    """Fine-tune in place, quietly, on the CPU; return the History.
+
+    An epoch is 4 steps, and 2 batches to measure.
     """
     settings = {
         "epochs": 2,

@@ -5,6 +5,7 @@ the same.
 import copy
 import shutil
 import subprocess
+import sys
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ from helpers.frozen_cache import (
     run_blocks,
 )
 from helpers.model import MultiHeadAttention, TransformerBlock
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 from tests.test_fine_tuning import (
     BOOK,
     PLANS,
@@ -320,3 +321,23 @@ def test_a_disk_without_room_is_an_error_that_says_what_to_do_and_leaves_nothing
         )
     for parameter, before in zip(model.parameters(), classifier().parameters(), strict=True):
         assert torch.equal(parameter, before)
+
+
+TABLES = """
+import sys, torch
+from helpers.frozen_cache import frozen_outputs
+from tests.test_fine_tuning import TRAIN, classifier
+outputs = frozen_outputs(classifier(), TRAIN.encoded_texts, 2, folder=sys.argv[1])
+print(outputs.rows.double().sum().item())
+"""
+
+
+def test_processes_that_fill_one_folder_at_once_do_not_meet(tmp_path):
+    command = [sys.executable, "-c", TABLES, str(tmp_path)]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    sums = [float(process.communicate()[0]) for process in processes]
+    here = frozen_outputs(classifier(), TRAIN.encoded_texts, 2).rows.double().sum().item()
+    assert sums == pytest.approx([here] * 3, abs=1e-3)
+    assert list(tmp_path.iterdir()) == []

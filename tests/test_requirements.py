@@ -1,5 +1,6 @@
-"""Installing requirements.txt changes nothing in a stock Colab; what is imported is what is
-required.
+"""Installing requirements.txt changes nothing in a stock Colab.
+
+What is imported is what is required.
 """
 
 import ast

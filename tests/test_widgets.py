@@ -1,8 +1,7 @@
-"""The Freeze Explorer shows what torch counts, whatever is clicked, typed or chosen. Without a
-browser.
+"""The Freeze Explorer shows what torch counts, whatever is clicked, typed or chosen.
 
-Widgets are found by CSS class among those reachable from the Explorer itself: what is found is what
-is shown.
+Without a browser. Widgets are found by CSS class among those reachable from the Explorer itself:
+what is found is what is shown.
 """
 
 import random
@@ -247,8 +246,9 @@ def check_tower(explorer, model, parts: tuple[str, ...]) -> None:
 
 
 def do_something(explorer, rng: random.Random) -> str:
-    """Do one thing that a learner could do, and see that the plan becomes what it should; return
-    what was done.
+    """Do one thing that a learner could do, and see that the plan becomes what it should.
+
+    Return what was done.
     """
     plan = expected = explorer.plan
     kind = rng.choices(
