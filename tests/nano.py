@@ -116,7 +116,8 @@ def nano() -> Iterator[tuple[str, str, str]]:
             "plan": BOOK, "position": "last_token", "weights": "GPT-2's"
         },
         "everything trained from such small weights, last real token, lr 5e-4": {
-            "plan": FreezePlan.everything(6), "position": "last_token", "weights": "GPT-2's", "lr": 5e-4
+            "plan": FreezePlan.everything(6), "position": "last_token", "weights": "GPT-2's",
+            "lr": 5e-4,
         },
     }  # fmt: skip
     goals = {"sms-spam-collection: the book's plan, last real token": "≥ 97.5 %"}

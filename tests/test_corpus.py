@@ -41,7 +41,8 @@ PROSE = "I will be at the office on Monday and can bring the keys with me."
 
 
 def mail(body, headers="Content-Type: text/plain", subject="The keys"):
-    return f"From a@b.c Mon Jul 22\nReceived: from here by there\nSubject: {subject}\n{headers}\n\n{body}\n"
+    head = f"From a@b.c Mon Jul 22\nReceived: from here by there\nSubject: {subject}\n{headers}"
+    return f"{head}\n\n{body}\n"
 
 
 def test_a_mail_is_its_subject_and_its_body_without_the_other_headers():
@@ -105,7 +106,8 @@ def test_encoded_mails_are_read_as_written():
 
 
 def test_an_html_mail_reads_as_in_a_browser():
-    page = f"<html><head><title>x</title><style>p</style></head><body><p>{PROSE}<br>Bring<!-- no --> it &amp; go</p>"
+    body = f"<body><p>{PROSE}<br>Bring<!-- no --> it &amp; go</p>"
+    page = f"<html><head><title>x</title><style>p</style></head>{body}"
     assert clean_email(mail(page, "Content-Type: text/html")).endswith(
         f"\n\n{PROSE}\nBring it & go"
     )
@@ -114,8 +116,10 @@ def test_an_html_mail_reads_as_in_a_browser():
 
 def test_the_plain_part_wins_over_the_html_part_and_attachments_are_left_out():
     body = (
-        f"--b\nContent-Type: text/plain\n\n{PROSE}\n--b\nContent-Type: text/html\n\n<p>In colour</p>\n"
-        "--b\nContent-Type: text/plain\nContent-Disposition: attachment; filename=a.txt\n\nattached\n--b--"
+        f"--b\nContent-Type: text/plain\n\n{PROSE}\n"
+        "--b\nContent-Type: text/html\n\n<p>In colour</p>\n"
+        "--b\nContent-Type: text/plain\nContent-Disposition: attachment; filename=a.txt\n\n"
+        "attached\n--b--"
     )
     cleaned = clean_email(
         mail(body, 'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"')

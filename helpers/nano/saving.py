@@ -36,7 +36,8 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
         raise ValueError("the model has qkv_bias=False: OpenAI's format needs these biases")
     if "out_head.bias" in state or not torch.equal(head, embedding):
         raise ValueError(
-            f"out_head {tuple(head.shape)} differs from tok_emb {tuple(embedding.shape)}: OpenAI's format shares them"
+            f"out_head {tuple(head.shape)} differs from tok_emb {tuple(embedding.shape)}: "
+            "OpenAI's format shares them"
         )
 
     settings = {theirs: model.cfg[ours] for theirs, ours in HPARAMS.items()}
@@ -56,7 +57,8 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
         folder.is_dir() and {path.name for path in folder.iterdir()} <= OWN_FILES
     ):
         raise ValueError(
-            f"{folder} holds something else than a checkpoint, which saving would delete; choose another"
+            f"{folder} holds something else than a checkpoint, which saving would delete; "
+            "choose another"
         )
     with whole_folder(folder) as part:
         _write_checkpoint(part, arrays, settings)

