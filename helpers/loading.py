@@ -9,17 +9,17 @@ repository. The nested `params` are those of the book's chapter 5.
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from helpers.config import BUNDLED_CHECKPOINT, BUNDLED_SIZE, MODEL_CONFIGS, gpt_config, model_size
 from helpers.download import DownloadError, download
@@ -39,9 +39,7 @@ FILES = {  # name → sha256 where every size has the same file
     INDEX: None,
     TENSORS: None,
 }  # model.ckpt.meta, TensorFlow's graph, is read by nothing here
-OWN_FILES = {*FILES, "model.ckpt.meta", "model.safetensors"}  # what a checkpoint's folder may hold
-
-HPARAMS = {  # OpenAI's name of a size → the book's
+HPARAMS = {
     "n_vocab": "vocab_size",
     "n_ctx": "context_length",
     "n_embd": "emb_dim",
@@ -50,54 +48,78 @@ HPARAMS = {  # OpenAI's name of a size → the book's
 }
 
 
-# --- the table -------------------------------------------------------------------------------
+LARGEST_HEADER = 1 << 20  # bytes; that of a kept copy of gpt2-xl, the largest, has under 100,000
+GLOBBED = re.compile(
+    r"[*?\[\]\\\ud800-\udfff]"
+)  # in a path, TensorFlow stumbles over each of these
 
 
-@dataclass(frozen=True)
-class Variable:
-    """A variable of OpenAI's checkpoint, and where its numbers go.
+# --- which number goes where ----------------------------------------------------------------------
 
-    `path` is its place in the book's nested `params`; `parameters` are ours, several where it holds
-    them side by side. `shape` is the stored one. A matrix of a block is stored (1, in, out), as
-    OpenAI multiplies x @ w; `torch.nn.Linear` keeps (out, in), as it multiplies x @ weight.T.
-    """
 
-    name: str
-    path: tuple[str | int, ...]
-    parameters: tuple[str, ...]
-    shape: tuple[int, ...]
+class Variable(NamedTuple):
+    """A variable of the checkpoint, and what it is called elsewhere."""
+
+    name: str  # TensorFlow's
+    path: tuple[str | int, ...]  # the keys that lead to it in the book's `params`
+    parameters: tuple[str, ...]  # our names; several are held side by side in one variable
+    shape: tuple[int, ...]  # in the checkpoint; in `params` a matrix has no leading 1
+
+    def split(self, values: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return our parameters, each a view of `values`, which have the shape that `params` has.
+
+        OpenAI multiplies x @ w, torch.nn.Linear x @ weight.T: a matrix is the other way round.
+        """
+        pieces = values.tensor_split(len(self.parameters), dim=-1)
+        if self._is_matrix:
+            pieces = [piece.T for piece in pieces]
+        return dict(zip(self.parameters, pieces, strict=True))
+
+    def join(self, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the values, with the shape of the checkpoint: what `split` takes apart."""
+        pieces = [weights[name] for name in self.parameters]
+        if self._is_matrix:
+            pieces = [piece.T for piece in pieces]
+        return torch.cat(pieces, dim=-1).reshape(self.shape)
 
     @property
-    def is_turned(self) -> bool:
-        return len(self.shape) == 3
+    def _is_matrix(self) -> bool:
+        return len(self.shape) == 3  # (1, rows, columns); an embedding has two dimensions
 
 
 def checkpoint_variables(settings: dict) -> list[Variable]:
-    """Return all variables of a checkpoint with these `hparams`."""
+    """Return all variables of a checkpoint with these `hparams`: the one table of names and shapes.
+
+    The names are those of `src/model.py` of OpenAI's gpt-2 repository, of the book's chapter 5, and
+    of `GPTModel`.
+    """
     d = settings["n_embd"]
-    variables = [
-        Variable("model/wte", ("wte",), ("tok_emb.weight",), (settings["n_vocab"], d)),
-        Variable("model/wpe", ("wpe",), ("pos_emb.weight",), (settings["n_ctx"], d)),
-        Variable("model/ln_f/g", ("g",), ("final_norm.scale",), (d,)),
-        Variable("model/ln_f/b", ("b",), ("final_norm.shift",), (d,)),
+    # fmt: off
+    table = [
+        Variable("model/wte",    ("wte",), ("tok_emb.weight",),   (settings["n_vocab"], d)),
+        Variable("model/wpe",    ("wpe",), ("pos_emb.weight",),   (settings["n_ctx"], d)),
+        Variable("model/ln_f/g", ("g",),   ("final_norm.scale",), (d,)),
+        Variable("model/ln_f/b", ("b",),   ("final_norm.shift",), (d,)),
     ]
-    block = {  # name → shape, parameters
-        "attn/c_attn/w": (
-            (1, d, 3 * d), "att.W_query.weight", "att.W_key.weight", "att.W_value.weight",
-        ),
-        "attn/c_attn/b": ((3 * d,), "att.W_query.bias", "att.W_key.bias", "att.W_value.bias"),
-        "attn/c_proj/w": ((1, d, d), "att.out_proj.weight"),
-        "attn/c_proj/b": ((d,), "att.out_proj.bias"),
-        "mlp/c_fc/w": ((1, d, 4 * d), "ff.layers.0.weight"),
-        "mlp/c_fc/b": ((4 * d,), "ff.layers.0.bias"),
-        "mlp/c_proj/w": ((1, 4 * d, d), "ff.layers.2.weight"),
-        "mlp/c_proj/b": ((d,), "ff.layers.2.bias"),
-        "ln_1/g": ((d,), "norm1.scale"),
-        "ln_1/b": ((d,), "norm1.shift"),
-        "ln_2/g": ((d,), "norm2.scale"),
-        "ln_2/b": ((d,), "norm2.shift"),
-    }  # fmt: skip
+    weights = ("att.W_query.weight", "att.W_key.weight", "att.W_value.weight")
+    biases = ("att.W_query.bias", "att.W_key.bias", "att.W_value.bias")
+    block = [  # model/h{i}/…, params["blocks"][i]…, trf_blocks.{i}.…
+        ("ln_1/g",        ("ln_1", "g"),           ("norm1.scale",),         (d,)),
+        ("ln_1/b",        ("ln_1", "b"),           ("norm1.shift",),         (d,)),
+        ("attn/c_attn/w", ("attn", "c_attn", "w"), weights,                  (1, d, 3 * d)),
+        ("attn/c_attn/b", ("attn", "c_attn", "b"), biases,                   (3 * d,)),
+        ("attn/c_proj/w", ("attn", "c_proj", "w"), ("att.out_proj.weight",), (1, d, d)),
+        ("attn/c_proj/b", ("attn", "c_proj", "b"), ("att.out_proj.bias",),   (d,)),
+        ("ln_2/g",        ("ln_2", "g"),           ("norm2.scale",),         (d,)),
+        ("ln_2/b",        ("ln_2", "b"),           ("norm2.shift",),         (d,)),
+        ("mlp/c_fc/w",    ("mlp", "c_fc", "w"),    ("ff.layers.0.weight",),  (1, d, 4 * d)),
+        ("mlp/c_fc/b",    ("mlp", "c_fc", "b"),    ("ff.layers.0.bias",),    (4 * d,)),
+        ("mlp/c_proj/w",  ("mlp", "c_proj", "w"),  ("ff.layers.2.weight",),  (1, 4 * d, d)),
+        ("mlp/c_proj/b",  ("mlp", "c_proj", "b"),  ("ff.layers.2.bias",),    (d,)),
+    ]
+    # fmt: on
     for i in range(settings["n_layer"]):
+<<<<<<< HEAD
         for name, (shape, *parameters) in block.items():
             ours = tuple(f"trf_blocks.{i}.{parameter}" for parameter in parameters)
             path = ("blocks", i, *name.split("/"))
@@ -121,6 +143,12 @@ def from_parameters(variable: Variable, state: dict[str, torch.Tensor]) -> np.nd
     """Return the variable as it is stored, out of the model's tensors."""
     pieces = [state[name].T if variable.is_turned else state[name] for name in variable.parameters]
     return torch.cat(pieces, dim=-1).reshape(variable.shape).numpy()
+=======
+        for name, path, ours, shape in block:
+            parameters = tuple(f"trf_blocks.{i}.{parameter}" for parameter in ours)
+            table.append(Variable(f"model/h{i}/{name}", ("blocks", i, *path), parameters, shape))
+    return table
+>>>>>>> w-loading
 
 
 # --- the quick way --------------------------------------------------------------------------------
@@ -143,19 +171,34 @@ def load_pretrained(name: str, models_dir: str | Path = "gpt2") -> GPTModel:
         )
 
     _need_files(folder)
-    copy = Path(models_dir) / size / "model.safetensors"
-    fingerprint = _fingerprint(folder)
-    state = _read_copy(copy, fingerprint)
-    if state is None:
-        state = {}
-        for variable, array in _read_variables(folder, settings):
-            state |= to_parameters(variable, array)
-        _save_copy(state, copy, fingerprint)
-
     with torch.device("meta"):  # no memory for weights that are about to be replaced
         model = GPTModel(cfg)
-    model.load_state_dict(_with_output_head(state), assign=True)
+    copy = Path(models_dir) / size / "model.safetensors"
+    fingerprint = _fingerprint(folder)
+    weights = _read_copy(copy, fingerprint, model)
+    if weights is None:
+        weights = _read_weights(folder, settings)
+        _keep_copy(weights, copy, fingerprint)
+    weights["out_head.weight"] = weights["tok_emb.weight"].clone()
+    model.load_state_dict(weights, assign=True)
     return model.eval()
+
+
+def _read_weights(folder: Path, settings: dict) -> dict[str, torch.Tensor]:
+    """Read a checkpoint straight into the model's tensors, without `out_head`.
+
+    Memory holds the weights once, and besides them one variable of a block. The embeddings are
+    taken as they come: the largest of all would be there twice, for TensorFlow doesn't give memory
+    back to the system.
+    """
+    weights = {}
+    for variable, array in _read_variables(folder, settings):
+        for name, view in variable.split(torch.from_numpy(array)).items():
+            as_it_comes = view.is_contiguous() and view.numel() == array.size
+            weights[name] = (
+                view if as_it_comes else view.clone(memory_format=torch.contiguous_format)
+            )
+    return weights
 
 
 def _fingerprint(folder: Path) -> str:
@@ -168,26 +211,79 @@ def _fingerprint(folder: Path) -> str:
     return f"{index} {settings} {tensors.st_size} {tensors.st_mtime_ns}"
 
 
+<<<<<<< HEAD
 def _read_copy(copy: Path, fingerprint: str) -> dict[str, torch.Tensor] | None:
     """Return the copy's tensors; None where there is no whole copy of this checkpoint."""
+=======
+def _read_copy(copy: Path, fingerprint: str, model: GPTModel) -> dict[str, torch.Tensor] | None:
+    """Return the weights in `copy`, or None where there is no copy of this checkpoint.
+
+    No memory is taken for what a damaged or foreign file only says that it holds.
+    """
+    expected = model.state_dict()  # on the meta device: names and shapes
+    del expected["out_head.weight"]
+    size = sum(tensor.nbytes for tensor in expected.values())
+    expected = {name: ("F32", tuple(tensor.shape)) for name, tensor in expected.items()}
+>>>>>>> w-loading
     try:
+        if not os.path.lexists(copy):
+            return None
+        if not copy.is_file():
+            raise ValueError("it is not a file")
+        with open(copy, "rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        found_size = copy.stat().st_size
+        if header > LARGEST_HEADER or found_size != 8 + header + size:
+            raise ValueError(f"it has {found_size:,} bytes, of which its header takes {header:,}")
         with safe_open(copy, framework="pt") as file:
-            if (file.metadata() or {}).get("fingerprint") == fingerprint:
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
-    except (OSError, SafetensorError):
-        pass  # it is made anew from the checkpoint
+            if (file.metadata() or {}).get("fingerprint") != fingerprint:
+                return None  # of a checkpoint that has changed since
+            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            found = {n: (s.get_dtype(), tuple(s.get_shape())) for n, s in found.items()}
+            if found != expected:
+                raise ValueError("it holds other tensors than the model has")
+            return {name: file.get_tensor(name) for name in expected}
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        warnings.warn(
+            f"{copy} is not the copy of a checkpoint that it should be ({error}); "
+            "the checkpoint is read again",
+            stacklevel=3,
+        )
     return None
 
 
-def _save_copy(state: dict[str, torch.Tensor], copy: Path, fingerprint: str) -> None:
+def _keep_copy(weights: dict[str, torch.Tensor], copy: Path, fingerprint: str) -> None:
     try:
         with whole_file(copy) as part:
-            save_file(state, part, metadata={"fingerprint": fingerprint})
-    except (OSError, SafetensorError) as error:
+            _write_safetensors(weights, part, {"fingerprint": fingerprint})
+    except OSError as error:
         warnings.warn(
             f"the quick copy {copy} could not be kept ({error}); the next load takes as long",
             stacklevel=3,
         )
+
+
+def _write_safetensors(weights: dict[str, torch.Tensor], path: Path, metadata: dict) -> None:
+    """Write float32 tensors as a safetensors file: the header's length in 8 bytes, a header in
+    JSON, and the tensors' bytes (github.com/huggingface/safetensors, "Format").
+
+    The library's own `save_file` copies all tensors at once before version 0.7, which doubles the
+    memory that a first load needs.
+    """
+    header, end = {"__metadata__": metadata}, 0
+    for name, tensor in weights.items():
+        start, end = end, end + tensor.nbytes
+        header[name] = {
+            "dtype": "F32",
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in weights.values():
+            file.write(tensor.numpy())
 
 
 # --- the book's two functions ---------------------------------------------------------------------
@@ -210,10 +306,16 @@ def download_and_load_gpt2(
 def load_weights_into_gpt(gpt: GPTModel, params: dict) -> None:
     """Put `params` into `gpt`, in place.
 
+<<<<<<< HEAD
     `out_head` gets a copy of the token embedding, as GPT-2 shares the two. Raises ValueError,
     before anything is changed, when names or shapes don't fit.
+=======
+    Raises ValueError, before anything is changed, when names or shapes don't fit; TypeError when
+    `params` is not a dictionary.
+>>>>>>> w-loading
     """
-    new = _with_output_head(_state_dict_of(params))
+    new = _weights_in(params)
+    new["out_head.weight"] = new["tok_emb.weight"]
     own = gpt.state_dict()
     own = {
         key: own[key] for key in own if not key.endswith(".mask")
@@ -230,41 +332,66 @@ def load_weights_into_gpt(gpt: GPTModel, params: dict) -> None:
     gpt.load_state_dict(new, strict=False)
 
 
-def _state_dict_of(params: dict) -> dict[str, torch.Tensor]:
-    """Rename and turn the book's nested `params` into the model's tensors, without `out_head`."""
+def _weights_in(params: dict) -> dict[str, torch.Tensor]:
+    """Return the book's `params` as float32 tensors by our names, without `out_head`; views where
+    they can be.
+    """
     if not isinstance(params, dict):
-        raise TypeError(f"params must be the dictionary of read_checkpoint, not {params!r}")
-    if not isinstance(params.get("blocks", ()), Sequence):
-        raise ValueError(f"blocks of the checkpoint's params is {params['blocks']!r}, not a list")
-    settings = dict.fromkeys(HPARAMS, 1)  # only the depth matters: shapes are checked by the model
-    settings["n_layer"] = len(params.get("blocks", ()))
-    state = {}
-    for variable in checkpoint_variables(settings):
-        array = _find(params, variable.path)
-        if array.ndim != min(2, len(variable.shape)):
-            name = "/".join(map(str, variable.path))
-            raise ValueError(f"{name} of the checkpoint's params has the shape {array.shape}")
-        state |= to_parameters(variable, array)
-    return state
+        found = type(params).__name__ if params else params  # of a pair, not its million numbers
+        raise TypeError(f"params must be the dictionary of read_checkpoint, not {found}")
+    blocks = params.get("blocks", [])
+    if not isinstance(blocks, list | tuple):
+        raise ValueError(f"blocks of the checkpoint's params is {blocks!r}, not a list")
+
+    (n_vocab, d), (n_ctx, _) = (_matrix_shape(params, name) for name in ("wte", "wpe"))
+    sizes = {"n_vocab": n_vocab, "n_ctx": n_ctx, "n_embd": d, "n_layer": len(blocks)}
+    weights = {}
+    for variable in checkpoint_variables(sizes):
+        array = _array_at(params, variable.path)
+        what = f"{'/'.join(map(str, variable.path))} of the checkpoint's params"
+        if array.shape != variable.shape[-2:] or not array.size:
+            raise ValueError(
+                f"{what} has the shape {array.shape}; with wte {(n_vocab, d)} it must be "
+                f"{variable.shape[-2:]}"
+            )
+        weights |= variable.split(torch.from_numpy(np.ascontiguousarray(_finite(array, what))))
+    return weights
 
 
-def _find(params: dict, path: tuple[str | int, ...]) -> np.ndarray:
-    array, name = params, "/".join(map(str, path))
+def _matrix_shape(params: dict, name: str) -> tuple[int, int]:
+    shape = _array_at(params, (name,)).shape
+    if len(shape) != 2:
+        raise ValueError(f"{name} of the checkpoint's params has the shape {shape}")
+    return shape
+
+
+def _array_at(params: dict, path: tuple[str | int, ...]) -> np.ndarray:
+    tree, name = params, "/".join(map(str, path))
     try:
         for key in path:
-            array = array[key]
+            tree = tree[key]
     except (LookupError, TypeError):
         raise ValueError(f"the checkpoint's params lack {name}") from None
-    if not isinstance(array, np.ndarray):
-        kind = type(array).__name__
-        raise ValueError(f"{name} of the checkpoint's params is {kind}, not an array")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} of the checkpoint's params holds values that are not finite")
+    if not isinstance(tree, np.ndarray):
+        raise ValueError(
+            f"{name} of the checkpoint's params is {type(tree).__name__}, not an array"
+        )
+    return tree
+
+
+def _finite(array: np.ndarray, what: str, remedy: str = "") -> np.ndarray:
+    """Return `array` as float32, the same one where it is. Raises ValueError for what is no finite
+    number.
+    """
+    try:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
+    except (TypeError, ValueError):
+        raise ValueError(f"{what} holds {array.dtype} instead of numbers{remedy}") from None
+    # the extremes tell of every NaN and infinity; a mask of all values would be an array more
+    if not np.isfinite([array.min(), array.max()]).all():
+        raise ValueError(f"{what} holds values that are not finite{remedy}")
     return array
-
-
-def _with_output_head(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return state | {"out_head.weight": state["tok_emb.weight"].clone()}
 
 
 # --- find and download ----------------------------------------------------------------------------
@@ -290,8 +417,13 @@ def find_checkpoint(size: str, models_dir: str | Path = "gpt2", sources=SOURCES)
             except DownloadError as error:
                 raise DownloadError(
                     f"{name} of GPT-2 {size} is missing in {folder} and {error}\n"
+<<<<<<< HEAD
                     "Check the connection and call again (what has come is kept), put the file "
                     f"into {folder}, or work offline: CHOOSE_MODEL = 'gpt2-nano (12M)'"
+=======
+                    "Check the connection and call again (what has come is kept), "
+                    f"put the file into {folder}, or work offline: CHOOSE_MODEL = 'gpt2-nano (12M)'"
+>>>>>>> w-loading
                 ) from error
     return folder
 
@@ -314,11 +446,8 @@ def read_settings(folder: str | Path) -> dict:
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); {_remedy(Path(folder))}") from None
     for key in HPARAMS:
-        if (
-            not isinstance(settings, dict)
-            or not isinstance(settings.get(key), int)
-            or settings[key] < 1
-        ):
+        size = settings.get(key) if isinstance(settings, dict) else None
+        if type(size) is not int or size < 1:  # true is an int, too
             raise ValueError(
                 f"{path} must give {', '.join(HPARAMS)} as whole numbers; "
                 f"{key} is wrong in {settings!r}"
@@ -334,20 +463,19 @@ def read_checkpoint(folder: str | Path) -> tuple[dict, dict]:
     """
     folder = Path(folder)
     settings = read_settings(folder)
-    params: dict = {"blocks": [{} for _ in range(settings["n_layer"])]}
+    params = {"blocks": [{} for _ in range(settings["n_layer"])]}
     for variable, array in _read_variables(folder, settings):
+        *path, last = variable.path
         tree = params
-        for key in variable.path[:-1]:
-            tree = tree[key] if isinstance(tree, list) else tree.setdefault(key, {})
-        tree[variable.path[-1]] = array
+        for key in path:
+            tree = tree.setdefault(key, {}) if isinstance(tree, dict) else tree[key]
+        tree[last] = array
     return settings, params
 
 
 def _read_variables(folder: Path, settings: dict) -> Iterator[tuple[Variable, np.ndarray]]:
-    """Yield one variable after the other and its numbers, float32 (in, out), (n, d) or (n,).
-
-    All names and shapes are checked first. Whoever does not hold on to the arrays needs the memory
-    of one. Raises what `read_checkpoint` raises.
+    """Check that a checkpoint holds what it should; then yield the variables one by one, with their
+    values in float32, (rows, columns) where the checkpoint has (1, rows, columns).
     """
     _need_files(folder)
     tf = import_tensorflow()
@@ -355,45 +483,54 @@ def _read_variables(folder: Path, settings: dict) -> Iterator[tuple[Variable, np
     def ask(question, name):
         try:
             return question(name)
-        except (tf.errors.OpError, ValueError, RuntimeError, LookupError) as error:
-            # the reader raises any of these
+        except (
+            tf.errors.OpError,
+            ValueError,
+            RuntimeError,
+            LookupError,
+        ) as error:  # the reader raises any of these
             raise ValueError(
                 f"the checkpoint in {folder} is damaged or cut short ({name}: {error}); "
                 f"{_remedy(folder)}"
             ) from error
 
-    with _prefix_for_tensorflow(folder) as prefix:
-        reader = ask(tf.train.load_checkpoint, prefix)
-        variables = checkpoint_variables(settings)
-        _check_variables(folder, variables, reader.get_variable_to_shape_map())
-        for variable in variables:
-            array = ask(reader.get_tensor, variable.name).astype(np.float32, copy=False)
-            if not np.isfinite(array).all():
-                raise ValueError(
-                    f"{variable.name} in {folder} holds values that are not finite; "
-                    f"{_remedy(folder)}"
-                )
-            yield variable, array.reshape(variable.shape[-2:])
+    with _plain_path(folder) as plain:
+        reader = ask(tf.train.load_checkpoint, str(plain / "model.ckpt"))
+        shapes = {name: tuple(s) for name, s in reader.get_variable_to_shape_map().items()}
+        _check_variables(folder, shapes, settings)
+        for variable in checkpoint_variables(settings):
+            array = ask(reader.get_tensor, variable.name).reshape(variable.shape[-2:])
+            yield variable, _finite(array, f"{variable.name} in {folder}", f"; {_remedy(folder)}")
 
 
 @contextlib.contextmanager
-def _prefix_for_tensorflow(folder: Path) -> Iterator[str]:
-    """Yield the prefix by which TensorFlow finds the checkpoint's files.
+def _plain_path(folder: Path) -> Iterator[Path]:
+    """Yield a path to the two TensorFlow files of `folder` that TensorFlow can read from.
 
-    It takes the prefix for a pattern, in which [ ] and a backslash mean something else, and has no
-    way to escape them. Such a folder is read through links in a folder with a plain name.
+    It takes the path for a pattern, so that `course [2026]` finds nothing, and knows no way to
+    escape it. Links in a temporary folder do what a change of the working directory would do, but
+    without moving the ground under other threads and under relative paths. Where the system allows
+    no links, as Windows may, the files are copied.
     """
-    special = "[]" if os.sep == "\\" else "[]\\"
-    if not set(special) & set(str(folder.absolute())):
-        yield str(folder / "model.ckpt")
+    if not GLOBBED.search(folder.as_posix()):
+        yield folder
         return
-    with tempfile.TemporaryDirectory() as plain:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as plain:
+        if GLOBBED.search(Path(plain).as_posix()):
+            raise ValueError(
+                f"TensorFlow can't read from {folder}, for one of * ? [ ] \\ in its path, and the "
+                f"folder for temporary files, {tempfile.gettempdir()}, is no way round, for the "
+                "same reason; set the environment variable TMPDIR to another folder"
+            )
         for name in (INDEX, TENSORS):
-            try:
-                os.symlink((folder / name).absolute(), Path(plain, name))
-            except OSError:  # Windows lets only some people make links
-                shutil.copy(folder / name, plain)
-        yield str(Path(plain, "model.ckpt"))
+            for make in (os.symlink, os.link, shutil.copyfile):
+                try:
+                    make((folder / name).resolve(), Path(plain, name))
+                    break
+                except OSError:
+                    if make is shutil.copyfile:
+                        raise
+        yield Path(plain)
 
 
 def import_tensorflow():
@@ -432,10 +569,8 @@ def _remedy(folder: Path) -> str:
     return f"if it was downloaded, delete {folder} and load again; else restore it"
 
 
-def _check_variables(folder: Path, variables: list[Variable], found: dict) -> None:
-    """Raise ValueError where the names and shapes `found` are not those of the `variables`."""
-    expected = {variable.name: variable.shape for variable in variables}
-    found = {name: tuple(shape) for name, shape in found.items()}
+def _check_variables(folder: Path, found: dict, settings: dict) -> None:
+    expected = {variable.name: variable.shape for variable in checkpoint_variables(settings)}
     missing = [f"{name} is missing" for name in expected if name not in found]
     extra = [f"{name} is not part of such a model" for name in found if name not in expected]
     misshapen = [
@@ -443,7 +578,7 @@ def _check_variables(folder: Path, variables: list[Variable], found: dict) -> No
         for name, shape in expected.items()
         if found.get(name, shape) != shape
     ]
-    if wrong := [_few(problems) for problems in (missing, extra, misshapen) if problems]:
+    if wrong := [_few(kind) for kind in (missing, extra, misshapen) if kind]:
         raise ValueError(
             f"the checkpoint in {folder} doesn't fit its hparams.json: {'; '.join(wrong)}"
         )

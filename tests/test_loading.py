@@ -2,10 +2,13 @@
 
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +21,10 @@ from helpers.download import DownloadError
 from helpers.freezing import replace_head
 from helpers.loading import (
     FILES,
+    HPARAMS,
     INDEX,
     TENSORS,
+    checkpoint_variables,
     download_and_load_gpt2,
     load_pretrained,
     load_weights_into_gpt,
@@ -28,6 +33,7 @@ from helpers.loading import (
 from helpers.model import GPTModel, generate_text_simple
 from helpers.nano.saving import save_openai_checkpoint
 from helpers.tokenizer import text_to_token_ids, token_ids_to_text
+from tests import benchmarks
 from tests.conftest import ROOT, TINY, random_model
 from tests.server import Files, serve
 
@@ -66,6 +72,40 @@ def read_variables(folder: Path) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
+def assert_equal_weights(one: GPTModel, other: GPTModel) -> None:
+    weights, expected = one.state_dict(), other.state_dict()
+    assert weights.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(weights[name], tensor), name
+
+
+# --- the table ---
+
+
+def test_the_table_says_where_a_variable_goes():
+    settings = {"n_vocab": 50257, "n_ctx": 1024, "n_embd": 768, "n_layer": 12}
+    table = {variable.name: variable for variable in checkpoint_variables(settings)}
+    row = table["model/h3/attn/c_attn/w"]
+    assert row.path == ("blocks", 3, "attn", "c_attn", "w") and row.shape == (1, 768, 2304)
+    assert row.parameters == tuple(
+        f"trf_blocks.3.att.W_{which}.weight" for which in ("query", "key", "value")
+    )
+    assert table["model/ln_f/b"].path == ("b",)
+    assert table["model/ln_f/b"].parameters == ("final_norm.shift",)
+
+
+def test_every_parameter_is_in_the_table_once_and_what_is_joined_splits_again():
+    settings = {theirs: TINY[ours] for theirs, ours in HPARAMS.items()}
+    weights, split = random_model(TINY).state_dict(), []
+    for variable in checkpoint_variables(settings):
+        values = variable.join(weights)
+        assert values.shape == variable.shape
+        for name, tensor in variable.split(values.reshape(variable.shape[-2:])).items():
+            assert torch.equal(tensor, weights[name]), name
+            split.append(name)
+    assert sorted(split) == sorted(weights.keys() - {"out_head.weight"})
+
+
 # --- writing and reading back ---
 
 
@@ -73,8 +113,15 @@ def test_a_saved_model_reads_back_to_the_bit(tiny_checkpoint):
     model, again = random_model(TINY), GPTModel(TINY)
     _, params = read_checkpoint(tiny_checkpoint)
     load_weights_into_gpt(again, params)
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[name]), name
+    assert_equal_weights(model, again)
+
+
+def test_numpys_integers_are_sizes_too(tmp_path):
+    sizes = {key: np.int64(TINY[key]) for key in ("emb_dim", "n_layers", "n_heads")}
+    folder = save_openai_checkpoint(random_model(TINY | sizes), tmp_path / "model", "float32")
+    again = GPTModel(TINY | sizes)
+    load_weights_into_gpt(again, read_checkpoint(folder)[1])
+    assert_equal_weights(again, random_model(TINY))
 
 
 def test_float16_halves_the_file_and_comes_back_as_float32(tiny_checkpoint, tmp_path):
@@ -147,15 +194,85 @@ def test_saving_replaces_a_checkpoint_only_by_a_whole_one(tiny_checkpoint, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-@pytest.mark.parametrize("name", ["course [2026]", "a\\b", "what*is?this", "naïve café"])
-def test_a_folder_with_any_name_can_be_saved_to_and_read(name, tmp_path):
-    if os.sep == "\\" and set(name) & set("\\*?"):
-        pytest.skip("Windows knows no such names")
-    model, again = random_model(TINY), GPTModel(TINY)
-    folder = save_openai_checkpoint(model, tmp_path / name / "model", "float32")
+NAMES = ("course [2026]", "a\\b", "*?", "two words", "naïve café 课程")
+
+
+@pytest.fixture(params=NAMES)
+def oddly_named(request, tmp_path) -> Path:
+    """A folder whose name means something to TensorFlow, or nothing at all."""
+    folder = tmp_path / request.param / "model"
+    try:
+        folder.parent.mkdir()
+    except (OSError, ValueError):
+        pytest.skip("this system knows no such name")
+    return folder
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch) -> Path:
+    """The folder in which the code's temporary files are made."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_a_folder_with_any_name_can_be_saved_to_and_read(oddly_named, temporary):
+    save_openai_checkpoint(random_model(TINY, seed=1), oddly_named)
+    save_openai_checkpoint(random_model(TINY), oddly_named, "float32")
+    again, here = GPTModel(TINY), os.getcwd()
+    load_weights_into_gpt(again, read_checkpoint(oddly_named)[1])
+    assert_equal_weights(again, random_model(TINY))
+    assert os.getcwd() == here and not list(temporary.iterdir())
+    assert [path.name for path in oddly_named.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this system has names in Unicode only")
+def test_a_name_that_is_not_unicode_can_be_read_and_saving_says_what_to_do(tmp_path):
+    folder, odd = (
+        save_openai_checkpoint(random_model(TINY), tmp_path / "plain"),
+        tmp_path / "\udcff",
+    )
+    odd.mkdir()
+    params = read_checkpoint(shutil.move(folder, odd))[1]
+    assert len(params["blocks"]) == 3
+    with pytest.raises(OSError, match="unicode.*; choose another folder"):
+        save_openai_checkpoint(random_model(TINY), odd / "new")
+    assert [path.name for path in odd.iterdir()] == ["plain"]
+
+
+@pytest.mark.parametrize("name", ["course [2026]", "a\\b"])
+def test_the_nano_loads_in_a_course_folder_with_any_name(name, tmp_path, monkeypatch):
+    if os.sep == "\\" and "\\" in name:
+        pytest.skip("Windows knows no such name")
+    bundled = shutil.copytree(BUNDLED_CHECKPOINT, tmp_path / name / "12M")
+    monkeypatch.setattr(loading, "BUNDLED_CHECKPOINT", bundled)
+    monkeypatch.chdir(bundled.parent)
+    first, later = load_pretrained(NANO), load_pretrained(NANO)  # the copy: below the folder, too
+    assert (tmp_path / name / "gpt2" / "12M" / "model.safetensors").exists()
+    assert_equal_weights(first, later)
+
+
+@pytest.mark.parametrize("lacking", [("symlink",), ("symlink", "link")])
+def test_an_odd_name_is_read_where_the_system_allows_no_links(lacking, tmp_path, monkeypatch):
+    folder = save_openai_checkpoint(random_model(TINY), tmp_path / "course [2026]", "float32")
+
+    def refuse(*_):
+        raise OSError("a required privilege is not held by the client")
+
+    for function in lacking:
+        monkeypatch.setattr(os, function, refuse)
+    again = GPTModel(TINY)
     load_weights_into_gpt(again, read_checkpoint(folder)[1])
-    for key, tensor in model.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[key]), key
+    assert_equal_weights(again, random_model(TINY))
+
+
+def test_where_no_plain_name_is_to_be_had_the_remedy_is_named(tmp_path, monkeypatch):
+    folder = save_openai_checkpoint(random_model(TINY), tmp_path / "course [2026]")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with pytest.raises(ValueError, match=r"can't read from .*\[2026\].* TMPDIR to another folder"):
+        read_checkpoint(folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
 
 
 # --- what is wrong with a checkpoint is said ---
@@ -183,7 +300,9 @@ def test_hparams_of_another_size_are_noticed(broken):
         read_checkpoint(broken)
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"n_vocab": 50257}', '{"n_vocab": -1}'])
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"n_vocab": 50257}', '{"n_vocab": -1}', '{"n_vocab": true}']
+)
 def test_broken_hparams_are_named(broken, text):
     (broken / "hparams.json").write_text(text)
     with pytest.raises(ValueError, match="hparams.json"):
@@ -202,7 +321,7 @@ def test_a_file_cut_short_is_noticed(broken, name):
     os.truncate(broken / name, (broken / name).stat().st_size // 2)
     with pytest.raises(
         ValueError,
-        match="damaged or cut short .*; if it was downloaded, delete .*broken and load again; else restore it",
+        match="damaged or cut short .*; if it was downloaded, delete .*broken and load again; else",
     ):
         read_checkpoint(broken)
 
@@ -251,6 +370,24 @@ def test_weights_that_are_not_numbers_are_refused_from_params_too(tiny_checkpoin
     params["blocks"][1]["mlp"]["c_fc"]["b"][0] = np.inf
     with pytest.raises(ValueError, match="blocks/1/mlp/c_fc/b .* not finite"):
         load_weights_into_gpt(random_model(TINY), params)
+
+
+def test_params_that_are_not_the_books_are_answered_in_a_sentence(tiny_checkpoint):
+    settings, params = read_checkpoint(tiny_checkpoint)
+    model = random_model(TINY, seed=3)
+    for wrong, error, words in (
+        ((settings, params), TypeError, "must be the dictionary of read_checkpoint, not tuple"),
+        (params | {"blocks": None}, ValueError, "blocks .* is None, not a list"),
+        (params | {"blocks": [None]}, ValueError, "lack blocks/0/ln_1/g"),
+        (params | {"g": torch.ones(8)}, ValueError, "g .* is Tensor, not an array"),
+        (params | {"g": np.array(list("abcdefgh"))}, ValueError, "g .* holds <U1 instead of numb"),
+        (params | {"g": np.ones(7)}, ValueError, r"g .* shape \(7,\); .* it must be \(8,\)"),
+        (params | {"g": np.full(8, 1e300)}, ValueError, "g .* values that are not finite"),
+        (params | {"wpe": np.ones((0, 8))}, ValueError, r"wpe .* the shape \(0, 8\)"),
+    ):
+        with pytest.raises(error, match=words):
+            load_weights_into_gpt(model, wrong)
+    assert_equal_weights(model, random_model(TINY, seed=3))
 
 
 @pytest.mark.parametrize("size", ["142M", "gpt2-small (124M)", "", None])
@@ -317,7 +454,8 @@ def test_importing_the_helpers_imports_no_tensorflow_and_only_widgets_imports_ip
         if path.stem != "widgets"
     ]
     names += [f"helpers.nano.{path.stem}" for path in (ROOT / "helpers/nano").glob("[!_]*.py")]
-    code = f"import sys, {', '.join(names)}\nassert not {{'tensorflow', 'ipywidgets'}} & set(sys.modules)"
+    modules = ", ".join(names)
+    code = f"import sys, {modules}\nassert not {{'tensorflow', 'ipywidgets'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
@@ -339,12 +477,6 @@ def test_a_changed_checkpoint_is_read_again_even_with_its_old_time(tmp_path, mon
     second = load_pretrained("gpt2-small (124M)", tmp_path)
     assert not torch.equal(first.trf_blocks[0].norm1.shift, second.trf_blocks[0].norm1.shift)
 
-    (tmp_path / "124M" / "model.safetensors").write_bytes(
-        b"cut short"
-    )  # a damaged copy is made anew
-    third = load_pretrained("gpt2-small (124M)", tmp_path)
-    assert torch.equal(second.trf_blocks[0].norm1.shift, third.trf_blocks[0].norm1.shift)
-
 
 def test_a_folder_with_another_size_inside_is_refused_by_name(tmp_path):
     save_openai_checkpoint(random_model(TINY), tmp_path / "124M")
@@ -358,6 +490,134 @@ def test_a_copy_that_cannot_be_kept_is_a_warning_not_a_failure(tmp_path):
     (tmp_path / "12M").write_text("a file where the folder should be")
     with pytest.warns(UserWarning, match="could not be kept"):
         assert load_pretrained(NANO, tmp_path).cfg["n_layers"] == 6
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells the memory on Linux only")
+def test_a_first_load_holds_the_weights_once_in_memory(tmp_path):
+    """0.3 times the weights is TensorFlow's own; `benchmarks` measures a larger model."""
+    code = benchmarks.LOAD_FIRST.format(name=NANO, folder=str(tmp_path))
+    peak = benchmarks.measure(code)[1]
+    assert (tmp_path / "12M" / "model.safetensors").exists()
+    assert peak <= 1.5
+
+
+def header(tensors: dict, length: int | None = None) -> bytes:
+    """The beginning of a safetensors file that says that it holds `tensors`."""
+    text = json.dumps(tensors).encode()
+    return (len(text) if length is None else length).to_bytes(8, "little") + text
+
+
+NANO_SIZE = 12_515_520
+
+
+def claims(size: int) -> dict:
+    """A tensor that takes `size` float32 numbers, in a file with the right fingerprint."""
+    metadata = {"fingerprint": loading._fingerprint(BUNDLED_CHECKPOINT)}
+    tensor = {"dtype": "F32", "shape": [size], "data_offsets": [0, 4 * size]}
+    return {"__metadata__": metadata, "tok_emb.weight": tensor}
+
+
+HOSTILE = {
+    "an empty file": b"",
+    "a text": b"cut short",
+    "a pickle": pickle.dumps({"tok_emb.weight": [0.0] * 1000}),
+    "a header as long as the memory": header({}, length=1 << 60),
+    "a header of 90 MB that is there": header({"x": "y" * 90_000_000}),
+    "a header that is not JSON": header({})[:8] + b"[[",
+    "nested a million times": (10**6).to_bytes(8, "little") + b"[" * 10**6,
+    "a tensor larger than the file": header(claims(10**12)),
+    "sizes beyond 64 bits": header(claims(2**62)),
+    "negative sizes": header(claims(-1)),
+    "one number for an embedding": header(claims(1)) + bytes(4),
+    "one tensor as large as all": header(claims(NANO_SIZE)) + bytes(4 * NANO_SIZE),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_copy_is_refused_and_made_anew(content, tmp_path):
+    copy = tmp_path / "12M" / "model.safetensors"
+    copy.parent.mkdir()
+    copy.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"model.safetensors is not .*; the checkpoint is read"):
+        first = load_pretrained(NANO, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_equal_weights(first, load_pretrained(NANO, tmp_path))
+    assert [path.name for path in copy.parent.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system's files have no holes")
+def test_a_copy_that_claims_a_terabyte_takes_no_memory(tmp_path):
+    copy = tmp_path / "12M" / "model.safetensors"
+    copy.parent.mkdir()
+    text = header(claims(1 << 38))
+    copy.write_bytes(text)
+    try:
+        os.truncate(copy, len(text) + (1 << 40))  # a hole: the size is right, the disk stays empty
+    except OSError:
+        pytest.skip("this disk holds no file of a terabyte")
+    with pytest.warns(UserWarning, match="has 1,099,511,.* bytes, of which"):
+        load_pretrained(NANO, tmp_path)
+    assert copy.stat().st_size < 1 << 30
+
+
+def test_a_copy_cut_short_or_of_other_types_is_made_anew(tmp_path):
+    first = load_pretrained(NANO, tmp_path)
+    copy = tmp_path / "12M" / "model.safetensors"
+    whole = copy.read_bytes()
+    for content in (whole[:-1], whole[: len(whole) // 2], whole.replace(b'"F32"', b'"I32"')):
+        copy.write_bytes(content)
+        with pytest.warns(UserWarning, match="the checkpoint is read again"):
+            assert_equal_weights(load_pretrained(NANO, tmp_path), first)
+        assert copy.read_bytes() == whole
+
+
+def test_a_folder_by_the_copys_name_is_a_warning_and_stays(tmp_path):
+    (tmp_path / "12M" / "model.safetensors" / "mine").mkdir(parents=True)
+    with pytest.warns(UserWarning) as caught:
+        assert load_pretrained(NANO, tmp_path).cfg["n_layers"] == 6
+    texts = [str(warning.message) for warning in caught]
+    assert "it is not a file" in texts[0] and "could not be kept" in texts[1]
+    assert (tmp_path / "12M" / "model.safetensors" / "mine").exists()
+    assert [path.name for path in (tmp_path / "12M").iterdir()] == ["model.safetensors"]
+
+
+def test_a_read_only_folder_is_a_warning_not_a_failure(tmp_path):
+    (tmp_path / "12M").mkdir()
+    (tmp_path / "12M").chmod(0o500)
+    if os.access(tmp_path / "12M", os.W_OK):
+        pytest.skip("this user may write everywhere")
+    with pytest.warns(UserWarning, match="could not be kept"):
+        assert load_pretrained(NANO, tmp_path).cfg["n_layers"] == 6
+
+
+def test_four_processes_that_load_first_at_once_all_get_the_weights(tmp_path):
+    code = (
+        "import sys, torch; from helpers.loading import import_tensorflow, load_pretrained\n"
+        "import_tensorflow(); print('ready', flush=True); sys.stdin.readline()\n"
+        f"model = load_pretrained({NANO!r}, {str(tmp_path)!r})\n"
+        f"torch.save(model.state_dict(), {str(tmp_path)!r} + '/' + sys.argv[1])"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(i)], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for i in range(4)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0 and said == "", said
+    expected = load_pretrained(NANO, tmp_path).state_dict()
+    for i in range(4):
+        for name, tensor in torch.load(tmp_path / str(i), weights_only=True).items():
+            assert torch.equal(tensor, expected[name]), name
+    assert [path.name for path in (tmp_path / "12M").iterdir()] == ["model.safetensors"]
 
 
 # --- downloading a checkpoint of the real size ---

@@ -1,4 +1,7 @@
-"""Write a model as a checkpoint in OpenAI's format, as `helpers/loading.py` reads it."""
+"""Write a model as a checkpoint folder in OpenAI's format, which `helpers.loading` reads.
+
+The bundled nano was written so: whoever has only it runs the same code as who downloads GPT-2.
+"""
 
 import json
 import shutil
@@ -9,14 +12,10 @@ import torch
 
 from helpers.config import BUNDLED_CHECKPOINT
 from helpers.files import whole_folder
-from helpers.loading import (
-    HPARAMS,
-    OWN_FILES,
-    checkpoint_variables,
-    from_parameters,
-    import_tensorflow,
-)
+from helpers.loading import FILES, HPARAMS, checkpoint_variables, import_tensorflow
 from helpers.model import GPTModel
+
+OWN_FILES = {*FILES, "model.ckpt.meta", "model.safetensors"}  # what a checkpoint's folder may hold
 
 
 def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "float16") -> Path:
@@ -30,53 +29,59 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
     """
     if dtype not in ("float16", "float32"):
         raise ValueError(f"dtype must be 'float16' or 'float32', not {dtype!r}")
-    state = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
-    head, embedding = state.get("out_head.weight"), state["tok_emb.weight"]
     if not model.cfg["qkv_bias"]:
         raise ValueError("the model has qkv_bias=False: OpenAI's format needs these biases")
-    if "out_head.bias" in state or not torch.equal(head, embedding):
+    weights = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
+    head, embedding = weights.get("out_head.weight"), weights["tok_emb.weight"]
+    if head is None or "out_head.bias" in weights or not torch.equal(head, embedding):
+        found = type(model.out_head).__name__ if head is None else tuple(head.shape)
         raise ValueError(
+<<<<<<< HEAD
             f"out_head {tuple(head.shape)} differs from tok_emb {tuple(embedding.shape)}: "
+=======
+            f"out_head {found} differs from tok_emb {tuple(embedding.shape)}: "
+>>>>>>> w-loading
             "OpenAI's format shares them"
         )
 
-    settings = {theirs: model.cfg[ours] for theirs, ours in HPARAMS.items()}
-    arrays = {}
+    settings = {theirs: int(model.cfg[ours]) for theirs, ours in HPARAMS.items()}  # numpy's, too
+    variables = {}
     for variable in checkpoint_variables(settings):
         with np.errstate(over="ignore"):
-            array = from_parameters(variable, state).astype(dtype)
-        if not np.isfinite(array).all():
+            values = variable.join(weights).numpy().astype(dtype, copy=False)
+        if not np.isfinite(values).all():
             raise ValueError(
-                f"{variable.name} has values that are not finite in {dtype}; save as float32, or "
-                "check the training"
+                f"{variable.name} has values that are not finite in {dtype}; "
+                "save as float32, or check the training"
             )
-        arrays[variable.name] = array
+        variables[variable.name] = values
 
     folder = Path(folder)
-    if folder.exists() and not (
-        folder.is_dir() and {path.name for path in folder.iterdir()} <= OWN_FILES
-    ):
+    foreign = {path.name for path in folder.iterdir()} - OWN_FILES if folder.is_dir() else {folder}
+    if folder.exists() and foreign:
         raise ValueError(
             f"{folder} holds something else than a checkpoint, which saving would delete; "
             "choose another"
         )
     with whole_folder(folder) as part:
-        _write_checkpoint(part, arrays, settings)
+        _write_checkpoint(part, variables, settings)
     return folder
 
 
-def _write_checkpoint(part: Path, arrays: dict[str, np.ndarray], settings: dict) -> None:
-    names, tf = sorted(arrays), import_tensorflow()
+def _write_checkpoint(part: Path, variables: dict[str, np.ndarray], settings: dict) -> None:
+    names, tf = sorted(variables), import_tensorflow()
     try:
         tf.raw_ops.SaveV2(
             prefix=str(part / "model.ckpt"),
             tensor_names=names,
             shape_and_slices=[""] * len(names),
-            tensors=[tf.constant(arrays[name]) for name in names],
+            tensors=[tf.constant(variables[name]) for name in names],
         )
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, ValueError) as error:  # the latter for a name that is not UTF-8
+        reason = getattr(error, "message", error)
         raise OSError(
-            f"{part.parent} has no room for the checkpoint, or can't be written ({error.message})"
+            f"{part.parent.parent} has no room for the checkpoint, or can't be written ({reason}); "
+            "choose another folder"
         ) from error
     (part / "checkpoint").write_text(
         'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n'
