@@ -119,36 +119,10 @@ def checkpoint_variables(settings: dict) -> list[Variable]:
     ]
     # fmt: on
     for i in range(settings["n_layer"]):
-<<<<<<< HEAD
-        for name, (shape, *parameters) in block.items():
-            ours = tuple(f"trf_blocks.{i}.{parameter}" for parameter in parameters)
-            path = ("blocks", i, *name.split("/"))
-            variables.append(Variable(f"model/h{i}/{name}", path, ours, shape))
-    return variables
-
-
-def to_parameters(variable: Variable, array: np.ndarray) -> dict[str, torch.Tensor]:
-    """Return new float32 tensors for the model, out of a variable's (in, out), (n, d) or (n,)."""
-    whole = torch.from_numpy(array)
-    tensors = {}
-    for name, piece in zip(
-        variable.parameters, whole.tensor_split(len(variable.parameters), dim=-1), strict=True
-    ):
-        turned = piece.T if variable.is_turned else piece
-        tensors[name] = turned.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-    return tensors
-
-
-def from_parameters(variable: Variable, state: dict[str, torch.Tensor]) -> np.ndarray:
-    """Return the variable as it is stored, out of the model's tensors."""
-    pieces = [state[name].T if variable.is_turned else state[name] for name in variable.parameters]
-    return torch.cat(pieces, dim=-1).reshape(variable.shape).numpy()
-=======
         for name, path, ours, shape in block:
             parameters = tuple(f"trf_blocks.{i}.{parameter}" for parameter in ours)
             table.append(Variable(f"model/h{i}/{name}", ("blocks", i, *path), parameters, shape))
     return table
->>>>>>> w-loading
 
 
 # --- the quick way --------------------------------------------------------------------------------
@@ -211,10 +185,6 @@ def _fingerprint(folder: Path) -> str:
     return f"{index} {settings} {tensors.st_size} {tensors.st_mtime_ns}"
 
 
-<<<<<<< HEAD
-def _read_copy(copy: Path, fingerprint: str) -> dict[str, torch.Tensor] | None:
-    """Return the copy's tensors; None where there is no whole copy of this checkpoint."""
-=======
 def _read_copy(copy: Path, fingerprint: str, model: GPTModel) -> dict[str, torch.Tensor] | None:
     """Return the weights in `copy`, or None where there is no copy of this checkpoint.
 
@@ -224,7 +194,6 @@ def _read_copy(copy: Path, fingerprint: str, model: GPTModel) -> dict[str, torch
     del expected["out_head.weight"]
     size = sum(tensor.nbytes for tensor in expected.values())
     expected = {name: ("F32", tuple(tensor.shape)) for name, tensor in expected.items()}
->>>>>>> w-loading
     try:
         if not os.path.lexists(copy):
             return None
@@ -306,13 +275,9 @@ def download_and_load_gpt2(
 def load_weights_into_gpt(gpt: GPTModel, params: dict) -> None:
     """Put `params` into `gpt`, in place.
 
-<<<<<<< HEAD
     `out_head` gets a copy of the token embedding, as GPT-2 shares the two. Raises ValueError,
-    before anything is changed, when names or shapes don't fit.
-=======
-    Raises ValueError, before anything is changed, when names or shapes don't fit; TypeError when
-    `params` is not a dictionary.
->>>>>>> w-loading
+    before anything is changed, when names or shapes don't fit; TypeError when `params` is not a
+    dictionary.
     """
     new = _weights_in(params)
     new["out_head.weight"] = new["tok_emb.weight"]
@@ -417,13 +382,8 @@ def find_checkpoint(size: str, models_dir: str | Path = "gpt2", sources=SOURCES)
             except DownloadError as error:
                 raise DownloadError(
                     f"{name} of GPT-2 {size} is missing in {folder} and {error}\n"
-<<<<<<< HEAD
                     "Check the connection and call again (what has come is kept), put the file "
                     f"into {folder}, or work offline: CHOOSE_MODEL = 'gpt2-nano (12M)'"
-=======
-                    "Check the connection and call again (what has come is kept), "
-                    f"put the file into {folder}, or work offline: CHOOSE_MODEL = 'gpt2-nano (12M)'"
->>>>>>> w-loading
                 ) from error
     return folder
 

@@ -36,11 +36,7 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
     if head is None or "out_head.bias" in weights or not torch.equal(head, embedding):
         found = type(model.out_head).__name__ if head is None else tuple(head.shape)
         raise ValueError(
-<<<<<<< HEAD
-            f"out_head {tuple(head.shape)} differs from tok_emb {tuple(embedding.shape)}: "
-=======
             f"out_head {found} differs from tok_emb {tuple(embedding.shape)}: "
->>>>>>> w-loading
             "OpenAI's format shares them"
         )
 
