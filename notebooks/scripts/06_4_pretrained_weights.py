@@ -94,11 +94,17 @@ def show(tree, indent=""):
 show(params["blocks"][0])
 
 # %% [markdown]
-# For *attention*, the model computes three vectors for each token: a *query*, a *key* and a *value*. Each token compares
-# its query with the keys of the tokens up to itself, and mixes their values accordingly; several *heads* do so side by
-# side. `c_attn` is the three matrices that make queries, keys and values, side by side, and `attn/c_proj` is attention's
-# output layer. `c_fc` and `mlp/c_proj` are the two layers of the *feed-forward* part, which widens each vector fourfold
-# and narrows it again.
+# For *attention*, the model computes three vectors for each token: a *query*, a *key* and a *value*.
+# Each token compares its query with the keys of the tokens up to itself. That gives each of them a
+# *weight*, all together 1, and the token takes on the sum of their values, each times its weight.
+# Several *heads* do so side by side. `c_attn` is the three matrices that make queries, keys and
+# values, side by side (so 3 · `n_embd` columns), and `attn/c_proj` is attention's output layer.
+# `c_fc` and `mlp/c_proj` are the two layers of the *feed-forward* part, which widens each vector
+# fourfold and narrows it again. `ln_1` and `ln_2` are the layer norms before the two.
+
+# %% [markdown]
+# (A *bias* `b` is what a layer adds after its matrix, or a layer norm at its end. A *layer norm*
+# brings each token's vector to mean 0 and variance 1 first.)
 
 # %% [markdown]
 # ## Into the model
@@ -148,11 +154,15 @@ pretrained_text = write_on("Every effort moves you")
 print(pretrained_text)
 
 # %% [markdown]
-# That is English, if not wise: the nano is a tenth of the size of GPT-2 124M and has read only dialogues with assistants
-# (which is what this sounds like), a collection of old e-mails (spam among them), presidents' speeches, *Moby Dick*, the King
-# James Bible and everyday sentences ([the appendix](06_A_where_nano_comes_from.ipynb) tells more). With GPT-2 124M the book
-# prints: *Every effort moves you forward. The first step is to understand the importance of your work*. Such a sentence is a
-# quick test, not a proof: scrambled weights give gibberish, but a single wrong matrix may still give something like English.
+# That is English, if not wise. The nano has a tenth of the parameters of GPT-2 124M (its blocks, as
+# counted below, a thirtieth), and has read little: dialogues with assistants, which is what this
+# sounds like, old e-mails (spam among them), presidents' speeches, *Moby Dick*, the King James Bible,
+# everyday sentences, and documents spelled as in text messages
+# ([the appendix](06_A_where_nano_comes_from.ipynb) tells more). With GPT-2 124M the book prints:
+# *Every effort moves you forward. The first step is to understand the importance of your work*.
+#
+# Such a sentence is a quick test, not a proof: scrambled weights give gibberish, but a single wrong
+# matrix may still give something like English.
 
 # %% [markdown]
 # ## Did the numbers arrive?
@@ -170,12 +180,17 @@ print(np.array_equal(attention.W_key.weight.detach().numpy(), w_k.T))
 print(np.array_equal(attention.W_value.weight.detach().numpy(), w_v.T))
 
 # %% [markdown]
-# GPT-2 uses the token embedding twice: at the bottom, to turn ids into vectors, and at the top, as the weights of the
-# output head (the last layer, not one of the attention heads). So the checkpoint holds it once, and the loader copies it.
+# GPT-2 uses the token embedding twice: at the bottom, to turn ids into vectors, and at the top, as the
+# weights of the output head (the last layer, not one of the attention heads). So the checkpoint
+# holds it once, and the loader copies it.
 
 # %%
 print(torch.equal(model.out_head.weight, model.tok_emb.weight))
 
+
+# %% [markdown]
+# Did *all* arrive? Both must hold equally many numbers, the model's head left out, as it is a copy.
+# **Predict:** which part of the nano has the most?
 
 # %% tags=["key-figure"]
 def count(tree):
@@ -184,12 +199,17 @@ def count(tree):
     return sum(count(branch) for branch in (tree.values() if isinstance(tree, dict) else tree))
 
 
+for name in ("tok_emb", "pos_emb", "trf_blocks", "final_norm"):
+    numbers = sum(p.numel() for p in model.get_submodule(name).parameters())
+    print(f"{numbers:>11,} in {name}")
 in_model = sum(p.numel() for name, p in model.named_parameters() if name != "out_head.weight")
-print(f"{in_model:,} parameters in the model, its head left out")
-print(f"{count(params):,} numbers in the checkpoint")
+print(f"{in_model:>11,} parameters in the model, its head left out")
+print(f"{count(params):>11,} numbers in the checkpoint")
 
 # %% [markdown]
-# (GPT-2 124M has 124,439,808, which is where its name comes from.)
+# The first four add up to the fifth. Three quarters are the token embedding, since the nano has GPT-2's
+# vocabulary and narrow vectors. (GPT-2 124M has 124,439,808 in all, which is where its name comes
+# from; 85,054,464 of them in its twelve blocks.)
 
 # %% [markdown]
 # ## The quick way
@@ -222,9 +242,10 @@ with torch.no_grad():
 print(write_on("Every effort moves you"))
 
 # %% [markdown]
-# It is another text, and still nearly English: writing alone does not show the mistake. Nor would the comparison above,
-# which looked only at query, key and value; every matrix needs its own check. (The course's tests compare them all, and
-# the logits with those of two other implementations.) Run the cell with `load_pretrained` again to repair the model.
+# It is another text, but nearly English: who doesn't know the right sentence sees no mistake. Nor would
+# the comparisons above, which looked at query, key and value and counted; every matrix needs its own
+# check. (The course's tests compare them all, and the logits with those of two other
+# implementations.) Run the cell with `load_pretrained` again to repair the model.
 #
 # **3. How many numbers has one block?** (medium, 5 minutes) Add up the shapes that `show` printed.
 
@@ -243,8 +264,9 @@ check(
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# With d for `n_embd` (the book's `emb_dim`): attention 3·d·d + 3·d and d·d + d, feed-forward 2·4·d·d + 4·d + d, norms 4·d; together
-# 12·d² + 13·d. For the nano, d = 192: 444,864. For GPT-2 124M, d = 768: 7,087,872.
+# With d for `n_embd` (the book's `emb_dim`): `c_attn` 3·d·d + 3·d, `attn/c_proj` d·d + d, `c_fc`
+# 4·d·d + 4·d, `mlp/c_proj` 4·d·d + d, the two norms 2·d each; the sum of all these is 12·d² + 13·d.
+# For the nano, d = 192: 444,864. For GPT-2 124M, d = 768: 7,087,872.
 #
 # </details>
 
