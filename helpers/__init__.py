@@ -1,6 +1,6 @@
 """The code behind the notebooks; each file has one job and imports only from floors below its own.
 
-6  widgets
+6  widgets, experiments
 5  classify, tables
 4  fine_tuning, diagrams, exercises
 3  training, gradient_reach, costs
