@@ -18,7 +18,7 @@ from helpers.classifying_token import rows_and_places, up_to_classifying_token
 from helpers.config import gpt_config, model_size
 from helpers.data import SpamDataset, load_splits
 from helpers.device_and_precision import get_device, own_random_numbers
-from helpers.experiments.rows import ROWS, Experiment
+from helpers.experiments.rows import Experiment
 from helpers.files import file_sha256
 from helpers.fine_tuning import fine_tuning_steps
 from helpers.freezing import FreezePlan, replace_head
