@@ -4,33 +4,35 @@ python -m helpers.experiments --model "gpt2-nano (12M)" --data sms-mini --rows 1
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from tqdm import tqdm
 
-from helpers.config import MODEL_CONFIGS, gpt_config
+from helpers.checks import whole_number
+from helpers.config import BUNDLED_SIZE, MODEL_CONFIGS, gpt_config, model_size
 from helpers.data import DATA_NAMES
+from helpers.device_and_precision import get_device
 from helpers.experiments.report import compare_all, draw_dot_plot, table
-from helpers.experiments.rows import ROWS, Experiment, parse_rows, why_not
-from helpers.experiments.run import run, run_id
-from helpers.results import append_row, read_rows
-
-# Rows with the same frozen part follow each other, the ones with less of it first: what is kept of
-# it serves the next row, too (see frozen_cache).
-ORDER = (4, 1, 18, 3, 19, 14, 15, 16, 2, 17, 13, 20, 11, 5, 10, 6, 7, 8, 12, 9)
+from helpers.experiments.rows import ROWS, parse_rows, why_not
+from helpers.experiments.run import run_id
+from helpers.experiments.workers import Training, train_all
+from helpers.results import read_rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line asks; what is in the file already is not done again."""
     chosen = _parser().parse_args(arguments)
     try:
-        numbers = parse_rows(chosen.rows)
-        if chosen.seeds < 1:
-            raise ValueError(f"--seeds must be a whole number from 1, not {chosen.seeds}")
-        _run_all(chosen, [n for n in ORDER if n in numbers])
-    except (ValueError, OSError, FloatingPointError) as error:
+        whole_number("--seeds", chosen.seeds)
+        whole_number("--jobs", chosen.jobs, 0)
+        if chosen.out.is_dir():
+            raise ValueError(f"--out {chosen.out} is a folder; name a file")
+        _run_all(chosen, parse_rows(chosen.rows))
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"{error}")
     except KeyboardInterrupt:
         print(f"interrupted: what was trained is in {chosen.out}; the same command goes on there")
@@ -53,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", default=f"1-{max(ROWS)}", help="such as 1-5,10,11")
     parser.add_argument("--seeds", type=int, default=5, help="how many: 1, 2, …")
     parser.add_argument("--out", type=Path, default=Path("results.jsonl"))
+    jobs = "trainings at once (0: one for each core with the nano, else one)"
+    parser.add_argument("--jobs", type=int, default=0, help=jobs)
     return parser
 
 
@@ -61,62 +65,78 @@ def _run_all(chosen: argparse.Namespace, numbers: list[int]) -> None:
         if reason := why_not(number, chosen.model):
             print(reason)
             numbers.remove(number)
-    wanted = [
-        (number, ROWS[number].experiment(chosen.model, chosen.data), seed)
-        for number in numbers
-        for seed in range(1, chosen.seeds + 1)
-    ]
+    wanted = [training for number in numbers for training in _trainings(number, chosen)]
     stored, notes = read_rows(chosen.out)
     print(*notes, sep="\n", end="\n" if notes else "")
     stored = {row["id"] for row in stored}
-    left = [one for one in wanted if run_id(*one) not in stored]
+    left = [training for training in wanted if run_id(*training) not in stored]
     if len(left) < len(wanted):
         print(f"{len(wanted) - len(left)} of {len(wanted)} trainings are in {chosen.out} already")
-    _train(left, chosen.out)
+    _train(left, chosen)
     _report(wanted, chosen)
 
 
-def _train(left: list[tuple[int, Experiment, int]], out: Path) -> None:
+def _trainings(number: int, chosen: argparse.Namespace) -> list[Training]:
+    experiment = ROWS[number].experiment(chosen.model, chosen.data)
+    return [(number, experiment, seed) for seed in range(1, chosen.seeds + 1)]
+
+
+def _train(left: list[Training], chosen: argparse.Namespace) -> None:
     """Train what is left, with a bar whose time left knows that some take longer than others."""
-    efforts = [_effort(experiment) for _, experiment, _ in left]
+    groups = sorted(_groups(left), key=lambda group: -sum(map(_effort, group)))
+    cores = os.cpu_count() or 1
+    small = model_size(chosen.model) == BUNDLED_SIZE and get_device().type == "cpu"
+    jobs = chosen.jobs or (cores if small else 1)
+    done = dict.fromkeys(left, 0.0)
     form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} so far, {remaining} left"
-    with tqdm(total=sum(efforts), bar_format=form, smoothing=0, disable=not left) as bar:
-        for i, ((number, experiment, seed), effort) in enumerate(zip(left, efforts, strict=True)):
-            bar.set_description_str(f"{i + 1} of {len(left)}: row {number}, seed {seed}")
-            done = bar.n
+    with tqdm(total=sum(map(_effort, left)), bar_format=form, smoothing=0, disable=not left) as bar:
 
-            def show(share: float, done=done, effort=effort) -> None:
-                bar.update(done + share * effort - bar.n)
+        def show(training: Training, share: float) -> None:
+            bar.update((share - done[training]) * _effort(training))
+            done[training] = share
+            whole = sum(share == 1 for share in done.values())
+            bar.set_description_str(f"{whole} of {len(left)} trainings")
 
-            append_row(out, run(number, experiment, seed, show))
-            show(1.0)
+        if left:
+            train_all(groups, chosen.out, jobs, max(1, cores // jobs), show)
 
 
-def _effort(experiment: Experiment) -> float:
-    """Return roughly how long a training takes, by what was measured with the nano."""
+def _groups(left: list[Training]) -> list[list[Training]]:
+    """Put together what shares its frozen part, so that it runs once for all seeds of a row."""
+
+    def shared(training: Training) -> tuple:
+        number, experiment, seed = training
+        own = experiment.layers in ("all", "LoRA") or experiment.words_shuffled
+        return number, seed if own else 0
+
+    return [list(group) for _, group in groupby(sorted(left, key=shared), key=shared)]
+
+
+def _effort(training: Training) -> float:
+    """Return roughly how long a training takes, in seconds of the nano on one core."""
+    _, experiment, _ = training
     size = gpt_config(experiment.model)
-    scale = size["n_layers"] * size["emb_dim"] ** 2
-    rates = {"head only": 1, "last block": 4, "last two blocks": 11, "all": 50, "LoRA": 50}
-    effort = rates[experiment.layers] * (4 if experiment.position == "mean" else 1)
+    scale = size["n_layers"] * size["emb_dim"] ** 2 / (6 * 192**2)
+    seconds = {"head only": 2, "last block": 6, "last two blocks": 15, "all": 60, "LoRA": 55}
+    effort = seconds[experiment.layers] * (3 if experiment.position == "mean" else 1)
     if experiment.max_length:
         effort *= experiment.max_length / 82  # the longest message of sms-mini
-    return scale * effort * (5 if experiment.batch_size == 1 else 1)
+    return scale * effort * (4 if experiment.batch_size == 1 else 1)
 
 
-def _report(wanted: list[tuple[int, Experiment, int]], chosen: argparse.Namespace) -> None:
+def _report(wanted: list[Training], chosen: argparse.Namespace) -> None:
     """Print the table of the trainings asked for, and draw the picture beside the file.
 
     Row 1, or another that one of these is compared with, may have been trained earlier.
     """
-    needed = {number: ROWS[number].against for number, _, _ in wanted}
-    ids = {run_id(*one) for one in wanted}
-    for number in set(needed.values()) - needed.keys():
-        experiment = ROWS[number].experiment(chosen.model, chosen.data)
-        ids |= {run_id(number, experiment, seed) for seed in range(1, chosen.seeds + 1)}
-    results = {row["id"]: row for row in read_rows(chosen.out)[0] if row["id"] in ids}
-    results = list(results.values())
-    if not results:
+    numbers = {number for number, _, _ in wanted}
+    partners = {ROWS[number].against for number in numbers} - numbers
+    wanted = wanted + [one for number in partners for one in _trainings(number, chosen)]
+    ids = {run_id(*training) for training in wanted}
+    found = {row["id"]: row for row in read_rows(chosen.out)[0] if row["id"] in ids}
+    if not found:
         return
+    results = list(found.values())
     print(table(results))
     if comparisons := compare_all(results):
         picture = chosen.out.with_suffix(".svg")

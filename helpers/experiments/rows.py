@@ -86,9 +86,9 @@ class Experiment:
         finite_number("lr", self.lr)
         finite_number("alpha", self.alpha)
 
-    def plan(self) -> FreezePlan:
-        """Return which parts are trained."""
-        return LAYERS[self.layers](self, gpt_config(self.model)["n_layers"])
+    def plan(self, n_layers: int) -> FreezePlan:
+        """Return which parts of a model with `n_layers` blocks are trained."""
+        return LAYERS[self.layers](self, n_layers)
 
 
 @dataclass(frozen=True)

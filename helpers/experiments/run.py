@@ -4,7 +4,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from helpers.fine_tuning import fine_tuning_steps
 from helpers.freezing import FreezePlan, replace_head
 from helpers.frozen_cache import frozen_outputs, logits_at, pad_batch, places_of
 from helpers.gradient_reach import frozen_blocks
+from helpers.history import History
 from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import get_tokenizer
@@ -35,12 +36,14 @@ OWN_CODE = ("rows.py", "run.py")
 # --- data and model ------------------------------------------------------------------------------
 
 
-def make_datasets(experiment: Experiment, seed: int) -> tuple[SpamDataset, ...]:
-    """Return the training, validation and test messages as the experiment wants them.
+def make_datasets(
+    experiment: Experiment, parts: Sequence[pd.DataFrame], seed: int
+) -> tuple[SpamDataset, ...]:
+    """Return the parts of `load_splits` as the experiment wants them.
 
     The seed decides only the order of words, where they are shuffled.
     """
-    parts, tokenizer = _splits(experiment.data), get_tokenizer()
+    tokenizer = get_tokenizer()
     if experiment.words_shuffled:
         generator = random.Random(seed)
         parts = [_with_words_shuffled(part, generator) for part in parts]
@@ -54,11 +57,6 @@ def make_datasets(experiment: Experiment, seed: int) -> tuple[SpamDataset, ...]:
     return datasets
 
 
-@lru_cache(maxsize=2)
-def _splits(data: str) -> tuple[pd.DataFrame, ...]:
-    return load_splits(data)
-
-
 def _with_words_shuffled(part: pd.DataFrame, generator: random.Random) -> pd.DataFrame:
     def shuffled(text: str) -> str:
         words = text.split()
@@ -68,22 +66,27 @@ def _with_words_shuffled(part: pd.DataFrame, generator: random.Random) -> pd.Dat
     return part.assign(Text=part["Text"].map(shuffled))
 
 
-def make_classifier(experiment: Experiment, seed: int) -> GPTModel:
-    """Return the model before its training, with a new head, under the experiment's plan.
+def make_model(experiment: Experiment, seed: int) -> GPTModel:
+    """Return the model with the weights of its checkpoint, or with random ones from `seed`.
 
-    The seed decides the head, the adapters of LoRA, and random weights, which are torch's initial
-    ones, as in the book's repository; torch's own random numbers are left alone.
+    Random ones are those that torch begins with, as in the book's repository.
+    """
+    if experiment.weights == "pretrained":
+        return load_pretrained(experiment.model)
+    with own_random_numbers(torch.device("cpu"), seed):
+        return GPTModel(gpt_config(experiment.model))
+
+
+def make_classifier(model: GPTModel, experiment: Experiment, seed: int) -> GPTModel:
+    """Give `model` a new head, and a mask and a plan as in the experiment; return it.
+
+    The seed decides the head and the adapters of LoRA.
     """
     with own_random_numbers(torch.device("cpu"), seed):
-        if experiment.weights == "random":
-            model = GPTModel(gpt_config(experiment.model))
-        else:
-            model = load_pretrained(experiment.model)
-        torch.manual_seed(seed)  # so that the head does not depend on what was drawn before it
         replace_head(model)
         if not experiment.causal_mask:
             without_causal_mask(model)
-        return experiment.plan().apply(model)
+        return experiment.plan(len(model.trf_blocks)).apply(model)
 
 
 # --- one training --------------------------------------------------------------------------------
@@ -92,45 +95,39 @@ def make_classifier(experiment: Experiment, seed: int) -> GPTModel:
 def run(
     number: int, experiment: Experiment, seed: int, progress: Callable[[float], object] = float
 ) -> dict:
-    """Train once; return a row for helpers.results.
+    """Train and measure row `number` once; return a row for helpers.results.
 
-    It holds the accuracy (0 … 1) and the mean loss (nats) on each part, the seconds, and in `right`
-    a 1 or a 0 for each test message, right or wrong. `number` is that of the row in ROWS;
+    It holds what `measure` returns, what the result is of, and the seconds that all took.
     `progress` is called with the share done, 0 … 1. Raises KeyboardInterrupt when interrupted, and
     what `fine_tune` raises.
     """
     start = time.perf_counter()
-    datasets = make_datasets(experiment, seed)
-    model = make_classifier(experiment, seed)
-    _train(model, experiment, datasets, seed, progress)
-    accuracies, losses, right = {}, {}, ""
-    for part, data in zip(PARTS, datasets, strict=True):
-        logits = class_logits_of(model, data, experiment.plan(), experiment.position)
-        labels = torch.tensor(data.labels)
-        is_right = logits.argmax(dim=-1) == labels
-        accuracies[part] = round(is_right.double().mean().item(), 6)
-        losses[part] = round(F.cross_entropy(logits, labels).item(), 6)
-        right = "".join(map(str, is_right.int().tolist()))  # the test part's comes last
+    datasets = make_datasets(experiment, _splits(experiment.data), seed)
+    model = make_classifier(make_model(experiment, seed), experiment, seed)
+    train(model, experiment, datasets, seed, progress)
     return {
         "id": run_id(number, experiment, seed),
         "row": number,
         "seed": seed,
         "settings": asdict(experiment),
         "fingerprint": fingerprint(experiment),
-        "accuracy": accuracies,
-        "loss": losses,
+        **measure(model, experiment, datasets),
         "seconds": round(time.perf_counter() - start, 1),
-        "right": right,
     }
 
 
-def _train(model, experiment: Experiment, datasets, seed: int, progress) -> None:
-    train, validation, _ = datasets
+def train(
+    model: GPTModel,
+    experiment: Experiment,
+    datasets: Sequence[SpamDataset],
+    seed: int,
+    progress: Callable[[float], object] = float,
+) -> History:
+    """Fine-tune in place on the first of `datasets`, with the second as validation data."""
     steps = fine_tuning_steps(
         model,
-        train,
-        validation,
-        experiment.plan(),
+        *datasets[:2],
+        experiment.plan(len(model.trf_blocks)),
         epochs=experiment.epochs,
         batch_size=experiment.batch_size,
         accumulation=experiment.accumulation,
@@ -142,10 +139,27 @@ def _train(model, experiment: Experiment, datasets, seed: int, progress) -> None
     )
     step = None
     for step in steps:
-        if step.phase == "training":
-            progress(step.done / step.total)
+        progress(step.done / step.total if step.phase == "training" else 0.0)
     if step is None or step.history.interrupted:  # it ended before its time
         raise KeyboardInterrupt
+    return step.history
+
+
+def measure(model: GPTModel, experiment: Experiment, datasets: Sequence[SpamDataset]) -> dict:
+    """Return `accuracy` (0 … 1) and `loss` (the mean, in nats) of each part, and `right`.
+
+    That is a text with a 1 or a 0 for each test message, right or wrong.
+    """
+    accuracy, loss = {}, {}
+    plan = experiment.plan(len(model.trf_blocks))
+    for part, data in zip(PARTS, datasets, strict=True):
+        logits = class_logits_of(model, data, plan, experiment.position)
+        labels = torch.tensor(data.labels)
+        is_right = logits.argmax(dim=-1) == labels
+        accuracy[part] = round(is_right.double().mean().item(), 6)
+        loss[part] = round(F.cross_entropy(logits, labels).item(), 6)
+    right = "".join(map(str, is_right.int().tolist()))  # of the test part, which comes last
+    return {"accuracy": accuracy, "loss": loss, "right": right}
 
 
 @torch.no_grad()
@@ -189,6 +203,11 @@ def run_id(number: int, experiment: Experiment, seed: int) -> str:
     """Return what names one training: another setting, code, message or weight, another name."""
     all_of_it = json.dumps([asdict(experiment), fingerprint(experiment)], sort_keys=True)
     return f"row {number}, seed {seed}, {_short(all_of_it)}"
+
+
+@lru_cache(maxsize=2)
+def _splits(data: str) -> tuple[pd.DataFrame, ...]:
+    return load_splits(data)
 
 
 @lru_cache
