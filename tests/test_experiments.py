@@ -18,7 +18,6 @@ from helpers.classifying_token import class_logits
 from helpers.config import END_OF_TEXT, MODEL_CONFIGS
 from helpers.data import DATA_NAMES
 from helpers.experiments import report
-from helpers.experiments.__main__ import ORDER
 from helpers.experiments.report import compare, compare_all, draw_dot_plot, in_points, table
 from helpers.experiments.rows import CONTEXT, ROWS, Experiment, parse_rows, why_not
 from helpers.experiments.run import (
@@ -53,7 +52,8 @@ PARTS = messages(18, 0), messages(10, 1), messages(12, 2)
 
 def row(number: int, **changes) -> Experiment:
     """A row for the tiny model below; one epoch, at a rate at which it moves."""
-    return replace(ROWS[number].experiment(NANO, "sms-mini"), epochs=1, lr=1e-2, **changes)
+    changes = {"epochs": 1, "lr": 1e-2} | changes
+    return replace(ROWS[number].experiment(NANO, "sms-mini"), **changes)
 
 
 def tiny_classifier(experiment: Experiment, seed: int = 1, **changes):
@@ -95,7 +95,7 @@ def test_every_row_exists_for_every_size_and_both_data_sets(number, model, data)
 
 
 def test_the_rows_are_the_books_nineteen_and_one_of_the_courses():
-    assert list(ROWS) == list(range(1, 21)) == sorted(ORDER)
+    assert list(ROWS) == list(range(1, 21))
     assert [number for number in ROWS if ROWS[number].book is None] == [20]
     assert ROWS[1].changes == {} and all(ROWS[number].changes for number in range(2, 21))
     assert ROWS[10].against == 5 and ROWS[5].experiment(NANO, "sms-mini").weights == "pretrained"
@@ -146,7 +146,8 @@ def test_row_10_has_nothing_of_the_checkpoint():
     experiment = ROWS[10].experiment(NANO, "sms-mini")
     pretrained, model = load_pretrained(NANO).state_dict(), make_model(experiment, 1)
     for name, tensor in model.state_dict().items():
-        assert not torch.isclose(tensor, pretrained[name], atol=1e-9).float().mean() > 0.01, name
+        equal = (tensor == pretrained[name]).float().mean()
+        assert equal < 0.05, name  # a few of a layer norm's are 1 in both
     again, other = make_model(experiment, 1), make_model(experiment, 2)
     assert torch.equal(again.tok_emb.weight, model.tok_emb.weight)
     assert not torch.equal(other.tok_emb.weight, model.tok_emb.weight)
@@ -359,7 +360,7 @@ def results_of(number: int, rights: list[str], **origin) -> list[dict]:
     ]  # fmt: skip
 
 
-GOOD, POOR, MIXED = "1" * 18 + "00", "1" * 6 + "0" * 14, "0" + "1" * 17 + "01"
+GOOD, POOR, MIXED = "1" * 18 + "00", "1" * 6 + "0" * 14, "00" + "1" * 16 + "01"
 RESULTS = (
     results_of(1, [GOOD, GOOD])
     + results_of(2, [POOR, POOR])
