@@ -24,6 +24,7 @@ from helpers.diagrams import (
     say_reach,
 )
 from helpers.freezing import (
+    ADAPTED,
     FROZEN,
     PARTLY,
     PRESETS,
@@ -45,7 +46,10 @@ from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 
 LOADED, CUSTOM = "the loaded model", "custom"
 FOLD_ABOVE = 12  # blocks: a deeper tower starts with equal blocks in one line
-STATE_CLASS = {FROZEN: "fx-is-frozen", TRAINABLE: "fx-is-trainable", PARTLY: "fx-is-partly"}
+STATE_CLASS = {
+    FROZEN: "fx-is-frozen", TRAINABLE: "fx-is-trainable",
+    PARTLY: "fx-is-partly", ADAPTED: "fx-is-adapted",
+}  # fmt: skip
 COST_CAPTION = "One training step on this batch, in float32"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
