@@ -24,7 +24,7 @@ LAYERS: dict[str, Callable[["Experiment", int], FreezePlan]] = {  # for n_layers
     "LoRA": lambda choice, n: FreezePlan.lora(n, rank=choice.rank, alpha=choice.alpha),
 }
 IGNORE_NOTHING = -100  # torch's default for `ignore_index`: no label has this number
-NANO_RATES = {"last two blocks": 1e-3, "all": 1e-3, "LoRA": 1e-3}
+NANO_RATES = {"all": 5e-4, "LoRA": 5e-4}
 
 
 def learning_rate(model: str, layers: str) -> float:
