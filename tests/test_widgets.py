@@ -500,7 +500,7 @@ def test_a_model_with_a_shorter_context_takes_what_it_can_of_the_last_message():
 
 def test_a_page_without_a_kernel_gets_picture_table_and_words(explorer, monkeypatch):
     sent = []
-    monkeypatch.setattr("helpers.widgets.display", lambda data, raw: sent.append(data))
+    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
     explorer._ipython_display_()
     view = {"version_major": 2, "version_minor": 0, "model_id": explorer.model_id}
     assert sent[0]["application/vnd.jupyter.widget-view+json"] == view
