@@ -1,9 +1,9 @@
 """Pictures of the model under a plan, and the course's curves.
 
 `python -m helpers.diagrams` draws `images/`. One drawing, in SVG, serves images/, the notebooks and
-the Freeze Explorer. Frozen and trainable parts differ by colour (Okabe & Ito's palette, told apart
-with any colour vision), by border, by mark and by word; `describe` says in text what
-`draw_classifier` shows.
+the Freeze Explorer. Parts that are frozen, trainable, both, or frozen with an adapter differ by
+colour (Okabe & Ito's palette, told apart with any colour vision), by border, by mark and by word;
+`describe` says in text what `draw_classifier` shows.
 """
 
 import unicodedata
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from helpers.config import gpt_config
 from helpers.data import LABELS
 from helpers.freezing import (
+    ADAPTED,
     FROZEN,
     PARTLY,
     TRAINABLE,
@@ -34,9 +35,10 @@ from helpers.shapes import Shape, trace_shapes
 from helpers.tokenizer import get_tokenizer, visible_tokens
 
 IMAGES = Path(__file__).parent.parent / "images"
-FILL = {FROZEN: "#cfe6f5", TRAINABLE: "#f9d9b5", PARTLY: "#fffbeb"}
-EDGE = {FROZEN: "#0072b2", TRAINABLE: "#b34e00", PARTLY: "#4f7030"}
-MARK = {FROZEN: "❄", TRAINABLE: "✎", PARTLY: "❄✎"}
+FILL = {FROZEN: "#cfe6f5", TRAINABLE: "#f9d9b5", PARTLY: "#fffbeb", ADAPTED: "#cdeee2"}
+EDGE = {FROZEN: "#0072b2", TRAINABLE: "#b34e00", PARTLY: "#4f7030", ADAPTED: "#007a5a"}
+DASHES = {FROZEN: "6 4", PARTLY: "16 4", ADAPTED: "12 4 2 4"}  # of the border
+MARK = {FROZEN: "❄", TRAINABLE: "✎", PARTLY: "❄✎", ADAPTED: "❄+"}
 WAY, WAY_ON_DARK = "#a3326e", "#f0a0c8"  # of the gradient
 INK, TEXT = "#333333", "#111111"  # beside the boxes, in the boxes
 NAMES = {
@@ -49,7 +51,7 @@ NAMES = {
 
 def css_colours() -> str:
     """Return the colours of the pictures as CSS variables: `--fx-frozen-fill` and so on."""
-    names = {FROZEN: "frozen", TRAINABLE: "trainable", PARTLY: "partly"}
+    names = {FROZEN: "frozen", TRAINABLE: "trainable", PARTLY: "partly", ADAPTED: "adapted"}
     both = (("fill", FILL), ("edge", EDGE))
     colours = {
         f"--fx-{names[state]}-{kind}": table[state] for kind, table in both for state in names
@@ -112,8 +114,8 @@ def fold(report: ParameterReport, shapes: tuple[Shape, ...] = ()) -> tuple[Row, 
         block = count.part.startswith("trf_blocks.")
         if block and rows and rows[-1].parts[0].startswith("trf_blocks."):
             last = rows[-1]
-            size = len(last.parts)
-            if row.shape == last.shape and last.trainable == size * row.trainable:
+            alike = (row.state, row.shape) == (last.state, last.shape)
+            if alike and last.trainable == len(last.parts) * row.trainable:
                 rows[-1] = replace(
                     last,
                     parts=(*last.parts, count.part),
@@ -151,10 +153,12 @@ def _in_all(report: ParameterReport) -> str:
 def say_reach(reach: GradientReach) -> str:
     """Return in one sentence how far the gradient goes."""
     if reach.lowest is None:
-        return "Nothing is trainable, so there is no backward pass."
+        return "Nothing learns, so there is no backward pass."
     crossed = sum(part.startswith("trf_blocks.") for part in reach.crossed)
     blocks = "no block" if crossed == 0 else "1 block" if crossed == 1 else f"{crossed} blocks"
-    ends = f"{' and '.join(reach.ends)}, the lowest trainable part{'s' * (len(reach.ends) > 1)}"
+    several = len(reach.ends) > 1
+    lowest = "the lowest parts that learn" if several else "the lowest part that learns"
+    ends = f"{' and '.join(reach.ends)}, {lowest}"
     return f"The gradient ends in {ends}; on its way down it crosses {blocks}."
 
 
@@ -332,18 +336,17 @@ def _tower(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
 
 def _box(row: Row, x: float, y: float) -> Iterator[str]:
     """A box with the marks of its state, and two lines: title and parameters, name and state."""
-    dashes = {FROZEN: ' stroke-dasharray="6 4"', PARTLY: ' stroke-dasharray="16 4"'}
+    dashes = f' stroke-dasharray="{DASHES[row.state]}"' if row.state in DASHES else ""
     yield (
         f'<rect x="{x:g}" y="{y:g}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8" '
         f'fill="{FILL[row.state]}" stroke="{EDGE[row.state]}" stroke-width="2"'
-        f"{dashes.get(row.state, '')}/>"
+        f"{dashes}/>"
     )
     mark_x, middle, colour = x + 20, y + BOX_HEIGHT / 2, EDGE[row.state]
-    if row.state == PARTLY:
-        yield _snowflake(mark_x, middle - 9, colour)
-        yield _pencil(mark_x, middle + 9, colour)
-    else:
-        yield (_snowflake if row.state == FROZEN else _pencil)(mark_x, middle, colour)
+    marks = [_STROKES[mark] for mark in MARK[row.state]]
+    upmost = middle - 9 * (len(marks) - 1)
+    for i, draw_mark in enumerate(marks):
+        yield draw_mark(mark_x, upmost + 18 * i, colour)
     left, right, upper, lower = x + 40, x + BOX_WIDTH - 10, y + 20, y + 37
     yield _text(left, upper, row.title, size=14, bold=True, fill=TEXT)
     yield _text(left, lower, row.name, size=12, mono=True, fill=TEXT)
@@ -514,6 +517,13 @@ def _pencil(x: float, y: float, colour: str) -> str:
         f'<path d="{outline}" stroke="{colour}" stroke-width="2" fill="none" '
         'stroke-linejoin="round"/>'
     )
+
+
+def _plus(x: float, y: float, colour: str) -> str:
+    return f'<path d="M{x:g},{y - 6:g}v12m-6,-6h12" stroke="{colour}" stroke-width="2.5"/>'
+
+
+_STROKES = {"❄": _snowflake, "✎": _pencil, "+": _plus}
 
 
 # --- the trainable share --------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def tokens_of(text: str) -> list[str]:
 
 
 def plans(n_layers: int, number: int) -> list[FreezePlan]:
-    """Nothing, everything, an embedding, the head, and random ones."""
+    """Nothing, everything, an embedding, the head, random ones, and two with adapters."""
     parts, rng = part_names(n_layers), random.Random(0)
     names = [*parts, *(f"{block}.{piece}" for block in parts[2:-2] for piece in ("att", "norm2"))]
     chosen = [
@@ -67,7 +67,8 @@ def plans(n_layers: int, number: int) -> list[FreezePlan]:
         ("out_head",),
         *(rng.sample(names, rng.randrange(12)) for _ in range(number)),
     ]
-    return [FreezePlan(n_layers, frozenset(trainable)) for trainable in chosen]
+    some = [FreezePlan(n_layers, frozenset(trainable)) for trainable in chosen]
+    return [*some, FreezePlan.lora(n_layers), some[-1].adapt("trf_blocks.0", "trf_blocks.1.ff")]
 
 
 def draw(plan: FreezePlan = BOOK, tokens=()):
@@ -197,7 +198,7 @@ def test_each_box_holds_its_figures_between_the_input_at_the_bottom_and_the_outp
             *(box[1] for box in boxes),
             heights["token ids (1, 4)"],
         ]
-        assert order == sorted(order) and ("no gradient" in heights) == (not plan.trainable)
+        assert order == sorted(order) and ("no gradient" in heights) == (reach.lowest is None)
         rows = reversed(fold(parameter_report(CFG, plan), SHAPES))
         for row, (left, top, right, bottom) in zip(rows, boxes, strict=True):
             ends, crossed = {*row.parts} & {*reach.ends}, {*row.parts} <= {*reach.crossed}
@@ -217,21 +218,23 @@ def test_each_box_holds_its_figures_between_the_input_at_the_bottom_and_the_outp
             assert [top < way < bottom for way in ways].count(True) == len(ends)
 
 
-def test_frozen_trainable_and_partly_trainable_differ_without_any_colour():
-    drawing = draw_classifier(parameter_report(CFG, BOOK.toggle("trf_blocks.3.att")))
-    assert (
-        len(
-            {
-                elements(drawing, "rect", fill=fill)[0].get("stroke-dasharray")
-                for fill in FILL.values()
-            }
-        )
-        == 3
-    )
-    marks = {state: len(elements(drawing, "path", stroke=colour)) for state, colour in EDGE.items()}
-    assert (
-        marks == {"frozen": 4, "trainable": 3, "partly trainable": 2} and len({*MARK.values()}) == 3
-    )
+def test_the_four_states_differ_without_any_colour():
+    plan = BOOK.toggle("trf_blocks.3.att").adapt("trf_blocks.5")
+    drawing = draw_classifier(parameter_report(CFG, plan))
+    boxes = [elements(drawing, "rect", fill=fill)[0] for fill in FILL.values()]
+    assert len({box.get("stroke-dasharray") for box in boxes}) == len({*MARK.values()}) == 4
+    marks = {
+        state: {
+            re.sub(r"^M[\d.]+,[\d.]+", "", mark.get("d"))  # its strokes, wherever it stands
+            for mark in elements(drawing, "path", stroke=colour)
+        }
+        for state, colour in EDGE.items()
+    }
+    frozen, trainable = marks["frozen"], marks["trainable"]
+    assert len(frozen) == len(trainable) == 1 and frozen != trainable
+    assert marks["partly trainable"] == frozen | trainable
+    assert marks["frozen with an adapter"] > frozen
+    assert marks["frozen with an adapter"].isdisjoint(trainable)
 
 
 @pytest.mark.parametrize(
@@ -326,15 +329,15 @@ def test_a_sentence_says_how_far_the_gradient_goes():
         return diagrams.say_reach(gradient_reach(FreezePlan(12, frozenset(trainable))))
 
     assert said("pos_emb").endswith(
-        "pos_emb, the lowest trainable part; on its way down it crosses 12 blocks."
+        "pos_emb, the lowest part that learns; on its way down it crosses 12 blocks."
     )
-    assert "The gradient ends in tok_emb and pos_emb, the lowest trainable parts;" in said(
+    assert "The gradient ends in tok_emb and pos_emb, the lowest parts that learn;" in said(
         "tok_emb", "pos_emb"
     )
     assert said("trf_blocks.10.ff").endswith("it crosses 1 block.") and said("out_head").endswith(
         "crosses no block."
     )
-    assert said() == "Nothing is trainable, so there is no backward pass."
+    assert said() == "Nothing learns, so there is no backward pass."
 
 
 def test_an_answer_names_ham_and_spam_and_of_more_classes_the_likeliest():

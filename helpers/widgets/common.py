@@ -15,6 +15,7 @@ from ipywidgets import HTML, Button, HBox, Label, ToggleButton, VBox
 from helpers.config import ASSETS
 from helpers.diagrams import css_colours, draw_classifier, draw_share, fold, say_reach
 from helpers.freezing import (
+    ADAPTED,
     FROZEN,
     PARTLY,
     PRESETS,
@@ -32,7 +33,10 @@ from helpers.tables import big_number, toggle_text
 
 CUSTOM = "custom"
 FOLD_ABOVE = 12  # blocks: a deeper tower starts with equal blocks in one line
-STATE_CLASS = {FROZEN: "fx-is-frozen", TRAINABLE: "fx-is-trainable", PARTLY: "fx-is-partly"}
+STATE_CLASS = {
+    FROZEN: "fx-is-frozen", TRAINABLE: "fx-is-trainable",
+    PARTLY: "fx-is-partly", ADAPTED: "fx-is-adapted",
+}  # fmt: skip
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
