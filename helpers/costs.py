@@ -13,7 +13,10 @@ where a multiply-add is two operations. AdamW's two moments: Loshchilov & Hutter
 
 Gradients are made from what went into a step, or came out, so the forward pass keeps that for the
 backward pass. These numbers, the *activations*, are often most of the memory: Korthikanti et al.
-2022, section 4.1. How many each step keeps stands in `_block`.
+2022, section 4.1. How many each step keeps stands in `_block_steps`.
+
+An adapter (LoRA, Hu et al. 2021) is two more matrices that learn, beside one that is frozen: what
+comes in meets A (in, rank), that meets B (rank, out), and the sum with the frozen one's goes on.
 
 Below, b is the batch size, n the number of tokens, d = emb_dim and h the number of heads.
 """
@@ -25,7 +28,7 @@ from math import prod
 from typing import NamedTuple
 
 from helpers.checks import whole_number
-from helpers.freezing import TRAINABLE, FreezePlan, parameter_report
+from helpers.freezing import ADAPTED, TRAINABLE, FreezePlan, parameter_report
 from helpers.model import part_names
 
 SCALES = {
@@ -100,7 +103,9 @@ def training_cost(
             f"{num_tokens} tokens are more than the context length of {cfg['context_length']}"
         )
     report = parameter_report(cfg, plan, num_classes)
-    count = count_steps(steps_of(cfg, plan, num_classes))
+    count = StepCount()
+    for part in part_names(cfg["n_layers"]):
+        count.add(steps_of(cfg, plan, num_classes, part))
 
     b, n, d = batch_size, num_tokens, cfg["emb_dim"]
     float32, learned = (4, "byte"), (report.trainable, "trainable parameter")
@@ -126,7 +131,7 @@ def training_cost(
             "multiply-adds",
             {
                 "matrices": (*tokens, (count.weights, "weight")),
-                "attention": ((cfg["n_layers"], "block"), (2, "product"), *table),
+                "attention": ((count.attentions, "block"), (2, "product"), *table),
             },
         ),
         backward=_sum(
@@ -168,30 +173,33 @@ class Step(NamedTuple):
     weights: int = 0
 
 
-def steps_of(cfg: dict, plan: FreezePlan, num_classes: int) -> Iterator[Step]:
-    """Yield the steps of the forward pass."""
+def steps_of(cfg: dict, plan: FreezePlan, num_classes: int, part: str) -> Iterator[Step]:
+    """Yield the steps of one part of the model, in the order of the forward pass."""
     d = cfg["emb_dim"]
-    for part in part_names(cfg["n_layers"]):
-        if part.endswith("_emb"):
-            yield Step(EMBEDDING, plan.state(part) == TRAINABLE, 0)
-        elif part == "final_norm":
-            yield norm_step(plan, part, d)
-        elif part == "out_head":
-            yield from matrix_steps(plan, part, d, num_classes)
-        else:
-            yield from _block(plan, part, d)
+    if part.endswith("_emb"):
+        yield Step(EMBEDDING, plan.state(part) == TRAINABLE, 0)
+    elif part == "final_norm":
+        yield norm_step(plan, part, d)
+    elif part == "out_head":
+        yield from matrix_steps(plan, part, d, num_classes)
+    else:
+        yield from _block_steps(plan, part, d)
 
 
-def _block(plan: FreezePlan, block: str, d: int) -> Iterator[Step]:
-    att, ff = f"{block}.att", f"{block}.ff"
+def _block_steps(plan: FreezePlan, block: str, d: int) -> Iterator[Step]:
     yield norm_step(plan, f"{block}.norm1", d)
-    yield from matrix_steps(plan, att, d, d, side_by_side=3)  # W_query, W_key, W_value
+    yield from matrix_steps(plan, f"{block}.att", d, d, side_by_side=3)  # W_query, W_key, W_value
     yield Step(ATTENTION, False, 3 * d)
-    yield from matrix_steps(plan, att, d, d)  # out_proj
+    yield from matrix_steps(plan, f"{block}.att", d, d)  # out_proj
+    yield from feed_forward_steps(plan, block, d)
+
+
+def feed_forward_steps(plan: FreezePlan, block: str, d: int) -> Iterator[Step]:
+    """Yield a block's steps after its attention."""
     yield norm_step(plan, f"{block}.norm2", d)
-    yield from matrix_steps(plan, ff, d, 4 * d)
+    yield from matrix_steps(plan, f"{block}.ff", d, 4 * d)
     yield Step(GELU, False, 4 * d)
-    yield from matrix_steps(plan, ff, 4 * d, d)
+    yield from matrix_steps(plan, f"{block}.ff", 4 * d, d)
 
 
 def norm_step(plan: FreezePlan, piece: str, d: int) -> Step:
@@ -202,40 +210,45 @@ def norm_step(plan: FreezePlan, piece: str, d: int) -> Step:
 def matrix_steps(
     plan: FreezePlan, piece: str, num_in: int, num_out: int, side_by_side: int = 1
 ) -> Iterator[Step]:
-    """Yield matrices that take the same input, `side_by_side` of them, each (num_in, num_out)."""
-    yield Step(MATRIX, plan.state(piece) == TRAINABLE, num_in, side_by_side * num_in * num_out)
+    """Yield matrices (num_in, num_out), `side_by_side` of them on one input, and their adapters."""
+    state, rank = plan.state(piece), side_by_side * plan.rank
+    yield Step(MATRIX, state == TRAINABLE, num_in, side_by_side * num_in * num_out)
+    if state == ADAPTED:
+        yield Step(MATRIX, True, num_in, num_in * rank)  # A of each, on the same input
+        yield Step(MATRIX, True, rank, rank * num_out)  # B of each
 
 
 @dataclass
 class StepCount:
-    """What the steps of a forward pass add up to.
+    """What steps of a forward pass add up to, taken in their order.
 
     `weights` are those of all matrices, `learning` of the trainable ones, `crossed` of those that
     pass a gradient on to their input. `attentions_crossed` counts the attentions that do so, and
-    `numbers_kept` has for each kind of step how many numbers are kept of each token.
+    `numbers_kept` has for each kind of step how many numbers are kept of each token. `gradient`
+    says whether a gradient comes down to what the next step takes: whether something before it
+    learns.
     """
 
+    gradient: bool = False
     weights: int = 0
     learning: int = 0
     crossed: int = 0
+    attentions: int = 0
     attentions_crossed: int = 0
     numbers_kept: Counter = field(default_factory=Counter)
 
-
-def count_steps(steps: Iterable[Step]) -> StepCount:
-    """Add up the steps of a forward pass, in their order."""
-    count = StepCount()
-    gradient = False  # does one come down to what goes in: is something before it trainable?
-    for step in steps:
-        if step.kind == MATRIX:
-            count.weights += step.weights
-            count.learning += step.weights * step.learns
-            count.crossed += step.weights * gradient
-        if step.learns or (gradient and step.kind != MATRIX):
-            count.numbers_kept[step.kind] += step.kept
-        count.attentions_crossed += gradient and step.kind == ATTENTION
-        gradient = gradient or step.learns
-    return count
+    def add(self, steps: Iterable[Step]) -> None:
+        for kind, learns, kept, weights in steps:
+            if kind == MATRIX:
+                self.weights += weights
+                self.learning += weights * learns
+                self.crossed += weights * self.gradient
+            elif kind == ATTENTION:
+                self.attentions += 1
+                self.attentions_crossed += self.gradient
+            if learns or (self.gradient and kind != MATRIX):
+                self.numbers_kept[kind] += kept
+            self.gradient = self.gradient or learns
 
 
 # --- in words -------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ PRESETS = {
     "book": FreezePlan.book,
     "last two": lambda n: FreezePlan.last_blocks(n, 2),
     "everything": FreezePlan.everything,
+    "adapters": FreezePlan.lora,
+    "adapters in the last two": lambda n: FreezePlan.lora(n, 2, rank=4),
 }
 
 
@@ -33,9 +35,21 @@ def plans_for_tiny(number: int) -> list[FreezePlan]:
     choices = [[name] for name in names] + [
         rng.sample(names, rng.randint(1, len(names) // 2)) for _ in range(number)
     ]
-    return [preset(3) for preset in PRESETS.values()] + [
-        FreezePlan(3, frozenset(choice)) for choice in choices
-    ]
+    presets = [preset(3) for preset in PRESETS.values()]
+    plain = [plan for plan in presets if not plan.adapted]  # they can share a model
+    return plain + [FreezePlan(3, frozenset(choice)) for choice in choices]
+
+
+def plans_with_adapters(number: int) -> list[FreezePlan]:
+    """Random plans of pieces of the tiny model that are frozen, trainable, or have adapters."""
+    rng, plans = random.Random(4), []
+    pieces = [piece for part in part_names(3) for piece in pieces_of(part)]
+    for _ in range(number):
+        some = rng.sample(pieces, rng.randint(1, len(pieces)))
+        adapted = {p for p in some if p.endswith((".att", ".ff")) and rng.random() < 0.6}
+        rank = rng.choice((1, 2, 5))
+        plans.append(FreezePlan(3, frozenset(some) - adapted, frozenset(adapted), rank))
+    return plans
 
 
 def last_loss(model, batch_size: int, num_tokens: int) -> torch.Tensor:
@@ -143,9 +157,8 @@ def test_memory_equals_the_bytes_that_one_step_of_torch_and_adamw_fills():
 @pytest.mark.parametrize("name", MODEL_CONFIGS)
 def test_memory_kept_for_the_backward_pass_is_what_torch_keeps_for_every_size_and_preset(name):
     cfg = gpt_config(name)
-    model = classifier_without_weights(cfg)
     for preset in PRESETS.values():
-        plan = preset(cfg["n_layers"])
+        plan, model = preset(cfg["n_layers"]), classifier_without_weights(cfg)
         counted = training_cost(cfg, plan, batch_size=8, num_tokens=82).activations.amount
         assert counted == torch_keeps(plan.apply(model), 8, 82), plan
 
@@ -170,9 +183,8 @@ def test_the_first_block_in_the_last_ones_place_keeps_four_times_as_much_for_the
 @pytest.mark.parametrize("name", MODEL_CONFIGS)
 def test_work_equals_torchs_own_count_for_every_size_and_preset(name):
     cfg = gpt_config(name)
-    model = classifier_without_weights(cfg)
     for preset in PRESETS.values():
-        plan = preset(cfg["n_layers"])
+        plan, model = preset(cfg["n_layers"]), classifier_without_weights(cfg)
         cost = training_cost(cfg, plan, batch_size=2, num_tokens=7)
         assert (cost.forward.amount, cost.backward.amount) == torch_multiply_adds(
             plan.apply(model), 2, 7
@@ -189,6 +201,18 @@ def test_work_equals_torchs_own_count_for_random_plans_batches_lengths_and_class
         cost = training_cost(TINY, plan, b, n, num_classes)
         counted = torch_multiply_adds(plan.apply(models[num_classes]), b, n)
         assert (cost.forward.amount, cost.backward.amount) == counted, (plan, b, n)
+
+
+def test_the_costs_of_adapters_are_those_that_torch_has_of_pefts():
+    for plan in plans_with_adapters(60):
+        b, n = (rng := random.Random(str(plan))).choice((1, 2, 5)), rng.choice((1, 2, 9, 32))
+        model, cost = plan.apply(classifier_without_weights(TINY)), training_cost(TINY, plan, b, n)
+        counted = (cost.forward.amount, cost.backward.amount)
+        assert counted == torch_multiply_adds(model, b, n), (plan, b, n)
+        assert cost.activations.amount == torch_keeps(model, b, n), (plan, b, n)
+        learned = [p for p in model.parameters() if p.requires_grad]
+        assert cost.weights.amount == size_in_bytes(model.parameters())
+        assert cost.optimizer.amount == 2 * cost.gradients.amount == 2 * size_in_bytes(learned)
 
 
 def test_one_block_and_one_head_without_qkv_bias_are_counted_as_torch_does():
@@ -225,7 +249,7 @@ def test_a_backward_formula_shows_only_the_parts_that_are_there():
 
 
 def test_every_formula_gives_the_amount_beside_it():
-    for plan in plans_for_tiny(40):
+    for plan in plans_for_tiny(40) + plans_with_adapters(20):
         for cost in training_cost(TINY, plan, 3, 17, 5):
             terms = cost.formula.split(" + ") if any(map(str.isdigit, cost.formula)) else []
             factors = [
