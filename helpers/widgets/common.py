@@ -8,6 +8,8 @@ and say what is pressed; what that means is asked of the floors below.
 import re
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
+from dataclasses import replace
+from html import escape
 
 from IPython.display import display
 from ipywidgets import HTML, Button, HBox, Label, ToggleButton, VBox
@@ -19,6 +21,7 @@ from helpers.freezing import (
     FROZEN,
     PARTLY,
     PRESETS,
+    RANK,
     TRAINABLE,
     FreezePlan,
     ParameterReport,
@@ -37,6 +40,8 @@ STATE_CLASS = {
     FROZEN: "fx-is-frozen", TRAINABLE: "fx-is-trainable",
     PARTLY: "fx-is-partly", ADAPTED: "fx-is-adapted",
 }  # fmt: skip
+TRAINS, ADAPTS = "trains or freezes", "adds or takes an adapter"  # what a press on a part does
+RANKS = (1, 4, 8, 16)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -73,6 +78,25 @@ def show_with_words(widget, picture: str, html: str, words: str) -> None:
     display(data, raw=True)
 
 
+class Quiet:
+    """Whether controls are being set by code, which then is not to be heard."""
+
+    def __init__(self):
+        self._depth = 0
+
+    def __bool__(self) -> bool:
+        return self._depth > 0
+
+    @contextmanager
+    def __call__(self):
+        """Set controls within this block without hearing of it."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+
+
 class Choice(HBox):
     """One of several, as buttons: from a drop-down list JupyterLab takes the arrow keys away.
 
@@ -83,7 +107,7 @@ class Choice(HBox):
         self, css: str, label: str, options: Iterable[str], on_choose: Callable[[str], object]
     ):
         self._buttons = {option: named(ToggleButton(), "fx-choice") for option in options}
-        self._quiet, self._on_choose, self.chosen = False, on_choose, ""
+        self._quiet, self._on_choose, self.chosen = Quiet(), on_choose, ""
         super().__init__([Label(label), *self._buttons.values()])
         named(self, css, "fx-wrap fx-options")
         for option, button in self._buttons.items():
@@ -99,12 +123,12 @@ class Choice(HBox):
 
     def choose(self, chosen: str) -> None:
         """Show which one is chosen."""
-        self._quiet, self.chosen = True, chosen
-        for option, button in self._buttons.items():
-            button.value = option == chosen
-            button.description = f"✓ {option}" if option == chosen else option
-            button.tooltip = "chosen" if option == chosen else "choose"
-        self._quiet = False
+        self.chosen = chosen
+        with self._quiet():
+            for option, button in self._buttons.items():
+                button.value = option == chosen
+                button.description = f"✓ {option}" if option == chosen else option
+                button.tooltip = "chosen" if option == chosen else "choose"
 
 
 class Folded(VBox):
@@ -135,7 +159,8 @@ class Tower(VBox):
     def __init__(self, on_press: Callable[..., object]):
         self.plan: FreezePlan | None = None
         self.report: ParameterReport | None = None
-        self._on_press, self._quiet = on_press, False
+        self.adapts = False  # whether a press is about an adapter
+        self._on_press, self._quiet = on_press, Quiet()
         self._lines: dict[str, _Line] = {}
         self._refold = named(Button(description="Fold equal blocks"), "fx-more")
         super().__init__()
@@ -159,10 +184,9 @@ class Tower(VBox):
     def show(self, plan: FreezePlan, report: ParameterReport) -> None:
         """Show a plan for the same model; no line moves."""
         self.plan, self.report = plan, report
-        self._quiet = True
-        for line in self._shown():
-            line.show(report)
-        self._quiet = False
+        with self._quiet():
+            for line in self._shown():
+                line.show(report, self.adapts)
 
     def press(self, line: "_Line") -> None:
         """Hand on a press, unless it is the tower's own doing or a late one on what is gone."""
@@ -219,7 +243,7 @@ class _Line(VBox):
             opens = len(parts) > 1 or pieces_of(*parts) != parts
             self._row.children = [self.opener, self.toggle] if opens else [self.toggle]
 
-    def show(self, report: ParameterReport) -> None:
+    def show(self, report: ParameterReport, adapts: bool) -> None:
         count = report.count(*self.parts)
         kind = "part" if len(self.parts) == 1 else "run"
         css = (f"fx-{kind}-{re.sub('[^a-z0-9_]+', '-', count.part)}", STATE_CLASS[count.state])
@@ -232,8 +256,13 @@ class _Line(VBox):
         with self.toggle.hold_sync():
             self.toggle.description = toggle_text(count)
             self.toggle.value = count.state == TRAINABLE
-            verb = "freeze" if count.state == TRAINABLE else "train"
-            self.toggle.tooltip = f"{verb} {count.part}"
+            self.toggle.tooltip = f"{_what_a_press_does(count.state, adapts)} {count.part}"
+
+
+def _what_a_press_does(state: str, adapts: bool) -> str:
+    if adapts:
+        return "take the adapter from" if state == ADAPTED else "add an adapter to"
+    return "freeze" if state == TRAINABLE else "train"
 
 
 # --- a plan, and what it means for a model --------------------------------------------------------
@@ -242,23 +271,29 @@ class _Line(VBox):
 class PlanPanel(VBox):
     """Presets, counts and the tower of a plan; beside it how far the gradient goes, and a picture.
 
-    `cfg` and `plan` are its state. `on_change` is called when the learner, or code, has changed
-    the plan; it calls `show` with what else is to be drawn. `report`, `reach` and `drawing` always
-    hold what is shown.
+    `cfg`, `plan` and `rank`, that of new adapters, are its state. `on_change` is called when the
+    learner, or code, has changed the plan; it calls `show` with what else is to be drawn. `report`,
+    `reach` and `drawing` always hold what is shown.
     """
 
     def __init__(self, cfg: dict, plan: FreezePlan, on_change: Callable[[], object]):
-        self.cfg, self._plan, self._on_change = cfg, plan, on_change
+        self.cfg, self._plan, self.rank, self._on_change = cfg, plan, plan.rank, on_change
         self._preset = Choice("fx-preset", "Train", [*PRESETS, CUSTOM], self._choose_preset)
-        self.tower = Tower(self._press)
+        self._press = Choice("fx-press", "A press", [TRAINS, ADAPTS], self._choose_press)
+        self._rank = Choice("fx-rank", "LoRA rank", map(str, RANKS), self._choose_rank)
+        self._note = named(HTML(), "fx-note")
+        self.tower = Tower(self._change_parts)
         names = ("total", "trainable", "frozen", "percent", "share", "reach", "shapes")
         self._show = {name: named(HTML(), f"fx-{name}") for name in names}
         self.reach_in_words, self.picture = self._show["reach"], self._show["shapes"]
+        self._press.choose(TRAINS)
         self.beside = named(VBox([self.reach_in_words, self.picture]), "fx-pictures")
         numbers = [named(self._show[name], "fx-number") for name in names[:4]]
         super().__init__(
             [
                 self._preset,
+                named(HBox([self._press, self._rank]), "fx-wrap"),
+                self._note,
                 named(HBox(numbers), "fx-wrap"),
                 self._show["share"],
                 named(HBox([self.tower, self.beside]), "fx-wrap"),
@@ -273,14 +308,21 @@ class PlanPanel(VBox):
     @plan.setter
     def plan(self, plan: FreezePlan) -> None:
         report = parameter_report(self.cfg, plan)  # refuses another depth
-        self._plan = plan
+        self._plan, self._note.value = plan, ""
+        if plan.adapted:
+            self.rank = plan.rank
         self.tower.lay_out(plan, report)
         self._on_change()
 
     def take_model(self, cfg: dict) -> None:
         """Go on with a model of another size, under the same plan where that is possible."""
-        self.cfg = cfg
-        self.plan = resize(self._plan, cfg["n_layers"])
+        self.cfg, plan = cfg, resize(self._plan, cfg["n_layers"])
+        try:
+            self.plan = plan
+        except ValueError as error:  # its matrices are too small for adapters of this rank
+            self.rank = RANK
+            self.plan = replace(plan, adapted=frozenset())
+            self._say(error)
 
     def show(
         self, shapes: tuple[Shape, ...], tokens: list[str], num_classes: int = 2, answer: str = ""
@@ -300,34 +342,58 @@ class PlanPanel(VBox):
         }
         for name, value in values.items():
             self._show[name].value = value
+        self._show_choices()
+
+    def _show_choices(self) -> None:
+        """Have every control say what holds, after a press that changed nothing, too."""
         self._preset.choose(preset_of(self._plan) or CUSTOM)
-        self.tower.show(self._plan, report)
+        self._rank.choose(str(self.rank))
+        self.tower.show(self._plan, self.report)
 
     def _choose_preset(self, name: str) -> None:
         if name == CUSTOM:  # which is what any other choice of parts is called
-            self._preset.choose(preset_of(self._plan) or CUSTOM)
+            self._show_choices()
         else:
-            self.plan = PRESETS[name](self._plan.n_layers)
+            plan = PRESETS[name](self._plan.n_layers)
+            self._try(lambda: self._with_rank(plan, self.rank), anew=True)
 
-    def _press(self, *parts: str) -> None:
-        self._plan = self._plan.toggle(*parts)
-        self._on_change()
+    def _choose_press(self, name: str) -> None:
+        self._press.choose(name)
+        self.tower.adapts = name == ADAPTS
+        self._note.value = ""
+        self.tower.show(self._plan, self.report)
 
+    def _choose_rank(self, name: str) -> None:
+        rank = int(name)
+        if self._try(lambda: self._with_rank(self._plan, rank)):
+            self.rank = rank
+            self._show_choices()
 
-class Quiet:
-    """Whether controls are being set by code, which then is not to be heard."""
+    def _with_rank(self, plan: FreezePlan, rank: int) -> FreezePlan:
+        """Return the plan with adapters of a rank; what they add is scaled as in all of them."""
+        return replace(plan, rank=rank, alpha=plan.alpha / plan.rank * rank)
 
-    def __init__(self):
-        self._depth = 0
+    def _change_parts(self, *parts: str) -> None:
+        if self.tower.adapts:
+            self._try(lambda: self._with_rank(self._plan.adapt(*parts), self.rank))
+        else:
+            self._try(lambda: self._plan.toggle(*parts))
 
-    def __bool__(self) -> bool:
-        return self._depth > 0
-
-    @contextmanager
-    def __call__(self):
-        """Set controls within this block without hearing of it."""
-        self._depth += 1
+    def _try(self, change: Callable[[], FreezePlan], anew: bool = False) -> bool:
+        """Take a changed plan, laid out `anew` or in place; where there is none, say why."""
         try:
-            yield
-        finally:
-            self._depth -= 1
+            plan = change()
+            parameter_report(self.cfg, plan)  # refuses a rank beyond the model's matrices
+        except ValueError as error:
+            self._say(error)
+            self._show_choices()
+            return False
+        if anew:
+            self.plan = plan
+        else:
+            self._plan, self._note.value = plan, ""
+            self._on_change()
+        return True
+
+    def _say(self, error: Exception) -> None:
+        self._note.value = f'<p role="alert">{escape(str(error))}.</p>'
