@@ -125,8 +125,8 @@ def training_cost(
         weights=_memory("memory for the weights", float32, (report.total, "parameter")),
         gradients=_memory("memory for the gradients", float32, learned),
         optimizer=_memory("memory for AdamW's moments", (2, "moment"), float32, learned),
-        activations=_sum("memory kept for the backward pass", "bytes", kept),
-        forward=_sum(
+        activations=sum_up("memory kept for the backward pass", "bytes", kept),
+        forward=sum_up(
             "work of the forward pass",
             "multiply-adds",
             {
@@ -134,7 +134,7 @@ def training_cost(
                 "attention": ((count.attentions, "block"), (2, "product"), *table),
             },
         ),
-        backward=_sum(
+        backward=sum_up(
             "work of the backward pass",
             "multiply-adds",
             {
@@ -258,7 +258,7 @@ def _memory(what: str, *factors: tuple[int, str]) -> Cost:
     return Cost(what, _amount(factors), "bytes", _written(factors))
 
 
-def _sum(what: str, unit: str, terms: dict[str, tuple]) -> Cost:
+def sum_up(what: str, unit: str, terms: dict[str, tuple]) -> Cost:
     """Add up labelled products; the formula leaves out those that are zero."""
     present = {label: factors for label, factors in terms.items() if _amount(factors)}
     formula = " + ".join(f"{label}: {_written(factors)}" for label, factors in present.items())
