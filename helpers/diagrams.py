@@ -16,12 +16,16 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from helpers.checks import one_of
 from helpers.config import gpt_config
 from helpers.data import LABELS
 from helpers.freezing import (
     ADAPTED,
+    ADAPTED_MATRICES,
+    ALPHA,
     FROZEN,
     PARTLY,
+    RANK,
     TRAINABLE,
     FreezePlan,
     ParameterReport,
@@ -546,6 +550,119 @@ def draw_share(report: ParameterReport) -> Drawing:
         f'<rect {place} width="{share:.1f}" {shape} fill="{EDGE[TRAINABLE]}"/></svg>'
     )
     return Drawing(svg, words)
+
+
+# --- LoRA in one picture --------------------------------------------------------------------------
+
+LORA_WIDTH, LORA_HEIGHT = 660, 372
+LORA_LEFT, LORA_RIGHT, LORA_PLUS = 145, 385, 265  # the middles of W, of A and B, and of the sum
+LORA_TOP, LORA_BOTTOM, LORA_SUM = 150, 290, 84  # of W, A and B; the height of the sum
+LORA_WIDE, LORA_NARROW = 170, 56  # the two ends of A and B
+LORA_NOTES = LORA_RIGHT + LORA_WIDE / 2 + 8  # where the words beside A and B begin
+
+
+def figure_lora(
+    cfg: dict, rank: int = RANK, alpha: float = ALPHA, matrix: str = "att.W_query"
+) -> Drawing:
+    """Draw what LoRA adds to one matrix of a block, with the sizes of the model with `cfg`.
+
+    Hu et al. 2021, section 4.1. From bottom to top: x goes through the frozen matrix W and beside
+    it through A and B, and both are added. `matrix` is one that takes an adapter, such as
+    "ff.layers.0". Raises what `parameter_report` raises, and ValueError for another matrix.
+    """
+    matrices = [f"{piece}.{name}" for piece, names in ADAPTED_MATRICES.items() for name in names]
+    one_of("matrix", matrix, matrices)
+    plan = FreezePlan.lora(cfg["n_layers"], 1, rank, alpha)
+    block = parameter_report(cfg, plan).count(f"trf_blocks.{cfg['n_layers'] - 1}")
+    linear = classifier_without_weights(cfg).trf_blocks[0].get_submodule(matrix)
+    out, width = linear.weight.shape
+    scale = f"× alpha / rank = {plan.alpha:g} / {rank} = {plan.alpha / rank:g}"
+    beside = {
+        "B": (f"B: {out:,} × {rank}", f"{out * rank:,} parameters", "start at zero"),
+        "A": (f"A: {rank} × {width:,}", f"{rank * width:,} parameters", "start random"),
+    }
+    inside = (matrix, "W, frozen", f"{out:,} × {width:,}", f"{out * width:,} parameters")
+    title = (
+        f"{matrix} with an adapter of rank {rank}: {rank * (out + width):,} parameters learn "
+        f"beside {out * width:,} frozen ones"
+    )
+    below = f"x: {width:,} numbers for each token"
+    above = f"W x + (alpha / rank) · B A x: {out:,} numbers for each token"
+    all_six = (
+        f"all six matrices of a block: {block.trainable:,} of its {block.parameters:,} parameters "
+        "learn"
+    )
+    drawn = [
+        _text(LORA_PLUS, 50, above, size=13, anchor="middle"),
+        *_lora_ways(scale, rank),
+        *_lora_frozen(inside),
+        *_lora_learning("B", LORA_TOP, beside["B"], wide_on_top=True),
+        *_lora_learning("A", LORA_BOTTOM - 60, beside["A"], wide_on_top=False),
+        _text(LORA_PLUS, LORA_BOTTOM + 52, below, size=13, anchor="middle"),
+        _text(LORA_WIDTH / 2, LORA_HEIGHT - 8, all_six, size=12, anchor="middle"),
+    ]
+    words = "\n".join(
+        (
+            title,
+            f"from bottom to top: {below}; on the left it goes through {', '.join(inside)}; on the "
+            f"right through {', '.join(beside['A'])}, which leaves {_numbers(rank)}, and then "
+            f"through {', '.join(beside['B'])}; {scale}; both are added",
+            above,
+            all_six,
+        )
+    )
+    return Drawing(_svg(drawn, title, words, LORA_WIDTH, LORA_HEIGHT), words)
+
+
+def _numbers(rank: int) -> str:
+    return "1 number" if rank == 1 else f"{rank} numbers"
+
+
+def _lora_frozen(words: Sequence[str]) -> Iterator[str]:
+    """The matrix W as a frozen box."""
+    left, height, colour = LORA_LEFT - 105, LORA_BOTTOM - LORA_TOP, EDGE[FROZEN]
+    yield (
+        f'<rect x="{left}" y="{LORA_TOP}" width="210" height="{height}" rx="8" '
+        f'fill="{FILL[FROZEN]}" stroke="{colour}" stroke-width="2" '
+        f'stroke-dasharray="{DASHES[FROZEN]}"/>'
+    )
+    yield _snowflake(left + 20, LORA_TOP + 20, colour)
+    for i, line in enumerate(words):
+        y = LORA_TOP + 48 + 20 * i
+        yield _text(LORA_LEFT, y, line, size=13, anchor="middle", bold=i == 0, fill=TEXT)
+
+
+def _lora_learning(name: str, y: float, words: Sequence[str], wide_on_top: bool) -> Iterator[str]:
+    """A or B, 60 high from `y` down, narrow where they meet, with words on its right."""
+    wide, narrow = LORA_WIDE / 2, LORA_NARROW / 2
+    upper, lower = (wide, narrow) if wide_on_top else (narrow, wide)
+    corners = ((-upper, y), (upper, y), (lower, y + 60), (-lower, y + 60))
+    points = " ".join(f"{LORA_RIGHT + x:g},{corner:g}" for x, corner in corners)
+    colour = EDGE[TRAINABLE]
+    yield f'<polygon points="{points}" fill="{FILL[TRAINABLE]}" stroke="{colour}" stroke-width="2"/>'
+    yield _pencil(LORA_RIGHT - 14, y + 30, colour)
+    yield _text(LORA_RIGHT + 8, y + 35, name, size=14, bold=True, fill=TEXT)
+    for i, line in enumerate(words):
+        yield _text(LORA_NOTES, y + 16 + 17 * i, line, size=12)
+
+
+def _lora_ways(scale: str, rank: int) -> Iterator[str]:
+    """The lines from x through both ways to the sum, and on."""
+    fork = LORA_BOTTOM + 24
+    yield _line(f"M{LORA_PLUS},{LORA_BOTTOM + 38}V{fork}M{LORA_LEFT},{fork}H{LORA_RIGHT}")
+    for x in (LORA_LEFT, LORA_RIGHT):
+        yield _arrow(x, fork, LORA_BOTTOM + AIR)
+        yield _line(f"M{x},{LORA_TOP}V{LORA_SUM}M{x},{LORA_SUM}H{LORA_PLUS}")
+    yield _arrow(LORA_RIGHT, LORA_BOTTOM - 60, LORA_TOP + 60)
+    yield _text(LORA_NOTES, (LORA_TOP + LORA_BOTTOM) / 2 + 4, _numbers(rank), size=12)
+    yield _text(LORA_RIGHT + 8, (LORA_TOP + LORA_SUM) / 2 + 4, scale, size=12)
+    yield f'<circle cx="{LORA_PLUS}" cy="{LORA_SUM}" r="11" fill="white" stroke="{INK}"/>'
+    yield _text(LORA_PLUS, LORA_SUM + 6, "+", size=18, anchor="middle", bold=True, fill=TEXT)
+    yield _arrow(LORA_PLUS, LORA_SUM - 11, 56)
+
+
+def _line(straight_lines: str) -> str:
+    return f'<path d="{straight_lines}" stroke="{INK}" stroke-width="1.5" class="ink"/>'
 
 
 # --- curves ---------------------------------------------------------------------------------------

@@ -35,10 +35,14 @@ def put_adapters(model: nn.Module, matrices: Sequence[str], rank: int, alpha: fl
         whole_number("rank", rank, 1, min(linear.weight.shape), f", the shorter side of {name}")
 
     from peft import LoraConfig, inject_adapter_in_model  # slow to import
+    from peft.tuners.lora import Linear
 
     config = LoraConfig(
         r=rank, lora_alpha=alpha, target_modules=list(matrices), lora_dropout=0.0, bias="none"
     )
+    # else peft looks for the layer among those of other packages first, and raises ImportError
+    # where one of them is too old for it, as Colab's torchao is
+    config._register_custom_module({nn.Linear: Linear})
     on_meta = model.get_submodule(matrices[0]).weight.is_meta
     inject_adapter_in_model(config, model, ADAPTER, low_cpu_mem_usage=on_meta)
 

@@ -29,6 +29,7 @@ from helpers.diagrams import (
     WAY,
     WAY_ON_DARK,
     draw_classifier,
+    figure_lora,
     fold,
 )
 from helpers.freezing import FreezePlan, classifier_without_weights, parameter_report, part_names
@@ -44,6 +45,11 @@ SHAPES = trace_shapes(
 LARGEST = trace_shapes(
     classifier_without_weights(XL, 1000), torch.ones(1024, 1024, dtype=torch.long), last_token=True
 )
+LORA = [
+    figure_lora(cfg, rank, matrix=matrix)
+    for cfg in (gpt_config("gpt2-nano (12M)"), XL)
+    for rank, matrix in ((1, "att.W_key"), (8, "ff.layers.0"), (128, "ff.layers.2"))
+]
 SVG = "{http://www.w3.org/2000/svg}"
 PAPER, CHIP, DARK = (
     "white",
@@ -270,7 +276,8 @@ def test_nothing_is_drawn_outside_the_picture_or_over_another_text():
                 check_that_all_can_be_seen(
                     draw_classifier(report, shapes, tokens, reach=reach, answer=many)
                 )
-    for drawing in (diagrams.figure_6_12(), diagrams.figure_6_13(), diagrams.draw_share(report)):
+    some = (diagrams.figure_6_12(), diagrams.figure_6_13(), diagrams.draw_share(report))
+    for drawing in (*some, *LORA):
         check_that_all_can_be_seen(drawing)
 
 
@@ -303,7 +310,7 @@ def test_the_bar_is_as_long_as_the_trainable_share():
 
 def test_who_cannot_see_the_picture_hears_all_that_is_in_it():
     said_as = {"crosses": "crossed by the gradient", "ends here": "where the gradient ends"}
-    for drawing in [diagrams.figure_6_12(), *map(draw, plans(12, 30))]:
+    for drawing in [diagrams.figure_6_12(), *LORA, *map(draw, plans(12, 30))]:
         for words in {*written(drawing)} - {
             "loss",
             "no gradient",
@@ -343,6 +350,44 @@ def test_a_sentence_says_how_far_the_gradient_goes():
 def test_an_answer_names_ham_and_spam_and_of_more_classes_the_likeliest():
     assert diagrams.say_probabilities(torch.tensor([0.53, 0.47])) == "ham 0.53, spam 0.47"
     assert diagrams.say_probabilities(torch.tensor([0.2, 0.3, 0.5])) == "class 2: 0.50"
+
+
+def test_the_picture_of_lora_has_the_models_own_sizes_and_counts():
+    for name, rank, matrix in (
+        ("gpt2-nano (12M)", 4, "att.out_proj"),
+        ("gpt2-small (124M)", 8, "ff.layers.0"),
+    ):
+        cfg = gpt_config(name)
+        model = FreezePlan.lora(cfg["n_layers"], 1, rank).apply(classifier_without_weights(cfg))
+        layer = model.trf_blocks[-1].get_submodule(matrix)
+        a, b = layer.lora_A.default.weight, layer.lora_B.default.weight
+        learn = a.numel() + b.numel()
+        drawing = figure_lora(cfg, rank, matrix=matrix)
+        said = written(drawing)
+        assert said[0].endswith(
+            f"{learn:,} parameters learn beside {layer.weight.numel():,} frozen ones"
+        )
+        for letter, tensor in (("A", a), ("B", b)):
+            (out, into) = tensor.shape
+            i = said.index(f"{letter}: {out:,} × {into:,}")
+            assert said[i + 1] == f"{tensor.numel():,} parameters"
+        assert {"{:,} × {:,}".format(*layer.weight.shape), f"{rank} numbers"} <= {*said}
+        assert f"= 16 / {rank} = {16 / rank:g}" in drawing.svg
+        block = list(model.trf_blocks[-1].parameters())
+        learning = sum(p.numel() for p in block if p.requires_grad)
+        of = sum(p.numel() for p in block)
+        assert (
+            said[-1] == f"all six matrices of a block: {learning:,} of its {of:,} parameters learn"
+        )
+    heights = {words_of(text): float(text.get("y")) for text in elements(drawing, "text")}
+    x, out = (
+        next(y for words, y in heights.items() if words.startswith(w)) for w in ("x:", "W x +")
+    )
+    assert x > heights["A"] > heights["B"] > heights["+"] > out
+    (box,) = elements(drawing, "rect", rx="8")
+    shapes = [shape for shape in elements(drawing, "polygon") if shape.get("stroke")]
+    assert box.get("fill") == FILL["frozen"] and len(shapes) == 2
+    assert {shape.get("fill") for shape in shapes} == {FILL["trainable"]}
 
 
 # --- colours --------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ COLAB = {
     r.name: str(r.specifier).removeprefix("==") for r in requirements("tests/colab_versions.txt")
 }
 
+IMPORTED_AS = {"scikit-learn": "sklearn"}
+
 
 @pytest.mark.parametrize("requirement", requirements("requirements.txt"), ids=lambda r: r.name)
 def test_a_stock_colab_satisfies_every_range(requirement):
@@ -42,11 +44,8 @@ def test_the_pinned_set_lies_in_the_ranges_and_covers_them():
 
 
 def test_helpers_and_notebooks_import_only_what_requirements_txt_names():
-    allowed = {r.name for r in requirements("requirements.txt")} | {
-        "helpers",
-        "IPython",
-        *sys.stdlib_module_names,
-    }
+    required = {IMPORTED_AS.get(r.name, r.name) for r in requirements("requirements.txt")}
+    allowed = required | {"helpers", "IPython", *sys.stdlib_module_names}
     imported = set()
     for path in [*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks" / "scripts").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -55,7 +54,7 @@ def test_helpers_and_notebooks_import_only_what_requirements_txt_names():
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.split(".")[0])
     assert imported - {"triton"} <= allowed  # imported if it is there, never needed
-    assert {r.name for r in requirements("requirements.txt")} <= imported
+    assert required <= imported
 
 
 FLOORS = {  # as the docstring of helpers/__init__.py has them

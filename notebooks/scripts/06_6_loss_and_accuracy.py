@@ -190,7 +190,6 @@ print(repr(tokenizer.decode(message[-1:].tolist())))
 # **Predict:** behind the message comes one `<|endoftext|>`, or one full stop, or fifty of either. How
 # much of its attention does the last of them give to the message?
 
-
 # %%
 def attention_to_the_message(message, tail):
     shares = []  # one for each block
