@@ -1,7 +1,7 @@
 """The code behind the notebooks; each file has one job and imports only from floors below its own.
 
 6  widgets
-5  classify, tables
+5  classify, tables, work
 4  fine_tuning, diagrams, exercises
 3  training, gradient_reach, costs
 2  loading, data, classifying_token, freezing, frozen_cache, shapes
