@@ -1,7 +1,9 @@
 """The code behind the notebooks; each file has one job and imports only from floors below its own.
 
-6  widgets, experiments
-5  classify, tables
+8  widgets
+7  run_pictures, challenges
+6  runs, experiments
+5  classify, tables, work
 4  fine_tuning, diagrams, exercises
 3  training, gradient_reach, costs, history
 2  loading, data, classifying_token, freezing, frozen_cache, shapes

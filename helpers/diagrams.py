@@ -61,7 +61,7 @@ def css_colours() -> str:
         f"--fx-{names[state]}-{kind}": table[state] for kind, table in both for state in names
     }
     colours |= {"--fx-way": WAY, "--fx-way-on-dark": WAY_ON_DARK}
-    return ".freeze-explorer {" + " ".join(f"{k}: {v};" for k, v in colours.items()) + "}"
+    return ".fx-widget {" + " ".join(f"{k}: {v};" for k, v in colours.items()) + "}"
 
 
 # --- what is drawn: rows, and their words ---------------------------------------------------------
