@@ -14,7 +14,7 @@ import tiktoken
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from helpers.checks import finite_number, whole_number
+from helpers.checks import finite_number, instance_of, whole_number
 from helpers.config import ASSETS, BASE_CONFIG, END_OF_TEXT
 from helpers.download import DownloadError, download
 from helpers.files import one_at_a_time, whole_file
@@ -208,6 +208,7 @@ class SpamDataset(Dataset):
         max_length: int | None = None,
         pad_token_id: int = END_OF_TEXT,
     ):
+        instance_of("tokenizer", tokenizer, tiktoken.Encoding, "one of get_tokenizer's")
         self.data = csv_file if isinstance(csv_file, pd.DataFrame) else _read_csv(csv_file)
         _need_columns(self.data, "the table" if isinstance(csv_file, pd.DataFrame) else csv_file)
         if not len(self.data):
@@ -260,8 +261,7 @@ def _read_table(path: str | Path, wanted: str, **options) -> pd.DataFrame:
 
 def _need_columns(df: pd.DataFrame, name) -> None:
     """Raise TypeError for what is no table, ValueError where a column is missing or there twice."""
-    if not isinstance(df, pd.DataFrame):
-        raise TypeError(f"{name} must be a pandas DataFrame, not {type(df).__name__}")
+    instance_of(name, df, pd.DataFrame, "a pandas DataFrame")
     columns = list(df.columns)
     if missing := [column for column in ("Label", "Text") if column not in columns]:
         raise ValueError(f"{name} lacks the column {', '.join(missing)}; it has {columns}")

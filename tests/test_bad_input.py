@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from helpers.classify import SpamClassifier, classify_review, load_or_train
 from helpers.classifying_token import class_logits, last_token_positions
@@ -38,6 +39,7 @@ from helpers.tokenizer import (
     token_ids_to_text,
     visible_tokens,
 )
+from helpers.training import calc_accuracy_loader, calc_loss_loader, train_classifier_simple
 from helpers.widgets import FreezeExplorer
 from tests.conftest import TINY, random_model
 from tests.test_classify import classifier
@@ -46,6 +48,15 @@ T, NANO = get_tokenizer(), "gpt2-nano (12M)"
 MODEL = random_model(TINY)
 GOOD = pd.DataFrame({"Label": [0, 1], "Text": ["see you", "win now"]})
 IDS = torch.zeros(1, 4, dtype=torch.long)
+
+CLASSIFIER = replace_head(random_model(TINY))
+LOADER = DataLoader(SpamDataset(GOOD, T), 1)
+
+
+def trained(**changes):
+    settings = {"num_epochs": 1, "eval_freq": 1, "eval_iter": 1} | changes
+    optimizer = torch.optim.AdamW(CLASSIFIER.parameters())
+    return train_classifier_simple(CLASSIFIER, LOADER, LOADER, optimizer, "cpu", **settings)
 
 
 def frame(labels, texts=("a", "b"), index=None) -> pd.DataFrame:
@@ -128,7 +139,19 @@ ROWS = {
     "the middle token": (
         lambda _: class_logits(MODEL, IDS, "middle"), VALUE, "'last' or 'last_token', not 'middle'",
     ),
+    "a list to decode": (
+        lambda _: token_ids_to_text([1, 2]), TYPE, "a torch.Tensor, .*text_to_token_ids.*, not list",
+    ),
+    "a text to decode": (lambda _: token_ids_to_text("abc"), TYPE, "must be .*, not 'abc'"),
+    "nothing to show": (lambda _: visible_tokens(None, T), TYPE, "a list of token ids, not None"),
+    "a list to write on from": (
+        lambda _: generate_text_simple(MODEL, [[1]], 1, 32), TYPE, "a torch.Tensor, not list",
+    ),
     # configurations and plans
+    "a name for a configuration": (
+        lambda _: GPTModel(NANO), TYPE, "cfg must be .*gpt_config, not 'gpt2-nano",
+    ),
+    "no configuration": (lambda _: GPTModel(None), TYPE, "cfg must be .*gpt_config, not None"),
     "a model with a typo": (
         lambda _: gpt_config("gpt2-smal (124M)"), VALUE, "'gpt2-smal .*choose one of",
     ),
@@ -281,7 +304,24 @@ ROWS = {
     "loaders of no messages": (
         lambda _: create_dataloaders("sms-mini", batch_size=0), VALUE, "batch_size .*not 0",
     ),
+    "no tokenizer": (lambda _: SpamDataset(GOOD, None), TYPE, "get_tokenizer's, not None"),
+    # measuring and training
+    "-1 batches to measure": (
+        lambda _: calc_accuracy_loader(LOADER, CLASSIFIER, "cpu", -1), VALUE, "num_batches .*not -1",
+    ),
+    "batches in words": (
+        lambda _: calc_loss_loader(LOADER, CLASSIFIER, "cpu", "all"), VALUE, "num_batches .*not 'all'",
+    ),
+    "0 epochs": (lambda _: trained(num_epochs=0), VALUE, "num_epochs .*from 1, not 0"),
+    "half an epoch": (lambda _: trained(num_epochs=0.5), VALUE, "num_epochs .*not 0.5"),
+    "measuring every 0 steps": (lambda _: trained(eval_freq=0), VALUE, "eval_freq .*not 0"),
+    "measuring on -1 batches": (lambda _: trained(eval_iter=-1), VALUE, "eval_iter .*not -1"),
+    "training with a typo": (lambda _: trained(position="end"), VALUE, "not 'end'"),
     # the classifier
+    "no model to ask": (
+        lambda _: classify_review("hi", None, T, "cpu"), TYPE, "model must be a classifier, not None",
+    ),
+    "no model in a classifier": (lambda _: SpamClassifier(None, 9), TYPE, "not None"),
     "a number to classify": (lambda _: classifier().classify(5), TYPE, "must be a text, not 5"),
     "a list to classify as one": (lambda _: classifier().classify(["hi"]), TYPE, r"not \['hi'\]"),
     "a nan among texts": (lambda _: classifier().classify_many(["hi", np.nan]), TYPE, "not nan"),
@@ -312,13 +352,14 @@ ROWS = {
         classifier_in((10**8 - 1).to_bytes(8, "little") + b"{}"),
         VALUE, "not a whole file",
     ),
-    "training with a typo": (
+    "a position with a typo": (
         lambda f: load_or_train(f / "x", NANO, "sms-mini", "end"), VALUE, "not 'end'",
     ),
     "training from -3": (
         lambda f: load_or_train(f / "x", NANO, "sms-mini", seed=-3), VALUE, "seed .*not -3",
     ),
     # weights
+    "no model to fill": (lambda _: load_weights_into_gpt(None, {}), TYPE, "a GPTModel, not None"),
     "params of nothing": (
         lambda _: load_weights_into_gpt(MODEL, None), TYPE, "read_checkpoint, not None",
     ),
