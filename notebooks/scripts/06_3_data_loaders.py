@@ -141,8 +141,8 @@ print(f"each batch has its own length: {share_of_padding(lengths.tolist()):.0%}"
 print(f"and messages are sorted by it: {share_of_padding(sorted(lengths)):.0%}")
 
 # %% [markdown]
-# So most of it is the price of *one* length for all. Like the book we pay it, for simplicity: whichever messages meet in a
-# batch, it has the same shape, and the last position is the same in every row. Section 6.7 shows how to spare it.
+# So equal rows as such cost next to nothing. What costs is *one* length for all, and that long and short messages meet by
+# chance. Like the book we pay it, for simplicity: every batch has the same shape. Section 6.7 shows how to spare it.
 
 # %% [markdown]
 # ## Loaders
@@ -220,7 +220,7 @@ else:
 # ## What to take away
 #
 # - Messages become token ids, padded to one length, because a batch is a rectangle.
-# - Padding is `<|endoftext|>`, 50256. One length for all makes most of it; lengths that differ from batch to batch, little.
+# - Padding is `<|endoftext|>`, 50256. How much of it there is depends on which messages share a length.
 # - Only training data is shuffled, and only there the last, smaller batch is dropped.
 #
 # Next: [6.4, pretrained weights](06_4_pretrained_weights.ipynb).
