@@ -22,7 +22,7 @@ from helpers.data import LABELS, check_max_length, create_dataloaders, load_spli
 from helpers.device_and_precision import autocast, check_precision, precision_on
 from helpers.files import file_sha256, whole_file
 from helpers.fine_tuning import fine_tune, fine_tuning_defaults
-from helpers.freezing import FreezePlan, replace_head
+from helpers.freezing import FreezePlan, adapters_of, replace_head
 from helpers.frozen_cache import in_batches_by_length, logits_at, pad_batch
 from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel
@@ -142,14 +142,21 @@ class SpamClassifier:
     def save(self, path: str | Path) -> Path:
         """Write weights and settings into one safetensors file; return its path.
 
-        An older one stays until the new one is whole. Raises ValueError for weights that are not
-        finite, OSError when the file can't be written.
+        Adapters are saved as they are; `lora.merge` gives a model without. An older file stays until
+        the new one is whole. Raises ValueError for weights that are not finite and for adapters
+        that no plan puts in, OSError when the file can't be written.
         """
+        adapters = adapters_of(self.model)
         settings = {
             "cfg": self.model.cfg,
             "max_length": self.max_length,
             "position": self.position,
             "about": self.about,
+            "adapters": {
+                "adapted": sorted(adapters.adapted),
+                "rank": adapters.rank,
+                "alpha": adapters.alpha,
+            },
         }
         state = self.model.state_dict()
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
@@ -162,7 +169,8 @@ class SpamClassifier:
     def load(cls, path: str | Path) -> "SpamClassifier":
         """Read a file that `save` wrote.
 
-        Raises FileNotFoundError, or ValueError for another or a damaged file.
+        Of a model with adapters these and the head are trainable. Raises FileNotFoundError, or
+        ValueError for another or a damaged file.
         """
         path = Path(path)
         if not path.exists():
@@ -187,9 +195,17 @@ class SpamClassifier:
             raise ValueError(f"{settings['cfg']['n_layers']} blocks in {len(state)} tensors")
         with torch.device("meta"):  # no memory for weights that are about to be replaced
             model = replace_head(GPTModel(settings["cfg"]))
+        _put_saved_adapters(model, settings.get("adapters", {}))  # older files know of none
         model.load_state_dict(state, assign=True)
         position, about = settings["position"], settings["about"]
         return cls(model, settings["max_length"], position=position, about=about)
+
+
+def _put_saved_adapters(model: GPTModel, saved: dict) -> None:
+    adapted = frozenset(saved.get("adapted", ()))
+    if adapted:
+        head, n_layers = frozenset({"out_head"}), model.cfg["n_layers"]
+        FreezePlan(n_layers, head, adapted, saved["rank"], saved["alpha"]).apply(model)
 
 
 _UNREADABLE = (  # what a file of another kind may lead to
@@ -210,8 +226,8 @@ def _check_finite(state: dict[str, torch.Tensor]) -> None:
 # the files that decide what comes out of training; another version of them trains another model
 TRAINING_CODE = (
     "classify.py", "classifying_token.py", "config.py", "data.py", "device_and_precision.py",
-    "fine_tuning.py", "freezing.py", "frozen_cache.py", "loading.py", "model.py", "tokenizer.py",
-    "training.py",
+    "fine_tuning.py", "freezing.py", "frozen_cache.py", "loading.py", "lora.py", "model.py",
+    "tokenizer.py", "training.py",
 )  # fmt: skip
 
 

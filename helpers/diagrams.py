@@ -1,9 +1,9 @@
 """Pictures of the model under a plan, and the course's curves.
 
 `python -m helpers.diagrams` draws `images/`. One drawing, in SVG, serves images/, the notebooks and
-the Freeze Explorer. Frozen and trainable parts differ by colour (Okabe & Ito's palette, told apart
-with any colour vision), by border, by mark and by word; `describe` says in text what
-`draw_classifier` shows.
+the Freeze Explorer. Parts that are frozen, trainable, both, or frozen with an adapter differ by
+colour (Okabe & Ito's palette, told apart with any colour vision), by border, by mark and by word;
+`describe` says in text what `draw_classifier` shows.
 """
 
 import unicodedata
@@ -16,11 +16,16 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from helpers.checks import one_of
 from helpers.config import gpt_config
 from helpers.data import LABELS
 from helpers.freezing import (
+    ADAPTED,
+    ADAPTED_MATRICES,
+    ALPHA,
     FROZEN,
     PARTLY,
+    RANK,
     TRAINABLE,
     FreezePlan,
     ParameterReport,
@@ -34,9 +39,10 @@ from helpers.shapes import Shape, trace_shapes
 from helpers.tokenizer import get_tokenizer, visible_tokens
 
 IMAGES = Path(__file__).parent.parent / "images"
-FILL = {FROZEN: "#cfe6f5", TRAINABLE: "#f9d9b5", PARTLY: "#fffbeb"}
-EDGE = {FROZEN: "#0072b2", TRAINABLE: "#b34e00", PARTLY: "#4f7030"}
-MARK = {FROZEN: "❄", TRAINABLE: "✎", PARTLY: "❄✎"}
+FILL = {FROZEN: "#cfe6f5", TRAINABLE: "#f9d9b5", PARTLY: "#fffbeb", ADAPTED: "#cdeee2"}
+EDGE = {FROZEN: "#0072b2", TRAINABLE: "#b34e00", PARTLY: "#4f7030", ADAPTED: "#007a5a"}
+DASHES = {FROZEN: "6 4", PARTLY: "16 4", ADAPTED: "12 4 2 4"}  # of the border
+MARK = {FROZEN: "❄", TRAINABLE: "✎", PARTLY: "❄✎", ADAPTED: "❄+"}
 WAY, WAY_ON_DARK = "#a3326e", "#f0a0c8"  # of the gradient
 INK, TEXT = "#333333", "#111111"  # beside the boxes, in the boxes
 NAMES = {
@@ -49,13 +55,13 @@ NAMES = {
 
 def css_colours() -> str:
     """Return the colours of the pictures as CSS variables: `--fx-frozen-fill` and so on."""
-    names = {FROZEN: "frozen", TRAINABLE: "trainable", PARTLY: "partly"}
+    names = {FROZEN: "frozen", TRAINABLE: "trainable", PARTLY: "partly", ADAPTED: "adapted"}
     both = (("fill", FILL), ("edge", EDGE))
     colours = {
         f"--fx-{names[state]}-{kind}": table[state] for kind, table in both for state in names
     }
     colours |= {"--fx-way": WAY, "--fx-way-on-dark": WAY_ON_DARK}
-    return ".freeze-explorer {" + " ".join(f"{k}: {v};" for k, v in colours.items()) + "}"
+    return ".fx-widget {" + " ".join(f"{k}: {v};" for k, v in colours.items()) + "}"
 
 
 # --- what is drawn: rows, and their words ---------------------------------------------------------
@@ -112,8 +118,8 @@ def fold(report: ParameterReport, shapes: tuple[Shape, ...] = ()) -> tuple[Row, 
         block = count.part.startswith("trf_blocks.")
         if block and rows and rows[-1].parts[0].startswith("trf_blocks."):
             last = rows[-1]
-            size = len(last.parts)
-            if row.shape == last.shape and last.trainable == size * row.trainable:
+            alike = (row.state, row.shape) == (last.state, last.shape)
+            if alike and last.trainable == len(last.parts) * row.trainable:
                 rows[-1] = replace(
                     last,
                     parts=(*last.parts, count.part),
@@ -151,10 +157,12 @@ def _in_all(report: ParameterReport) -> str:
 def say_reach(reach: GradientReach) -> str:
     """Return in one sentence how far the gradient goes."""
     if reach.lowest is None:
-        return "Nothing is trainable, so there is no backward pass."
+        return "Nothing learns, so there is no backward pass."
     crossed = sum(part.startswith("trf_blocks.") for part in reach.crossed)
     blocks = "no block" if crossed == 0 else "1 block" if crossed == 1 else f"{crossed} blocks"
-    ends = f"{' and '.join(reach.ends)}, the lowest trainable part{'s' * (len(reach.ends) > 1)}"
+    several = len(reach.ends) > 1
+    lowest = "the lowest parts that learn" if several else "the lowest part that learns"
+    ends = f"{' and '.join(reach.ends)}, {lowest}"
     return f"The gradient ends in {ends}; on its way down it crosses {blocks}."
 
 
@@ -332,18 +340,17 @@ def _tower(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
 
 def _box(row: Row, x: float, y: float) -> Iterator[str]:
     """A box with the marks of its state, and two lines: title and parameters, name and state."""
-    dashes = {FROZEN: ' stroke-dasharray="6 4"', PARTLY: ' stroke-dasharray="16 4"'}
+    dashes = f' stroke-dasharray="{DASHES[row.state]}"' if row.state in DASHES else ""
     yield (
         f'<rect x="{x:g}" y="{y:g}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8" '
         f'fill="{FILL[row.state]}" stroke="{EDGE[row.state]}" stroke-width="2"'
-        f"{dashes.get(row.state, '')}/>"
+        f"{dashes}/>"
     )
     mark_x, middle, colour = x + 20, y + BOX_HEIGHT / 2, EDGE[row.state]
-    if row.state == PARTLY:
-        yield _snowflake(mark_x, middle - 9, colour)
-        yield _pencil(mark_x, middle + 9, colour)
-    else:
-        yield (_snowflake if row.state == FROZEN else _pencil)(mark_x, middle, colour)
+    marks = [_STROKES[mark] for mark in MARK[row.state]]
+    upmost = middle - 9 * (len(marks) - 1)
+    for i, draw_mark in enumerate(marks):
+        yield draw_mark(mark_x, upmost + 18 * i, colour)
     left, right, upper, lower = x + 40, x + BOX_WIDTH - 10, y + 20, y + 37
     yield _text(left, upper, row.title, size=14, bold=True, fill=TEXT)
     yield _text(left, lower, row.name, size=12, mono=True, fill=TEXT)
@@ -516,6 +523,13 @@ def _pencil(x: float, y: float, colour: str) -> str:
     )
 
 
+def _plus(x: float, y: float, colour: str) -> str:
+    return f'<path d="M{x:g},{y - 6:g}v12m-6,-6h12" stroke="{colour}" stroke-width="2.5"/>'
+
+
+_STROKES = {"❄": _snowflake, "✎": _pencil, "+": _plus}
+
+
 # --- the trainable share --------------------------------------------------------------------------
 
 BAR_WIDTH, BAR_HEIGHT, HALF_BORDER = 559, 13, 0.5
@@ -536,6 +550,119 @@ def draw_share(report: ParameterReport) -> Drawing:
         f'<rect {place} width="{share:.1f}" {shape} fill="{EDGE[TRAINABLE]}"/></svg>'
     )
     return Drawing(svg, words)
+
+
+# --- LoRA in one picture --------------------------------------------------------------------------
+
+LORA_WIDTH, LORA_HEIGHT = 660, 372
+LORA_LEFT, LORA_RIGHT, LORA_PLUS = 145, 385, 265  # the middles of W, of A and B, and of the sum
+LORA_TOP, LORA_BOTTOM, LORA_SUM = 150, 290, 84  # of W, A and B; the height of the sum
+LORA_WIDE, LORA_NARROW = 170, 56  # the two ends of A and B
+LORA_NOTES = LORA_RIGHT + LORA_WIDE / 2 + 8  # where the words beside A and B begin
+
+
+def figure_lora(
+    cfg: dict, rank: int = RANK, alpha: float = ALPHA, matrix: str = "att.W_query"
+) -> Drawing:
+    """Draw what LoRA adds to one matrix of a block, with the sizes of the model with `cfg`.
+
+    Hu et al. 2021, section 4.1. From bottom to top: x goes through the frozen matrix W and beside
+    it through A and B, and both are added. `matrix` is one that takes an adapter, such as
+    "ff.layers.0". Raises what `parameter_report` raises, and ValueError for another matrix.
+    """
+    matrices = [f"{piece}.{name}" for piece, names in ADAPTED_MATRICES.items() for name in names]
+    one_of("matrix", matrix, matrices)
+    plan = FreezePlan.lora(cfg["n_layers"], 1, rank, alpha)
+    block = parameter_report(cfg, plan).count(f"trf_blocks.{cfg['n_layers'] - 1}")
+    linear = classifier_without_weights(cfg).trf_blocks[0].get_submodule(matrix)
+    out, width = linear.weight.shape
+    scale = f"× alpha / rank = {plan.alpha:g} / {rank} = {plan.alpha / rank:g}"
+    beside = {
+        "B": (f"B: {out:,} × {rank}", f"{out * rank:,} parameters", "start at zero"),
+        "A": (f"A: {rank} × {width:,}", f"{rank * width:,} parameters", "start random"),
+    }
+    inside = (matrix, "W, frozen", f"{out:,} × {width:,}", f"{out * width:,} parameters")
+    title = (
+        f"{matrix} with an adapter of rank {rank}: {rank * (out + width):,} parameters learn "
+        f"beside {out * width:,} frozen ones"
+    )
+    below = f"x: {width:,} numbers for each token"
+    above = f"W x + (alpha / rank) · B A x: {out:,} numbers for each token"
+    all_six = (
+        f"all six matrices of a block: {block.trainable:,} of its {block.parameters:,} parameters "
+        "learn"
+    )
+    drawn = [
+        _text(LORA_PLUS, 50, above, size=13, anchor="middle"),
+        *_lora_ways(scale, rank),
+        *_lora_frozen(inside),
+        *_lora_learning("B", LORA_TOP, beside["B"], wide_on_top=True),
+        *_lora_learning("A", LORA_BOTTOM - 60, beside["A"], wide_on_top=False),
+        _text(LORA_PLUS, LORA_BOTTOM + 52, below, size=13, anchor="middle"),
+        _text(LORA_WIDTH / 2, LORA_HEIGHT - 8, all_six, size=12, anchor="middle"),
+    ]
+    words = "\n".join(
+        (
+            title,
+            f"from bottom to top: {below}; on the left it goes through {', '.join(inside)}; on the "
+            f"right through {', '.join(beside['A'])}, which leaves {_numbers(rank)}, and then "
+            f"through {', '.join(beside['B'])}; {scale}; both are added",
+            above,
+            all_six,
+        )
+    )
+    return Drawing(_svg(drawn, title, words, LORA_WIDTH, LORA_HEIGHT), words)
+
+
+def _numbers(rank: int) -> str:
+    return "1 number" if rank == 1 else f"{rank} numbers"
+
+
+def _lora_frozen(words: Sequence[str]) -> Iterator[str]:
+    """The matrix W as a frozen box."""
+    left, height, colour = LORA_LEFT - 105, LORA_BOTTOM - LORA_TOP, EDGE[FROZEN]
+    yield (
+        f'<rect x="{left}" y="{LORA_TOP}" width="210" height="{height}" rx="8" '
+        f'fill="{FILL[FROZEN]}" stroke="{colour}" stroke-width="2" '
+        f'stroke-dasharray="{DASHES[FROZEN]}"/>'
+    )
+    yield _snowflake(left + 20, LORA_TOP + 20, colour)
+    for i, line in enumerate(words):
+        y = LORA_TOP + 48 + 20 * i
+        yield _text(LORA_LEFT, y, line, size=13, anchor="middle", bold=i == 0, fill=TEXT)
+
+
+def _lora_learning(name: str, y: float, words: Sequence[str], wide_on_top: bool) -> Iterator[str]:
+    """A or B, 60 high from `y` down, narrow where they meet, with words on its right."""
+    wide, narrow = LORA_WIDE / 2, LORA_NARROW / 2
+    upper, lower = (wide, narrow) if wide_on_top else (narrow, wide)
+    corners = ((-upper, y), (upper, y), (lower, y + 60), (-lower, y + 60))
+    points = " ".join(f"{LORA_RIGHT + x:g},{corner:g}" for x, corner in corners)
+    colour = EDGE[TRAINABLE]
+    yield f'<polygon points="{points}" fill="{FILL[TRAINABLE]}" stroke="{colour}" stroke-width="2"/>'
+    yield _pencil(LORA_RIGHT - 14, y + 30, colour)
+    yield _text(LORA_RIGHT + 8, y + 35, name, size=14, bold=True, fill=TEXT)
+    for i, line in enumerate(words):
+        yield _text(LORA_NOTES, y + 16 + 17 * i, line, size=12)
+
+
+def _lora_ways(scale: str, rank: int) -> Iterator[str]:
+    """The lines from x through both ways to the sum, and on."""
+    fork = LORA_BOTTOM + 24
+    yield _line(f"M{LORA_PLUS},{LORA_BOTTOM + 38}V{fork}M{LORA_LEFT},{fork}H{LORA_RIGHT}")
+    for x in (LORA_LEFT, LORA_RIGHT):
+        yield _arrow(x, fork, LORA_BOTTOM + AIR)
+        yield _line(f"M{x},{LORA_TOP}V{LORA_SUM}M{x},{LORA_SUM}H{LORA_PLUS}")
+    yield _arrow(LORA_RIGHT, LORA_BOTTOM - 60, LORA_TOP + 60)
+    yield _text(LORA_NOTES, (LORA_TOP + LORA_BOTTOM) / 2 + 4, _numbers(rank), size=12)
+    yield _text(LORA_RIGHT + 8, (LORA_TOP + LORA_SUM) / 2 + 4, scale, size=12)
+    yield f'<circle cx="{LORA_PLUS}" cy="{LORA_SUM}" r="11" fill="white" stroke="{INK}"/>'
+    yield _text(LORA_PLUS, LORA_SUM + 6, "+", size=18, anchor="middle", bold=True, fill=TEXT)
+    yield _arrow(LORA_PLUS, LORA_SUM - 11, 56)
+
+
+def _line(straight_lines: str) -> str:
+    return f'<path d="{straight_lines}" stroke="{INK}" stroke-width="1.5" class="ink"/>'
 
 
 # --- curves ---------------------------------------------------------------------------------------

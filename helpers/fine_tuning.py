@@ -113,11 +113,13 @@ def fine_tune(
     finite_number("lr", lr)
     finite_number("weight_decay", weight_decay, inclusive=True)
     num_classes_of(model)  # refuses a language-model head
-    if not plan.trainable:
+    if not (plan.trainable or plan.adapted):
         raise ValueError(NOTHING_TO_TRAIN)
     order = batch_order(len(train), batch_size, epochs, seed)
 
-    plan.apply(model).to(device or get_device())
+    device = torch.device(device or get_device())
+    with own_random_numbers(device, seed):  # with which new adapters start
+        plan.apply(model).to(device)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     history = History()
     num_blocks = _blocks_to_cache(model, plan, cache, history)

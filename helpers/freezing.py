@@ -2,22 +2,30 @@
 
 A *part* is one of `tok_emb`, `pos_emb`, `trf_blocks.0` …, `final_norm`, `out_head`. A block has
 four *pieces*, such as `trf_blocks.0.att`. What is not trained is *frozen*: torch computes no
-gradient for it, the optimizer leaves it alone.
+gradient for it, the optimizer leaves it alone. A frozen piece with matrices may have an *adapter*,
+which learns beside it (LoRA, Hu et al. 2021; see `lora`).
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 
 import torch
 from torch import nn
 
-from helpers.checks import whole_number
+from helpers.checks import finite_number, whole_number
+from helpers.lora import adapters_in, is_adapter, put_adapters
 from helpers.model import GPTModel, part_names
 
 PIECES = ("att", "ff", "norm1", "norm2")
 TRAINABLE, FROZEN, PARTLY = "trainable", "frozen", "partly trainable"
+ADAPTED = "frozen with an adapter"
+ADAPTED_MATRICES = {  # a piece's kind → its matrices, which get an adapter each
+    "att": ("W_query", "W_key", "W_value", "out_proj"),
+    "ff": ("layers.0", "layers.2"),
+}
+RANK, ALPHA = 8, 16.0
 
 
 def replace_head(model: GPTModel, num_classes: int = 2) -> GPTModel:
@@ -64,35 +72,66 @@ def _parts_and_pieces(n_layers: int) -> frozenset[str]:
     return frozenset(parts).union(*map(pieces_of, parts))
 
 
-def _in_whole_blocks(names: set[str]) -> set[str]:
-    """Say the same with a block's name in the place of its four pieces."""
+def _in_whole_blocks(names: set[str], kinds: Sequence[str] = PIECES) -> frozenset[str]:
+    """Say the same with a block's name in the place of its pieces of these kinds."""
     result = set(names)
     for block in {".".join(name.split(".")[:2]) for name in names if "." in name}:
-        pieces = set(pieces_of(block))
+        pieces = {f"{block}.{kind}" for kind in kinds}
         if block in names or pieces <= names:
             result = result - pieces | {block}
-    return result
+    return frozenset(result)
+
+
+def _adapted_pieces(part: str) -> tuple[str, ...]:
+    """Return the pieces of a part that an adapter can go on: of a block two, of others none."""
+    return tuple(piece for piece in pieces_of(part) if piece.rpartition(".")[2] in ADAPTED_MATRICES)
+
+
+def _all_of(names: Iterable[str], pieces: Callable[[str], tuple[str, ...]]) -> set[str]:
+    return {piece for name in names for piece in pieces(name)}
 
 
 @dataclass(frozen=True)
 class FreezePlan:
-    """Which parts of a model with `n_layers` blocks are trainable; the rest is frozen.
+    """Which parts of a model with `n_layers` blocks learn; the rest is frozen.
 
     `trainable` takes blocks whole (`"trf_blocks.3"`) or in pieces (`"trf_blocks.3.att"`); four
-    pieces are the block. Raises ValueError for a part that does not exist.
+    pieces are the block. `adapted` pieces are frozen and have an adapter on each matrix, of `rank`
+    and `alpha`; a block stands for its two pieces with matrices, `.att` and `.ff`. With nothing
+    adapted, rank and alpha mean nothing and are the usual ones.
+
+    Raises ValueError for a part that does not exist or takes no adapter, for a piece that is to be
+    both, for a rank that is no whole number from 1, and an alpha that is no number above 0.
     """
 
     n_layers: int
     trainable: frozenset[str] = frozenset()
+    adapted: frozenset[str] = frozenset()
+    rank: int = RANK
+    alpha: float = ALPHA
 
     def __post_init__(self):
-        n_layers = whole_number("n_layers", self.n_layers)
-        if not isinstance(self.trainable, Iterable):
-            raise TypeError(f"trainable must be a set of part names, not {self.trainable!r}")
-        asked = {self.trainable} if isinstance(self.trainable, str) else set(self.trainable)
-        object.__setattr__(self, "n_layers", n_layers)  # the dataclass is frozen
+        settle = partial(object.__setattr__, self)  # the dataclass is frozen
+        settle("n_layers", whole_number("n_layers", self.n_layers))
+        rank, alpha = whole_number("rank", self.rank), finite_number("alpha", self.alpha)
+        trainable = self._names("trainable", self.trainable)
+        adapted = self._names("adapted", self.adapted)
+        _refuse_without_matrices(adapted)
+        if both := _all_of(trainable, pieces_of) & _all_of(adapted, _adapted_pieces):
+            raise ValueError(
+                f"{min(both)} can't be both trainable and frozen with an adapter; choose one"
+            )
+        settle("trainable", _in_whole_blocks(trainable))
+        settle("adapted", _in_whole_blocks(adapted, tuple(ADAPTED_MATRICES)))
+        settle("rank", rank if adapted else RANK)
+        settle("alpha", alpha if adapted else ALPHA)
+
+    def _names(self, field: str, names) -> set[str]:
+        if not isinstance(names, Iterable):
+            raise TypeError(f"{field} must be a set of part names, not {names!r}")
+        asked = {names} if isinstance(names, str) else set(names)
         self._refuse_unknown(asked)
-        object.__setattr__(self, "trainable", frozenset(_in_whole_blocks(asked)))
+        return asked
 
     def _refuse_unknown(self, names: set[str]) -> None:
         if unknown := names - _parts_and_pieces(self.n_layers):
@@ -135,34 +174,84 @@ class FreezePlan:
         """The book's choice: the last block, `final_norm` and `out_head`."""
         return cls.last_blocks(n_layers, 1)
 
+    @classmethod
+    def lora(
+        cls, n_layers: int, k: int | None = None, rank: int = RANK, alpha: float = ALPHA
+    ) -> "FreezePlan":
+        """`out_head` is trainable, and the last `k` blocks (None: all) have adapters.
+
+        Hu et al. 2021. Raises ValueError for a `k` outside 1 … n_layers, and what FreezePlan does.
+        """
+        n_layers = whole_number("n_layers", n_layers)
+        k = n_layers if k is None else whole_number("k", k, 1, n_layers, ", the number of blocks")
+        blocks = frozenset(part_names(n_layers)[2 + n_layers - k : 2 + n_layers])
+        return cls(n_layers, frozenset({"out_head"}), blocks, rank, alpha)
+
     # --- one part ---
 
     def state(self, part: str) -> str:
-        """Return "trainable", "frozen" or, for a block trained in pieces, "partly trainable"."""
+        """Return "trainable", "frozen", "frozen with an adapter" or "partly trainable".
+
+        The last is any other mixture in a block where something learns.
+        """
         self._refuse_unknown({part})
-        if (
-            part in self.trainable or part.rpartition(".")[0] in self.trainable
-        ):  # a piece of a trainable block, too
-            return TRAINABLE
-        return FROZEN if self.trainable.isdisjoint(pieces_of(part)) else PARTLY
+        return self._states[part]
+
+    @cached_property
+    def _states(self) -> dict[str, str]:
+        """The state of each part and of each piece."""
+        trainable = _all_of(self.trainable, pieces_of)
+        adapted = _all_of(self.adapted, _adapted_pieces)
+        states = {}
+        for part in part_names(self.n_layers):
+            pieces = pieces_of(part)
+            for piece in pieces:
+                is_adapted = piece in adapted
+                states[piece] = (
+                    TRAINABLE if piece in trainable else ADAPTED if is_adapted else FROZEN
+                )
+            if len(pieces) > 1:
+                states[part] = _BLOCK_STATE.get(tuple(map(states.get, pieces)), PARTLY)
+        return states
 
     def toggle(self, *parts: str) -> "FreezePlan":
-        """Return the plan with a part's state flipped.
+        """Return the plan with a part's state flipped between trainable and frozen.
 
-        What is partly trainable becomes wholly trainable. Several parts go together: all become
-        trainable, or frozen if all were trainable.
+        What is partly trainable, or has an adapter, becomes wholly trainable. Several parts go
+        together: all become trainable, or frozen if all were trainable.
         """
-        if any(self.state(part) != TRAINABLE for part in parts):
-            return FreezePlan(self.n_layers, self.trainable | set(parts))
-        kept = {piece for part in self.trainable for piece in pieces_of(part)}
-        return FreezePlan(self.n_layers, frozenset(kept.difference(*map(pieces_of, parts))))
+        return self._flip(parts, TRAINABLE)
+
+    def adapt(self, *parts: str) -> "FreezePlan":
+        """Return the plan with a part's state flipped between frozen, with an adapter and without.
+
+        Parts are blocks and their pieces `.att` and `.ff`. What is trainable becomes frozen with an
+        adapter. Several parts go together, as in `toggle`. Raises ValueError for other parts.
+        """
+        self._refuse_unknown(set(parts))
+        _refuse_without_matrices(parts)
+        return self._flip(parts, ADAPTED)
+
+    def _flip(self, parts: Iterable[str], wanted: str) -> "FreezePlan":
+        """Bring all `parts` to the `wanted` state, or to frozen if all were in it."""
+        flipped = set() if all(self.state(part) == wanted for part in parts) else set(parts)
+        touched = _all_of(parts, pieces_of)
+        return replace(
+            self,
+            trainable=_all_of(self.trainable, pieces_of) - touched
+            | (flipped if wanted == TRAINABLE else set()),
+            adapted=_all_of(self.adapted, _adapted_pieces) - touched
+            | (flipped if wanted == ADAPTED else set()),
+        )
 
     # --- a model ---
 
     def apply(self, model: GPTModel) -> GPTModel:
-        """Set `requires_grad` of all of the model's parameters.
+        """Set `requires_grad` of all of the model's parameters, and put the adapters in.
 
-        Return it. Raises ValueError for another depth.
+        Return it. A new adapter starts with nothing to add, so the logits stay as they are; it
+        draws from torch's random numbers. Raises ValueError for another depth, for a rank beyond
+        the matrices' sides, and for a model that has other adapters; then nothing is changed.
         """
         if not isinstance(model, nn.Module):
             raise TypeError(f"a plan is applied to a model, not to {model!r}")
@@ -170,33 +259,103 @@ class FreezePlan:
             raise ValueError(
                 f"the plan is for {self.n_layers} blocks, the model has {len(model.trf_blocks)}"
             )
+        present = adapters_of(model)
+        if present.adapted and present != replace(self, trainable=frozenset()):
+            raise ValueError(
+                f"the model has {_say_adapters(present)}, the plan {_say_adapters(self)}; merge "
+                "them into its weights (helpers.lora.merge) or load the model anew"
+            )
+        if self.adapted and not present.adapted:
+            put_adapters(model, _matrices(self.adapted), self.rank, self.alpha)
         for part in part_names(self.n_layers):
             for piece in pieces_of(part):
-                model.get_submodule(piece).requires_grad_(self.state(piece) == TRAINABLE)
+                state = self.state(piece)
+                for name, parameter in model.get_submodule(piece).named_parameters():
+                    learns = state == TRAINABLE or (state == ADAPTED and is_adapter(name))
+                    parameter.requires_grad_(learns)
         return model
 
     @classmethod
     def of(cls, model: GPTModel) -> "FreezePlan":
         """Read the plan off a model.
 
-        Raises ValueError where a piece is trainable in some of its tensors only.
+        Raises ValueError where a piece is trainable in some of its tensors only, and for adapters
+        that are frozen or that no plan puts in.
         """
-        n_layers, trainable = len(model.trf_blocks), set()
-        for piece in (piece for part in part_names(n_layers) for piece in pieces_of(part)):
-            flags = {p.requires_grad for p in model.get_submodule(piece).parameters()}
-            if len(flags) > 1:
+        adapters, trainable = adapters_of(model), set()
+        for piece in _all_of(part_names(adapters.n_layers), pieces_of):
+            parameters = dict(model.get_submodule(piece).named_parameters())
+            learns = {name: p.requires_grad for name, p in parameters.items()}
+            if adapters.state(piece) == ADAPTED:
+                if any(learns[name] != is_adapter(name) for name in learns):
+                    raise ValueError(
+                        f"{piece} has an adapter, but something else than just that is trainable "
+                        "in it; a FreezePlan has no words for that"
+                    )
+            elif len(set(learns.values())) > 1:
                 raise ValueError(
                     f"{piece} is trainable in some of its tensors only; "
                     "a FreezePlan has no words for that"
                 )
-            if flags == {True}:
+            elif True in learns.values():
                 trainable.add(piece)
-        return cls(n_layers, frozenset(trainable))
+        return replace(adapters, trainable=trainable)
+
+
+_BLOCK_STATE = {  # of the four pieces → of the block; it is PARTLY for all others
+    (TRAINABLE,) * 4: TRAINABLE,
+    (FROZEN,) * 4: FROZEN,
+    (ADAPTED, ADAPTED, FROZEN, FROZEN): ADAPTED,
+}
+
+
+def adapters_of(model: GPTModel) -> FreezePlan:
+    """Return the plan with a model's adapters, and nothing trainable beside them.
+
+    Raises ValueError for adapters that no plan puts in.
+    """
+    n_layers, present = len(model.trf_blocks), adapters_in(model)
+    settings = set(present.values())
+    pieces = {piece for block in part_names(n_layers)[2:-2] for piece in _adapted_pieces(block)}
+    adapted = {piece for piece in pieces if not present.keys().isdisjoint(_matrices({piece}))}
+    if present.keys() != set(_matrices(adapted)) or len(settings) > 1:
+        raise ValueError(
+            f"the model has adapters that no FreezePlan puts in, such as on {next(iter(present))}: "
+            "a plan gives one rank and alpha to all matrices of a piece; load the model anew"
+        )
+    return FreezePlan(n_layers, frozenset(), frozenset(adapted), *(settings or [()]).pop())
+
+
+def _matrices(adapted: Iterable[str]) -> list[str]:
+    """Return the names of all matrices in adapted pieces or blocks, in the model's order."""
+    pieces = _all_of(adapted, _adapted_pieces)
+    return [
+        f"{piece}.{matrix}"
+        for piece in sorted(pieces, key=lambda piece: int(piece.split(".")[1]))
+        for matrix in ADAPTED_MATRICES[piece.rpartition(".")[2]]
+    ]
+
+
+def _refuse_without_matrices(parts: Iterable[str]) -> None:
+    if none := sorted(part for part in parts if not _adapted_pieces(part)):
+        raise ValueError(
+            f"{none[0]} takes no adapter: adapters go on the matrices of a block's attention and "
+            "feed-forward, such as trf_blocks.0.att, trf_blocks.0.ff, or trf_blocks.0 for both"
+        )
+
+
+def _say_adapters(plan: FreezePlan) -> str:
+    if not plan.adapted:
+        return "none"
+    where = ", ".join(sorted(plan.adapted, key=lambda name: (int(name.split(".")[1]), name)))
+    return f"adapters of rank {plan.rank} and alpha {plan.alpha:g} in {where}"
 
 
 PRESETS: dict[str, Callable[[int], FreezePlan]] = {  # a name → the plan for n_layers
     "nothing": FreezePlan.nothing,
     "head only": FreezePlan.head_only,
+    "LoRA, last block": lambda n_layers: FreezePlan.lora(n_layers, 1),
+    "LoRA, all blocks": FreezePlan.lora,
     "the book's choice": FreezePlan.book,
     "last two blocks": lambda n_layers: FreezePlan.last_blocks(n_layers, min(2, n_layers)),
     "everything": FreezePlan.everything,
@@ -204,18 +363,27 @@ PRESETS: dict[str, Callable[[int], FreezePlan]] = {  # a name → the plan for n
 
 
 def preset_of(plan: FreezePlan) -> str | None:
-    """Return the name of the preset that equals `plan`, None where none does."""
-    return next((name for name, preset in PRESETS.items() if preset(plan.n_layers) == plan), None)
+    """Return the name of the preset that equals `plan`, None where none does.
+
+    A preset says where adapters are; they may have any rank and alpha.
+    """
+    return next((name for name in PRESETS if _preset_like(name, plan, plan.n_layers) == plan), None)
 
 
 def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
-    """Return the plan for another depth.
+    """Return the plan for another depth, with the same rank and alpha.
 
     That is the same preset, or else the parts of the same names that still exist.
     """
     if name := preset_of(plan):
-        return PRESETS[name](n_layers)
-    return FreezePlan(n_layers, plan.trainable & _parts_and_pieces(n_layers))
+        return _preset_like(name, plan, n_layers)
+    existing = _parts_and_pieces(whole_number("n_layers", n_layers))
+    trainable, adapted = plan.trainable & existing, plan.adapted & existing
+    return FreezePlan(n_layers, trainable, adapted, plan.rank, plan.alpha)
+
+
+def _preset_like(name: str, plan: FreezePlan, n_layers: int) -> FreezePlan:
+    return replace(PRESETS[name](n_layers), rank=plan.rank, alpha=plan.alpha)
 
 
 # --- the report -----------------------------------------------------------------------------------
@@ -225,7 +393,7 @@ def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
 class PartCount:
     """One part's or piece's number of parameters, how many of them are trainable, its state.
 
-    A block's four pieces.
+    A block's four pieces. An adapter's parameters are among both numbers.
     """
 
     part: str
@@ -257,7 +425,8 @@ class ParameterReport:
         """Return the count of a part or piece, or one for several of them together."""
         counts = [self._by_name[name] for name in names]
         parameters, trainable = sum(c.parameters for c in counts), sum(c.trainable for c in counts)
-        state = TRAINABLE if trainable == parameters else PARTLY if trainable else FROZEN
+        states = {c.state for c in counts}
+        state = states.pop() if len(states) == 1 else PARTLY
         return PartCount(run_name(names), parameters, trainable, state)
 
     @cached_property
@@ -282,22 +451,25 @@ class ParameterReport:
 def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> ParameterReport:
     """Count the parameters of a classifier with configuration `cfg` under `plan`.
 
-    No weights are allocated. Raises ValueError for fewer than two classes and for a plan of
-    another depth.
+    No weights are allocated. Raises ValueError for fewer than two classes, for a plan of another
+    depth, and for a rank beyond the sides of the adapted matrices.
     """
     num_classes = whole_number("num_classes", num_classes, 2)
-    counts = _piece_counts(tuple(sorted(cfg.items())), num_classes)
+    counts, sides = _piece_counts(tuple(sorted(cfg.items())), num_classes)
     if plan.n_layers != cfg["n_layers"]:
         raise ValueError(
             f"the plan is for {plan.n_layers} blocks, the configuration has {cfg['n_layers']}"
         )
+    if plan.adapted:
+        whole_number("rank", plan.rank, 1, cfg["emb_dim"], ", the shorter side of the matrices")
     parts = []
     for part in part_names(plan.n_layers):
         pieces = []
         for piece in pieces_of(part):
             state = plan.state(piece)
-            trainable = counts[piece] if state == TRAINABLE else 0
-            pieces.append(PartCount(piece, counts[piece], trainable, state))
+            adapters = plan.rank * sides[piece] if state == ADAPTED else 0
+            trainable = counts[piece] if state == TRAINABLE else adapters
+            pieces.append(PartCount(piece, counts[piece] + adapters, trainable, state))
         parameters = sum(piece.parameters for piece in pieces)
         trainable = sum(piece.trainable for piece in pieces)
         inside = tuple(pieces) if len(pieces) > 1 else ()
@@ -306,13 +478,20 @@ def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> Param
 
 
 @lru_cache(maxsize=32)
-def _piece_counts(cfg_items: tuple, num_classes: int) -> Counter:
-    counts = Counter()
+def _piece_counts(cfg_items: tuple, num_classes: int) -> tuple[Counter, Counter]:
+    """Return each piece's number of parameters, and the lengths of its matrices' two sides.
+
+    The lengths are summed up: an adapter of rank r on a matrix (out, in) has r·(in + out)
+    parameters.
+    """
+    counts, sides = Counter(), Counter()
     model = classifier_without_weights(dict(cfg_items), num_classes)
     for name, parameter in model.named_parameters():
         levels = 3 if name.startswith("trf_blocks.") else 1  # trf_blocks.0.att…, or tok_emb…
-        counts[".".join(name.split(".")[:levels])] += parameter.numel()
-    return counts
+        piece = ".".join(name.split(".")[:levels])
+        counts[piece] += parameter.numel()
+        sides[piece] += sum(parameter.shape) if parameter.ndim == 2 else 0
+    return counts, sides
 
 
 def classifier_without_weights(cfg: dict, num_classes: int = 2) -> GPTModel:

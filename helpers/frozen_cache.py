@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from helpers.device_and_precision import autocast
+from helpers.lora import adapters_in, effective_weight
 from helpers.model import GPTModel, MultiHeadAttention, TransformerBlock
 
 MEMORY_LIMIT = 2**30  # bytes in memory; what is larger lies on disk
@@ -46,8 +47,8 @@ def attention_at(
     """
     b, n, d = x.shape
     h, m = attention.num_heads, d // attention.num_heads
-    key_matrix = attention.W_key.weight.view(h, m, d)
-    value_matrix = attention.W_value.weight.view(h, m, d)
+    key_matrix = effective_weight(attention.W_key).view(h, m, d)
+    value_matrix = effective_weight(attention.W_value).view(h, m, d)
 
     query = attention.W_query(x[torch.arange(b), positions]).view(b, h, m)
     scores = torch.einsum("bhm,hmd->bhd", query, key_matrix) @ x.transpose(1, 2)  # (b, h, n)
@@ -253,7 +254,7 @@ def fingerprints(
 ) -> list[str]:
     """Return, for each number of blocks from 0 to `num_blocks`, what identifies their outputs.
 
-    It covers their weights and the embeddings', the number of heads, the messages and the
+    It covers their weights and adapters, the embeddings', the number of heads, the messages and the
     precision.
     """
     digest = hashlib.sha256(f"{model.cfg['n_heads']} {precision}".encode())
@@ -273,3 +274,4 @@ def fingerprints(
 def _add_weights(digest, module: nn.Module) -> None:
     for parameter in module.parameters():
         digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
+    digest.update(repr(adapters_in(module)).encode())  # their weights are above, not their scale

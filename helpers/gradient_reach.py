@@ -1,7 +1,7 @@
 """How far down the gradient goes under a freeze plan, and which blocks it never gets to.
 
 The backward pass (Rumelhart, Hinton & Williams 1986) goes from the loss down to the lowest part
-with anything trainable, and no further.
+where anything learns, be it only an adapter, and no further.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from helpers.model import part_names
 
 @dataclass(frozen=True)
 class GradientReach:
-    """The backward pass starts at the loss and ends in the lowest part with anything trainable.
+    """The backward pass starts at the loss and ends in the lowest part where anything learns.
 
     `crossed` are the parts above it, in the order of the forward pass: each takes a gradient from
     above and passes one on below, whether or not it learns itself. The embeddings stand side by
-    side at the bottom, so neither is ever crossed, and the backward pass may end in both. With
-    nothing trainable `ends` is empty.
+    side at the bottom, so neither is ever crossed, and the backward pass may end in both. Where
+    nothing learns `ends` is empty.
     """
 
     ends: tuple[str, ...]
@@ -41,7 +41,7 @@ def gradient_reach(plan: FreezePlan) -> GradientReach:
 
 
 def frozen_blocks(plan: FreezePlan) -> int | None:
-    """Return how many blocks lie below the lowest trainable part.
+    """Return how many blocks lie below the lowest part where anything learns.
 
     With the embeddings they are the frozen part, which gives the same numbers in each epoch. None
     where an embedding is trainable: then there is no such part.

@@ -27,7 +27,8 @@ from helpers.data import (
     random_split,
     read_messages,
 )
-from helpers.fine_tuning import batch_order, fine_tuning_defaults
+from helpers.diagrams import figure_lora
+from helpers.fine_tuning import batch_order, fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, parameter_report, replace_head, resize
 from helpers.loading import load_pretrained, load_weights_into_gpt, read_checkpoint
 from helpers.model import GPTModel, generate_text_simple
@@ -61,6 +62,10 @@ def trained(**changes):
 
 def frame(labels, texts=("a", "b"), index=None) -> pd.DataFrame:
     return pd.DataFrame({"Label": labels, "Text": texts[: len(labels)]}, index=index)
+
+
+def with_adapters() -> GPTModel:
+    return FreezePlan.lora(3, 1).apply(replace_head(random_model(TINY)))
 
 
 def messages_in(content: bytes):
@@ -199,6 +204,70 @@ ROWS = {
         lambda _: replace_head(random_model(TINY), 1), VALUE, "num_classes .*from 2, not 1",
     ),
     "classes unsaid": (lambda _: replace_head(random_model(TINY), None), VALUE, "not None"),
+    # adapters
+    "a rank of 0": (lambda _: FreezePlan.lora(3, rank=0), VALUE, "rank .* from 1, not 0"),
+    "a negative rank": (lambda _: FreezePlan.lora(3, rank=-8), VALUE, "rank .* from 1, not -8"),
+    "a broken rank": (lambda _: FreezePlan.lora(3, rank=1.5), VALUE, "rank .* from 1, not 1.5"),
+    "a rank where nothing is adapted": (
+        lambda _: FreezePlan(3, {"out_head"}, rank=0), VALUE, "rank .* from 1, not 0",
+    ),
+    "a rank beyond the matrix, to count": (
+        lambda _: parameter_report(TINY, FreezePlan.lora(3, rank=9)),
+        VALUE, "rank must be .* from 1 to 8, the shorter side of the matrices, not 9",
+    ),
+    "a rank beyond the matrix, to train": (
+        lambda _: FreezePlan.lora(3, rank=9).apply(replace_head(random_model(TINY))),
+        VALUE, "rank must be .* from 1 to 8, the shorter side of .*W_query, not 9",
+    ),
+    "an alpha of 0": (lambda _: FreezePlan.lora(3, alpha=0), VALUE, "alpha .* above 0, not 0"),
+    "an alpha of nan": (
+        lambda _: FreezePlan.lora(3, alpha=float("nan")), VALUE, "alpha .* above 0, not nan",
+    ),
+    "an alpha in words": (lambda _: FreezePlan.lora(3, alpha="2r"), VALUE, "alpha .*not '2r'"),
+    "an adapter on a piece with a typo": (
+        lambda _: FreezePlan(3, adapted={"trf_blocks.0.mlp"}), VALUE, "'trf_blocks.0.mlp'; a model",
+    ),
+    "an adapter on no block": (
+        lambda _: FreezePlan(3).adapt("trf_blocks.3"), VALUE, "'trf_blocks.3'; a model with 3",
+    ),
+    "no adapters": (
+        lambda _: FreezePlan(3, adapted=None), TYPE, "adapted must be a set of part names, not None",
+    ),
+    "an adapter on a norm": (
+        lambda _: FreezePlan(3, adapted={"trf_blocks.0.norm1"}),
+        VALUE, "trf_blocks.0.norm1 takes no adapter: .*attention and feed-forward, such as",
+    ),
+    "an adapter on an embedding": (
+        lambda _: FreezePlan(3).adapt("tok_emb"), VALUE, "tok_emb takes no adapter: .* such as",
+    ),
+    "an adapter on the head": (
+        lambda _: FreezePlan(3).adapt("trf_blocks.0", "out_head"), VALUE, "out_head takes no",
+    ),
+    "a piece that is both": (
+        lambda _: FreezePlan(3, {"trf_blocks.0"}, {"trf_blocks.0.ff"}),
+        VALUE, "trf_blocks.0.ff can't be both trainable and frozen with an adapter; choose one",
+    ),
+    "adapters in no block": (
+        lambda _: FreezePlan.lora(3, 0), VALUE, "k .* from 1 to 3, the number of blocks, not 0",
+    ),
+    "adapters in four of three blocks": (
+        lambda _: FreezePlan.lora(3, 4), VALUE, "from 1 to 3, the number of blocks, not 4",
+    ),
+    "adapters upon adapters": (
+        lambda _: FreezePlan.lora(3, 2).apply(with_adapters()),
+        VALUE, "rank 8 and alpha 16 in trf_blocks.2, the plan .*trf_blocks.1.*merge",
+    ),
+    "a plan without the adapters that are there": (
+        lambda _: FreezePlan.book(3).apply(with_adapters()), VALUE, "the plan none; merge",
+    ),
+    "adapters for a language model": (
+        lambda _: fine_tune(random_model(TINY), GOOD, GOOD, FreezePlan.lora(3), progress=False),
+        VALUE, "language-model head .*replace_head",
+    ),
+    "a picture of an adapter on a norm": (
+        lambda _: figure_lora(TINY, matrix="norm1"), VALUE, "matrix must be .* not 'norm1'",
+    ),
+    "a picture of a rank of 0": (lambda _: figure_lora(TINY, 0), VALUE, "rank .* not 0"),
     "the cost of -1 messages": (
         lambda _: training_cost(TINY, FreezePlan.book(3), -1), VALUE, "batch_size .*not -1",
     ),

@@ -159,7 +159,7 @@ def test_48_blocks_fold_into_a_line_that_opens_and_keeps_the_focus(page):
     shows(
         page,
         "reach",
-        "The gradient ends in trf_blocks.20, the lowest trainable part; "
+        "The gradient ends in trf_blocks.20, the lowest part that learns; "
         "on its way down it crosses 27 blocks.",
     )
     assert "fx-part-trf_blocks-20" in active(page)

@@ -18,8 +18,9 @@ from helpers import classify, frozen_cache
 from helpers.classify import SpamClassifier, classify_review, load_or_train, trained_from
 from helpers.classifying_token import class_probabilities
 from helpers.data import SpamDataset, load_splits, pad
-from helpers.freezing import replace_head
+from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
+from helpers.lora import is_adapter, merge
 from helpers.tokenizer import get_tokenizer
 from tests.conftest import ROOT, TINY, random_model
 
@@ -165,6 +166,83 @@ def test_a_saved_classifier_comes_back_the_same(tmp_path):
     )
     assert second.model.cfg == TINY and not second.model.training
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["filter.safetensors"]
+
+
+def adapted(plan: FreezePlan) -> SpamClassifier:
+    spam_filter = classifier()
+    plan.apply(spam_filter.model)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in spam_filter.model.named_parameters():
+            if is_adapter(name):
+                parameter.normal_(std=0.3)
+    return spam_filter
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        FreezePlan.lora(3, 1),
+        FreezePlan.lora(3, rank=2, alpha=0.5),
+        FreezePlan(3, {"out_head", "trf_blocks.2.ff"}, {"trf_blocks.0.ff", "trf_blocks.2.att"}, 3),
+    ],
+)
+def test_a_saved_classifier_with_adapters_comes_back_with_them(plan, tmp_path):
+    first = adapted(plan)
+    second = SpamClassifier.load(first.save(tmp_path / "filter.safetensors"))
+    assert torch.equal(first.probabilities(TEXTS), second.probabilities(TEXTS))
+    assert (first.probabilities(TEXTS) - classifier().probabilities(TEXTS)).abs().max() > 1e-4
+    head_and_adapters = FreezePlan(3, {"out_head"}, plan.adapted, plan.rank, plan.alpha)
+    assert FreezePlan.of(second.model) == head_and_adapters
+    assert {parameter.device.type for parameter in second.model.parameters()} == {"cpu"}
+    third = SpamClassifier.load(
+        SpamClassifier(merge(second.model), 20, position="last_token").save(tmp_path / "merged")
+    )
+    torch.testing.assert_close(
+        third.probabilities(TEXTS), first.probabilities(TEXTS), atol=1e-5, rtol=0
+    )
+
+
+def test_a_file_from_before_there_were_adapters_is_loaded(tmp_path):
+    first = classifier()
+    path = first.save(tmp_path / "filter.safetensors")
+    with safe_open(path, framework="pt") as file:
+        settings = json.loads(file.metadata()["spam_classifier"])
+    del settings["adapters"]
+    save_file(first.model.state_dict(), path, metadata={"spam_classifier": json.dumps(settings)})
+    second = SpamClassifier.load(path)
+    assert torch.equal(first.probabilities(TEXTS), second.probabilities(TEXTS))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rank": 10**12},
+        {"rank": 0},
+        {"rank": 4},  # the file's own is 8
+        {"rank": "8"},
+        {"alpha": float("nan")},
+        {"alpha": None},
+        {"adapted": []},  # but there are some
+        {"adapted": ["trf_blocks.1"]},
+        {"adapted": ["out_head"]},
+        {"adapted": "trf_blocks.2"},
+        {"adapted": 5},
+        {"adapted": [["trf_blocks.2"]]},
+        {"adapted": ["trf_blocks.2"] * 10**5 + ["trf_blocks.1000000000"]},
+    ],
+    ids=lambda changes: str(changes)[:40],
+)
+def test_adapters_that_are_not_those_of_the_file_are_refused(changes, tmp_path):
+    model = adapted(FreezePlan.lora(3, 1))
+    path = model.save(tmp_path / "filter.safetensors")
+    with safe_open(path, framework="pt") as file:
+        settings = json.loads(file.metadata()["spam_classifier"])
+    for adapters in (settings["adapters"] | changes, [1], "x", 7):
+        metadata = {"spam_classifier": json.dumps(settings | {"adapters": adapters})}
+        save_file(model.model.state_dict(), path, metadata=metadata)
+        with pytest.raises(ValueError, match="not a whole file of SpamClassifier.save"):
+            SpamClassifier.load(path)
 
 
 def test_a_save_that_fails_half_way_leaves_the_old_classifier_whole(tmp_path):

@@ -29,6 +29,7 @@ from helpers.diagrams import (
     WAY,
     WAY_ON_DARK,
     draw_classifier,
+    figure_lora,
     fold,
 )
 from helpers.freezing import FreezePlan, classifier_without_weights, parameter_report, part_names
@@ -44,6 +45,11 @@ SHAPES = trace_shapes(
 LARGEST = trace_shapes(
     classifier_without_weights(XL, 1000), torch.ones(1024, 1024, dtype=torch.long), last_token=True
 )
+LORA = [
+    figure_lora(cfg, rank, matrix=matrix)
+    for cfg in (gpt_config("gpt2-nano (12M)"), XL)
+    for rank, matrix in ((1, "att.W_key"), (8, "ff.layers.0"), (128, "ff.layers.2"))
+]
 SVG = "{http://www.w3.org/2000/svg}"
 PAPER, CHIP, DARK = (
     "white",
@@ -57,7 +63,7 @@ def tokens_of(text: str) -> list[str]:
 
 
 def plans(n_layers: int, number: int) -> list[FreezePlan]:
-    """Nothing, everything, an embedding, the head, and random ones."""
+    """Nothing, everything, an embedding, the head, random ones, and two with adapters."""
     parts, rng = part_names(n_layers), random.Random(0)
     names = [*parts, *(f"{block}.{piece}" for block in parts[2:-2] for piece in ("att", "norm2"))]
     chosen = [
@@ -67,7 +73,8 @@ def plans(n_layers: int, number: int) -> list[FreezePlan]:
         ("out_head",),
         *(rng.sample(names, rng.randrange(12)) for _ in range(number)),
     ]
-    return [FreezePlan(n_layers, frozenset(trainable)) for trainable in chosen]
+    some = [FreezePlan(n_layers, frozenset(trainable)) for trainable in chosen]
+    return [*some, FreezePlan.lora(n_layers), some[-1].adapt("trf_blocks.0", "trf_blocks.1.ff")]
 
 
 def draw(plan: FreezePlan = BOOK, tokens=()):
@@ -197,7 +204,7 @@ def test_each_box_holds_its_figures_between_the_input_at_the_bottom_and_the_outp
             *(box[1] for box in boxes),
             heights["token ids (1, 4)"],
         ]
-        assert order == sorted(order) and ("no gradient" in heights) == (not plan.trainable)
+        assert order == sorted(order) and ("no gradient" in heights) == (reach.lowest is None)
         rows = reversed(fold(parameter_report(CFG, plan), SHAPES))
         for row, (left, top, right, bottom) in zip(rows, boxes, strict=True):
             ends, crossed = {*row.parts} & {*reach.ends}, {*row.parts} <= {*reach.crossed}
@@ -217,21 +224,23 @@ def test_each_box_holds_its_figures_between_the_input_at_the_bottom_and_the_outp
             assert [top < way < bottom for way in ways].count(True) == len(ends)
 
 
-def test_frozen_trainable_and_partly_trainable_differ_without_any_colour():
-    drawing = draw_classifier(parameter_report(CFG, BOOK.toggle("trf_blocks.3.att")))
-    assert (
-        len(
-            {
-                elements(drawing, "rect", fill=fill)[0].get("stroke-dasharray")
-                for fill in FILL.values()
-            }
-        )
-        == 3
-    )
-    marks = {state: len(elements(drawing, "path", stroke=colour)) for state, colour in EDGE.items()}
-    assert (
-        marks == {"frozen": 4, "trainable": 3, "partly trainable": 2} and len({*MARK.values()}) == 3
-    )
+def test_the_four_states_differ_without_any_colour():
+    plan = BOOK.toggle("trf_blocks.3.att").adapt("trf_blocks.5")
+    drawing = draw_classifier(parameter_report(CFG, plan))
+    boxes = [elements(drawing, "rect", fill=fill)[0] for fill in FILL.values()]
+    assert len({box.get("stroke-dasharray") for box in boxes}) == len({*MARK.values()}) == 4
+    marks = {
+        state: {
+            re.sub(r"^M[\d.]+,[\d.]+", "", mark.get("d"))  # its strokes, wherever it stands
+            for mark in elements(drawing, "path", stroke=colour)
+        }
+        for state, colour in EDGE.items()
+    }
+    frozen, trainable = marks["frozen"], marks["trainable"]
+    assert len(frozen) == len(trainable) == 1 and frozen != trainable
+    assert marks["partly trainable"] == frozen | trainable
+    assert marks["frozen with an adapter"] > frozen
+    assert marks["frozen with an adapter"].isdisjoint(trainable)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +276,8 @@ def test_nothing_is_drawn_outside_the_picture_or_over_another_text():
                 check_that_all_can_be_seen(
                     draw_classifier(report, shapes, tokens, reach=reach, answer=many)
                 )
-    for drawing in (diagrams.figure_6_12(), diagrams.figure_6_13(), diagrams.draw_share(report)):
+    some = (diagrams.figure_6_12(), diagrams.figure_6_13(), diagrams.draw_share(report))
+    for drawing in (*some, *LORA):
         check_that_all_can_be_seen(drawing)
 
 
@@ -300,7 +310,7 @@ def test_the_bar_is_as_long_as_the_trainable_share():
 
 def test_who_cannot_see_the_picture_hears_all_that_is_in_it():
     said_as = {"crosses": "crossed by the gradient", "ends here": "where the gradient ends"}
-    for drawing in [diagrams.figure_6_12(), *map(draw, plans(12, 30))]:
+    for drawing in [diagrams.figure_6_12(), *LORA, *map(draw, plans(12, 30))]:
         for words in {*written(drawing)} - {
             "loss",
             "no gradient",
@@ -326,20 +336,58 @@ def test_a_sentence_says_how_far_the_gradient_goes():
         return diagrams.say_reach(gradient_reach(FreezePlan(12, frozenset(trainable))))
 
     assert said("pos_emb").endswith(
-        "pos_emb, the lowest trainable part; on its way down it crosses 12 blocks."
+        "pos_emb, the lowest part that learns; on its way down it crosses 12 blocks."
     )
-    assert "The gradient ends in tok_emb and pos_emb, the lowest trainable parts;" in said(
+    assert "The gradient ends in tok_emb and pos_emb, the lowest parts that learn;" in said(
         "tok_emb", "pos_emb"
     )
     assert said("trf_blocks.10.ff").endswith("it crosses 1 block.") and said("out_head").endswith(
         "crosses no block."
     )
-    assert said() == "Nothing is trainable, so there is no backward pass."
+    assert said() == "Nothing learns, so there is no backward pass."
 
 
 def test_an_answer_names_ham_and_spam_and_of_more_classes_the_likeliest():
     assert diagrams.say_probabilities(torch.tensor([0.53, 0.47])) == "ham 0.53, spam 0.47"
     assert diagrams.say_probabilities(torch.tensor([0.2, 0.3, 0.5])) == "class 2: 0.50"
+
+
+def test_the_picture_of_lora_has_the_models_own_sizes_and_counts():
+    for name, rank, matrix in (
+        ("gpt2-nano (12M)", 4, "att.out_proj"),
+        ("gpt2-small (124M)", 8, "ff.layers.0"),
+    ):
+        cfg = gpt_config(name)
+        model = FreezePlan.lora(cfg["n_layers"], 1, rank).apply(classifier_without_weights(cfg))
+        layer = model.trf_blocks[-1].get_submodule(matrix)
+        a, b = layer.lora_A.default.weight, layer.lora_B.default.weight
+        learn = a.numel() + b.numel()
+        drawing = figure_lora(cfg, rank, matrix=matrix)
+        said = written(drawing)
+        assert said[0].endswith(
+            f"{learn:,} parameters learn beside {layer.weight.numel():,} frozen ones"
+        )
+        for letter, tensor in (("A", a), ("B", b)):
+            (out, into) = tensor.shape
+            i = said.index(f"{letter}: {out:,} × {into:,}")
+            assert said[i + 1] == f"{tensor.numel():,} parameters"
+        assert {"{:,} × {:,}".format(*layer.weight.shape), f"{rank} numbers"} <= {*said}
+        assert f"= 16 / {rank} = {16 / rank:g}" in drawing.svg
+        block = list(model.trf_blocks[-1].parameters())
+        learning = sum(p.numel() for p in block if p.requires_grad)
+        of = sum(p.numel() for p in block)
+        assert (
+            said[-1] == f"all six matrices of a block: {learning:,} of its {of:,} parameters learn"
+        )
+    heights = {words_of(text): float(text.get("y")) for text in elements(drawing, "text")}
+    x, out = (
+        next(y for words, y in heights.items() if words.startswith(w)) for w in ("x:", "W x +")
+    )
+    assert x > heights["A"] > heights["B"] > heights["+"] > out
+    (box,) = elements(drawing, "rect", rx="8")
+    shapes = [shape for shape in elements(drawing, "polygon") if shape.get("stroke")]
+    assert box.get("fill") == FILL["frozen"] and len(shapes) == 2
+    assert {shape.get("fill") for shape in shapes} == {FILL["trainable"]}
 
 
 # --- colours --------------------------------------------------------------------------------------
@@ -403,9 +451,7 @@ def test_the_states_differ_in_colour(eyes):
 
 
 def test_the_controls_take_the_pictures_colours():
-    used = re.findall(
-        r"var\((--fx-[\w-]+)\)", (ASSETS / "explorer.css").read_text(encoding="utf-8")
-    )
+    used = re.findall(r"var\((--fx-[\w-]+)\)", (ASSETS / "widgets.css").read_text(encoding="utf-8"))
     colours = dict(re.findall(r"(--fx-[\w-]+): (#\w+);", diagrams.css_colours()))
     assert {*used} <= {*colours} and {*FILL.values(), *EDGE.values(), WAY_ON_DARK} <= {
         *colours.values()

@@ -1,12 +1,15 @@
 """A plan says what torch will do, and the report counts what torch counts."""
 
 import random
+from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from helpers.config import MODEL_CONFIGS, gpt_config
 from helpers.freezing import (
+    ADAPTED_MATRICES,
     PIECES,
     PRESETS,
     FreezePlan,
@@ -18,7 +21,7 @@ from helpers.freezing import (
     replace_head,
     resize,
 )
-from helpers.gradient_reach import gradient_reach
+from helpers.gradient_reach import frozen_blocks, gradient_reach
 from tests.conftest import TINY, random_model
 
 PLANS = PRESETS | {
@@ -26,15 +29,24 @@ PLANS = PRESETS | {
 }
 
 
+KINDS = [*ADAPTED_MATRICES]
+
+
 def torch_counts(model) -> tuple[int, int]:
     parameters = list(model.parameters())
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 
 
-def random_plan(n_layers: int, rng: random.Random) -> FreezePlan:
+def random_plan(n_layers: int, rng: random.Random, adapters: bool = False) -> FreezePlan:
     names = list(part_names(n_layers))
     names += [f"trf_blocks.{i}.{piece}" for i in range(n_layers) for piece in PIECES]
-    return FreezePlan(n_layers, frozenset(rng.sample(names, rng.randrange(len(names)))))
+    plan = FreezePlan(n_layers, frozenset(rng.sample(names, rng.randrange(len(names)))))
+    if not adapters:
+        return plan
+    pieces = [f"trf_blocks.{i}.{kind}" for i in range(n_layers) for kind in ADAPTED_MATRICES]
+    for piece in rng.sample(pieces, rng.randint(1, len(pieces))):
+        plan = plan if plan.state(piece) == "trainable" else plan.adapt(piece)
+    return replace(plan, rank=rng.randint(1, 8), alpha=rng.choice([1, 2.5, 16]))
 
 
 def test_the_counts_of_124M_are_the_books():
@@ -68,18 +80,17 @@ def test_the_report_equals_torchs_own_sums_for_every_size_and_preset(name, prese
 
 
 def test_the_report_equals_torchs_sums_part_by_part_for_random_plans():
-    rng, model = random.Random(0), replace_head(random_model(TINY))
-    for _ in range(200):
-        plan = random_plan(3, rng)
-        plan.apply(model)
+    rng, plain = random.Random(0), classifier_without_weights(TINY)
+    for adapters in [False, True] * 100:
+        plan = random_plan(3, rng, adapters)
+        model = plan.apply(classifier_without_weights(TINY) if plan.adapted else plain)
         assert FreezePlan.of(model) == plan
         for count in parameter_report(TINY, plan).parts:
             total, trainable = torch_counts(model.get_submodule(count.part))
             assert (count.parameters, count.trainable) == (total, trainable)
-            expected = (
-                "trainable" if trainable == total else "partly trainable" if trainable else "frozen"
-            )
-            assert count.state == expected
+            if plan.state(count.part) != "frozen with an adapter":
+                mixed = "partly trainable" if trainable else "frozen"
+                assert count.state == ("trainable" if trainable == total else mixed)
 
 
 def test_presets_are_the_parts_that_their_names_say():
@@ -245,6 +256,8 @@ def test_a_preset_is_known_by_its_name_however_its_toggles_were_set(n_layers):
     assert [*PRESETS] == [
         "nothing",
         "head only",
+        "LoRA, last block",
+        "LoRA, all blocks",
         "the book's choice",
         "last two blocks",
         "everything",
@@ -256,6 +269,8 @@ def test_a_preset_is_known_by_its_name_however_its_toggles_were_set(n_layers):
         for part in wanted.trainable:
             for piece in pieces_of(part):
                 by_hand = by_hand.toggle(piece)
+        for block in wanted.adapted:
+            by_hand = by_hand.adapt(f"{block}.att").adapt(f"{block}.ff")
         assert preset_of(by_hand) == name
 
 
@@ -333,12 +348,14 @@ def torch_reach(model) -> tuple[str | None, tuple[str, ...]]:
 
 
 def test_the_gradient_goes_as_far_as_torch_carries_it():
-    model, rng, parts = replace_head(random_model(TINY)), random.Random(5), part_names(3)
+    plain, rng, parts = replace_head(random_model(TINY)), random.Random(5), part_names(3)
     single = [FreezePlan(3, {name}) for part in parts for name in {part, *pieces_of(part)}]
-    some = [random_plan(3, rng) for _ in range(70)]
-    for plan in [preset(3) for preset in PLANS.values()] + single + some:
+    adapted = [FreezePlan(3).adapt(f"{block}.{kind}") for block in parts[2:-2] for kind in KINDS]
+    some = [random_plan(3, rng, adapters) for adapters in [False, True] * 35]
+    for plan in [preset(3) for preset in PLANS.values()] + single + adapted + some:
         reach = gradient_reach(plan)
-        assert (reach.lowest, reach.crossed) == torch_reach(plan.apply(model)), plan
+        model = plan.apply(deepcopy(plain) if plan.adapted else plain)
+        assert (reach.lowest, reach.crossed) == torch_reach(model), plan
         assert not {"tok_emb", "pos_emb"} & set(reach.crossed)
 
 
@@ -356,10 +373,10 @@ def test_training_only_an_embedding_crosses_every_block_and_only_the_head_none()
 
 
 def test_each_piece_and_each_run_of_blocks_is_counted_as_torch_counts_it():
-    rng, model = random.Random(6), replace_head(random_model(TINY), 3)
-    for _ in range(60):
-        plan = random_plan(3, rng)
-        plan.apply(model)
+    rng, plain = random.Random(6), classifier_without_weights(TINY, 3)
+    for adapters in [False, True] * 30:
+        plan = random_plan(3, rng, adapters)
+        model = plan.apply(classifier_without_weights(TINY, 3) if plan.adapted else plain)
         report = parameter_report(TINY, plan, 3)
         for name in (
             *part_names(3),
@@ -373,13 +390,8 @@ def test_each_piece_and_each_run_of_blocks_is_counted_as_torch_counts_it():
         counts = [torch_counts(model.trf_blocks[i]) for i in range(first, last + 1)]
         assert (run.parameters, run.trainable) == tuple(map(sum, zip(*counts, strict=True)))
         assert run.part == f"trf_blocks.{first} – {last}"
-        assert run.state == (
-            "trainable"
-            if run.trainable == run.parameters
-            else "partly trainable"
-            if run.trainable
-            else "frozen"
-        )
+        states = {plan.state(f"trf_blocks.{i}") for i in range(first, last + 1)}
+        assert run.state == (states.pop() if len(states) == 1 else "partly trainable")
 
 
 def test_a_block_in_the_report_holds_its_four_pieces_and_they_add_up():
@@ -399,3 +411,95 @@ def test_a_block_in_the_report_holds_its_four_pieces_and_they_add_up():
         "frozen",
         "frozen",
     ]
+
+
+# --- adapters -------------------------------------------------------------------------------------
+
+
+def test_an_adapter_on_a_matrix_has_rank_times_the_sum_of_its_sides_parameters():
+    cfg = gpt_config("gpt2-small (124M)")
+    report = parameter_report(cfg, FreezePlan.lora(12, 1, rank=4))
+    attention, feed_forward = 4 * 4 * (768 + 768), 2 * 4 * (768 + 3072)
+    assert report.count("trf_blocks.11.att").trainable == attention
+    assert report.count("trf_blocks.11.ff").trainable == feed_forward
+    assert report.trainable == attention + feed_forward + 1538
+    assert report.frozen == 124_441_346 - 1538  # every weight that was there before, but the head's
+
+
+def test_a_block_with_adapters_on_its_matrices_and_frozen_norms_has_a_state_of_its_own():
+    plan = FreezePlan(2, {"out_head"}, {"trf_blocks.1.att", "trf_blocks.1.ff"})
+    assert plan == FreezePlan.lora(2, 1) and plan.adapted == {"trf_blocks.1"}
+    assert plan.state("trf_blocks.1") == plan.state("trf_blocks.1.att") == "frozen with an adapter"
+    assert plan.state("trf_blocks.1.norm1") == plan.state("trf_blocks.0") == "frozen"
+    for other in (plan.adapt("trf_blocks.1.ff"), plan.toggle("trf_blocks.1.norm1")):
+        assert other.state("trf_blocks.1") == "partly trainable"
+        assert other.state("trf_blocks.1.att") == "frozen with an adapter"
+
+
+def test_adapting_flips_between_frozen_with_an_adapter_and_without():
+    plan = FreezePlan.book(3)
+    adapted = plan.adapt("trf_blocks.0", "trf_blocks.2")
+    assert adapted.adapted == {"trf_blocks.0", "trf_blocks.2"}
+    assert adapted.trainable == {"final_norm", "out_head"}  # the last block's norms are frozen, too
+    assert adapted.adapt("trf_blocks.0", "trf_blocks.2").adapted == set()
+    assert adapted.adapt("trf_blocks.0", "trf_blocks.1").adapted == {
+        f"trf_blocks.{i}" for i in range(3)
+    }
+    whole = adapted.toggle("trf_blocks.0.att")
+    assert whole.state("trf_blocks.0.att") == "trainable" and whole.adapted == {
+        "trf_blocks.0.ff", "trf_blocks.2",
+    }  # fmt: skip
+    assert whole.toggle("trf_blocks.0.att").state("trf_blocks.0.att") == "frozen"
+
+
+def test_rank_and_alpha_mean_nothing_where_nothing_is_adapted():
+    assert FreezePlan(3, {"out_head"}, rank=2, alpha=1) == FreezePlan.head_only(3)
+    low = FreezePlan.lora(3, 1, rank=2, alpha=1)
+    assert low != FreezePlan.lora(3, 1) and hash(low) != hash(FreezePlan.lora(3, 1))
+    assert low.adapt("trf_blocks.2") == FreezePlan.head_only(3)
+
+
+def test_a_preset_is_known_and_resized_with_any_rank_and_alpha():
+    for name, plan in (
+        ("LoRA, last block", FreezePlan.lora(6, 1, rank=3, alpha=5)),
+        ("LoRA, all blocks", FreezePlan.lora(6, rank=3, alpha=5)),
+    ):
+        assert preset_of(plan) == name
+        larger = resize(plan, 12)
+        assert preset_of(larger) == name and (larger.rank, larger.alpha) == (3, 5)
+    by_hand = FreezePlan(6, {"tok_emb"}, {"trf_blocks.1.ff", "trf_blocks.5"}, rank=3)
+    assert resize(by_hand, 3) == FreezePlan(3, {"tok_emb"}, {"trf_blocks.1.ff"}, rank=3)
+
+
+def test_presets_train_ever_more_parameters():
+    for name in MODEL_CONFIGS:
+        cfg = gpt_config(name)
+        plans = [preset(cfg["n_layers"]) for preset in PRESETS.values()]
+        counts = [parameter_report(cfg, plan).trainable for plan in plans]
+        assert counts == sorted(counts), name
+
+
+def test_where_adapters_are_the_lowest_that_learns_the_blocks_below_stay_as_they_are():
+    assert frozen_blocks(FreezePlan.lora(12, 3)) == 9
+    assert frozen_blocks(FreezePlan.lora(12)) == 0
+    assert frozen_blocks(FreezePlan.book(12).adapt("trf_blocks.4.ff")) == 4
+
+
+def test_a_plan_leaves_a_model_that_it_refuses_as_it_was():
+    model = FreezePlan.lora(3, 1).apply(replace_head(random_model(TINY)))
+    for plan in (FreezePlan.book(3), FreezePlan.lora(3), FreezePlan.lora(3, 1, rank=4)):
+        with pytest.raises(ValueError, match="the model has adapters of rank 8 and alpha 16 in"):
+            plan.apply(model)
+        assert FreezePlan.of(model) == FreezePlan.lora(3, 1)
+    plain = FreezePlan.book(3).apply(replace_head(random_model(TINY)))
+    with pytest.raises(ValueError, match="rank must be a whole number from 1 to 8, .*, not 9"):
+        FreezePlan.lora(3, rank=9).apply(plain)
+    assert FreezePlan.of(plain) == FreezePlan.book(3)
+
+
+def test_adapters_stay_when_their_own_plan_comes_again_with_other_parts_to_train():
+    model = FreezePlan.lora(3, 1).apply(replace_head(random_model(TINY)))
+    before = [parameter.clone() for parameter in model.parameters()]
+    more = FreezePlan.lora(3, 1).toggle("trf_blocks.0", "trf_blocks.2.norm1")
+    assert FreezePlan.of(more.apply(model)) == more
+    assert all(map(torch.equal, before, model.parameters()))

@@ -186,6 +186,25 @@ def test_what_is_kept_is_not_used_when_anything_below_the_boundary_differs(chang
     assert loss == pytest.approx(first_loss(model, **settings), abs=1e-6)
 
 
+def test_what_is_kept_is_not_used_when_an_adapter_below_the_boundary_differs():
+    plain, messages = classifier(), messages_of(TRAIN, "last")
+    models = [
+        FreezePlan.lora(3, rank=2, alpha=alpha).apply(copy.deepcopy(plain)) for alpha in (4, 8)
+    ]
+    for model in models:
+        for block in model.trf_blocks:
+            torch.nn.init.constant_(block.ff.layers[2].lora_A.default.weight, 0.1)
+            torch.nn.init.constant_(block.ff.layers[2].lora_B.default.weight, 0.1)
+    models[0].load_state_dict(models[1].state_dict())  # alike but for alpha
+    models.append(copy.deepcopy(models[1]))
+    torch.nn.init.constant_(models[2].trf_blocks[0].ff.layers[2].lora_B.default.weight, 0.2)
+    for model in (plain, *models):
+        kept = frozen_outputs(model, messages, 2)
+        with torch.no_grad():
+            right = model.trf_blocks[:2](model.embed(torch.tensor(messages[:1])))
+        assert_near(kept.of(0), right[0], 1e-5)
+
+
 def test_what_a_shallower_model_kept_at_its_end_does_not_serve_a_deeper_one():
     deep, shallow = classifier(n_layers=4), classifier()
     shallow.load_state_dict(

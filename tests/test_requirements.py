@@ -23,6 +23,8 @@ COLAB = {
     r.name: str(r.specifier).removeprefix("==") for r in requirements("tests/colab_versions.txt")
 }
 
+IMPORTED_AS = {"scikit-learn": "sklearn"}
+
 
 @pytest.mark.parametrize("requirement", requirements("requirements.txt"), ids=lambda r: r.name)
 def test_a_stock_colab_satisfies_every_range(requirement):
@@ -42,11 +44,8 @@ def test_the_pinned_set_lies_in_the_ranges_and_covers_them():
 
 
 def test_helpers_and_notebooks_import_only_what_requirements_txt_names():
-    allowed = {r.name for r in requirements("requirements.txt")} | {
-        "helpers",
-        "IPython",
-        *sys.stdlib_module_names,
-    }
+    required = {IMPORTED_AS.get(r.name, r.name) for r in requirements("requirements.txt")}
+    allowed = required | {"helpers", "IPython", *sys.stdlib_module_names}
     imported = set()
     for path in [*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks" / "scripts").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -55,7 +54,7 @@ def test_helpers_and_notebooks_import_only_what_requirements_txt_names():
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.split(".")[0])
     assert imported - {"triton"} <= allowed  # imported if it is there, never needed
-    assert {r.name for r in requirements("requirements.txt")} <= imported
+    assert required <= imported
 
 
 FLOORS = {  # as the docstring of helpers/__init__.py has them
@@ -66,15 +65,24 @@ FLOORS = {  # as the docstring of helpers/__init__.py has them
 
 
 def test_a_helper_imports_only_from_floors_below_and_the_nanos_room_is_apart():
-    files = {path.stem: path for path in (ROOT / "helpers").glob("[!_]*.py")}
-    assert set(files) == set(FLOORS)
-    for name, path in files.items():
+    files = [(path.stem, path) for path in (ROOT / "helpers").glob("[!_]*.py")]
+    widgets = [("widgets", path) for path in (ROOT / "helpers" / "widgets").glob("*.py")]
+    assert {name for name, _ in files + widgets} == set(FLOORS)
+    for name, path in files + widgets:
         imported = re.findall(r"(?:from|import) helpers\.(\w+)", path.read_text(encoding="utf-8"))
-        for other in imported:
-            assert FLOORS[other] < FLOORS[name], (name, other)
+        for other in set(imported) - ({"widgets"} if name == "widgets" else set()):
+            assert FLOORS[other] < FLOORS[name], (path, other)
+
+
+def test_a_widget_imports_what_widgets_share_and_no_other_widget():
+    folder = ROOT / "helpers" / "widgets"
+    for path in folder.glob("[!_]*.py"):
+        text = path.read_text(encoding="utf-8")
+        imported = set(re.findall(r"(?:from|import) helpers\.widgets\.?(\w*)", text))
+        assert imported <= ({"common"} - {path.stem}), (path, imported)
 
 
 def test_only_the_widgets_import_ipywidgets():
     for path in (ROOT / "helpers").rglob("*.py"):
-        if path.stem != "widgets":
+        if path.parent.name != "widgets":
             assert "ipywidgets" not in path.read_text(encoding="utf-8"), path
