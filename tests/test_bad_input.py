@@ -27,9 +27,10 @@ from helpers.data import (
     random_split,
     read_messages,
 )
-from helpers.diagrams import figure_lora
+from helpers.diagrams import draw_classifier, figure_lora
 from helpers.fine_tuning import batch_order, fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, parameter_report, replace_head, resize
+from helpers.gradient_reach import frozen_blocks, gradient_reach
 from helpers.loading import load_pretrained, load_weights_into_gpt, read_checkpoint
 from helpers.model import GPTModel, generate_text_simple
 from helpers.shapes import trace_shapes
@@ -280,6 +281,26 @@ ROWS = {
     "a seed beyond torch's": (
         lambda _: batch_order(9, 3, 1, 2**64), VALUE, "seed .*not 18446744073709551616",
     ),
+    "a report on a name": (
+        lambda _: parameter_report(NANO, FreezePlan.book(6)), TYPE, "gpt_config, not 'gpt2-nano",
+    ),
+    "a report without a plan": (
+        lambda _: parameter_report(TINY, None), TYPE, "plan must be a FreezePlan, not None",
+    ),
+    "the cost of a name": (
+        lambda _: training_cost(NANO, FreezePlan.book(6)), TYPE, "gpt_config, not 'gpt2-nano",
+    ),
+    "the cost of a plan's name": (
+        lambda _: training_cost(TINY, "book"), TYPE, "plan must be a FreezePlan, not 'book'",
+    ),
+    "the reach of a plan's name": (
+        lambda _: gradient_reach("book"), TYPE, "plan must be a FreezePlan, not 'book'",
+    ),
+    "the frozen blocks of nothing": (lambda _: frozen_blocks(None), TYPE, "not None"),
+    "no plan to resize": (lambda _: resize(None, 3), TYPE, "plan must be a FreezePlan, not None"),
+    "the plan of no model": (lambda _: FreezePlan.of(None), TYPE, "model must be a GPTModel, not"),
+    "a head for no model": (lambda _: replace_head(None), TYPE, "model must be a GPTModel, not"),
+    "a picture of nothing": (lambda _: draw_classifier(None), TYPE, "parameter_report's, not None"),
     # tables of messages
     "unknown data": (
         lambda _: load_messages("sms"), VALUE, "unknown data 'sms'; choose one of 'sms-mini'",
@@ -440,6 +461,15 @@ ROWS = {
     ),
     "no checkpoint": (lambda f: read_checkpoint(f), MISSING, "hparams.json is missing"),
     # the Freeze Explorer
+    "a number for an explorer's plan": (
+        lambda _: setattr(FreezeExplorer(), "plan", 5), TYPE, "plan must be a FreezePlan, not 5",
+    ),
+    "an explorer's plan for no model": (
+        lambda _: FreezeExplorer().apply_to(None), TYPE, "not to None",
+    ),
+    "an explorer's plan for another model": (
+        lambda _: FreezeExplorer().apply_to(MODEL), VALUE, "12 blocks, the model has 3",
+    ),
     "an explorer of a typo": (
         lambda _: FreezeExplorer("gpt"), VALUE, "unknown model 'gpt'; choose one of",
     ),
