@@ -143,7 +143,7 @@ ROWS = {
         lambda _: last_token_positions(IDS[:, :0]), VALUE, r"not \(1, 0\)",
     ),
     "the middle token": (
-        lambda _: class_logits(MODEL, IDS, "middle"), VALUE, "'last' or 'last_token', not 'middle'",
+        lambda _: class_logits(MODEL, IDS, "middle"), VALUE, "'last_token' or 'mean', not 'middle'",
     ),
     "a list to decode": (
         lambda _: token_ids_to_text([1, 2]), TYPE, "a torch.Tensor, .*text_to_token_ids.*, not list",
