@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from helpers.classify import SpamClassifier, classify_review, load_or_train
-from helpers.classifying_token import class_logits, last_token_positions
+from helpers.classifying_token import class_logits, class_probabilities, last_token_positions
 from helpers.config import gpt_config, model_size
 from helpers.costs import training_cost
 from helpers.data import (
@@ -52,7 +52,8 @@ GOOD = pd.DataFrame({"Label": [0, 1], "Text": ["see you", "win now"]})
 IDS = torch.zeros(1, 4, dtype=torch.long)
 
 CLASSIFIER = replace_head(random_model(TINY))
-LOADER = DataLoader(SpamDataset(GOOD, T), 1)
+DATA, PLAN = SpamDataset(GOOD, T), FreezePlan.book(3)
+LOADER = DataLoader(DATA, 1)
 
 
 def trained(**changes):
@@ -152,6 +153,12 @@ ROWS = {
     "nothing to show": (lambda _: visible_tokens(None, T), TYPE, "a list of token ids, not None"),
     "a list to write on from": (
         lambda _: generate_text_simple(MODEL, [[1]], 1, 32), TYPE, "a torch.Tensor, not list",
+    ),
+    "probabilities of a list": (
+        lambda _: class_probabilities(MODEL, [[1]]), TYPE, "a torch.Tensor, not list",
+    ),
+    "the last token of a list": (
+        lambda _: last_token_positions([[1]]), TYPE, "a torch.Tensor, not list",
     ),
     # configurations and plans
     "a name for a configuration": (
@@ -262,7 +269,7 @@ ROWS = {
         lambda _: FreezePlan.book(3).apply(with_adapters()), VALUE, "the plan none; merge",
     ),
     "adapters for a language model": (
-        lambda _: fine_tune(random_model(TINY), GOOD, GOOD, FreezePlan.lora(3), progress=False),
+        lambda _: fine_tune(random_model(TINY), DATA, DATA, FreezePlan.lora(3), progress=False),
         VALUE, "language-model head .*replace_head",
     ),
     "a picture of an adapter on a norm": (
@@ -407,6 +414,22 @@ ROWS = {
     "measuring every 0 steps": (lambda _: trained(eval_freq=0), VALUE, "eval_freq .*not 0"),
     "measuring on -1 batches": (lambda _: trained(eval_iter=-1), VALUE, "eval_iter .*not -1"),
     "training with a typo": (lambda _: trained(position="end"), VALUE, "not 'end'"),
+    "fine-tuning no model": (
+        lambda _: fine_tune(None, DATA, DATA, PLAN), TYPE, "model must be a GPTModel, not None",
+    ),
+    "fine-tuning on a loader": (
+        lambda _: fine_tune(CLASSIFIER, LOADER, DATA, PLAN), TYPE, ".dataset, not DataLoader",
+    ),
+    "fine-tuning on a table": (
+        lambda _: fine_tune(CLASSIFIER, DATA, GOOD, PLAN), TYPE, "validation must .*not DataFrame",
+    ),
+    "fine-tuning by a plan's name": (
+        lambda _: fine_tune(CLASSIFIER, DATA, DATA, "book"), TYPE, "a FreezePlan, not 'book'",
+    ),
+    "fine-tuning rows beyond the context": (
+        lambda _: fine_tune(CLASSIFIER, SpamDataset(GOOD, T, 64), DATA, PLAN),
+        VALUE, "64 tokens are more than the context length of 32",
+    ),
     # the classifier
     "no model to ask": (
         lambda _: classify_review("hi", None, T, "cpu"), TYPE, "model must be a classifier, not None",
