@@ -391,6 +391,13 @@ def test_a_row_without_its_partner_has_no_comparison():
     assert compare_all(results_of(2, [POOR])) == []
 
 
+def test_only_seeds_that_both_rows_have_are_compared():
+    results = results_of(1, [GOOD, GOOD]) + results_of(2, [GOOD, POOR, POOR])
+    comparison = compare(results, 2)
+    assert len(comparison.accuracies) == len(comparison.reference) == 2
+    assert comparison.difference == pytest.approx(-0.3)
+
+
 @pytest.mark.parametrize("origin", [{"data": "x"}, {"code": "x"}])
 def test_unlike_is_not_compared_with_like(origin):
     with pytest.raises(ValueError, match="different data or code"):
@@ -414,7 +421,7 @@ def test_the_table_has_a_line_for_each_row_in_columns():
 def test_the_dot_plot_shows_each_row_its_interval_and_its_seeds_in_words_too():
     comparisons = compare_all(RESULTS)
     drawing = draw_dot_plot(comparisons)
-    assert drawing.svg.count('opacity="0.3"') == sum(len(c.accuracies) for c in comparisons)
+    assert drawing.svg.count('opacity="0.4"') == sum(len(c.accuracies) for c in comparisons)
     for comparison in comparisons:
         words = ROWS[comparison.row].words
         assert words in drawing.svg and words in drawing.words

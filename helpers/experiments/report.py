@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil, floor
 
 import numpy as np
 
@@ -47,17 +48,17 @@ class Comparison:
 def compare(results: Iterable[dict], number: int, against: int | None = None) -> Comparison | None:
     """Return how row `number` compares with row `against` (None: as ROWS says).
 
-    `results` are rows of `run.run`. None where one of the two rows is not among them. Raises
-    ValueError where they are of different data or code: unlike is not compared with like.
+    `results` are rows of `run.run`; of each row the seeds count that the other one has, too. None
+    where there are none. Raises ValueError where they are of different data or code: unlike is not
+    compared with like.
     """
     results = list(results)
     against = ROWS[number].against if against is None else against
-    ours, theirs = (
-        sorted((r for r in results if r["row"] == row), key=lambda r: r["seed"])
-        for row in (number, against)
-    )
-    if not ours or not theirs:
+    ours, theirs = ({r["seed"]: r for r in results if r["row"] == row} for row in (number, against))
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
         return None
+    ours, theirs = ([found[seed] for seed in seeds] for found in (ours, theirs))
     origins = {(r["fingerprint"]["data"], r["fingerprint"]["code"]) for r in ours + theirs}
     if len(origins) > 1:
         raise ValueError(
@@ -129,8 +130,8 @@ def table(results: Sequence[dict]) -> str:
 
 # --- as a picture ----------------------------------------------------------------------------
 
-ROW_HEIGHT, TOP, BOTTOM = 26, 46, 40  # pixels
-LABELS, PLOT, MARGIN = 300, 420, 20  # widths
+ROW_HEIGHT, TOP, BOTTOM = 28, 46, 34  # pixels
+LABELS, PLOT, MARGIN = 310, 400, 50  # widths
 COLOURS = {BETTER: "#0072b2", WORSE: "#b34e00", NO_DIFFERENCE: "#555555"}  # Okabe & Ito's
 MARKS = {BETTER: "▲", WORSE: "▼", NO_DIFFERENCE: "●"}
 
@@ -142,26 +143,25 @@ def draw_dot_plot(comparisons: Sequence[Comparison]) -> Drawing:
     """
     if not comparisons:
         raise ValueError("there is nothing to draw; run row 1 and another one first")
-    reach = max(abs(x) for c in comparisons for x in (c.low, c.high, *c.seed_differences))
-    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if reach <= 5 * s or s == 0.5)
-    most = step * max(1, np.ceil(reach / step))
-    middle, height = LABELS + PLOT / 2, TOP + ROW_HEIGHT * len(comparisons)
-    width = LABELS + PLOT + MARGIN
+    values = [0.0] + [x for c in comparisons for x in (c.low, c.high, *c.seed_differences)]
+    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if max(values) - min(values) <= 8 * s)
+    first, last = floor(min(values) / step), ceil(max(values) / step) or 1
+    width, height = LABELS + PLOT + MARGIN, TOP + ROW_HEIGHT * len(comparisons)
 
     def place(difference: float) -> float:
-        return middle + difference / most * PLOT / 2
+        return LABELS + (difference / step - first) / (last - first) * PLOT
 
     drawn = []
-    for i in range(-round(most / step), round(most / step) + 1):
-        x, faint = place(i * step), "#333333" if i == 0 else "#dddddd"
-        drawn.append(f'<path d="M{x:.1f},{TOP - 8}V{height}" stroke="{faint}"/>')
+    for i in range(first, last + 1):
+        x, shade = place(i * step), "#333333" if i == 0 else "#dddddd"
+        drawn.append(f'<path d="M{x:.1f},{TOP - 8}V{height}" stroke="{shade}"/>')
         drawn.append(_text(x, height + 16, in_points(i * step)[:-2] or "0", "middle"))
     for i, c in enumerate(comparisons):
         y, colour = TOP + ROW_HEIGHT * (i + 0.5), COLOURS[c.verdict]
         drawn.append(_text(LABELS - 34, y + 4, _label(c), "end"))
         drawn.append(_text(LABELS - 22, y + 4, MARKS[c.verdict], "middle", colour))
         drawn.extend(
-            f'<circle cx="{place(d):.1f}" cy="{y}" r="3" fill="{colour}" opacity="0.3"/>'
+            f'<circle cx="{place(d):.1f}" cy="{y + 7}" r="2.5" fill="{colour}" opacity="0.4"/>'
             for d in c.seed_differences
         )
         ends = f"M{place(c.low):.1f},{y}H{place(c.high):.1f}"
@@ -169,8 +169,8 @@ def draw_dot_plot(comparisons: Sequence[Comparison]) -> Drawing:
         drawn.append(f'<circle cx="{place(c.difference):.1f}" cy="{y}" r="5" fill="{colour}"/>')
     title = "test accuracy beside the row compared with, in percentage points"
     drawn.append(_text(width / 2, 18, title, "middle"))
-    drawn.append(_text(middle - 10, TOP - 14, "worse", "end", COLOURS[WORSE]))
-    drawn.append(_text(middle + 10, TOP - 14, "better", "start", COLOURS[BETTER]))
+    drawn.append(_text(place(0) - 8, TOP - 12, "worse", "end", COLOURS[WORSE]))
+    drawn.append(_text(place(0) + 8, TOP - 12, "better", "start", COLOURS[BETTER]))
     words = f"{title}: " + "; ".join(f"{_label(c)} {say(c)}" for c in comparisons)
     total = height + BOTTOM
     svg = (
