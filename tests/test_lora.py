@@ -12,7 +12,12 @@ from peft import LoraConfig, get_peft_model, inject_adapter_in_model
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.freezing import ADAPTED_MATRICES, FreezePlan, replace_head
+from helpers.freezing import (
+    ADAPTED_MATRICES,
+    FreezePlan,
+    classifier_without_weights,
+    replace_head,
+)
 from helpers.frozen_cache import logits_at
 from helpers.lora import adapters_in, effective_weight, is_adapter, merge, put_adapters
 from tests.conftest import ROOT, TINY, random_model
@@ -163,7 +168,9 @@ def test_the_weight_that_counts_is_the_frozen_one_and_what_the_adapter_adds():
     a, b = layer.lora_A.default.weight, layer.lora_B.default.weight
     assert_near(effective_weight(layer), layer.base_layer.weight + 3 * b @ a, 1e-6)
     assert effective_weight(model.out_head) is model.out_head.weight
-    with pytest.raises(TypeError, match="the weight of a Embedding is not known"):
+    with pytest.raises(
+        TypeError, match="not known by what a torch.nn.modules.sparse.Embedding multiplies"
+    ):
         effective_weight(model.tok_emb)
 
 
@@ -258,11 +265,24 @@ def test_a_matrix_that_is_a_layer_of_another_kind_gets_no_adapter_and_gives_no_w
 
     model = replace_head(random_model(TINY))
     model.trf_blocks[2].att.W_key = Other(8, 8)
-    with pytest.raises(ValueError, match="trf_blocks.2.att.W_key is a Other, .* anew"):
+    with pytest.raises(ValueError, match=r"trf_blocks.2.att.W_key is a tests.*Other; .* anew"):
         FreezePlan.lora(3).apply(model)
     assert adapters_in(model) == {}
-    with pytest.raises(TypeError, match="the weight of a Other is not known"):
+    with pytest.raises(TypeError, match=r"not known by what a tests\..*Other multiplies"):
         logits_at(model, model.embed(IDS), torch.tensor([8, 3, 0, 5]))
+    inject_adapter_in_model(LoraConfig(target_modules=["W_key"]), model)
+    with pytest.raises(ValueError, match="W_key has an adapter of another kind"):
+        FreezePlan.of(model)
+
+
+def test_an_adapter_that_peft_merged_or_switched_off_is_refused():
+    for switch in (lambda layer: layer.merge(), lambda layer: layer.enable_adapters(False)):
+        model = adapted(FreezePlan.lora(3, 1))
+        switch(model.trf_blocks[2].att.W_key)
+        with pytest.raises(ValueError, match="W_key has an adapter of another kind"):
+            FreezePlan.of(model)
+        with pytest.raises(TypeError, match=r"not known by what a peft\..*Linear multiplies"):
+            logits_at(model, model.embed(IDS), torch.tensor([8, 3, 0, 5]))
 
 
 def test_a_model_in_pefts_own_wrapper_is_refused():
@@ -308,6 +328,13 @@ def test_an_old_torchao_beside_peft_as_in_colab_does_no_harm(tmp_path):
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert run.returncode == 0 and "True" in run.stdout, run.stderr[-2000:]
+
+
+def test_without_weights_adapters_take_no_memory_and_no_random_numbers():
+    before = torch.get_rng_state()
+    model = FreezePlan.lora(3, rank=8).apply(classifier_without_weights(TINY))
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_peft_is_imported_only_when_an_adapter_is_put_in():
