@@ -3,7 +3,7 @@
 6  widgets
 5  classify, tables
 4  fine_tuning, diagrams, exercises
-3  training, gradient_reach, costs
+3  training, gradient_reach, costs, history
 2  loading, data, classifying_token, freezing, frozen_cache, shapes
 1  tokenizer, model, lora, device_and_precision, download
 0  config, checks, files

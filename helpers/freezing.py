@@ -328,12 +328,16 @@ def adapters_of(model: GPTModel) -> FreezePlan:
 
 def _matrices(adapted: Iterable[str]) -> list[str]:
     """Return the names of all matrices in adapted pieces or blocks, in the model's order."""
-    pieces = _all_of(adapted, _adapted_pieces)
     return [
         f"{piece}.{matrix}"
-        for piece in sorted(pieces, key=lambda piece: int(piece.split(".")[1]))
+        for piece in sorted(_all_of(adapted, _adapted_pieces), key=_place)
         for matrix in ADAPTED_MATRICES[piece.rpartition(".")[2]]
     ]
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Where a block or a piece of one comes in the model."""
+    return int(name.split(".")[1]), name
 
 
 def _refuse_without_matrices(parts: Iterable[str]) -> None:
@@ -347,7 +351,7 @@ def _refuse_without_matrices(parts: Iterable[str]) -> None:
 def _say_adapters(plan: FreezePlan) -> str:
     if not plan.adapted:
         return "none"
-    where = ", ".join(sorted(plan.adapted, key=lambda name: (int(name.split(".")[1]), name)))
+    where = ", ".join(sorted(plan.adapted, key=_place))
     return f"adapters of rank {plan.rank} and alpha {plan.alpha:g} in {where}"
 
 

@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model, inject_adapter_in_model
 from torch import nn
 from torch.nn import functional as F
 
+from helpers.classifying_token import POSITIONS
 from helpers.freezing import (
     ADAPTED_MATRICES,
     FreezePlan,
@@ -177,7 +178,7 @@ def test_the_weight_that_counts_is_the_frozen_one_and_what_the_adapter_adds():
 # --- trained ---
 
 
-@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize("position", POSITIONS)
 @every_plan
 def test_adapters_learn_by_the_fast_loop_what_they_learn_by_the_readable_one(plan, position):
     fast, slow = adapted(plan), adapted(plan)
@@ -265,10 +266,10 @@ def test_a_matrix_that_is_a_layer_of_another_kind_gets_no_adapter_and_gives_no_w
 
     model = replace_head(random_model(TINY))
     model.trf_blocks[2].att.W_key = Other(8, 8)
-    with pytest.raises(ValueError, match=r"trf_blocks.2.att.W_key is a tests.*Other; .* anew"):
+    with pytest.raises(ValueError, match=r"trf_blocks.2.att.W_key is a .*Other; .* anew"):
         FreezePlan.lora(3).apply(model)
     assert adapters_in(model) == {}
-    with pytest.raises(TypeError, match=r"not known by what a tests\..*Other multiplies"):
+    with pytest.raises(TypeError, match=r"not known by what a .*Other multiplies"):
         logits_at(model, model.embed(IDS), torch.tensor([8, 3, 0, 5]))
     inject_adapter_in_model(LoraConfig(target_modules=["W_key"]), model)
     with pytest.raises(ValueError, match="W_key has an adapter of another kind"):
