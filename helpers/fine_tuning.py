@@ -154,8 +154,7 @@ def fine_tuning_steps(
     device = torch.device(device or get_device())
     sources = [_Source(model, data, position, device) for data in (train, validation)]
 
-    random_numbers = RandomNumbers(device, seed)
-    with random_numbers.drawn():  # new adapters start with them
+    with own_random_numbers(device, seed):  # with which new adapters start
         plan.apply(model).to(device)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     history = History()
@@ -163,6 +162,7 @@ def fine_tuning_steps(
     precision = _usable_precision(model, precision, num_blocks, history)
     # fused: one pass over the memory instead of a dozen
     optimizer = torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay, fused=True)
+    random_numbers = RandomNumbers(device, seed)
     with WholeEpochs(model, history, keep) as whole_epochs:
         phases = [("seconds_training", _train(model, optimizer, *sources, order, whole_epochs))]
         if num_blocks is not None:

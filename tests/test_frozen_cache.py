@@ -187,7 +187,7 @@ def test_what_is_kept_is_not_used_when_anything_below_the_boundary_differs(chang
 
 
 def test_what_is_kept_is_not_used_when_an_adapter_below_the_boundary_differs():
-    plain = classifier()
+    plain, messages = classifier(), TRAIN.encoded_texts
     models = [
         FreezePlan.lora(3, rank=2, alpha=alpha).apply(copy.deepcopy(plain)) for alpha in (4, 8)
     ]
@@ -199,9 +199,9 @@ def test_what_is_kept_is_not_used_when_an_adapter_below_the_boundary_differs():
     models.append(copy.deepcopy(models[1]))
     torch.nn.init.constant_(models[2].trf_blocks[0].ff.layers[2].lora_B.default.weight, 0.2)
     for model in (plain, *models):
-        kept = kept_of(model)
+        kept = frozen_outputs(model, messages, None, 2)
         with torch.no_grad():
-            right = model.trf_blocks[:2](model.embed(torch.tensor(TRAIN.encoded_texts[:1])))
+            right = model.trf_blocks[:2](model.embed(torch.tensor(messages[:1])))
         assert_near(kept.of(0), right[0], 1e-5)
 
 
