@@ -454,9 +454,7 @@ def test_the_states_differ_in_colour(eyes):
 
 
 def test_the_controls_take_the_pictures_colours():
-    used = re.findall(
-        r"var\((--fx-[\w-]+)\)", (ASSETS / "explorer.css").read_text(encoding="utf-8")
-    )
+    used = re.findall(r"var\((--fx-[\w-]+)\)", (ASSETS / "widgets.css").read_text(encoding="utf-8"))
     colours = dict(re.findall(r"(--fx-[\w-]+): (#\w+);", diagrams.css_colours()))
     assert {*used} <= {*colours} and {*FILL.values(), *EDGE.values(), WAY_ON_DARK} <= {
         *colours.values()

@@ -30,8 +30,8 @@ def text_of(name):
     return "\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
 
 
-def test_there_is_one_notebook_for_each_section_and_an_appendix():
-    assert [name[:4] for name in NAMES] == [f"06_{section}" for section in "12345678A"]
+def test_there_is_one_notebook_for_each_section_and_appendix():
+    assert [name[:4] for name in NAMES] == [f"06_{section}" for section in "12345678AB"]
     assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == NAMES
 
 
@@ -119,7 +119,7 @@ def test_cells_that_are_not_compared_are_listed_with_their_reason():
         if any(tag.startswith("nbval") for tag in cell.metadata.get("tags", []))
         or "NBVAL" in cell.source
     }
-    assert listed == tagged and len(listed) == len(rows) < 10
+    assert listed == tagged and len(listed) == len(rows) <= 20
 
 
 def test_every_rule_of_the_sanitise_file_loads_and_matches_a_saved_and_a_live_output():

@@ -65,15 +65,24 @@ FLOORS = {  # as the docstring of helpers/__init__.py has them
 
 
 def test_a_helper_imports_only_from_floors_below_and_the_nanos_room_is_apart():
-    files = {path.stem: path for path in (ROOT / "helpers").glob("[!_]*.py")}
-    assert set(files) == set(FLOORS)
-    for name, path in files.items():
+    files = [(path.stem, path) for path in (ROOT / "helpers").glob("[!_]*.py")]
+    widgets = [("widgets", path) for path in (ROOT / "helpers" / "widgets").glob("*.py")]
+    assert {name for name, _ in files + widgets} == set(FLOORS)
+    for name, path in files + widgets:
         imported = re.findall(r"(?:from|import) helpers\.(\w+)", path.read_text(encoding="utf-8"))
-        for other in imported:
-            assert FLOORS[other] < FLOORS[name], (name, other)
+        for other in set(imported) - ({"widgets"} if name == "widgets" else set()):
+            assert FLOORS[other] < FLOORS[name], (path, other)
+
+
+def test_a_widget_imports_what_widgets_share_and_no_other_widget():
+    folder = ROOT / "helpers" / "widgets"
+    for path in folder.glob("[!_]*.py"):
+        text = path.read_text(encoding="utf-8")
+        imported = set(re.findall(r"(?:from|import) helpers\.widgets\.?(\w*)", text))
+        assert imported <= ({"common"} - {path.stem}), (path, imported)
 
 
 def test_only_the_widgets_import_ipywidgets():
     for path in (ROOT / "helpers").rglob("*.py"):
-        if path.stem != "widgets":
+        if path.parent.name != "widgets":
             assert "ipywidgets" not in path.read_text(encoding="utf-8"), path
