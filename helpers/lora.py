@@ -118,5 +118,6 @@ def _is_ours(layer: nn.Module) -> bool:
         and not (layer.merged or layer.disable_adapters)
         and layer.scaling[ADAPTER] == layer.lora_alpha[ADAPTER] / layer.r[ADAPTER]
         and type(layer.lora_dropout[ADAPTER]) is nn.Identity
+        and layer.lora_B[ADAPTER].bias is None
         and layer.lora_variant == {}
     )

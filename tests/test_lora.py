@@ -263,6 +263,7 @@ STRANGE = {
     "under another name": ({"name": "mine"}, "W_query has an adapter of another kind"),
     "DoRA": ({"use_dora": True}, "W_query has an adapter of another kind"),
     "with dropout": ({"lora_dropout": 0.1}, "W_query has an adapter of another kind"),
+    "with a bias": ({"lora_bias": True}, "W_query has an adapter of another kind"),
     "of another scale": ({"use_rslora": True}, "W_query has an adapter of another kind"),
     "on an embedding": ({"matrices": ["pos_emb"]}, "pos_emb has an adapter of another kind"),
 }
@@ -322,7 +323,7 @@ def test_pieces_with_different_ranks_are_not_misread():
         names = [f"trf_blocks.{block}.att.{name}" for name in ADAPTED_MATRICES["att"]]
         with pytest.warns(UserWarning, match="peft_config") if block == 2 else nullcontext():
             put_adapters(model, names, rank, 16)
-    with pytest.raises(ValueError, match="one rank and alpha to all"):
+    with pytest.raises(ValueError, match="all have one rank and alpha"):
         FreezePlan.of(model)
 
 
