@@ -139,7 +139,9 @@ my_number = None
 # %%
 from helpers.exercises import check
 
-check(my_number, 4 * 2 * cfg["emb_dim"], "A has 4 rows, B has 4 columns, of emb_dim numbers each.")
+check(
+    my_number, 4 * 2 * cfg["emb_dim"], "A has 4 rows, B has 4 columns, of emb_dim numbers each."
+)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
