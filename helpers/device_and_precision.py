@@ -56,3 +56,33 @@ def own_random_numbers(device: torch.device, seed: int | None = None) -> Iterato
         if seed is not None:
             torch.manual_seed(seed)
         yield
+
+
+class RandomNumbers:
+    """Torch's random numbers from `seed` on, for work in slices.
+
+    Each slice goes on where the last one ended; between them everybody else's numbers are as they
+    would be without. On `device`, CUDA or MPS, they are that device's, too.
+    """
+
+    def __init__(self, device: torch.device, seed: int):
+        self.device = device
+        with own_random_numbers(device, seed):
+            self._states = self._now()
+
+    @contextmanager
+    def drawn(self) -> Iterator[None]:
+        """Draw from them in this block."""
+        with own_random_numbers(self.device):
+            cpu_state, *device_states = self._states
+            torch.set_rng_state(cpu_state)
+            for state in device_states:
+                getattr(torch, self.device.type).set_rng_state(state, self.device)
+            yield
+            self._states = self._now()
+
+    def _now(self) -> list[torch.Tensor]:
+        states = [torch.get_rng_state()]
+        if self.device.type in ("cuda", "mps"):
+            states.append(getattr(torch, self.device.type).get_rng_state(self.device))
+        return states

@@ -2,14 +2,14 @@
 
 `training.train_classifier_simple` is the loop to read; `fine_tune` takes the same steps on the
 same batches. What is frozen runs once for each message (see `frozen_cache`), and the last block
-answers only for the token that classifies.
+answers only for the token that classifies. `fine_tuning_steps` does it in slices.
 """
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,18 +18,26 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from helpers.checks import finite_number, one_of, whole_number
-from helpers.classifying_token import check_position, up_to_classifying_token
+from helpers.classifying_token import check_position, rows_and_places
 from helpers.config import BUNDLED_SIZE, model_size
 from helpers.data import SpamDataset
 from helpers.device_and_precision import (
+    RandomNumbers,
     check_precision,
     get_device,
     own_random_numbers,
     precision_on,
 )
 from helpers.freezing import FreezePlan, num_classes_of
-from helpers.frozen_cache import FrozenOutputs, frozen_outputs, logits_at, pad_batch
+from helpers.frozen_cache import (
+    FrozenOutputs,
+    frozen_outputs_steps,
+    logits_at,
+    pad_batch,
+    places_of,
+)
 from helpers.gradient_reach import frozen_blocks
+from helpers.history import History, WholeEpochs, count_of
 from helpers.model import GPTModel
 from helpers.training import NOTHING_TO_TRAIN, check_finite, progress_bar
 
@@ -42,36 +50,17 @@ def fine_tuning_defaults(name: str) -> dict:
     return {"lr": 1e-3 if nano else 5e-5, "weight_decay": 0.1, "num_epochs": 5}
 
 
-@dataclass
-class History:
-    """How a fine-tuning went: each step's loss, and after each epoch the validation figures.
+@dataclass(frozen=True)
+class Progress:
+    """How far a fine-tuning is: `done` of `total` messages while "encoding", or steps in "training".
 
-    These are over all validation messages: the mean loss in nats and the accuracy, 0 … 1. `cached`
-    says which part ran only once for each message, "" if none; `notes` hold what was other than
-    asked for. After an error or an interruption (`interrupted`) all figures are those of the whole
-    epochs before it, and the seconds those that were spent.
+    Encoding is the one run of the frozen part. `history` grows on while the training goes on.
     """
 
-    step_losses: list[float] = field(default_factory=list)
-    val_losses: list[float] = field(default_factory=list)
-    val_accs: list[float] = field(default_factory=list)
-    cached: str = ""
-    notes: list[str] = field(default_factory=list)
-    seconds_encoding: float = 0.0
-    seconds_training: float = 0.0
-    interrupted: bool = False
-
-    @property
-    def best_epoch(self) -> int | None:
-        """The epoch, from 1, with the lowest validation loss; None before the first has ended."""
-        if not self.val_losses:
-            return None
-        return 1 + self.val_losses.index(min(self.val_losses))
-
-    def latest(self) -> dict[str, str]:
-        """Return the latest figures in words, for a progress bar."""
-        latest = {"loss": self.step_losses, "val_loss": self.val_losses, "val_acc": self.val_accs}
-        return {name: f"{values[-1]:.3f}" for name, values in latest.items() if values}
+    phase: str
+    done: int
+    total: int
+    history: History
 
 
 def fine_tune(
@@ -106,6 +95,52 @@ def fine_tune(
     After an interruption, or any error in the training, the model has the weights of the last whole
     epoch, or of the best one so far.
     """
+    steps = fine_tuning_steps(
+        model,
+        train,
+        validation,
+        plan,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=weight_decay,
+        seed=seed,
+        position=position,
+        precision=precision,
+        keep=keep,
+        cache=cache,
+        device=device,
+    )
+    with _Bars(epochs, progress) as bars:
+        history = _run_to_the_end(steps, bars.update)
+    if history.interrupted:
+        warnings.warn(history.notes[-1], stacklevel=2)
+    return history
+
+
+def fine_tuning_steps(
+    model: GPTModel,
+    train: SpamDataset,
+    validation: SpamDataset,
+    plan: FreezePlan,
+    *,
+    epochs: int = 5,
+    batch_size: int = 8,
+    lr: float = 5e-5,
+    weight_decay: float = 0.1,
+    seed: int = 123,
+    position: str = "last",
+    precision: str = "float32",
+    keep: str = "last",
+    cache: str | Path | Literal[False] = "auto",
+    device=None,
+) -> Generator[Progress, None, History]:
+    """Do what `fine_tune` does in short slices, for a caller with other things to do in between.
+
+    A slice is a batch encoded, a step, or a batch measured. In between torch's random numbers are
+    the caller's; the model is not to be touched. Errors of `fine_tune` come out of `next`. `close`
+    interrupts the training, and so does a KeyboardInterrupt, which ends the generator.
+    """
     check_position(position)
     check_precision(precision)
     one_of("keep", keep, ("last", "best"))
@@ -116,8 +151,9 @@ def fine_tune(
     if not (plan.trainable or plan.adapted):
         raise ValueError(NOTHING_TO_TRAIN)
     order = batch_order(len(train), batch_size, epochs, seed)
-
     device = torch.device(device or get_device())
+    sources = [_Source(model, data, position, device) for data in (train, validation)]
+
     with own_random_numbers(device, seed):  # with which new adapters start
         plan.apply(model).to(device)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -126,16 +162,19 @@ def fine_tune(
     precision = _usable_precision(model, precision, num_blocks, history)
     # fused: one pass over the memory instead of a dozen
     optimizer = torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay, fused=True)
-    sources = [_Source(model, data, position) for data in (train, validation)]
-    with (
-        _WholeEpochs(model, history, keep) as whole_epochs,
-        own_random_numbers(model.tok_emb.weight.device, seed),
-    ):
+    random_numbers = RandomNumbers(device, seed)
+    with WholeEpochs(model, history, keep) as whole_epochs:
+        phases = [("seconds_training", _train(model, optimizer, *sources, order, whole_epochs))]
         if num_blocks is not None:
-            with _timed(history, "seconds_encoding"):
-                _run_frozen_part(sources, num_blocks, precision, cache, progress)
-        with _timed(history, "seconds_training"):
-            _train(model, optimizer, *sources, order, history, whole_epochs, progress)
+            encoding = _run_frozen_part(sources, num_blocks, precision, cache, history)
+            phases.insert(0, ("seconds_encoding", encoding))
+        for name, slices in phases:
+            while True:
+                with _timed(history, name), random_numbers.drawn():
+                    progress = next(slices, None)
+                if progress is None:
+                    break
+                yield progress
     return history
 
 
@@ -143,6 +182,64 @@ def _check_cache(cache) -> None:
     is_folder = isinstance(cache, str | Path) and cache != "auto" and Path(cache).is_dir()
     if not (cache is False or is_folder or (isinstance(cache, str) and cache == "auto")):
         raise ValueError(f"cache must be 'auto', False or a folder that exists, not {cache!r}")
+
+
+@contextmanager
+def _timed(history: History, name: str) -> Iterator[None]:
+    """Add to `history` how many seconds this block took, however it ended."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        setattr(history, name, getattr(history, name) + time.perf_counter() - start)
+
+
+# --- all slices at a stretch -----------------------------------------------------------------
+
+
+def _run_to_the_end(
+    steps: Generator[Progress, None, History], show: Callable[[Progress], object]
+) -> History:
+    """Return what `steps` returns; it hears of an interruption between its slices, too."""
+    try:
+        while True:
+            show(next(steps))
+    except StopIteration as end:
+        return end.value
+    except KeyboardInterrupt as interruption:
+        try:
+            steps.throw(interruption)
+        except StopIteration as end:
+            return end.value
+
+
+class _Bars:
+    """A bar for each phase of a fine-tuning, one below the other."""
+
+    NAMES = {"encoding": ("message", "encoding messages"), "training": ("step", "fine-tuning")}
+
+    def __init__(self, epochs: int, show: bool):
+        self.epochs, self.show = epochs, show
+        self.phase = self.bar = self.epoch = None
+
+    def __enter__(self) -> "_Bars":
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def update(self, progress: Progress) -> None:
+        if progress.phase != self.phase:
+            self.__exit__()
+            self.phase = progress.phase
+            self.bar = progress_bar(progress.total, *self.NAMES[self.phase], self.show)
+        if self.phase == "training":
+            epoch = min(1 + len(progress.history.val_accs), self.epochs)
+            self.bar.set_postfix(progress.history.latest(), refresh=False)
+            self.bar.set_description(f"epoch {epoch} of {self.epochs}", refresh=epoch != self.epoch)
+            self.epoch = epoch
+        self.bar.update(progress.done - self.bar.n)
 
 
 # --- what happens in which order -------------------------------------------------------------
@@ -184,41 +281,52 @@ def batch_order(
     return order
 
 
-def _train(model, optimizer, train, validation, order, history, whole_epochs, progress) -> None:
+def _train(model, optimizer, train, validation, order, whole_epochs) -> Iterator[Progress]:
     """Take the steps of all epochs, and measure after each epoch."""
-    with progress_bar(sum(map(len, order)), "step", "fine-tuning", progress) as bar:
-        for epoch, batches in enumerate(order, start=1):
-            bar.set_description(f"epoch {epoch} of {len(order)}")
-            model.train()
-            for batch in batches:
-                optimizer.zero_grad()
-                loss = F.cross_entropy(train.logits(batch), train.labels[batch])
-                check_finite(loss.item(), len(history.step_losses))
-                loss.backward()
-                optimizer.step()
-                history.step_losses.append(loss.item())
-                bar.set_postfix(history.latest(), refresh=False)
-                bar.update()
-            val_loss, val_acc = _measure(model, validation)
-            check_finite(val_loss, len(history.step_losses))
-            history.val_losses.append(val_loss)
-            history.val_accs.append(val_acc)
-            whole_epochs.epoch_ended()
-            bar.set_postfix(history.latest())
+    history, total = whole_epochs.history, sum(map(len, order))
+    for batches in order:
+        model.train()
+        num_right = 0
+        for batch in batches:
+            optimizer.zero_grad()
+            logits, labels = train.logits(batch), train.labels[batch]
+            loss = F.cross_entropy(logits, labels)
+            check_finite(loss.item(), len(history.step_losses))
+            loss.backward()
+            optimizer.step()
+            num_right += _num_right(logits, labels)
+            history.step_losses.append(loss.item())
+            progress = Progress("training", len(history.step_losses), total, history)
+            yield progress
+        val_loss, val_acc = yield from _measure(model, validation, progress)
+        check_finite(val_loss, len(history.step_losses))
+        history.train_accs.append(num_right / sum(map(len, batches)))
+        history.val_losses.append(val_loss)
+        history.val_accs.append(val_acc)
+        whole_epochs.epoch_ended()
+        yield progress
 
 
-@torch.no_grad()
-def _measure(model: GPTModel, source: "_Source") -> tuple[float, float]:
-    """Return the mean loss and the accuracy over all messages."""
+def _measure(
+    model: GPTModel, source: "_Source", progress: Progress
+) -> Generator[Progress, None, tuple[float, float]]:
+    """Return the mean loss and the accuracy over all messages; yield `progress` on the way."""
     model.eval()
-    loss = correct = 0.0
+    loss = num_right = 0.0
     count = len(source.labels)
     for start in range(0, count, MEASURED_AT_ONCE):
+        if start:
+            yield progress
         batch = range(start, min(start + MEASURED_AT_ONCE, count))
-        logits, labels = source.logits(batch), source.labels[batch]
-        loss += F.cross_entropy(logits, labels, reduction="sum").item()
-        correct += (logits.argmax(dim=-1) == labels).sum().item()
-    return loss / count, correct / count
+        with torch.no_grad():
+            logits, labels = source.logits(batch), source.labels[batch]
+            loss += F.cross_entropy(logits, labels, reduction="sum").item()
+            num_right += _num_right(logits, labels)
+    return loss / count, num_right / count
+
+
+def _num_right(logits: torch.Tensor, labels: torch.Tensor) -> int:
+    return (logits.argmax(dim=-1) == labels).sum().item()
 
 
 # --- what runs once --------------------------------------------------------------------------
@@ -230,20 +338,27 @@ class _Source:
     The logits come from what is cached of the messages; before anything is, all of the model runs.
     """
 
-    def __init__(self, model: GPTModel, data: SpamDataset, position: str):
+    def __init__(self, model: GPTModel, data: SpamDataset, position: str, device: torch.device):
         self.model = model
-        self.messages = [up_to_classifying_token(ids, position) for ids in data.encoded_texts]
-        self.labels = torch.tensor(data.labels, device=model.tok_emb.weight.device)  # (n,)
+        self.rows, self.places = rows_and_places(model, data.encoded_texts, position)
+        self.labels = torch.tensor(data.labels, device=device)  # (n,)
         self.cached: FrozenOutputs | None = None
+
+    def encode(self, num_blocks: int, precision: str, folder) -> Iterator[int]:
+        """Have the first `num_blocks` blocks run once; yield numbers of messages done."""
+        self.cached = yield from frozen_outputs_steps(
+            self.model, self.rows, self.places, num_blocks, precision, folder
+        )
 
     def logits(self, indices: Sequence[int]) -> torch.Tensor:
         """Return (len(indices), num_classes)."""
         device = self.labels.device
+        places = places_of(self.places, indices, device)
         if self.cached is None:
-            token_ids, ends = pad_batch([self.messages[i] for i in indices], device)
-            return logits_at(self.model, self.model.embed(token_ids), ends)
-        x, ends = self.cached.batch(indices)
-        return logits_at(self.model, x.to(device), ends.to(device), self.cached.num_blocks)
+            token_ids = pad_batch([self.rows[i] for i in indices], device)
+            return logits_at(self.model, self.model.embed(token_ids), places)
+        x = self.cached.batch(indices).to(device)
+        return logits_at(self.model, x, places, self.cached.num_blocks)
 
 
 def _blocks_to_cache(model: GPTModel, plan: FreezePlan, cache, history: History) -> int | None:
@@ -256,7 +371,7 @@ def _blocks_to_cache(model: GPTModel, plan: FreezePlan, cache, history: History)
     elif model.cfg["drop_rate"]:
         reason = "dropout changes what the frozen part puts out"
     else:
-        history.cached = "the embeddings" + (f" and {_count(blocks, 'block')}" if blocks else "")
+        history.cached = "the embeddings" + (f" and {count_of(blocks, 'block')}" if blocks else "")
         return blocks
     history.notes.append(f"{reason}, so nothing is cached: all runs in every step, in float32")
     return None
@@ -272,100 +387,12 @@ def _usable_precision(model, precision: str, num_blocks: int | None, history: Hi
 
 
 def _run_frozen_part(
-    sources: list[_Source], num_blocks: int, precision: str, cache, progress: bool
-) -> None:
+    sources: list[_Source], num_blocks: int, precision: str, cache, history: History
+) -> Iterator[Progress]:
     """Have each source go on from what the first `num_blocks` blocks put out."""
     folder = None if cache == "auto" else cache
-    count = sum(len(source.messages) for source in sources)
-    with progress_bar(count, "message", "encoding messages", progress) as bar:
-        for source in sources:
-            source.cached = frozen_outputs(
-                source.model, source.messages, num_blocks, precision, folder, bar.update
-            )
-
-
-# --- an end that leaves a whole epoch --------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Saved:
-    """How far the training was at the end of an epoch, and the weights that are to be left."""
-
-    epochs: int
-    steps: int
-    epoch_of_weights: int
-    weights: list[torch.Tensor]
-
-
-class _WholeEpochs:
-    """A context whose end, whatever it is, leaves the weights of a whole epoch.
-
-    They are saved on the CPU, so that they do not fill a GPU's memory. An interruption ends here;
-    other errors go on.
-    """
-
-    def __init__(self, model: GPTModel, history: History, keep: str):
-        self.model, self.history, self.keep = model, history, keep
-        self.trainable = [p for p in model.parameters() if p.requires_grad]
-
-    def __enter__(self) -> "_WholeEpochs":
-        self.saved = _Saved(0, 0, 0, self._weights())
-        return self
-
-    def epoch_ended(self) -> None:
-        epochs, steps = len(self.history.val_accs), len(self.history.step_losses)
-        if self.keep == "last" or epochs == self.history.best_epoch:
-            self.saved = _Saved(epochs, steps, epochs, self._weights())
-        else:
-            self.saved = replace(self.saved, epochs=epochs, steps=steps)
-
-    def __exit__(self, kind, error, traceback) -> bool:
-        self.model.eval()
-        if isinstance(error, KeyboardInterrupt):
-            self._back_to_saved()
-            self._say_interrupted()
-            return True
-        if isinstance(error, Exception) or self.saved.epoch_of_weights < self.saved.epochs:
-            self._back_to_saved()
-        return False
-
-    def _weights(self) -> list[torch.Tensor]:
-        return [parameter.detach().to("cpu", copy=True) for parameter in self.trainable]
-
-    def _back_to_saved(self) -> None:
-        saved, history = self.saved, self.history
-        try:
-            self._put_back(saved.weights)
-        except KeyboardInterrupt:  # never half of them
-            self._put_back(saved.weights)
-            raise
-        del history.step_losses[saved.steps :]
-        del history.val_losses[saved.epochs :], history.val_accs[saved.epochs :]
-
-    @torch.no_grad()
-    def _put_back(self, weights: list[torch.Tensor]) -> None:
-        for parameter, value in zip(self.trainable, weights, strict=True):
-            parameter.copy_(value)
-
-    def _say_interrupted(self) -> None:
-        saved = self.saved
-        left = f"the weights of {_count(saved.epochs, 'whole epoch')}"
-        if saved.epoch_of_weights < saved.epochs:
-            left = f"the weights of epoch {saved.epoch_of_weights}, the best of {saved.epochs}"
-        self.history.interrupted = True
-        self.history.notes.append(f"interrupted; the model has {left}")
-        warnings.warn(self.history.notes[-1], stacklevel=4)
-
-
-@contextmanager
-def _timed(history: History, name: str) -> Iterator[None]:
-    """Note in `history` how many seconds this block took, however it ended."""
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        setattr(history, name, time.perf_counter() - start)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    done, total = 0, sum(len(source.rows) for source in sources)
+    for source in sources:
+        for count in source.encode(num_blocks, precision, folder):
+            done += count
+            yield Progress("encoding", done, total, history)

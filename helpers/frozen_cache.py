@@ -6,16 +6,17 @@ numbers come out in every epoch. `frozen_outputs` computes them once, into one l
 serves any later plan that leaves the same parts frozen, or more; a fingerprint of the frozen
 weights and the messages decides.
 
-A classifier needs the logits of one token of each message. So the last block answers for that
-token only, which still looks at all tokens before it. In the comments b is the batch size, n the
-number of tokens, d = emb_dim, h the number of heads and m = d / h.
+A classifier needs the logits of one token of each message, the one at its *place*. So the last
+block answers for that token only, which still looks at all that it may see. Where the mean of all
+tokens' logits classifies, places are None, and the last block answers for all. In the comments b is
+the batch size, n the number of tokens, d = emb_dim, h the number of heads and m = d / h.
 """
 
 import hashlib
 import os
 import tempfile
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -37,9 +38,9 @@ _cache: list["FrozenOutputs"] = []  # the oldest first
 
 
 def attention_at(
-    attention: MultiHeadAttention, x: torch.Tensor, positions: torch.Tensor
+    attention: MultiHeadAttention, x: torch.Tensor, places: torch.Tensor
 ) -> torch.Tensor:
-    """Return what attention puts out at one position of each message: (b, n, d), (b,) → (b, d).
+    """Return what attention puts out at one place of each message: (b, n, d), (b,) → (b, d).
 
     The matrices of keys and values need not meet all n tokens. A score q · (W x) is (q W) · x, so
     the key matrix meets the one query; and the weighted sum of the values W x is W times the
@@ -50,15 +51,16 @@ def attention_at(
     key_matrix = effective_weight(attention.W_key).view(h, m, d)
     value_matrix = effective_weight(attention.W_value).view(h, m, d)
 
-    query = attention.W_query(x[torch.arange(b), positions]).view(b, h, m)
+    query = attention.W_query(x[torch.arange(b), places]).view(b, h, m)
     scores = torch.einsum("bhm,hmd->bhd", query, key_matrix) @ x.transpose(1, 2)  # (b, h, n)
     if attention.W_key.bias is not None:  # alike for all n tokens, so softmax does not see it
         key_bias = attention.W_key.bias.view(h, m)
         scores = scores + torch.einsum("bhm,hm->bh", query, key_bias).unsqueeze(-1)
-    future = torch.arange(n, device=x.device) > positions.unsqueeze(1)  # (b, n)
-    scores = scores.masked_fill(future.unsqueeze(1), -torch.inf) / m**0.5
+    if attention.causal:
+        future = torch.arange(n, device=x.device) > places.unsqueeze(1)  # (b, n)
+        scores = scores.masked_fill(future.unsqueeze(1), -torch.inf)
 
-    weights = attention.dropout(scores.softmax(dim=-1))  # (b, h, n)
+    weights = attention.dropout((scores / m**0.5).softmax(dim=-1))  # (b, h, n)
     context = torch.einsum("bhd,hmd->bhm", weights @ x, value_matrix)
     if attention.W_value.bias is not None:
         value_bias = attention.W_value.bias.view(h, m)
@@ -66,47 +68,53 @@ def attention_at(
     return attention.out_proj(context.reshape(b, d))
 
 
-def block_at(block: TransformerBlock, x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Return what a block puts out at one position of each message: (b, n, d), (b,) → (b, d)."""
-    attended = attention_at(block.att, block.norm1(x), positions)
-    one = x[torch.arange(len(x)), positions] + block.drop_resid(attended)
+def block_at(block: TransformerBlock, x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return what a block puts out at one place of each message: (b, n, d), (b,) → (b, d)."""
+    attended = attention_at(block.att, block.norm1(x), places)
+    one = x[torch.arange(len(x)), places] + block.drop_resid(attended)
     return one + block.drop_resid(block.ff(block.norm2(one)))
 
 
 def run_blocks(
-    model: GPTModel, x: torch.Tensor, positions: torch.Tensor, start: int, stop: int
+    model: GPTModel, x: torch.Tensor, places: torch.Tensor | None, start: int, stop: int
 ) -> torch.Tensor:
-    """Run the blocks `start` … `stop` - 1 on (b, n, d), for the tokens at `positions` (b,).
+    """Run the blocks `start` … `stop` - 1 on (b, n, d), for the tokens at `places` (b,).
 
-    Below the last block all tokens go on, (b, n, d); the last one gives (b, 1, d).
+    Below the last block all tokens go on, (b, n, d); the last one gives (b, 1, d), or, with
+    `places` None, all again.
     """
     last = len(model.trf_blocks) - 1
     for number in range(start, stop):
         block = model.trf_blocks[number]
-        x = block_at(block, x, positions).unsqueeze(1) if number == last else block(x)
+        one_token = number == last and places is not None
+        x = block_at(block, x, places).unsqueeze(1) if one_token else block(x)
     return x
 
 
 def logits_at(
-    model: GPTModel, x: torch.Tensor, positions: torch.Tensor, start: int = 0
+    model: GPTModel, x: torch.Tensor, places: torch.Tensor | None, start: int = 0
 ) -> torch.Tensor:
-    """Map what goes into block `start`, (b, n, d), to the logits at `positions`: (b, num_classes).
+    """Map what goes into block `start`, (b, n, d), to the logits at `places`: (b, num_classes).
 
-    With `start` beyond the last block x is what that one gave: (b, 1, d).
+    With `places` None they are the mean of all n tokens' logits. With `start` beyond the last block
+    x is what that one gave.
     """
-    x = run_blocks(model, x, positions, start, len(model.trf_blocks))  # (b, 1, d)
-    return model.out_head(model.final_norm(x))[:, 0]
+    x = run_blocks(model, x, places, start, len(model.trf_blocks))  # (b, 1, d), or (b, n, d)
+    return model.out_head(model.final_norm(x)).mean(dim=1)
 
 
 # --- messages in batches ---------------------------------------------------------------------
 
 
-def pad_batch(messages: Sequence[Sequence[int]], device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return token ids (b, n), zeros after the shorter messages, and where each ends, (b,)."""
+def pad_batch(messages: Sequence[Sequence[int]], device) -> torch.Tensor:
+    """Return token ids (b, n), zeros after the shorter messages."""
     longest = max(map(len, messages))
-    padded = [[*ids, *[0] * (longest - len(ids))] for ids in messages]
-    ends = [len(ids) - 1 for ids in messages]
-    return torch.tensor(padded, device=device), torch.tensor(ends, device=device)
+    return torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in messages], device=device)
+
+
+def places_of(places: Sequence[int] | None, indices: Sequence[int], device) -> torch.Tensor | None:
+    """Return the places of some messages, (b,); None where there are none."""
+    return None if places is None else torch.tensor([places[i] for i in indices], device=device)
 
 
 def in_batches_by_length(lengths: Sequence[int]) -> list[list[int]]:
@@ -131,7 +139,8 @@ class FrozenOutputs:
 
     `rows` (total, emb_dim) float32 holds the tokens of all messages one below the other, on the
     CPU, on a GPU, or in a file on disk; `starts` says where each message begins, and ends with the
-    total. The last block's output has one row for each message, that of its last token.
+    total. Of the last block's output a message has one row, that of the token at its place, or,
+    where places are None, all.
     """
 
     rows: torch.Tensor
@@ -144,58 +153,73 @@ class FrozenOutputs:
         """Return the rows of message `i`: (num_tokens, emb_dim)."""
         return self.rows[self.starts[i] : self.starts[i + 1]]
 
-    def batch(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return messages, (b, n, emb_dim), zeros after the shorter ones, and each one's end, (b,).
-
-        An end is the position of a message's last row.
-        """
-        messages = [self.of(i) for i in indices]
-        ends = torch.tensor([len(rows) - 1 for rows in messages], device=self.rows.device)
-        return nn.utils.rnn.pad_sequence(messages, batch_first=True), ends
+    def batch(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return messages, (b, n, emb_dim), zeros after the shorter ones."""
+        return nn.utils.rnn.pad_sequence([self.of(i) for i in indices], batch_first=True)
 
 
-@torch.no_grad()
 def frozen_outputs(
     model: GPTModel,
     messages: Sequence[Sequence[int]],
+    places: Sequence[int] | None,
     num_blocks: int,
     precision: str = "float32",
     folder: str | Path | None = None,
-    progress: Callable[[int], object] = lambda count: None,
 ) -> FrozenOutputs:
     """Return what the first `num_blocks` blocks put out for each message, a list of token ids.
 
     It comes out of the cache if it is there, else it is computed and stays there. Tables beyond
     MEMORY_LIMIT bytes lie in a file in `folder` (None: the system's folder for temporary files);
     with a `folder` given, all do. The file goes when nothing uses it any more, except on Windows.
-    `progress` is called with the number of messages done. Raises OSError where the disk has no
-    room.
+    Raises OSError where the disk has no room.
     """
-    marks = fingerprints(model, messages, num_blocks, precision)
+    steps = frozen_outputs_steps(model, messages, places, num_blocks, precision, folder)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def frozen_outputs_steps(
+    model: GPTModel,
+    messages: Sequence[Sequence[int]],
+    places: Sequence[int] | None,
+    num_blocks: int,
+    precision: str = "float32",
+    folder: str | Path | None = None,
+) -> Generator[int, None, FrozenOutputs]:
+    """Do what `frozen_outputs` does in slices; after each, yield the number of messages in it.
+
+    Nothing is cached before all are done.
+    """
+    marks = fingerprints(model, messages, places, num_blocks, precision)
     below = _deepest_cached(marks)
     if below is not None and below.num_blocks == num_blocks:
-        progress(len(messages))
+        yield len(messages)
         return below
 
     model.eval()
     device = model.tok_emb.weight.device
     lengths = [len(ids) for ids in messages]
-    rows_of_each = [1] * len(lengths) if num_blocks == len(model.trf_blocks) else lengths
+    one_row = num_blocks == len(model.trf_blocks) and places is not None
+    rows_of_each = [1] * len(lengths) if one_row else lengths
     starts = (0, *accumulate(rows_of_each))
     rows = _empty_table(starts[-1], model.cfg["emb_dim"], device, folder)
     on_disk = folder is not None or rows.nbytes > MEMORY_LIMIT
     outputs = FrozenOutputs(rows, starts, num_blocks, marks[num_blocks], on_disk)
     for batch in in_batches_by_length(lengths):
-        with autocast(device, precision):
+        at = places_of(places, batch, device)
+        with torch.no_grad(), autocast(device, precision):
             if below is None:
-                token_ids, ends = pad_batch([messages[i] for i in batch], device)
-                x = run_blocks(model, model.embed(token_ids), ends, 0, num_blocks)
+                x = model.embed(pad_batch([messages[i] for i in batch], device))
+                x = run_blocks(model, x, at, 0, num_blocks)
             else:
-                x, ends = (tensor.to(device) for tensor in below.batch(batch))
-                x = run_blocks(model, x, ends, below.num_blocks, num_blocks)
+                x = below.batch(batch).to(device)
+                x = run_blocks(model, x, at, below.num_blocks, num_blocks)
         for i, padded in zip(batch, x, strict=True):
             outputs.of(i).copy_(padded[: rows_of_each[i]])
-        progress(len(batch))
+        yield len(batch)
     _add_to_cache(outputs)
     return outputs
 
@@ -250,12 +274,16 @@ def forget() -> None:
 
 
 def fingerprints(
-    model: GPTModel, messages: Sequence[Sequence[int]], num_blocks: int, precision: str
+    model: GPTModel,
+    messages: Sequence[Sequence[int]],
+    places: Sequence[int] | None,
+    num_blocks: int,
+    precision: str,
 ) -> list[str]:
     """Return, for each number of blocks from 0 to `num_blocks`, what identifies their outputs.
 
-    It covers their weights and adapters, the embeddings', the number of heads, the messages and the
-    precision.
+    It covers their weights and adapters, the embeddings', the number of heads, which blocks have a
+    causal mask, the messages and the precision; for the last block the places, too.
     """
     digest = hashlib.sha256(f"{model.cfg['n_heads']} {precision}".encode())
     for ids in messages:
@@ -264,10 +292,12 @@ def fingerprints(
     _add_weights(digest, model.pos_emb)
     marks = [digest.hexdigest()]
     for block in model.trf_blocks[:num_blocks]:
+        digest.update(bytes([block.att.causal]))
         _add_weights(digest, block)
         marks.append(digest.hexdigest())
-    if num_blocks == len(model.trf_blocks):
-        marks[-1] += " (one token of each)"  # no use to a deeper model with the same first blocks
+    if num_blocks == len(model.trf_blocks):  # of no use to a deeper model with the same blocks
+        digest.update(repr(places).encode())
+        marks[-1] = f"{digest.hexdigest()} (the last block)"
     return marks
 
 

@@ -46,12 +46,16 @@ class FeedForward(nn.Module):
 
 
 class MultiHeadAttention(nn.Module):
-    """Each token gathers from itself and the tokens before it: (b, n, d) → same."""
+    """Each token gathers from itself and the tokens before it: (b, n, d) → same.
+
+    With `causal` False it gathers from those after it, too.
+    """
 
     def __init__(self, cfg):
         super().__init__()
         d = cfg["emb_dim"]
         self.num_heads = cfg["n_heads"]
+        self.causal = True
         self.W_query = nn.Linear(d, d, bias=cfg["qkv_bias"])
         self.W_key = nn.Linear(d, d, bias=cfg["qkv_bias"])
         self.W_value = nn.Linear(d, d, bias=cfg["qkv_bias"])
@@ -73,9 +77,10 @@ class MultiHeadAttention(nn.Module):
         queries, keys = split_heads(self.W_query(x)), split_heads(self.W_key(x))
         values = split_heads(self.W_value(x))
         scores = queries @ keys.transpose(2, 3) / math.sqrt(d // self.num_heads)  # (b, h, n, n)
-        # the causal mask: no token sees what follows it
-        future = torch.ones(n, n, dtype=torch.bool, device=x.device).triu(diagonal=1)
-        weights = scores.masked_fill(future, -torch.inf).softmax(dim=-1)  # each row sums to 1
+        if self.causal:  # the mask: no token sees what follows it
+            future = torch.ones(n, n, dtype=torch.bool, device=x.device).triu(diagonal=1)
+            scores = scores.masked_fill(future, -torch.inf)
+        weights = scores.softmax(dim=-1)  # each row sums to 1
         context = self.dropout(weights) @ values  # (b, h, n, d / h)
         return self.out_proj(context.transpose(1, 2).reshape(b, n, d))  # heads side by side again
 
@@ -175,6 +180,21 @@ def _embedding(num_embeddings: int, emb_dim: int) -> nn.Embedding:
     if shape.is_meta:
         return nn.Embedding.from_pretrained(shape, freeze=False)
     return nn.Embedding(num_embeddings, emb_dim)
+
+
+def without_causal_mask(model: GPTModel) -> GPTModel:
+    """Let each token of `model` see all others, in place; return it.
+
+    One of the additional experiments in the book's repository, ch06/02.
+    """
+    for block in model.trf_blocks:
+        block.att.causal = False
+    return model
+
+
+def has_causal_mask(model: GPTModel) -> bool:
+    """Say whether no token sees what follows it, in any block."""
+    return all(block.att.causal for block in model.trf_blocks)
 
 
 def part_names(n_layers: int) -> tuple[str, ...]:

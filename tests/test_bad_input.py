@@ -131,7 +131,7 @@ ROWS = {
         lambda _: last_token_positions(IDS[:, :0]), VALUE, r"not \(1, 0\)",
     ),
     "the middle token": (
-        lambda _: class_logits(MODEL, IDS, "middle"), VALUE, "'last' or 'last_token', not 'middle'",
+        lambda _: class_logits(MODEL, IDS, "middle"), VALUE, "'last_token' or 'mean', not 'middle'",
     ),
     # configurations and plans
     "a model with a typo": (

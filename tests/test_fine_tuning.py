@@ -6,14 +6,15 @@ import random
 import signal
 import sys
 import warnings
+from contextlib import contextmanager, suppress
 
 import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from helpers import fine_tuning
-from helpers.classifying_token import class_logits
+from helpers import fine_tuning, history
+from helpers.classifying_token import POSITIONS, class_logits
 from helpers.data import SpamDataset
 from helpers.fine_tuning import batch_order, fine_tune
 from helpers.freezing import FreezePlan, replace_head
@@ -184,20 +185,20 @@ def nothing_kept():
 # --- the same numbers ---
 
 
-@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_every_plan_gives_the_losses_and_weights_of_the_readable_loop(plan, position, tmp_path):
     assert_as_the_readable_loop(plan, caches=("auto", False, tmp_path), position=position, epochs=3)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("batch_size", [1, 4, 22, 23])
 def test_every_batch_size_gives_the_numbers_of_the_readable_loop(batch_size, position):
     assert_as_the_readable_loop(batch_size=batch_size, epochs=3, position=position, seed=7)
 
 
-@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize(
     "plan", [FreezePlan.last_blocks(3, k) for k in (0, 1, 2)], ids=["0", "1", "2"]
 )
@@ -273,7 +274,7 @@ def test_bfloat16_comes_close_and_trains_in_float32():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"position": "first"}, "not 'first'"),
+        ({"position": "middle"}, "not 'middle'"),
         ({"precision": "float64"}, "not 'float64'"),
         ({"epochs": 0}, "not .*0"),
         ({"batch_size": -3}, "not .*-3"),
@@ -396,35 +397,55 @@ def test_an_interruption_leaves_the_weights_of_the_last_whole_epoch_and_says_so(
     assert_same_weights(model, after(epochs), 1e-6)
 
 
+@contextmanager
+def at_each_line(act):
+    """Call `act(number, code, line)` at each line of the training that runs, numbered from 0."""
+    numbers = itertools.count()
+
+    def trace(frame, event, _):
+        inside = frame.f_code.co_filename in (fine_tuning.__file__, history.__file__)
+        if inside and event == "line":
+            act(next(numbers), frame.f_code, frame.f_lineno)
+        return trace if inside else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
 def test_an_interruption_at_any_line_leaves_the_weights_that_the_history_tells_of():
-    whole, interrupted = [after(epochs) for epochs in range(3)], 0
-    for number in itertools.count():
-        lines = itertools.count()
+    whole = [after(epochs) for epochs in range(3)]
+    first_times = {}  # (an epoch, a line) → the number of the line that runs then
 
-        def trace(frame, event, _, lines=lines, number=number):
-            inside = frame.f_code.co_filename == fine_tuning.__file__
-            if inside and event == "line" and next(lines) == number:
-                raise KeyboardInterrupt
-            return trace if inside else None
+    def note(number, code, line):
+        epoch = sum(name == "epoch_ended" for _, name, _ in first_times)
+        first_times.setdefault((epoch, code.co_name, line), number)
 
+    with at_each_line(note):
+        tune(classifier())
+
+    interrupted = 0
+    for number in first_times.values():
         model = classifier()
-        before = sys.gettrace()
-        with warnings.catch_warnings():
+
+        def interrupt(now, *_, number=number):
+            if now == number:
+                raise KeyboardInterrupt
+
+        with warnings.catch_warnings(), suppress(KeyboardInterrupt):
             warnings.simplefilter("ignore")
-            sys.settrace(trace)
-            try:
-                history = tune(model)
-            except KeyboardInterrupt:  # before the training has begun, or when it has ended
-                continue
-            finally:
-                sys.settrace(before)
-        if not history.interrupted:  # all lines have had their turn
-            break
-        interrupted += 1
-        epochs = len(history.val_accs)
-        assert len(history.val_losses) == epochs and len(history.step_losses) == 4 * epochs
-        assert_same_weights(model, whole[epochs], 1e-6)
-    assert interrupted > 20
+            with at_each_line(interrupt):  # it comes through before the training, or after its end
+                result = tune(model)
+            assert result.interrupted
+            interrupted += 1
+            epochs = len(result.val_accs)
+            assert len(result.val_losses) == len(result.train_accs) == epochs
+            assert len(result.step_losses) == 4 * epochs
+            assert_same_weights(model, whole[epochs], 1e-6)
+    assert interrupted > 100
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_the_last_whole_epochs_weights():

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from helpers import frozen_cache
-from helpers.classifying_token import up_to_classifying_token
+from helpers.classifying_token import POSITIONS, rows_and_places
 from helpers.device_and_precision import precision_on
 from helpers.freezing import FreezePlan
 from helpers.frozen_cache import (
@@ -26,7 +26,7 @@ from helpers.frozen_cache import (
     frozen_outputs,
     run_blocks,
 )
-from helpers.model import MultiHeadAttention, TransformerBlock
+from helpers.model import MultiHeadAttention, TransformerBlock, without_causal_mask
 from tests.conftest import ROOT, TINY
 from tests.test_fine_tuning import (
     BOOK,
@@ -104,12 +104,9 @@ def test_two_runs_of_some_blocks_each_give_what_one_run_of_all_gives():
 # --- what is kept ---
 
 
-def messages_of(data, position) -> list[list[int]]:
-    return [up_to_classifying_token(ids, position) for ids in data.encoded_texts]
-
-
 def kept_of(model, num_blocks=2, messages=TRAIN, position="last", **settings) -> FrozenOutputs:
-    return frozen_outputs(model, messages_of(messages, position), num_blocks, **settings)
+    rows_and_their_places = rows_and_places(model, messages.encoded_texts, position)
+    return frozen_outputs(model, *rows_and_their_places, num_blocks, **settings)
 
 
 def first_loss(model, plan=BOOK, train=TRAIN, **settings) -> float:
@@ -118,16 +115,19 @@ def first_loss(model, plan=BOOK, train=TRAIN, **settings) -> float:
     return tune(model, plan, train, epochs=1, batch_size=len(train), **settings).step_losses[0]
 
 
-@pytest.mark.parametrize("position", ["last", "last_token"])
-def test_each_messages_rows_are_what_the_frozen_blocks_put_out_for_it_alone(position):
-    model, messages = classifier(), messages_of(TRAIN, position)
+@pytest.mark.parametrize("mask", ["causal", "none"])
+@pytest.mark.parametrize("position", POSITIONS)
+def test_each_messages_rows_are_what_the_frozen_blocks_put_out_for_it_alone(position, mask):
+    model = classifier() if mask == "causal" else without_causal_mask(classifier())
+    rows, places = rows_and_places(model, TRAIN.encoded_texts, position)
     for num_blocks in range(4):  # from the second on, what was kept goes on from where it ended
-        kept = frozen_outputs(model, messages, num_blocks)
-        for i, ids in enumerate(messages):
+        kept = frozen_outputs(model, rows, places, num_blocks)
+        for i, ids in enumerate(rows):
             with torch.no_grad():
                 alone = model.trf_blocks[:num_blocks](model.embed(torch.tensor([ids])))[0]
-            rows = kept.rows[kept.starts[i] : kept.starts[i + 1]]
-            assert_near(rows, alone[-1:] if num_blocks == 3 else alone, 1e-5)
+            if num_blocks == 3 and places is not None:
+                alone = alone[[places[i]]]
+            assert_near(kept.of(i), alone, 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_what_is_kept_is_not_used_when_anything_below_the_boundary_differs(chang
 
 
 def test_what_is_kept_is_not_used_when_an_adapter_below_the_boundary_differs():
-    plain, messages = classifier(), messages_of(TRAIN, "last")
+    plain, messages = classifier(), TRAIN.encoded_texts
     models = [
         FreezePlan.lora(3, rank=2, alpha=alpha).apply(copy.deepcopy(plain)) for alpha in (4, 8)
     ]
@@ -199,7 +199,7 @@ def test_what_is_kept_is_not_used_when_an_adapter_below_the_boundary_differs():
     models.append(copy.deepcopy(models[1]))
     torch.nn.init.constant_(models[2].trf_blocks[0].ff.layers[2].lora_B.default.weight, 0.2)
     for model in (plain, *models):
-        kept = frozen_outputs(model, messages, 2)
+        kept = frozen_outputs(model, messages, None, 2)
         with torch.no_grad():
             right = model.trf_blocks[:2](model.embed(torch.tensor(messages[:1])))
         assert_near(kept.of(0), right[0], 1e-5)
@@ -239,7 +239,8 @@ def test_a_gpu_without_bfloat16_gets_float16(monkeypatch):
 
 
 def test_weights_in_bfloat16_have_a_fingerprint():
-    assert len(fingerprints(classifier().bfloat16(), messages_of(TRAIN, "last"), 2, "float32")) == 3
+    model = classifier().bfloat16()
+    assert len(fingerprints(model, TRAIN.encoded_texts, None, 2, "float32")) == 3
 
 
 def test_to_forget_gives_the_memory_back():
@@ -346,7 +347,7 @@ TABLES = """
 import sys, torch
 from helpers.frozen_cache import frozen_outputs
 from tests.test_fine_tuning import TRAIN, classifier
-outputs = frozen_outputs(classifier(), TRAIN.encoded_texts, 2, folder=sys.argv[1])
+outputs = frozen_outputs(classifier(), TRAIN.encoded_texts, None, 2, folder=sys.argv[1])
 print(outputs.rows.double().sum().item())
 """
 
@@ -357,6 +358,6 @@ def test_processes_that_fill_one_folder_at_once_do_not_meet(tmp_path):
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)
     ]
     sums = [float(process.communicate()[0]) for process in processes]
-    here = frozen_outputs(classifier(), TRAIN.encoded_texts, 2).rows.double().sum().item()
+    here = frozen_outputs(classifier(), TRAIN.encoded_texts, None, 2).rows.double().sum().item()
     assert sums == pytest.approx([here] * 3, abs=1e-3)
     assert list(tmp_path.iterdir()) == []

@@ -141,8 +141,8 @@ def test_a_model_in_half_precision_still_answers_in_float32():
 
 
 def test_an_unknown_position_is_refused():
-    with pytest.raises(ValueError, match="position must be 'last' or 'last_token', not 'first'"):
-        class_logits(classifier(), torch.ones(1, 2).long(), "first")
+    with pytest.raises(ValueError, match="position must be 'first' or .* or 'mean', not 'middle'"):
+        class_logits(classifier(), torch.ones(1, 2).long(), "middle")
 
 
 def test_loss_and_accuracy_are_those_of_their_definitions():

@@ -31,6 +31,7 @@ from helpers.model import part_names
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from helpers.widgets import FreezeExplorer
 from helpers.work import work_of_training
+from tests.clicks import choose, chosen, click, each, one, press, rows, text_of
 from tests.conftest import TINY, random_model
 
 NANO, SMALL, XL, LOADED = (
@@ -54,18 +55,12 @@ NASTY = [
     "word " * 1000,
 ]
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"
-)  # in 7.7.1 itself
-
-
-@pytest.fixture(autouse=True)
-def no_callback_fails(caplog):
-    """ipywidgets only logs what a button's callback raises; a learner would see a traceback."""
-    yield
-    assert [
-        record.getMessage() for record in caplog.get_records("call") if record.levelname != "INFO"
-    ] == []
+pytestmark = [
+    pytest.mark.usefixtures("no_callback_fails"),
+    pytest.mark.filterwarnings(
+        "ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"
+    ),  # in 7.7.1 itself
+]
 
 
 @pytest.fixture
@@ -73,48 +68,7 @@ def explorer() -> FreezeExplorer:
     return FreezeExplorer(SMALL)
 
 
-# --- looking and clicking -------------------------------------------------------------------------
-
-
-def each(widget, css: str) -> list:
-    """All shown widgets of a CSS class, in their order."""
-    below = [found for child in getattr(widget, "children", ()) for found in each(child, css)]
-    return [widget, *below] if css in widget._dom_classes else below
-
-
-def one(explorer, css: str):
-    (widget,) = each(explorer, css)
-    return widget
-
-
-def press(toggle) -> None:
-    toggle.value = not toggle.value
-
-
-def click(explorer, words: str):
-    """Click the one button whose description ends in `words`; return it."""
-    buttons = each(explorer, "fx-open") + each(explorer, "fx-more")
-    (button,) = [button for button in buttons if button.description.endswith(words)]
-    button.click()
-    return button
-
-
-def choose(explorer, css: str, name: str) -> None:
-    (button,) = [
-        w for w in each(one(explorer, css), "fx-choice") if w.description.removeprefix("✓ ") == name
-    ]
-    press(button)
-
-
-def chosen(explorer, css: str) -> str:
-    """The one option that is chosen, which its state, its mark and its tooltip say alike."""
-    buttons = each(one(explorer, css), "fx-choice")
-    (name,) = [w.description.removeprefix("✓ ") for w in buttons if w.value]
-    for w in buttons:
-        assert w.value == (w.description == f"✓ {name}") and w.tooltip == (
-            "chosen" if w.value else "choose"
-        )
-    return name
+# --- what the tower and the tables say --------------------------------------------------------------
 
 
 def columns(toggle) -> tuple[str, ...]:
@@ -130,17 +84,6 @@ def parts_in(name: str) -> list[str]:
         if last
         else [first]
     )
-
-
-def text_of(explorer, css: str) -> str:
-    """What can be read of HTML."""
-    return "".join(ElementTree.fromstring(f"<p>{one(explorer, css).value}</p>").itertext())
-
-
-def rows(explorer, css: str) -> list[list[str]]:
-    """The cells of a table below its header."""
-    table = ElementTree.fromstring(one(explorer, css).value)
-    return [["".join(cell.itertext()) for cell in row] for row in table.iterfind("tbody/tr")]
 
 
 def drawn(explorer) -> list[str]:

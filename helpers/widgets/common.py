@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from html import escape
 
+import torch
 from IPython.display import display
 from ipywidgets import HTML, Button, HBox, Label, ToggleButton, VBox
 
@@ -25,13 +27,15 @@ from helpers.freezing import (
     TRAINABLE,
     FreezePlan,
     ParameterReport,
+    classifier_without_weights,
     parameter_report,
     pieces_of,
     preset_of,
     resize,
 )
 from helpers.gradient_reach import gradient_reach
-from helpers.shapes import Shape
+from helpers.model import GPTModel
+from helpers.shapes import Shape, trace_shapes
 from helpers.tables import big_number, toggle_text
 
 CUSTOM = "custom"
@@ -397,3 +401,24 @@ class PlanPanel(VBox):
 
     def _say(self, error: Exception) -> None:
         self._note.value = f'<p role="alert">{escape(str(error))}.</p>'
+
+
+# --- shapes, kept: tracing takes longer than drawing ----------------------------------------------
+
+
+def shapes_of(cfg: dict, num_classes: int, batch_size: int, num_tokens: int) -> tuple[Shape, ...]:
+    """Return what each part puts out for token ids (batch_size, num_tokens)."""
+    return _trace(tuple(cfg.items()), num_classes, batch_size, num_tokens)
+
+
+@lru_cache(maxsize=8)
+def _skeleton(cfg_items: tuple, num_classes: int) -> GPTModel:
+    return classifier_without_weights(dict(cfg_items), num_classes)
+
+
+@lru_cache(maxsize=256)
+def _trace(
+    cfg_items: tuple, num_classes: int, batch_size: int, num_tokens: int
+) -> tuple[Shape, ...]:
+    token_ids = torch.zeros(batch_size, num_tokens, dtype=torch.long)
+    return trace_shapes(_skeleton(cfg_items, num_classes), token_ids, last_token=True)

@@ -5,7 +5,6 @@ and shows what they return.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 import torch
 from ipywidgets import HTML, BoundedIntText, Button, HBox, Text, VBox
@@ -14,10 +13,10 @@ from helpers.classifying_token import class_probabilities
 from helpers.config import MODEL_CONFIGS, gpt_config
 from helpers.costs import Cost, training_cost
 from helpers.diagrams import Drawing, say_probabilities
-from helpers.freezing import FreezePlan, ParameterReport, classifier_without_weights, num_classes_of
+from helpers.freezing import FreezePlan, ParameterReport, num_classes_of
 from helpers.gradient_reach import GradientReach
 from helpers.model import GPTModel
-from helpers.shapes import Shape, trace_shapes
+from helpers.shapes import Shape
 from helpers.tables import html_table, parts_table, say_problem
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from helpers.widgets.common import (
@@ -27,6 +26,7 @@ from helpers.widgets.common import (
     Quiet,
     ask,
     named,
+    shapes_of,
     show_with_words,
     style_sheet,
 )
@@ -61,7 +61,7 @@ class FreezeExplorer(VBox):
         cfg = gpt_config(model) if self._loaded is None else model.cfg
         plan = FreezePlan.book(cfg["n_layers"]) if self._loaded is None else FreezePlan.of(model)
         self._token_ids = encode_message(text, self._tokenizer)
-        self.shapes = _trace(tuple(cfg.items()), num_classes, 1, len(self._token_ids))
+        self.shapes = shapes_of(cfg, num_classes, 1, len(self._token_ids))
 
         sizes = [*MODEL_CONFIGS] if self._loaded is None else [LOADED, *MODEL_CONFIGS]
         self._model = Choice("fx-model", "Model", sizes, self._choose_model)
@@ -184,7 +184,7 @@ class FreezeExplorer(VBox):
             self.shapes = self._trace(cfg, self._token_ids)
 
     def _trace(self, cfg: dict, token_ids: list[int]) -> tuple[Shape, ...]:
-        return _trace(tuple(cfg.items()), self._classes.value, self._batch.value, len(token_ids))
+        return shapes_of(cfg, self._classes.value, self._batch.value, len(token_ids))
 
     def _answer_message(self, _) -> None:
         try:
@@ -228,16 +228,3 @@ class FreezeExplorer(VBox):
 
 def _cost_table(costs: Iterable[Cost], caption: str) -> str:
     return html_table(("cost", "amount"), [(cost.what, str(cost)) for cost in costs], caption)
-
-
-@lru_cache(maxsize=8)
-def _skeleton(cfg_items: tuple, num_classes: int) -> GPTModel:
-    return classifier_without_weights(dict(cfg_items), num_classes)
-
-
-@lru_cache(maxsize=256)
-def _trace(
-    cfg_items: tuple, num_classes: int, batch_size: int, num_tokens: int
-) -> tuple[Shape, ...]:
-    token_ids = torch.zeros(batch_size, num_tokens, dtype=torch.long)
-    return trace_shapes(_skeleton(cfg_items, num_classes), token_ids, last_token=True)
