@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, fields
 from math import prod
 from typing import NamedTuple
 
-from helpers.checks import whole_number
+from helpers.checks import instance_of, whole_number
 from helpers.freezing import ADAPTED, TRAINABLE, FreezePlan, parameter_report
 from helpers.model import part_names
 
@@ -97,6 +97,7 @@ def training_cost(
     Raises ValueError for a batch size or number of tokens below 1, for more tokens than the context
     length, for fewer than two classes, and for a plan of another depth.
     """
+    instance_of("cfg", cfg, dict, "the dictionary of gpt_config")
     whole_number("batch_size", batch_size)
     if whole_number("num_tokens", num_tokens) > cfg["context_length"]:
         raise ValueError(

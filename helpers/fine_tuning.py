@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from helpers.checks import finite_number, one_of, whole_number
+from helpers.checks import finite_number, instance_of, one_of, whole_number
 from helpers.classifying_token import check_position, rows_and_places
 from helpers.config import BUNDLED_SIZE, model_size
 from helpers.data import SpamDataset
@@ -141,6 +141,10 @@ def fine_tuning_steps(
     the caller's; the model is not to be touched. Errors of `fine_tune` come out of `next`. `close`
     interrupts the training, and so does a KeyboardInterrupt, which ends the generator.
     """
+    instance_of("model", model, torch.nn.Module, "a GPTModel")
+    instance_of("plan", plan, FreezePlan, "a FreezePlan")
+    for name, data in (("train", train), ("validation", validation)):
+        instance_of(name, data, SpamDataset, "a SpamDataset, such as a loader's .dataset")
     check_position(position)
     check_precision(precision)
     one_of("keep", keep, ("last", "best"))

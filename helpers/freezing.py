@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache, partial
 import torch
 from torch import nn
 
-from helpers.checks import finite_number, whole_number
+from helpers.checks import finite_number, instance_of, whole_number
 from helpers.lora import adapters_in, is_adapter, put_adapters
 from helpers.model import GPTModel, part_names
 
@@ -33,6 +33,7 @@ def replace_head(model: GPTModel, num_classes: int = 2) -> GPTModel:
 
     Raises ValueError for fewer than two classes.
     """
+    instance_of("model", model, nn.Module, "a GPTModel")
     num_classes = whole_number("num_classes", num_classes, 2)
     old = model.out_head
     model.out_head = nn.Linear(old.in_features, num_classes).to(old.weight.device, old.weight.dtype)
@@ -282,6 +283,7 @@ class FreezePlan:
         Raises ValueError where a piece is trainable in some of its tensors only, and for adapters
         that are frozen or that no plan puts in.
         """
+        instance_of("model", model, nn.Module, "a GPTModel")
         adapters, trainable = adapters_of(model), set()
         for piece in _all_of(part_names(adapters.n_layers), pieces_of):
             parameters = dict(model.get_submodule(piece).named_parameters())
@@ -375,6 +377,7 @@ def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
 
     That is the same preset, or else the parts of the same names that still exist.
     """
+    instance_of("plan", plan, FreezePlan, "a FreezePlan")
     if name := preset_of(plan):
         return _preset_like(name, plan, n_layers)
     existing = _parts_and_pieces(whole_number("n_layers", n_layers))
@@ -454,6 +457,8 @@ def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> Param
     No weights are allocated. Raises ValueError for fewer than two classes, for a plan of another
     depth, and for a rank beyond the sides of the adapted matrices.
     """
+    instance_of("cfg", cfg, dict, "the dictionary of gpt_config")
+    instance_of("plan", plan, FreezePlan, "a FreezePlan")
     num_classes = whole_number("num_classes", num_classes, 2)
     counts, sides = _piece_counts(tuple(sorted(cfg.items())), num_classes)
     if plan.n_layers != cfg["n_layers"]:

@@ -149,7 +149,9 @@ model.out_head
 
 # %% [markdown]
 # Training the new head alone would be possible, but experiments in the book's repository found, with GPT-2 124M, 72 %
-# test accuracy for the head alone and 95 % with the last block and the last layer norm. So we thaw these two.
+# test accuracy for the head alone and 95 % with the last block and the last layer norm. So we thaw these two. (Both figures
+# are for classifying at the end of the padding. At a message's own last token the nano's head alone does nearly as well:
+# [6.A](06_A_where_nano_comes_from.ipynb) compares.)
 
 # %%
 for param in model.trf_blocks[-1].parameters():
