@@ -138,6 +138,17 @@ def test_with_the_books_plan_and_messages_hardly_more_is_left_than_the_frozen_pa
     assert 0.98 < once / cost.fine_tune.amount < 1
 
 
+@pytest.mark.parametrize(
+    ("plan", "book", "fine_tune"),
+    [(FreezePlan.book(6), "86.0", "18.0"), (FreezePlan.everything(6), "178.7", "153.2")],
+)
+def test_the_work_of_five_epochs_with_the_nano_is_what_section_6_5_says(plan, book, fine_tune):
+    cfg = gpt_config("gpt2-nano (12M)")
+    cost = work_of_training(cfg, plan, [4] * 1045, [4] * 149, batch_size=1)
+    said = [f"{billions} billion multiply-adds" for billions in (book, fine_tune)]
+    assert [str(each) for each in cost] == said
+
+
 def test_where_nothing_learns_there_is_no_training():
     for cost in work(FreezePlan.nothing(3)):
         assert (cost.amount, str(cost), cost.formula) == (0, "0", NOTHING_LEARNS)

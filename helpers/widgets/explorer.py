@@ -35,7 +35,10 @@ from helpers.work import work_of_training
 LOADED = "the loaded model"
 COST_CAPTION = "One training step on this batch, in float32"
 MESSAGES, VALIDATION_MESSAGES = 1045, 149  # as many as the book trains on and measures on
-WORK_CAPTION = f"Five epochs on {MESSAGES:,} messages like this one, in batches of this size"
+WORK_CAPTION = (
+    f"Five epochs on {MESSAGES:,} messages like this one, in batches of this size, "
+    f"with {VALIDATION_MESSAGES} more to measure on"
+)
 
 
 class FreezeExplorer(VBox):
