@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from helpers.checks import whole_number
 from helpers.classifying_token import check_position
 from helpers.costs import (
     ATTENTION,
@@ -73,43 +74,45 @@ def work_of_training(
     raise.
     """
     check_position(position)
+    whole_number("batch_size", batch_size)
+    whole_number("epochs", epochs)
     for name, lengths in {"train": train_lengths, "validation": validation_lengths}.items():
         if not lengths or min(lengths) < 1:
-            raise ValueError(f"{name}_lengths must be numbers of tokens from 1, not {lengths}")
+            raise ValueError(
+                f"{name}_lengths must be at least one number of tokens, each from 1, "
+                f"not {min(lengths, default='none')}"
+            )
     longest = max(train_lengths)
-    of_one = training_cost(cfg, plan, 1, longest, num_classes)
+    one_message = training_cost(cfg, plan, 1, longest, num_classes)
     train, validation = (
         tuple(_tokens_taken(length, longest, position) for length in lengths)
         for lengths in (train_lengths, validation_lengths)
     )
     steps = _batches_of_steps(train, batch_size, epochs, seed)
-    measured = _measured_by_the_book(steps, epochs, batch_size, len(validation))
 
-    parts = part_names(cfg["n_layers"])
-    blocks = frozen_blocks(plan)
-    start = 0 if blocks is None else parts.index("trf_blocks.0") + blocks
-    below, above = (
-        _passes(cfg, plan, num_classes, some, one_token=position != "mean")
-        for some in (parts[:start], parts[start:])
-    )
-    once = below.forward.on(_batches_by_length(train) + _batches_by_length(validation))
-    each_step = above.forward.on(steps) + above.backward.on(steps)
-    each_epoch = above.forward.on(_batches_measured(validation))
-
-    forward, both = of_one.forward.amount, of_one.forward.amount + of_one.backward.amount
+    num_messages = sum(b * count for (b, _), count in steps.items())
+    num_measurings = -(-steps.total() // EVAL_FREQ) + epochs
+    at_most = EVAL_ITER * batch_size
+    num_measured = min(at_most, num_messages // epochs) + min(at_most, len(validation))
+    forward, backward = one_message.forward.amount, one_message.backward.amount
     book = {
-        "steps": ((_messages_in(steps), "message"), (both, "multiply-add")),
-        "measuring": ((measured, "message"), (forward, "multiply-add")),
+        "steps": ((num_messages, "message"), (forward + backward, "multiply-add")),
+        "measuring": ((num_measurings * num_measured, "message"), (forward, "multiply-add")),
     }
+
+    below, above = _passes_below_and_above(cfg, plan, num_classes, one_token=position != "mean")
+    once = below.forward.on(_batches_by_length(train) + _batches_by_length(validation))
+    each_epoch = above.forward.on(_batches_measured(validation))
     fast = {
         "the frozen part, once": ((once, "multiply-add"),),
-        "steps": ((each_step, "multiply-add"),),
+        "steps": ((above.forward.on(steps) + above.backward.on(steps), "multiply-add"),),
         "measuring": ((epochs, "epoch"), (each_epoch, "multiply-add")),
     }
-    learns = gradient_reach(plan).lowest is not None
+    if gradient_reach(plan).lowest is None:
+        book = fast = {}
     return TrainingWork(
-        sum_up("work of the training, the book's way", "multiply-adds", book if learns else {}),
-        sum_up("work of the training, fine_tune's way", "multiply-adds", fast if learns else {}),
+        sum_up("work, all of the model in each step (the book's way)", "multiply-adds", book),
+        sum_up("work, the frozen part only once (fine_tune's way)", "multiply-adds", fast),
     )
 
 
@@ -118,26 +121,16 @@ def _tokens_taken(length: int, longest: int, position: str) -> int:
     return {"first": 1, "last_token": min(length, longest)}.get(position, longest)
 
 
-def _measured_by_the_book(
-    steps: "Batches", epochs: int, batch_size: int, num_validation: int
-) -> int:
-    """Return how many messages the book's loop runs to measure loss and accuracy."""
-    times = -(-steps.total() // EVAL_FREQ) + epochs
-    at_most = EVAL_ITER * batch_size
-    return times * (min(at_most, _messages_in(steps) // epochs) + min(at_most, num_validation))
-
-
 # --- batches --------------------------------------------------------------------------------------
 
 Batches = Counter[tuple[int, int]]  # (b, n) → how many such batches
 
 
-def _messages_in(batches: Batches) -> int:
-    return sum(b * count for (b, _), count in batches.items())
-
-
 @lru_cache(maxsize=8)
 def _batches_of_steps(lengths: tuple[int, ...], batch_size: int, epochs: int, seed: int) -> Batches:
+    if len(set(lengths)) == 1:  # no need to know which messages come together
+        b = min(batch_size, len(lengths))
+        return Counter({(b, lengths[0]): epochs * (len(lengths) // b)})
     order = batch_order(len(lengths), batch_size, epochs, seed)
     return _counted([batch for batches in order for batch in batches], lengths)
 
@@ -185,47 +178,58 @@ class _Passes(NamedTuple):
     backward: _Work
 
 
+def _passes_below_and_above(
+    cfg: dict, plan: FreezePlan, num_classes: int, one_token: bool
+) -> tuple[_Passes, _Passes]:
+    """Return the passes through the frozen part, which runs once, and through what is above it."""
+    parts, blocks = part_names(cfg["n_layers"]), frozen_blocks(plan)
+    start = 0 if blocks is None else parts.index("trf_blocks.0") + blocks
+    below = _passes(cfg, plan, num_classes, parts[:start], one_token)
+    return below, _passes(cfg, plan, num_classes, parts[start:], one_token)
+
+
 def _passes(
     cfg: dict, plan: FreezePlan, num_classes: int, parts: Sequence[str], one_token: bool
 ) -> _Passes:
     """Return the passes through `parts`.
 
-    With `one_token` only one token of each message goes on from the last block. Its attention is
-    two products of (h, d) with (d, n) or of (h, n) with (n, d).
+    With `one_token` only one token of each message goes on from the last block. There attention's
+    two products are of (h, d) with (d, n) and of (h, n) with (n, d).
     """
-    d, h, last = cfg["emb_dim"], cfg["n_heads"], f"trf_blocks.{cfg['n_layers'] - 1}"
-    from_last = part_names(cfg["n_layers"])[-3:] if one_token else ()
+    d, h, last_block = cfg["emb_dim"], cfg["n_heads"], f"trf_blocks.{cfg['n_layers'] - 1}"
+    of_one_token = (last_block, "final_norm", "out_head") if one_token else ()
 
-    every = StepCount()  # what each token goes through
+    every = StepCount()  # what every token goes through
     for part in parts:
-        if part not in from_last:
+        if part not in of_one_token:
             every.add(steps_of(cfg, plan, num_classes, part))
+
     one = StepCount(gradient=every.gradient)  # what one token of each message goes through
-    all_crossed = False  # does a gradient come down to all tokens that the last block looks at?
+    operands = 0  # of the two products there: those that get a gradient
     for part in parts:
-        if part == last and one_token:
-            one.add([norm_step(plan, f"{last}.norm1", d)])
-            all_crossed = one.gradient
-            one.add(_attention_at_one(cfg, plan, last))
-            one.add(feed_forward_steps(plan, last, d))
-        elif part in from_last:
+        if part == last_block and one_token:
+            one.add([norm_step(plan, f"{part}.norm1", d)])
+            operands += 2 * one.gradient  # all tokens, twice
+            one.add(_attention_at_one(cfg, plan, part))
+            operands += 2 * one.attentions_crossed  # what meets them
+            one.add(feed_forward_steps(plan, part, d))
+        elif part in of_one_token:
             one.add(steps_of(cfg, plan, num_classes, part))
 
-    adapted = last in parts and one_token and plan.state(f"{last}.att") == ADAPTED
-    summed = 2 * plan.rank * d * d * adapted  # B A for keys and for values
-    crossed = 2 * one.attentions_crossed + 2 * all_crossed  # products' operands with a gradient
+    adapted = one.attentions and plan.state(f"{last_block}.att") == ADAPTED
+    sums = 2 * plan.rank * d * d if adapted else 0  # B A for keys and B A for values
     return _Passes(
         _Work(
-            summed,
-            one.weights,
-            every.weights + 2 * one.attentions * h * d,
-            2 * every.attentions * d,
+            per_batch=sums,
+            per_message=one.weights,
+            per_token=every.weights + 2 * one.attentions * h * d,
+            per_pair=2 * every.attentions * d,
         ),
         _Work(
-            2 * summed,
-            one.learning + one.crossed,
-            every.learning + every.crossed + crossed * h * d,
-            4 * every.attentions_crossed * d,
+            per_batch=2 * sums,
+            per_message=one.learning + one.crossed,
+            per_token=every.learning + every.crossed + operands * h * d,
+            per_pair=4 * every.attentions_crossed * d,
         ),
     )
 

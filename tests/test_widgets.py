@@ -30,6 +30,7 @@ from helpers.freezing import (
 from helpers.model import part_names
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from helpers.widgets import FreezeExplorer
+from helpers.work import work_of_training
 from tests.clicks import choose, chosen, click, each, one, press, rows, text_of
 from tests.conftest import TINY, random_model
 
@@ -144,6 +145,10 @@ def check(explorer, model=None, num_tokens: int = 4) -> None:
         rows(explorer, "fx-amounts") == [[item.what, str(item)] for item in cost]
         and explorer.cost == cost
     )
+    settings = {"batch_size": batch, "num_classes": classes}
+    work = work_of_training(model.cfg, plan, [num_tokens] * 1045, [num_tokens] * 149, **settings)
+    assert rows(explorer, "fx-work") == [[item.what, str(item)] for item in work]
+    assert explorer.work == work
 
     total, trainable, _ = torch_counts(model, "")
     percent = f"{100 * trainable / total:.2f} %"
@@ -447,7 +452,8 @@ def test_what_is_typed_is_shown_as_text_and_never_as_markup(explorer, text):
 def test_the_formulas_of_the_costs_are_one_click_away(explorer):
     click(explorer, "Show how the costs are computed")
     press(one(explorer, "fx-part-tok_emb"))
-    assert rows(explorer, "fx-formulas") == [[cost.what, cost.formula] for cost in explorer.cost]
+    costs = [*explorer.cost, *explorer.work]
+    assert rows(explorer, "fx-formulas") == [[cost.what, cost.formula] for cost in costs]
     click(explorer, "Hide how the costs are computed")
     assert not each(explorer, "fx-formulas")
 
@@ -544,9 +550,8 @@ def test_a_page_without_a_kernel_gets_picture_table_and_words(explorer, monkeypa
     view = {"version_major": 2, "version_minor": 0, "model_id": explorer.model_id}
     assert sent[0]["application/vnd.jupyter.widget-view+json"] == view
     assert sent[0]["image/svg+xml"] == one(explorer, "fx-shapes").value
-    assert (
-        sent[0]["text/html"] == one(explorer, "fx-table").value + one(explorer, "fx-amounts").value
-    )
+    tables = [one(explorer, css).value for css in ("fx-table", "fx-amounts", "fx-work")]
+    assert sent[0]["text/html"] == "".join(tables)
     assert sent[0]["text/plain"] == explorer.drawing.words
 
 

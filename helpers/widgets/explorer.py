@@ -4,12 +4,14 @@ That is counts, shapes, the gradient's way and the cost. It keeps the state, cal
 and shows what they return.
 """
 
+from collections.abc import Iterable
+
 import torch
 from ipywidgets import HTML, BoundedIntText, Button, HBox, Text, VBox
 
 from helpers.classifying_token import class_probabilities
 from helpers.config import MODEL_CONFIGS, gpt_config
-from helpers.costs import training_cost
+from helpers.costs import Cost, training_cost
 from helpers.diagrams import Drawing, say_probabilities
 from helpers.freezing import FreezePlan, ParameterReport, num_classes_of
 from helpers.gradient_reach import GradientReach
@@ -28,9 +30,15 @@ from helpers.widgets.common import (
     show_with_words,
     style_sheet,
 )
+from helpers.work import work_of_training
 
 LOADED = "the loaded model"
 COST_CAPTION = "One training step on this batch, in float32"
+MESSAGES, VALIDATION_MESSAGES = 1045, 149  # as many as the book trains on and measures on
+WORK_CAPTION = (
+    f"Five epochs on {MESSAGES:,} messages like this one, in batches of this size, "
+    f"with {VALIDATION_MESSAGES} more to measure on"
+)
 
 
 class FreezeExplorer(VBox):
@@ -38,7 +46,7 @@ class FreezeExplorer(VBox):
 
     `model` is the name of a size, of which no weights are needed, or a loaded classifier: then the
     plan starts as the model's own, its head fixes the number of classes, and a button runs it on
-    the message. `plan`, `report`, `shapes`, `reach` and `cost` always hold what is shown. Raises
+    the message. `plan`, `report`, `shapes`, `reach`, `cost` and `work` always hold what is shown. Raises
     ValueError for an unknown name, fewer than two classes, a text that can't be read, and a loaded
     model that still has its language-model head or a piece trained in part.
     """
@@ -67,6 +75,7 @@ class FreezeExplorer(VBox):
         )
         self._classes.value, self._classes.disabled = num_classes, self._loaded is not None
         self._problem, self._amounts = named(HTML(), "fx-problem"), named(HTML(), "fx-amounts")
+        self._whole = named(HTML(), "fx-work")
         self._table = named(HTML(), "fx-table")
         self._formulas = named(HTML(), "fx-formulas")
         self._run = named(
@@ -86,7 +95,7 @@ class FreezeExplorer(VBox):
 
     def _arranged(self) -> list:
         folded = Folded("how the costs are computed", self._formulas)
-        cost = named(VBox([self._amounts, folded]), "fx-cost")
+        cost = named(VBox([self._amounts, self._whole, folded]), "fx-cost")
         return [
             style_sheet(),
             self._model,
@@ -199,12 +208,16 @@ class FreezeExplorer(VBox):
     def _redraw(self, answer: str = "") -> None:
         tokens = visible_tokens(self._token_ids, self._tokenizer)
         self._panel.show(self.shapes, tokens, self._classes.value, answer)
-        self.cost = training_cost(
-            self.cfg, self.plan, self._batch.value, len(self._token_ids), self._classes.value
+        batch_size, num_tokens = self._batch.value, len(self._token_ids)
+        num_classes = self._classes.value
+        self.cost = training_cost(self.cfg, self.plan, batch_size, num_tokens, num_classes)
+        lengths = ([num_tokens] * count for count in (MESSAGES, VALIDATION_MESSAGES))
+        self.work = work_of_training(
+            self.cfg, self.plan, *lengths, batch_size=batch_size, num_classes=num_classes
         )
-        amounts = [(cost.what, str(cost)) for cost in self.cost]
-        formulas = [(cost.what, cost.formula) for cost in self.cost]
-        self._amounts.value = html_table(("cost", "amount"), amounts, COST_CAPTION)
+        self._amounts.value = _cost_table(self.cost, COST_CAPTION)
+        self._whole.value = _cost_table(self.work, WORK_CAPTION)
+        formulas = [(cost.what, cost.formula) for cost in (*self.cost, *self.work)]
         self._formulas.value = html_table(
             ("cost", "formula"), formulas, "How the costs are computed"
         )
@@ -212,5 +225,9 @@ class FreezeExplorer(VBox):
 
     def _ipython_display_(self, **_) -> None:
         """Show the widget, and send its picture and table along for pages where nothing is live."""
-        tables = self._table.value + self._amounts.value
+        tables = self._table.value + self._amounts.value + self._whole.value
         show_with_words(self, self.drawing.svg, tables, self.drawing.words)
+
+
+def _cost_table(costs: Iterable[Cost], caption: str) -> str:
+    return html_table(("cost", "amount"), [(cost.what, str(cost)) for cost in costs], caption)
