@@ -84,6 +84,9 @@ class Guesses:
             f"{' As you said.' if word == c.verdict else ''}",
             f"Test accuracy {measured}: {in_points(c.difference)} points, 95 % interval {ends}.",
         ]
+        if len(c.accuracies) > 1:
+            each = ", ".join(f"{100 * accuracy:.1f}" for accuracy in sorted(c.accuracies))
+            lines.append(f"Its {len(c.accuracies)} trainings: {each} %.")
         if c.low <= 0 <= c.high and c.difference:
             lines.append("Zero lies in the interval: the difference is inside the noise.")
         if ROWS[c.row].book is not None:
