@@ -90,6 +90,7 @@ def test_all_rows_stay_folded_until_someone_unfolds_them():
     assert page.startswith("<details><summary>Unfold me</summary>") and page.endswith("</details>")
     assert "<details open" not in page and page.count("<img ") == 1
     assert page.index("−60.0") > page.index("</summary>")
+    assert page.count("<tr>") == 6 and "<td>the first token classifies</td>" in page
 
 
 def test_results_of_another_model_or_data_are_shown_with_a_word(tmp_path, capsys):

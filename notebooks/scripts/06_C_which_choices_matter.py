@@ -439,7 +439,7 @@ from helpers.data import load_splits
 
 train, _, test = load_splits(results[0]["settings"]["data"])
 counting = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
-counting.fit(train["Text"], train["Label"])
+counting = counting.fit(train["Text"], train["Label"])
 
 # %% tags=["key-figure"]
 is_right = counting.predict(test["Text"]) == test["Label"]
