@@ -201,18 +201,12 @@ class FreezePlan:
     @cached_property
     def _states(self) -> dict[str, str]:
         """The state of each part and of each piece."""
-        trainable = _all_of(self.trainable, pieces_of)
-        adapted = _all_of(self.adapted, _adapted_pieces)
-        states = {}
-        for part in part_names(self.n_layers):
-            pieces = pieces_of(part)
-            for piece in pieces:
-                is_adapted = piece in adapted
-                states[piece] = (
-                    TRAINABLE if piece in trainable else ADAPTED if is_adapted else FROZEN
-                )
-            if len(pieces) > 1:
-                states[part] = _BLOCK_STATE.get(tuple(map(states.get, pieces)), PARTLY)
+        states = dict.fromkeys(_parts_and_pieces(self.n_layers), FROZEN)
+        states |= dict.fromkeys(_all_of(self.trainable, pieces_of), TRAINABLE)
+        states |= dict.fromkeys(_all_of(self.adapted, _adapted_pieces), ADAPTED)
+        for block in part_names(self.n_layers)[2:-2]:
+            in_pieces = tuple(states[piece] for piece in pieces_of(block))
+            states[block] = _BLOCK_STATE.get(in_pieces, PARTLY)
         return states
 
     def toggle(self, *parts: str) -> "FreezePlan":
@@ -235,15 +229,12 @@ class FreezePlan:
 
     def _flip(self, parts: Iterable[str], wanted: str) -> "FreezePlan":
         """Bring all `parts` to the `wanted` state, or to frozen if all were in it."""
-        flipped = set() if all(self.state(part) == wanted for part in parts) else set(parts)
-        touched = _all_of(parts, pieces_of)
-        return replace(
-            self,
-            trainable=_all_of(self.trainable, pieces_of) - touched
-            | (flipped if wanted == TRAINABLE else set()),
-            adapted=_all_of(self.adapted, _adapted_pieces) - touched
-            | (flipped if wanted == ADAPTED else set()),
-        )
+        flipped = _all_of(parts, pieces_of)
+        trainable = _all_of(self.trainable, pieces_of) - flipped
+        adapted = _all_of(self.adapted, _adapted_pieces) - flipped
+        if any(self.state(part) != wanted for part in parts):
+            (trainable if wanted == TRAINABLE else adapted).update(parts)
+        return replace(self, trainable=trainable, adapted=adapted)
 
     # --- a model ---
 
@@ -317,25 +308,31 @@ def adapters_of(model: GPTModel) -> FreezePlan:
     Raises ValueError for adapters that no plan puts in.
     """
     n_layers, present = len(model.trf_blocks), adapters_in(model)
-    settings = set(present.values())
     pieces = {piece for block in part_names(n_layers)[2:-2] for piece in _adapted_pieces(block)}
     adapted = {piece for piece in pieces if not present.keys().isdisjoint(_matrices({piece}))}
-    if present.keys() != set(_matrices(adapted)) or len(settings) > 1:
+    matrices, settings = _matrices(adapted), set(present.values()) or {(RANK, ALPHA)}
+    if present.keys() != set(matrices) or len(settings) > 1:
+        which = min(present.keys() - set(matrices) or present)
         raise ValueError(
-            f"the model has adapters that no FreezePlan puts in, such as on {next(iter(present))}: "
-            "a plan gives one rank and alpha to all matrices of a piece; load the model anew"
+            f"the model has adapters that no FreezePlan puts in, such as on {which}: a plan puts "
+            "them on all matrices of a piece, and all have one rank and alpha; load the model anew"
         )
-    return FreezePlan(n_layers, frozenset(), frozenset(adapted), *(settings or [()]).pop())
+    ((rank, alpha),) = settings
+    return FreezePlan(n_layers, frozenset(), frozenset(adapted), rank, alpha)
 
 
 def _matrices(adapted: Iterable[str]) -> list[str]:
     """Return the names of all matrices in adapted pieces or blocks, in the model's order."""
-    pieces = _all_of(adapted, _adapted_pieces)
     return [
         f"{piece}.{matrix}"
-        for piece in sorted(pieces, key=lambda piece: int(piece.split(".")[1]))
+        for piece in sorted(_all_of(adapted, _adapted_pieces), key=_place)
         for matrix in ADAPTED_MATRICES[piece.rpartition(".")[2]]
     ]
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Where a block or a piece of one comes in the model."""
+    return int(name.split(".")[1]), name
 
 
 def _refuse_without_matrices(parts: Iterable[str]) -> None:
@@ -349,7 +346,7 @@ def _refuse_without_matrices(parts: Iterable[str]) -> None:
 def _say_adapters(plan: FreezePlan) -> str:
     if not plan.adapted:
         return "none"
-    where = ", ".join(sorted(plan.adapted, key=lambda name: (int(name.split(".")[1]), name)))
+    where = ", ".join(sorted(plan.adapted, key=_place))
     return f"adapters of rank {plan.rank} and alpha {plan.alpha:g} in {where}"
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -122,7 +123,8 @@ def execute(name: str, notebook: nbformat.NotebookNode, bar: tqdm, folder: Path 
     begun = [1]
     start = time.perf_counter()
     try:
-        client.execute()
+        with tempfile.TemporaryDirectory() as empty:  # without the runs that a learner has kept
+            client.execute(env={**os.environ, "FREEZE_LAB_FOLDER": empty})
     except CellExecutionError as error:
         raise CannotBuild(
             f"{name}, cell {begun[-1]} raised {error.ename}: {error.evalue}\n{error}"

@@ -3,4 +3,5 @@
 import os
 import tempfile
 
-os.environ["FREEZE_LAB_FOLDER"] = tempfile.mkdtemp(prefix="freeze_lab_")
+empty = tempfile.TemporaryDirectory(prefix="freeze_lab_")
+os.environ["FREEZE_LAB_FOLDER"] = empty.name

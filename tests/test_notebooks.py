@@ -30,8 +30,8 @@ def text_of(name):
     return "\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
 
 
-def test_there_is_one_notebook_for_each_section_and_an_appendix():
-    assert [name[:4] for name in NAMES] == [f"06_{section}" for section in "12345678A"]
+def test_there_is_one_notebook_for_each_section_and_appendix():
+    assert [name[:4] for name in NAMES] == [f"06_{section}" for section in "12345678AB"]
     assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == NAMES
 
 

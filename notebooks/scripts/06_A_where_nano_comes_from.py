@@ -530,3 +530,5 @@ check(
 # - A token that the text never holds gets no meaning, and fine-tuning the last block can't give it one.
 # - Fine-tuning with most of the model frozen lives on what pretraining has built. With everything trained, random weights do
 #   nearly as well on a question as easy as this.
+#
+# Next: [6.B, the Freeze Lab](06_B_freeze_lab.ipynb).
