@@ -18,6 +18,7 @@ AGAINST = {  # what accuracy is drawn against → its value in a run
     "trainable parameters": lambda run: run.trainable,
     "seconds": lambda run: run.seconds,
 }
+APART, WIDEST = 18, 110  # pixels between runs that take alike, and for all of them
 SMOOTHED = 20  # steps whose mean loss is drawn
 
 
@@ -44,7 +45,7 @@ def draw_runs(runs: Sequence[Run], against: str = "trainable parameters") -> Dra
     """Draw the runs' accuracies with their intervals against what they take, on a log axis.
 
     A run has its number, from 1, in the order of `runs`. Those that nobody beats in both are filled
-    and joined by a line. `against` is a key of AGAINST.
+    and joined by a line. Runs that take alike stand side by side. `against` is a key of AGAINST.
     """
     title = f"accuracy against {against}"
     if not runs:
@@ -57,9 +58,10 @@ def draw_runs(runs: Sequence[Run], against: str = "trainable parameters") -> Dra
         (64, 52, 536, 280), _log_range(costs), (math.floor(lowest * 10) / 10, 1.0), log_x=True
     )
     drawn = [*axes.drawn(against, "accuracy", _log_ticks(*axes.xs))]
-    drawn.append(_line([axes.at(costs[i], accuracies[i]) for i in best], ORANGE))
+    xs = _side_by_side([axes.at(cost, 1.0)[0] for cost in costs])
+    drawn.append(_line([(xs[i], axes.at(costs[i], accuracies[i])[1]) for i in best], ORANGE))
     for i, run in enumerate(runs):
-        drawn += _point(axes, costs[i], run, str(i + 1), i in best)
+        drawn += _point(axes, xs[i], run, str(i + 1), i in best)
     drawn.append(
         _text(310, 16, f"{title}; orange and joined: nobody beats them in both", anchor="middle")
     )
@@ -69,10 +71,26 @@ def draw_runs(runs: Sequence[Run], against: str = "trainable parameters") -> Dra
     return _drawing(drawn, 620, 384, title, words)
 
 
-def _point(axes: "_Axes", cost: float, run: Run, number: str, on_front: bool) -> Iterator[str]:
+def _side_by_side(xs: Sequence[float]) -> list[float]:
+    """Return where points stand, in pixels, those at nearly the same place spread around it."""
+    groups: list[list[int]] = []
+    for i in sorted(range(len(xs)), key=lambda i: (xs[i], i)):
+        if groups and xs[i] - xs[groups[-1][0]] < APART:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    spread = list(xs)
+    for group in groups:
+        step = min(APART, WIDEST / len(group))
+        middle = sum(xs[i] for i in group) / len(group)
+        for place, i in enumerate(group):
+            spread[i] = middle + step * (place - (len(group) - 1) / 2)
+    return spread
+
+
+def _point(axes: "_Axes", x: float, run: Run, number: str, on_front: bool) -> Iterator[str]:
     """A run's interval as a bar, its accuracy as a disc (a square after the test was seen)."""
-    x, y = axes.at(cost, run.accuracy)
-    low, high = (axes.at(cost, value)[1] for value in run.interval)
+    y, low, high = (axes.at(axes.xs[0], value)[1] for value in (run.accuracy, *run.interval))
     colour = ORANGE if on_front else BLUE
     fill = colour if on_front else "none"
     yield f'<path d="M{x:.1f},{high:.1f}V{low:.1f}" stroke="{colour}" stroke-width="1.5"/>'
@@ -81,7 +99,7 @@ def _point(axes: "_Axes", cost: float, run: Run, number: str, on_front: bool) ->
         yield f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10" {look}/>'
     else:
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" {look}/>'
-    yield _text(x + 9, y - 7, number, bold=on_front)
+    yield _text(x, high - 5, number, anchor="middle", size=11, bold=on_front)
 
 
 def _say_runs(

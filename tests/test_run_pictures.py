@@ -1,5 +1,6 @@
 """The picture of the runs joins those that nobody beats, and says all that it shows in words."""
 
+import itertools
 import random
 import re
 from xml.etree import ElementTree
@@ -66,6 +67,16 @@ def test_the_picture_of_runs_has_a_mark_and_words_for_each(against):
     assert root.get("aria-label").split() == drawing.words.split()
     inside = [float(x) for x in re.findall(r'cx="([\d.]+)"', drawing.svg)]
     assert all(64 <= x <= 600 for x in inside)
+
+
+def test_runs_that_take_alike_stand_side_by_side():
+    alike = [made_up_run(str(i), HEAD, (0.8,), trainable=386) for i in range(5)]
+    drawing = draw_runs([*alike, made_up_run("b", trainable=445_634)])
+    xs = [float(x) for x in re.findall(r'cx="([\d.]+)"', drawing.svg)]
+    assert all(later - earlier > 15 for earlier, later in itertools.pairwise(xs))
+    many = draw_runs(alike * 8)
+    xs = [float(x) for x in re.findall(r'cx="([\d.]+)"', many.svg)]
+    assert len(set(xs)) == 40 and max(xs) - min(xs) < 120
 
 
 def test_no_run_yet_is_said():
