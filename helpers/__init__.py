@@ -2,7 +2,7 @@
 
 8  widgets
 7  run_pictures, challenges
-6  runs
+6  runs, experiments
 5  classify, tables, work
 4  fine_tuning, diagrams, exercises
 3  training, gradient_reach, costs, history

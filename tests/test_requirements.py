@@ -62,15 +62,16 @@ FLOORS = {  # as the docstring of helpers/__init__.py has them
     for number, names in re.findall(r"^(\d)  (.*)$", helpers.__doc__, re.MULTILINE)
     for name in names.split(", ")
 }
+ROOMS = ("widgets", "experiments")  # folders of files with one job among them
 
 
 def test_a_helper_imports_only_from_floors_below_and_the_nanos_room_is_apart():
     files = [(path.stem, path) for path in (ROOT / "helpers").glob("[!_]*.py")]
-    widgets = [("widgets", path) for path in (ROOT / "helpers" / "widgets").glob("*.py")]
-    assert {name for name, _ in files + widgets} == set(FLOORS)
-    for name, path in files + widgets:
+    rooms = [(room, path) for room in ROOMS for path in (ROOT / "helpers" / room).glob("*.py")]
+    assert {name for name, _ in files + rooms} == set(FLOORS)
+    for name, path in files + rooms:
         imported = re.findall(r"(?:from|import) helpers\.(\w+)", path.read_text(encoding="utf-8"))
-        for other in set(imported) - ({"widgets"} if name == "widgets" else set()):
+        for other in set(imported) - ({name} if name in ROOMS else set()):
             assert FLOORS[other] < FLOORS[name], (path, other)
 
 

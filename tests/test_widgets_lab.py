@@ -145,6 +145,13 @@ def test_code_can_train_too_and_gets_the_run(lab):
     assert lab.train() is None
 
 
+@pytest.mark.parametrize(("names", "words"), [(("gpt2-smal", "sms-mini"), "unknown model 'gpt2-smal"),
+                                              (("gpt2-nano (12M)", "sms"), "unknown data 'sms'")])  # fmt: skip
+def test_a_name_that_is_none_is_refused(names, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        FreezeLab(*names, folder=tmp_path)
+
+
 # --- in slices, on a loop -------------------------------------------------------------------------
 
 
@@ -163,6 +170,9 @@ def on_a_loop(lab, meanwhile) -> None:
 def test_on_a_loop_the_press_returns_at_once_and_the_row_comes_later(lab):
     async def press_again():
         click(lab, "Train")  # does nothing while it trains
+
+        click(lab, "Open the test set")
+        assert "A training is under way" in text_of(lab, "fx-test")
 
     on_a_loop(lab, press_again)
     assert len(lab.rows) == 1 and not lab.training

@@ -367,7 +367,10 @@ class FreezeLab(VBox):
 
     def _press_open(self, _) -> None:
         if self.model is None or self.training:
-            self._show["test"].value = _alert("There is no trained model yet: press Train first.")
+            missing = "A training is under way: wait for its end, or press Stop."
+            if not self.training:
+                missing = "There is no trained model yet: press Train first."
+            self._show["test"].value = _alert(missing)
             return
         try:
             keep_test_opened(self.path, self.material.belongs_to)
