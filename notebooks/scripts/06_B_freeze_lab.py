@@ -324,3 +324,5 @@ check(
 # - LoRA trains a few parameters beside frozen matrices; afterwards they can be merged into them.
 # - More epochs lower the training loss; the validation loss says when to stop.
 # - Choose by the validation set. The test set answers once.
+#
+# Next: [6.C, which choices matter](06_C_which_choices_matter.ipynb).
