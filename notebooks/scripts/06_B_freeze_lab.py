@@ -93,7 +93,7 @@ lab
 # %%
 from helpers.fine_tuning import fine_tune
 from helpers.freezing import FreezePlan
-from helpers.runs import new_classifier
+from helpers.lab.runs import new_classifier
 
 material = lab.material
 model = new_classifier(material.pretrained, seed=1)
@@ -109,7 +109,7 @@ print("validation accuracy after each epoch:", [f"{acc:.1f}" for acc in history.
 # `lab.rows` holds your runs. Before the first press there is none, and the picture says so:
 
 # %%
-from helpers.run_pictures import draw_runs
+from helpers.lab.pictures import draw_runs
 
 draw_runs(lab.rows, against="seconds")
 
@@ -189,7 +189,7 @@ with torch.no_grad():
 # plan, too, at the position *last*, or there is nothing to compare with.
 
 # %%
-from helpers.challenges import check_a_tenth
+from helpers.lab.challenges import check_a_tenth
 
 check_a_tenth(lab)
 
@@ -205,7 +205,7 @@ check_a_tenth(lab)
 # validation messages: once you have opened the test set, it can no longer tell you whether you chose well.
 
 # %%
-from helpers.challenges import check_within_five_seconds
+from helpers.lab.challenges import check_within_five_seconds
 
 check_within_five_seconds(lab)
 
@@ -229,7 +229,7 @@ check_within_five_seconds(lab)
 my_reason = None
 
 # %%
-from helpers.challenges import check_more_is_worse
+from helpers.lab.challenges import check_more_is_worse
 
 check_more_is_worse(lab, my_reason)
 
@@ -248,7 +248,7 @@ check_more_is_worse(lab, my_reason)
 # Stop here until you have trained your three guesses. This cell trains them with the seeds 1, 2 and 3.
 
 # %% tags=["nbval-ignore-output"]
-from helpers.runs import Settings, train_whole
+from helpers.lab.runs import Settings, train_whole
 
 head, book = FreezePlan.head_only(n_layers), FreezePlan.book(n_layers)
 guesses = [(head, "last"), (head, "last_token"), (book, "last")]
