@@ -130,8 +130,9 @@ cfg = material.pretrained.cfg
 figure_lora(cfg, rank=4, alpha=8.0)
 
 # %% [markdown]
-# **Predict:** such a matrix has as many rows as columns (192 in the nano). How many parameters does its adapter of rank 4
-# have? Put your number in the place of `None`.
+# **Predict:** the first matrix of the feed-forward network, `ff.layers.0`, widens fourfold: it has 4 · `emb_dim` rows and
+# `emb_dim` columns (768 and 192 in the nano). How many parameters does an adapter of rank 8 on it have? Put your number in
+# the place of `None`.
 
 # %%
 my_number = None
@@ -140,13 +141,15 @@ my_number = None
 from helpers.exercises import check
 
 check(
-    my_number, 4 * 2 * cfg["emb_dim"], "A has 4 rows, B has 4 columns, of emb_dim numbers each."
+    my_number,
+    8 * (1 + 4) * cfg["emb_dim"],
+    "A has 8 rows of emb_dim numbers, B has 8 columns of 4 · emb_dim.",
 )
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `4 * 192 + 192 * 4`: for the nano 1,536, beside 36,864 frozen ones.
+# `8 * 192 + 768 * 8`: for the nano 7,680, beside 147,456 frozen ones.
 #
 # </details>
 #
