@@ -78,9 +78,9 @@ lab
 
 # %% [markdown]
 # How to read a row: the *accuracy* is the share of all 100 validation messages that are classified correctly, after the
-# last epoch. Behind it stand the lowest and the highest of the seeds, and a *95 % interval*: with other messages of the same
-# kind the accuracy would lie in it nearly always (Wilson 1927). With 100 messages it is wide, 8 points to both sides. Two
-# runs whose intervals overlap much may well be equally good.
+# last epoch. Behind it stand the lowest and the highest of the seeds, and a *95 % interval* (Wilson 1927). It is made so that
+# 19 of 20 such intervals hold the accuracy on all messages of the kind. With 100 messages it is wide, 8 points to both
+# sides. Two runs whose intervals overlap much may well be equally good.
 #
 # In the picture a run that lies further left costs less, one that is higher is more often right. The orange ones are beaten
 # by none in both. That is the *Pareto front*: whatever you value, the best choice is one of these.
@@ -130,8 +130,8 @@ cfg = material.pretrained.cfg
 figure_lora(cfg, rank=4, alpha=8.0)
 
 # %% [markdown]
-# **Predict:** such a matrix has as many rows as columns (192 in the nano). How many parameters does its adapter of rank 4
-# have? Put your number in the place of `None`.
+# **Predict:** the first matrix of a feed-forward network has four times as many rows as columns (768 × 192 in the nano).
+# How many parameters does its adapter of rank 8 have? Put your number in the place of `None`.
 
 # %%
 my_number = None
@@ -139,14 +139,12 @@ my_number = None
 # %%
 from helpers.exercises import check
 
-check(
-    my_number, 4 * 2 * cfg["emb_dim"], "A has 4 rows, B has 4 columns, of emb_dim numbers each."
-)
+check(my_number, 8 * 5 * cfg["emb_dim"], "A is 8 × emb_dim, B is 4 · emb_dim × 8.")
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `4 * 192 + 192 * 4`: for the nano 1,536, beside 36,864 frozen ones.
+# `8 * 192 + 768 * 8`: for the nano 7,680, beside 147,456 frozen ones.
 #
 # </details>
 #
@@ -212,8 +210,8 @@ check_within_five_seconds(lab)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# There is no one answer. The last block at *last_token* is among the best here and takes 2 to 3 seconds, half of them once,
-# for the frozen part. Press Train again, and that half is gone. Fewer epochs cost less and lose nothing: see C.
+# There is no one answer. The last block at *last_token* is among the best here. A good part of its seconds goes into the
+# frozen part, once; press Train again, and they are gone. Two epochs take less time than five and lose little: see C.
 #
 # </details>
 #
@@ -247,7 +245,7 @@ check_more_is_worse(lab, my_reason)
 #
 # Stop here until you have trained your three guesses. This cell trains them with the seeds 1, 2 and 3.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 from helpers.runs import Settings, train_whole
 
 head, book = FreezePlan.head_only(n_layers), FreezePlan.book(n_layers)
@@ -256,6 +254,8 @@ runs = [
     train_whole(material, Settings(plan, position, lr=material.lr, num_seeds=3))
     for plan, position in guesses
 ]
+
+# %% tags=["nbval-ignore-output"]
 for run in runs:
     low, high = min(run.val_accs), max(run.val_accs)
     print(f"{low:.2f} to {high:.2f}  {run.settings}")
