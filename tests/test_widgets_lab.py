@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from helpers.freezing import FreezePlan, parameter_report
+from helpers.lab.runs import COLUMNS, FILE, Settings, read_kept
 from helpers.results import read_rows
-from helpers.runs import COLUMNS, FILE, Settings, read_kept
 from helpers.training import calc_accuracy_loader
 from helpers.widgets import FreezeLab
 from tests.clicks import choose, chosen, click, each, one, press, text_of

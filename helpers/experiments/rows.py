@@ -30,7 +30,7 @@ NANO_RATES = {"all": 5e-4, "LoRA": 5e-4}
 def learning_rate(model: str, layers: str) -> float:
     """Return the rate for these layers: the book's for all, and for the nano its own.
 
-    The nano's were chosen by validation loss; helpers/assets/experiments/README.md says how.
+    The nano's were chosen by validation accuracy; helpers/assets/experiments/README.md says how.
     """
     rate = fine_tuning_defaults(model)["lr"]
     return NANO_RATES.get(layers, rate) if model_size(model) == BUNDLED_SIZE else rate

@@ -21,10 +21,8 @@ from helpers.diagrams import Drawing
 from helpers.fine_tuning import Progress
 from helpers.freezing import FreezePlan
 from helpers.history import History
-from helpers.model import GPTModel
-from helpers.results import delete_row
-from helpers.run_pictures import AGAINST, draw_bar, draw_runs, draw_training
-from helpers.runs import (
+from helpers.lab.pictures import AGAINST, draw_bar, draw_runs, draw_training
+from helpers.lab.runs import (
     COLUMNS,
     FILE,
     Kept,
@@ -43,6 +41,8 @@ from helpers.runs import (
     sorted_runs,
     work_predicted,
 )
+from helpers.model import GPTModel
+from helpers.results import delete_row
 from helpers.tables import html_table
 from helpers.widgets.common import (
     Choice,

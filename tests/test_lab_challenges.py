@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers.challenges import check_a_tenth, check_more_is_worse, check_within_five_seconds
+from helpers.lab.challenges import check_a_tenth, check_more_is_worse, check_within_five_seconds
 from tests.labs import BOOK, HEAD, made_up_run
 
 BOOKS = made_up_run("book", BOOK, (0.80, 0.82, 0.78), trainable=445_634)
