@@ -1,4 +1,4 @@
-"""A challenge of the Lab says for each wrong attempt what is wrong with it, and why a right one is."""
+"""A challenge of the Lab says of each wrong attempt what is wrong, and of a right one why."""
 
 from types import SimpleNamespace
 

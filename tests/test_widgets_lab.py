@@ -145,8 +145,13 @@ def test_code_can_train_too_and_gets_the_run(lab):
     assert lab.train() is None
 
 
-@pytest.mark.parametrize(("names", "words"), [(("gpt2-smal", "sms-mini"), "unknown model 'gpt2-smal"),
-                                              (("gpt2-nano (12M)", "sms"), "unknown data 'sms'")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("gpt2-smal", "sms-mini"), "unknown model 'gpt2-smal"),
+        (("gpt2-nano (12M)", "sms"), "unknown data 'sms'"),
+    ],
+)
 def test_a_name_that_is_none_is_refused(names, words, tmp_path):
     with pytest.raises(ValueError, match=words):
         FreezeLab(*names, folder=tmp_path)

@@ -66,8 +66,8 @@ WHERE = {  # a position in words
     "mean": "the mean of what all positions say, the padding's too",
 }
 PRICE_OF_THE_TEST = (
-    "<b>The test set</b> answers once: whoever has looked at it and goes on choosing may choose by it, and "
-    "then it says no more than the validation set. So each run after it is marked."
+    "<b>The test set</b> answers once: whoever has looked at it and goes on choosing may choose by "
+    "it, and then it says no more than the validation set. So each run after it is marked."
 )
 CAPTION = (
     "<b>The runs.</b> Press one to set the tower and the settings to it; press a heading to sort. "
@@ -80,8 +80,8 @@ multiply-adds; <i>seconds</i> are measured, with those that went into running th
 run whose frozen part was kept from an earlier one has none of these.</p>
 <p><i>Accuracy</i> and <i>loss</i> are those after the last epoch, on all validation messages;
 <i>best epoch</i> is the one with the lowest validation loss, for each seed.</p>
-<p>Wilson's interval (1927) says how far the mean could move with other messages of the same kind.
-It says nothing of other seeds: for that, look at the lowest and the highest.</p>
+<p>Of Wilson's intervals (1927) 19 in 20 hold the accuracy on all messages of the same kind. They
+say nothing of other seeds: for that, look at the lowest and the highest.</p>
 """
 _FAILURES = (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, MemoryError)
 
