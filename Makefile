@@ -6,6 +6,7 @@ export OMP_WAIT_POLICY ?= passive
 VENV := .venv
 BIN := $(VENV)/bin
 COLAB := .overlays/colab
+OLD_KERNEL := .overlays/ipykernel6
 FROM ?=
 
 SGD ?= ../shared/data/dialogues/sgd.txt.xz
@@ -21,7 +22,7 @@ lab: $(VENV)/installed          ## open JupyterLab at section 6.5 (what is not t
 run: $(VENV)/installed          ## execute all notebooks in order and print a table
 	$(BIN)/python notebooks/build.py run
 
-test: $(VENV)/installed $(COLAB)/installed  ## everything that proves the project
+test: $(VENV)/installed $(COLAB)/installed $(OLD_KERNEL)/installed  ## everything that proves the project
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest $(ARGS)
@@ -55,4 +56,10 @@ $(VENV)/installed: requirements.txt requirements-dev.txt constraints.txt
 $(COLAB)/installed: $(VENV)/installed Makefile
 	rm -rf $(COLAB)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(COLAB) ipywidgets==7.7.1 ipython_genutils==0.2.0 pandas==2.2.3 pytz==2025.2
+	@touch $@
+
+# Colab's kernel, under which tests/test_lab_in_a_kernel.py stops a training
+$(OLD_KERNEL)/installed: $(VENV)/installed Makefile
+	rm -rf $(OLD_KERNEL)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(OLD_KERNEL) ipykernel==6.17.1
 	@touch $@

@@ -1,11 +1,12 @@
 """The code behind the notebooks; each file has one job and imports only from floors below its own.
 
-6  widgets
-5  classify, tables
+7  widgets
+6  lab, experiments
+5  classify, tables, work
 4  fine_tuning, diagrams, exercises
 3  training, gradient_reach, costs, history
 2  loading, data, classifying_token, freezing, frozen_cache, shapes
-1  tokenizer, model, lora, device_and_precision, download
+1  tokenizer, model, lora, device_and_precision, download, results
 0  config, checks, files
 
 Apart from them, nano/ is how the bundled nano was made: the appendix uses it, nothing else does.

@@ -1,6 +1,7 @@
 """Refuse a wrong argument in one sentence, with its value and what would do."""
 
 import math
+import reprlib
 from collections.abc import Collection
 from numbers import Integral, Real
 
@@ -31,6 +32,17 @@ def finite_number(
     if most < math.inf:
         limits += f" to {most:g}"
     raise ValueError(f"{name} must be a finite number {limits}, not {value!r}")
+
+
+def instance_of(name: str, value, kind: type | tuple[type, ...], what: str) -> None:
+    """Raise TypeError for a `value` of another kind; `what` says which it must be, or who gives it.
+
+    Only a short value is repeated, of any other its type.
+    """
+    if not isinstance(value, kind):
+        short = value is None or isinstance(value, str | Real)
+        found = reprlib.repr(value) if short else type(value).__name__
+        raise TypeError(f"{name} must be {what}, not {found}")
 
 
 def one_of(name: str, value, choices: Collection) -> None:

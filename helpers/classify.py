@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from helpers.checks import instance_of
 from helpers.classifying_token import check_position, class_logits, rows_and_places
 from helpers.config import END_OF_TEXT, model_size
 from helpers.data import LABELS, check_max_length, create_dataloaders, load_splits, pad
@@ -36,6 +37,7 @@ def classify_review(
     The text is cut or padded to `max_length` tokens (None: its own length, at most the context).
     Raises ValueError for an empty text.
     """
+    instance_of("model", model, torch.nn.Module, "a classifier")
     token_ids = _encode(text, tokenizer, max_length, model.pos_emb.num_embeddings, pad_token_id)
     model.eval()
     with torch.no_grad():
@@ -71,6 +73,7 @@ class SpamClassifier:
         position: str = "last",
         about: dict | None = None,
     ):
+        instance_of("model", model, torch.nn.Module, "a classifier")
         if model.out_head.out_features != len(LABELS):
             raise ValueError(
                 f"the model's head has {model.out_head.out_features} outputs instead of 2; "

@@ -12,7 +12,7 @@ In each row the causal mask lets only a token at the end see the whole message (
 
 import torch
 
-from helpers.checks import one_of
+from helpers.checks import instance_of, one_of
 from helpers.config import END_OF_TEXT
 from helpers.model import GPTModel, has_causal_mask
 
@@ -32,6 +32,7 @@ def last_token_positions(token_ids: torch.Tensor, pad_token_id: int = END_OF_TEX
 
     A row of padding alone gives 0. Raises ValueError for another number of dimensions.
     """
+    instance_of("token ids", token_ids, torch.Tensor, "a torch.Tensor")
     if token_ids.ndim != 2 or not token_ids.shape[1]:
         shape = tuple(token_ids.shape)
         raise ValueError(f"token ids must have the shape (batch, num_tokens), not {shape}")
@@ -62,6 +63,7 @@ def class_probabilities(
 
     The model is left in eval mode.
     """
+    instance_of("token ids", token_ids, torch.Tensor, "a torch.Tensor")
     model.eval()
     token_ids = token_ids.to(model.tok_emb.weight.device)
     return class_logits(model, token_ids, position).softmax(dim=-1).float().cpu()

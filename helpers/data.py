@@ -14,10 +14,10 @@ import tiktoken
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from helpers.checks import finite_number, whole_number
+from helpers.checks import finite_number, instance_of, whole_number
 from helpers.config import ASSETS, BASE_CONFIG, END_OF_TEXT
 from helpers.download import DownloadError, download
-from helpers.files import whole_file
+from helpers.files import one_at_a_time, whole_file
 from helpers.tokenizer import encode_message, get_tokenizer
 
 SMS_MINI = ASSETS / "sms-mini" / "sms-mini.tsv"
@@ -26,6 +26,7 @@ SMS_URLS = (
     # the book's mirror
     "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",
 )
+LARGEST_COLLECTION = 10_000_000  # bytes; UCI's has 477,907
 SMS_COUNTS = {"ham": 4825, "spam": 747}  # as `read_messages` reads UCI's file
 LABELS = ("ham", "spam")  # a label's number is its place here
 DATA_NAMES = ("sms-mini", "sms-spam-collection")
@@ -84,19 +85,33 @@ def download_and_unzip_spam_data(
     data_file_path = Path(data_file_path)
     if data_file_path.exists():
         return
-    zip_path = download([url], zip_path)
-    try:
-        with zipfile.ZipFile(zip_path) as archive:
-            content = archive.read(
-                "SMSSpamCollection"
-            )  # by its name, so no path inside the archive is followed
-    except (zipfile.BadZipFile, KeyError, zlib.error, RuntimeError, NotImplementedError) as error:
-        zip_path.unlink()
-        raise ValueError(f"{url} is not the archive with SMSSpamCollection: {error}") from error
-    Path(extracted_path).mkdir(parents=True, exist_ok=True)
-    with whole_file(data_file_path) as part:
-        part.write_bytes(content)
-    zip_path.unlink()
+    with one_at_a_time(data_file_path):
+        if data_file_path.exists():  # another process has put it there in the meantime
+            return
+        zip_path = download([url], zip_path)
+        try:
+            content = _collection_in(zip_path)
+        except _NOT_THE_ARCHIVE as error:
+            raise ValueError(f"{url} is not the archive with SMSSpamCollection: {error}") from error
+        finally:
+            zip_path.unlink()
+        Path(extracted_path).mkdir(parents=True, exist_ok=True)
+        with whole_file(data_file_path) as part:
+            part.write_bytes(content)
+
+
+_NOT_THE_ARCHIVE = (  # what zipfile may raise, the last two for what it can't unpack
+    zipfile.BadZipFile, zlib.error, KeyError, ValueError, RuntimeError, NotImplementedError,
+)  # fmt: skip
+
+
+def _collection_in(zip_path: Path) -> bytes:
+    """Return the collection's bytes: by its name, so no path inside the archive is followed."""
+    with zipfile.ZipFile(zip_path) as archive, archive.open("SMSSpamCollection") as member:
+        content = member.read(LARGEST_COLLECTION + 1)  # all at once, it might fill the memory
+    if len(content) > LARGEST_COLLECTION:
+        raise ValueError(f"unpacked it has more than {LARGEST_COLLECTION:,} bytes")
+    return content
 
 
 def read_messages(path: str | Path) -> pd.DataFrame:
@@ -193,6 +208,7 @@ class SpamDataset(Dataset):
         max_length: int | None = None,
         pad_token_id: int = END_OF_TEXT,
     ):
+        instance_of("tokenizer", tokenizer, tiktoken.Encoding, "one of get_tokenizer's")
         self.data = csv_file if isinstance(csv_file, pd.DataFrame) else _read_csv(csv_file)
         _need_columns(self.data, "the table" if isinstance(csv_file, pd.DataFrame) else csv_file)
         if not len(self.data):
@@ -245,8 +261,7 @@ def _read_table(path: str | Path, wanted: str, **options) -> pd.DataFrame:
 
 def _need_columns(df: pd.DataFrame, name) -> None:
     """Raise TypeError for what is no table, ValueError where a column is missing or there twice."""
-    if not isinstance(df, pd.DataFrame):
-        raise TypeError(f"{name} must be a pandas DataFrame, not {type(df).__name__}")
+    instance_of(name, df, pd.DataFrame, "a pandas DataFrame")
     columns = list(df.columns)
     if missing := [column for column in ("Label", "Text") if column not in columns]:
         raise ValueError(f"{name} lacks the column {', '.join(missing)}; it has {columns}")

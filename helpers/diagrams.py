@@ -16,7 +16,7 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from helpers.checks import one_of
+from helpers.checks import instance_of, one_of
 from helpers.config import gpt_config
 from helpers.data import LABELS
 from helpers.freezing import (
@@ -61,7 +61,7 @@ def css_colours() -> str:
         f"--fx-{names[state]}-{kind}": table[state] for kind, table in both for state in names
     }
     colours |= {"--fx-way": WAY, "--fx-way-on-dark": WAY_ON_DARK}
-    return ".freeze-explorer {" + " ".join(f"{k}: {v};" for k, v in colours.items()) + "}"
+    return ".fx-widget {" + " ".join(f"{k}: {v};" for k, v in colours.items()) + "}"
 
 
 # --- what is drawn: rows, and their words ---------------------------------------------------------
@@ -264,6 +264,7 @@ def draw_classifier(
     the gradient's way down on the left. `kept` blocks and the embeddings lie below a line, with the
     remark that each message passes them once.
     """
+    instance_of("report", report, ParameterReport, "one of parameter_report's")
     rows = fold(report, shapes)[::-1]  # the output first, as it is drawn
     logits = next((shape.shape for shape in shapes if shape.part == "last_token"), None)
     layout = _layout(

@@ -1,30 +1,36 @@
 """Fetch one file over HTTP so that what lies in its place is always whole.
 
-The bytes go into `NAME.part` beside the target, which gets its name when length and checksum are
+The bytes go into a `.part` file beside the target, which gets its name when length and checksum are
 right. A `.part` that is left by a cut is continued with an HTTP range request (RFC 9110, section
-14).
+14). Each source has a `.part` of its own, so that two of them never mix in one file. One process at
+a time fetches a file; the others wait for it.
 """
 
+import hashlib
 import http.client
 import re
-import ssl
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from helpers.files import file_sha256
+from helpers.files import file_sha256, one_at_a_time
 
 CHUNK = 1 << 18  # bytes read at a time
 TRIES = 3  # per source, each continuing where the last was cut
 TIMEOUT = 30  # seconds without a byte
+PAUSE = 1  # seconds before the second try; twice as many before the third
+LONGEST_PAUSE = 60  # seconds; a source that asks for more is left for the next one
 NETWORK_ERRORS = (
     urllib.error.URLError,
     http.client.HTTPException,
     ConnectionError,
     TimeoutError,
-    ssl.SSLError,
 )
 
 
@@ -32,47 +38,102 @@ class DownloadError(OSError):
     """No source gave the whole file; the message lists what each one answered."""
 
 
-def download(urls: list[str], path: str | Path, sha256: str | None = None) -> Path:
+class _Unusable(Exception):
+    """The source answered, but not with the file; asking again would not help."""
+
+
+def download(urls: Sequence[str], path: str | Path, sha256: str | None = None) -> Path:
     """Fetch the first of `urls` that gives the whole file into `path`; return `path`.
 
-    Raises DownloadError when none does. What has come stays in `NAME.part` for the next call. A
-    disk that is full or can't be written raises its own OSError.
+    Raises DownloadError when none does. What has come stays for the next call. A disk that is full
+    or can't be written raises its own OSError.
     """
+    if isinstance(urls, str) or not urls:
+        raise ValueError(f"urls must be a list of one address or more, not {urls!r}")
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    answers = []
-    for url in urls:
-        for _ in range(TRIES):
-            resumed = part.exists()
-            try:
-                _fetch(url, part)
-            except (_Unusable, *NETWORK_ERRORS) as error:
-                answers.append(f"{url}: {error}")
-                refused = (
-                    isinstance(error, urllib.error.HTTPError)
-                    and error.code < 500
-                    and error.code != 429
-                )
-                if refused or isinstance(error, _Unusable):
-                    break  # asking again would not help
-                continue
-            if sha256 is None or file_sha256(part) == sha256:
+    before = _identity(path)
+    answers: list[str] = []
+    with one_at_a_time(path):
+        if _identity(path) not in (before, None) and sha256 in (None, file_sha256(path)):
+            return path  # another process has fetched it in the meantime
+        for url in urls:
+            part = part_of(path, url)
+            if _fetch_whole(url, part, sha256, answers):
                 part.replace(path)
+                for other in urls:
+                    part_of(path, other).unlink(missing_ok=True)
                 return path
+    listed = "\n  ".join(dict.fromkeys(answers))
+    raise DownloadError(f"could not download {path.name}:\n  {listed}")
+
+
+def part_of(path: Path, url: str) -> Path:
+    """Return where the bytes of one source are collected."""
+    source = hashlib.sha256(url.encode()).hexdigest()[:8]
+    return path.with_name(f"{path.name}.{source}.part")
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Return what differs between a file and the one that replaces it; None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _fetch_whole(url: str, part: Path, sha256: str | None, answers: list[str]) -> bool:
+    """Bring the whole file into `part`, in some tries; say whether that went well.
+
+    `answers` takes what went wrong.
+    """
+    for attempt in range(TRIES):
+        resumed = part.exists()
+        try:
+            _fetch(url, part)
+        except NETWORK_ERRORS as error:
+            pause = _pause_after(error, attempt)
+            too_long = f"; it asks to wait {pause:.0f} seconds" if pause > LONGEST_PAUSE else ""
+            answers.append(f"{url}: {error}{too_long}")
+            if _is_final(error) or too_long:
+                return False
+            if attempt + 1 < TRIES:
+                time.sleep(pause)
+        except (_Unusable, ValueError) as error:  # urllib's ValueError is about the address
+            answers.append(f"{url}: {error}")
+            return False
+        else:
+            if sha256 in (None, file_sha256(part)):
+                return True
             part.unlink()
             answers.append(f"{url}: its sha256 is not the expected one")
-            if (
-                not resumed
-            ):  # else the fault may lie in what was there before: once more, from the start
-                break
-    raise DownloadError(
-        f"could not download {path.name}:\n  " + "\n  ".join(dict.fromkeys(answers))
-    )
+            if not resumed:
+                return False
+            # else the fault may lie in what was there before: once more, from the start
+    return False
 
 
-class _Unusable(Exception):
-    """The source answered, but not with the file."""
+def _is_final(error: Exception) -> bool:
+    """Would the source answer the same again? A missing file is missing."""
+    is_answer = isinstance(error, urllib.error.HTTPError)
+    return is_answer and error.code < 500 and error.code != 429  # Too Many Requests
+
+
+def _pause_after(error: Exception, attempt: int) -> float:
+    """Return the seconds to wait before asking again, at least those that the source asks for."""
+    pause = PAUSE * 2**attempt
+    if not isinstance(error, urllib.error.HTTPError):
+        return pause
+    wanted = (error.headers.get("Retry-After") or "").strip()  # RFC 9110, section 10.2.3
+    if wanted.isascii() and wanted.isdigit():
+        return max(pause, float(wanted))
+    try:
+        until = parsedate_to_datetime(wanted)
+    except ValueError:
+        return pause
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(pause, (until - datetime.now(UTC)).total_seconds())
 
 
 def _fetch(url: str, part: Path) -> None:
@@ -82,44 +143,48 @@ def _fetch(url: str, part: Path) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if (
-            have and error.code == 416
-        ):  # nothing lies beyond: either it is whole, or not the same file
-            if error.headers.get("Content-Range") == f"bytes */{have}":
-                return
-            part.unlink()
-            raise ConnectionError(
-                "the partial file was longer than the source's; started afresh"
-            ) from error
-        raise
+        if not have or error.code != 416:
+            raise
+        # nothing lies beyond what is there: either it is whole, or not the same file
+        if error.headers.get("Content-Range") == f"bytes */{have}":
+            return
+        part.unlink()
+        raise ConnectionError(
+            "the partial file was longer than the source's; started afresh"
+        ) from error
     with response:
-        if response.headers.get_content_type() == "text/html":
-            raise _Unusable("the answer is a web page, not the file")
-        if response.status == 206:
-            span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-            if not span or int(span[1]) != have:
-                raise _Unusable(
-                    f"asked for the bytes from {have}, got {response.headers.get('Content-Range')!r}"
-                )
-            total = int(span[2])
-        else:  # the whole file, also where the source knows no ranges
-            have, total = (
-                0,
-                response.length,
-            )  # None where it comes in chunks, which end with a mark of their own
-            if total is None and not response.chunked:
-                raise _Unusable("the answer doesn't say how long the file is")
-        bar = tqdm(
-            total=total,
-            initial=have,
-            unit="B",
-            unit_scale=True,
-            desc=part.name.removesuffix(".part"),
-        )
-        with bar, open(part, "ab" if have else "wb") as file:
+        start, total = _span(response, have)
+        bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=_target_name(part))
+        with bar, open(part, "ab" if start else "wb") as file:
             while chunk := response.read(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
     length = part.stat().st_size
     if total is not None and length != total:
         raise ConnectionError(f"{length} bytes came instead of {total}")
+
+
+def _span(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
+    """Return at which byte an answer starts, and the file's length.
+
+    The length is None where the file comes in chunks, which end with a mark of their own. Raises
+    _Unusable for what is not the rest of the file, nor all of it.
+    """
+    if response.headers.get_content_type() == "text/html":
+        raise _Unusable("the answer is a web page, not the file")
+    if encoding := response.headers.get("Content-Encoding", "").replace("identity", ""):
+        raise _Unusable(f"the answer is compressed ({encoding}), which nobody asked for")
+    if response.status == 206:
+        said = response.headers.get("Content-Range", "")
+        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", said)
+        if not span or int(span[1]) != have:
+            raise _Unusable(f"asked for the bytes from {have}, got {said!r}")
+        return have, int(span[2])
+    # the whole file, also where the source knows no ranges
+    if response.length is None and not response.chunked:
+        raise _Unusable("the answer doesn't say how long the file is")
+    return 0, response.length
+
+
+def _target_name(part: Path) -> str:
+    return part.name.removesuffix(".part").rpartition(".")[0]

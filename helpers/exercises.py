@@ -52,7 +52,7 @@ def check(given, expected, hint: str = "") -> None:
 
 def _plain(value):
     """Return a tensor, array or Series as a number or lists of numbers, anything else as it is."""
-    if not (hasattr(value, "tolist") and hasattr(value, "shape")):
+    if isinstance(value, type) or not (hasattr(value, "tolist") and hasattr(value, "shape")):
         return value
     size = math.prod(value.shape)
     if size > LISTED_ENTRIES:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from helpers.checks import finite_number, one_of, whole_number
+from helpers.checks import finite_number, instance_of, one_of, whole_number
 from helpers.classifying_token import check_position, rows_and_places
 from helpers.config import BUNDLED_SIZE, model_size
 from helpers.data import SpamDataset
@@ -71,8 +72,10 @@ def fine_tune(
     *,
     epochs: int = 5,
     batch_size: int = 8,
+    accumulation: int = 1,
     lr: float = 5e-5,
     weight_decay: float = 0.1,
+    ignore_index: int = -100,
     seed: int = 123,
     position: str = "last",
     precision: str = "float32",
@@ -87,8 +90,10 @@ def fine_tune(
     says which epoch's weights the model has in the end: the "last" one's, as in the book, or those
     of the "best", with the lowest validation loss. `cache` is "auto" (what the frozen part puts out
     lies in memory, beyond frozen_cache.MEMORY_LIMIT on disk), a folder for it, or False: nothing is
-    cached. Batches come in the order of the book's loop after `torch.manual_seed(seed)`. The model
-    is left in eval mode.
+    cached. Batches come in the order of the book's loop after `torch.manual_seed(seed)`. A step
+    takes `accumulation` of them together, and its gradient is that of one batch of as many
+    messages. `ignore_index` is cross-entropy's: training messages with this label do not count. The
+    model is left in eval mode.
 
     Messages one by one, without padding, need no setting of their own: the causal mask hides what
     follows the last token, so that is `position` "last_token" with `batch_size` 1; and with 8 it is
@@ -106,8 +111,10 @@ def fine_tune(
         plan,
         epochs=epochs,
         batch_size=batch_size,
+        accumulation=accumulation,
         lr=lr,
         weight_decay=weight_decay,
+        ignore_index=ignore_index,
         seed=seed,
         position=position,
         precision=precision,
@@ -130,8 +137,10 @@ def fine_tuning_steps(
     *,
     epochs: int = 5,
     batch_size: int = 8,
+    accumulation: int = 1,
     lr: float = 5e-5,
     weight_decay: float = 0.1,
+    ignore_index: int = -100,
     seed: int = 123,
     position: str = "last",
     precision: str = "float32",
@@ -146,6 +155,10 @@ def fine_tuning_steps(
     interrupts the training, without a warning, and so does a KeyboardInterrupt, which ends the
     generator. What `fine_tune` raises comes out of `next`.
     """
+    instance_of("model", model, torch.nn.Module, "a GPTModel")
+    instance_of("plan", plan, FreezePlan, "a FreezePlan")
+    for name, data in (("train", train), ("validation", validation)):
+        instance_of(name, data, SpamDataset, "a SpamDataset, such as a loader's .dataset")
     check_position(position)
     check_precision(precision)
     one_of("keep", keep, ("last", "best"))
@@ -155,7 +168,10 @@ def fine_tuning_steps(
     num_classes_of(model)  # refuses a language-model head
     if not (plan.trainable or plan.adapted):
         raise ValueError(NOTHING_TO_TRAIN)
-    order = batch_order(len(train), batch_size, epochs, seed)
+    whole_number("batch_size", batch_size)
+    whole_number("accumulation", accumulation)
+    order = batch_order(len(train), batch_size * accumulation, epochs, seed)
+    loss_of = partial(F.cross_entropy, ignore_index=ignore_index)
     device = torch.device(device or get_device())
     sources = [_Source(model, data, position, device) for data in (train, validation)]
 
@@ -169,7 +185,8 @@ def fine_tuning_steps(
     optimizer = torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay, fused=True)
     random_numbers = RandomNumbers(device, seed)
     with WholeEpochs(model, history, keep) as whole_epochs:
-        phases = [("seconds_training", _train(model, optimizer, *sources, order, whole_epochs))]
+        training = _train(model, optimizer, *sources, order, batch_size, loss_of, whole_epochs)
+        phases = [("seconds_training", training)]
         if num_blocks is not None:
             encoding = _run_frozen_part(sources, num_blocks, precision, cache, history)
             phases.insert(0, ("seconds_encoding", encoding))
@@ -286,21 +303,27 @@ def batch_order(
     return order
 
 
-def _train(model, optimizer, train, validation, order, whole_epochs) -> Iterator[Progress]:
-    """Take the steps of all epochs, and measure after each epoch."""
+def _train(
+    model, optimizer, train, validation, order, batch_size, loss_of, whole_epochs
+) -> Iterator[Progress]:
+    """Take the steps of all epochs, each in batches of `batch_size`; measure after each epoch."""
     history, total = whole_epochs.history, sum(map(len, order))
     for batches in order:
         model.train()
         num_right = 0
         for batch in batches:
             optimizer.zero_grad()
-            logits, labels = train.logits(batch), train.labels[batch]
-            loss = F.cross_entropy(logits, labels)
-            check_finite(loss.item(), len(history.step_losses))
-            loss.backward()
+            step_loss = 0.0
+            for start in range(0, len(batch), batch_size):
+                part = batch[start : start + batch_size]
+                logits, labels = train.logits(part), train.labels[part]
+                loss = loss_of(logits, labels) * (len(part) / len(batch))
+                check_finite(loss.item(), len(history.step_losses))
+                loss.backward()
+                num_right += _num_right(logits, labels)
+                step_loss += loss.item()
             optimizer.step()
-            num_right += _num_right(logits, labels)
-            history.step_losses.append(loss.item())
+            history.step_losses.append(step_loss)
             progress = Progress("training", len(history.step_losses), total, history)
             yield progress
         val_loss, val_acc = yield from _measure(model, validation, progress)

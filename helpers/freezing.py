@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache, partial
 import torch
 from torch import nn
 
-from helpers.checks import finite_number, whole_number
+from helpers.checks import finite_number, instance_of, whole_number
 from helpers.lora import adapters_in, is_adapter, put_adapters
 from helpers.model import GPTModel, part_names
 
@@ -33,6 +33,7 @@ def replace_head(model: GPTModel, num_classes: int = 2) -> GPTModel:
 
     Raises ValueError for fewer than two classes.
     """
+    instance_of("model", model, nn.Module, "a GPTModel")
     num_classes = whole_number("num_classes", num_classes, 2)
     old = model.out_head
     model.out_head = nn.Linear(old.in_features, num_classes).to(old.weight.device, old.weight.dtype)
@@ -200,18 +201,12 @@ class FreezePlan:
     @cached_property
     def _states(self) -> dict[str, str]:
         """The state of each part and of each piece."""
-        trainable = _all_of(self.trainable, pieces_of)
-        adapted = _all_of(self.adapted, _adapted_pieces)
-        states = {}
-        for part in part_names(self.n_layers):
-            pieces = pieces_of(part)
-            for piece in pieces:
-                is_adapted = piece in adapted
-                states[piece] = (
-                    TRAINABLE if piece in trainable else ADAPTED if is_adapted else FROZEN
-                )
-            if len(pieces) > 1:
-                states[part] = _BLOCK_STATE.get(tuple(map(states.get, pieces)), PARTLY)
+        states = dict.fromkeys(_parts_and_pieces(self.n_layers), FROZEN)
+        states |= dict.fromkeys(_all_of(self.trainable, pieces_of), TRAINABLE)
+        states |= dict.fromkeys(_all_of(self.adapted, _adapted_pieces), ADAPTED)
+        for block in part_names(self.n_layers)[2:-2]:
+            in_pieces = tuple(states[piece] for piece in pieces_of(block))
+            states[block] = _BLOCK_STATE.get(in_pieces, PARTLY)
         return states
 
     def toggle(self, *parts: str) -> "FreezePlan":
@@ -234,15 +229,12 @@ class FreezePlan:
 
     def _flip(self, parts: Iterable[str], wanted: str) -> "FreezePlan":
         """Bring all `parts` to the `wanted` state, or to frozen if all were in it."""
-        flipped = set() if all(self.state(part) == wanted for part in parts) else set(parts)
-        touched = _all_of(parts, pieces_of)
-        return replace(
-            self,
-            trainable=_all_of(self.trainable, pieces_of) - touched
-            | (flipped if wanted == TRAINABLE else set()),
-            adapted=_all_of(self.adapted, _adapted_pieces) - touched
-            | (flipped if wanted == ADAPTED else set()),
-        )
+        flipped = _all_of(parts, pieces_of)
+        trainable = _all_of(self.trainable, pieces_of) - flipped
+        adapted = _all_of(self.adapted, _adapted_pieces) - flipped
+        if any(self.state(part) != wanted for part in parts):
+            (trainable if wanted == TRAINABLE else adapted).update(parts)
+        return replace(self, trainable=trainable, adapted=adapted)
 
     # --- a model ---
 
@@ -282,6 +274,7 @@ class FreezePlan:
         Raises ValueError where a piece is trainable in some of its tensors only, and for adapters
         that are frozen or that no plan puts in.
         """
+        instance_of("model", model, nn.Module, "a GPTModel")
         adapters, trainable = adapters_of(model), set()
         for piece in _all_of(part_names(adapters.n_layers), pieces_of):
             parameters = dict(model.get_submodule(piece).named_parameters())
@@ -315,25 +308,31 @@ def adapters_of(model: GPTModel) -> FreezePlan:
     Raises ValueError for adapters that no plan puts in.
     """
     n_layers, present = len(model.trf_blocks), adapters_in(model)
-    settings = set(present.values())
     pieces = {piece for block in part_names(n_layers)[2:-2] for piece in _adapted_pieces(block)}
     adapted = {piece for piece in pieces if not present.keys().isdisjoint(_matrices({piece}))}
-    if present.keys() != set(_matrices(adapted)) or len(settings) > 1:
+    matrices, settings = _matrices(adapted), set(present.values()) or {(RANK, ALPHA)}
+    if present.keys() != set(matrices) or len(settings) > 1:
+        which = min(present.keys() - set(matrices) or present)
         raise ValueError(
-            f"the model has adapters that no FreezePlan puts in, such as on {next(iter(present))}: "
-            "a plan gives one rank and alpha to all matrices of a piece; load the model anew"
+            f"the model has adapters that no FreezePlan puts in, such as on {which}: a plan puts "
+            "them on all matrices of a piece, and all have one rank and alpha; load the model anew"
         )
-    return FreezePlan(n_layers, frozenset(), frozenset(adapted), *(settings or [()]).pop())
+    ((rank, alpha),) = settings
+    return FreezePlan(n_layers, frozenset(), frozenset(adapted), rank, alpha)
 
 
 def _matrices(adapted: Iterable[str]) -> list[str]:
     """Return the names of all matrices in adapted pieces or blocks, in the model's order."""
-    pieces = _all_of(adapted, _adapted_pieces)
     return [
         f"{piece}.{matrix}"
-        for piece in sorted(pieces, key=lambda piece: int(piece.split(".")[1]))
+        for piece in sorted(_all_of(adapted, _adapted_pieces), key=_place)
         for matrix in ADAPTED_MATRICES[piece.rpartition(".")[2]]
     ]
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Where a block or a piece of one comes in the model."""
+    return int(name.split(".")[1]), name
 
 
 def _refuse_without_matrices(parts: Iterable[str]) -> None:
@@ -347,7 +346,7 @@ def _refuse_without_matrices(parts: Iterable[str]) -> None:
 def _say_adapters(plan: FreezePlan) -> str:
     if not plan.adapted:
         return "none"
-    where = ", ".join(sorted(plan.adapted, key=lambda name: (int(name.split(".")[1]), name)))
+    where = ", ".join(sorted(plan.adapted, key=_place))
     return f"adapters of rank {plan.rank} and alpha {plan.alpha:g} in {where}"
 
 
@@ -375,6 +374,7 @@ def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
 
     That is the same preset, or else the parts of the same names that still exist.
     """
+    instance_of("plan", plan, FreezePlan, "a FreezePlan")
     if name := preset_of(plan):
         return _preset_like(name, plan, n_layers)
     existing = _parts_and_pieces(whole_number("n_layers", n_layers))
@@ -454,6 +454,8 @@ def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> Param
     No weights are allocated. Raises ValueError for fewer than two classes, for a plan of another
     depth, and for a rank beyond the sides of the adapted matrices.
     """
+    instance_of("cfg", cfg, dict, "the dictionary of gpt_config")
+    instance_of("plan", plan, FreezePlan, "a FreezePlan")
     num_classes = whole_number("num_classes", num_classes, 2)
     counts, sides = _piece_counts(tuple(sorted(cfg.items())), num_classes)
     if plan.n_layers != cfg["n_layers"]:

@@ -6,6 +6,7 @@ where anything learns, be it only an adapter, and no further.
 
 from dataclasses import dataclass
 
+from helpers.checks import instance_of
 from helpers.freezing import FROZEN, FreezePlan
 from helpers.model import part_names
 
@@ -31,6 +32,7 @@ class GradientReach:
 
 def gradient_reach(plan: FreezePlan) -> GradientReach:
     """Return where the backward pass under `plan` ends and what it crosses on the way."""
+    instance_of("plan", plan, FreezePlan, "a FreezePlan")
     parts = part_names(plan.n_layers)
     lowest = next((part for part in parts if plan.state(part) != FROZEN), None)
     if lowest is None:

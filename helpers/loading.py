@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from helpers.checks import instance_of
 from helpers.config import BUNDLED_CHECKPOINT, BUNDLED_SIZE, MODEL_CONFIGS, gpt_config, model_size
 from helpers.download import DownloadError, download
 from helpers.files import file_sha256, whole_file
@@ -49,9 +50,8 @@ HPARAMS = {
 
 
 LARGEST_HEADER = 1 << 20  # bytes; that of a kept copy of gpt2-xl, the largest, has under 100,000
-GLOBBED = re.compile(
-    r"[*?\[\]\\\ud800-\udfff]"
-)  # in a path, TensorFlow stumbles over each of these
+# in a path, TensorFlow stumbles over each of these
+GLOBBED = re.compile(r"[*?\[\]\\\ud800-\udfff]")
 
 
 # --- which number goes where ----------------------------------------------------------------------
@@ -279,12 +279,12 @@ def load_weights_into_gpt(gpt: GPTModel, params: dict) -> None:
     before anything is changed, when names or shapes don't fit; TypeError when `params` is not a
     dictionary.
     """
+    instance_of("gpt", gpt, torch.nn.Module, "a GPTModel")
     new = _weights_in(params)
     new["out_head.weight"] = new["tok_emb.weight"]
     own = gpt.state_dict()
-    own = {
-        key: own[key] for key in own if not key.endswith(".mask")
-    }  # a model of the book's own class stores masks
+    # a model of the book's own class stores masks
+    own = {key: own[key] for key in own if not key.endswith(".mask")}
     wrong = [f"{key} is missing" for key in own.keys() - new.keys()]
     wrong += [f"{key} has no place in the model" for key in new.keys() - own.keys()]
     wrong += [
@@ -443,12 +443,8 @@ def _read_variables(folder: Path, settings: dict) -> Iterator[tuple[Variable, np
     def ask(question, name):
         try:
             return question(name)
-        except (
-            tf.errors.OpError,
-            ValueError,
-            RuntimeError,
-            LookupError,
-        ) as error:  # the reader raises any of these
+        # the reader raises any of these
+        except (tf.errors.OpError, ValueError, RuntimeError, LookupError) as error:
             raise ValueError(
                 f"the checkpoint in {folder} is damaged or cut short ({name}: {error}); "
                 f"{_remedy(folder)}"

@@ -29,7 +29,7 @@ def put_adapters(model: nn.Module, matrices: Sequence[str], rank: int, alpha: fl
         linear = model.get_submodule(name)
         if type(linear) is not nn.Linear:
             raise ValueError(
-                f"{name} is a {type(linear).__name__}, and an adapter goes on a torch.nn.Linear; "
+                f"{name} is a {_class_of(linear)}; an adapter goes on a torch.nn.Linear only; "
                 "load the model anew"
             )
         whole_number("rank", rank, 1, min(linear.weight.shape), f", the shorter side of {name}")
@@ -78,8 +78,8 @@ def effective_weight(linear: nn.Module) -> torch.Tensor:
         return linear.weight
     if not (_has_adapter(linear) and _is_ours(linear)):
         raise TypeError(
-            f"the weight of a {type(linear).__name__} is not known; it must be a torch.nn.Linear, "
-            "with an adapter of helpers.lora or without"
+            f"it is not known by what a {_class_of(linear)} multiplies; take a torch.nn.Linear, "
+            "without an adapter or with one that a FreezePlan puts in"
         )
     return linear.base_layer.weight + linear.get_delta_weight(ADAPTER)
 
@@ -102,6 +102,10 @@ def merge(model: nn.Module) -> nn.Module:
     return merged
 
 
+def _class_of(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
 def _has_adapter(module: nn.Module) -> bool:
     return hasattr(module, "base_layer")  # as all of peft's layers have
 
@@ -114,5 +118,6 @@ def _is_ours(layer: nn.Module) -> bool:
         and not (layer.merged or layer.disable_adapters)
         and layer.scaling[ADAPTER] == layer.lora_alpha[ADAPTER] / layer.r[ADAPTER]
         and type(layer.lora_dropout[ADAPTER]) is nn.Identity
+        and layer.lora_B[ADAPTER].bias is None
         and layer.lora_variant == {}
     )

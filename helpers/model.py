@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.checks import finite_number, whole_number
+from helpers.checks import finite_number, instance_of, whole_number
 
 
 class LayerNorm(nn.Module):
@@ -115,6 +115,7 @@ class GPTModel(nn.Module):
 
     def __init__(self, cfg):
         super().__init__()
+        instance_of("cfg", cfg, dict, "the dictionary of config.gpt_config")
         if missing := {*self.SIZES, "drop_rate", "qkv_bias"} - cfg.keys():
             named = ", ".join(sorted(missing))
             raise ValueError(f"the configuration lacks {named}; see helpers.config.gpt_config")
@@ -152,8 +153,7 @@ class GPTModel(nn.Module):
         return self.drop_emb(self.tok_emb(in_idx) + self.pos_emb(positions))  # (b, n, d)
 
     def _check_token_ids(self, in_idx):
-        if not isinstance(in_idx, torch.Tensor):
-            raise TypeError(f"token ids must be a torch.Tensor, not {type(in_idx).__name__}")
+        instance_of("token ids", in_idx, torch.Tensor, "a torch.Tensor")
         if in_idx.dtype not in (torch.int64, torch.int32):
             raise TypeError(f"token ids must be int64 or int32, not {in_idx.dtype}; use .long()")
         if in_idx.ndim != 2 or in_idx.shape[1] == 0:
@@ -205,10 +205,14 @@ def part_names(n_layers: int) -> tuple[str, ...]:
 
 @torch.no_grad()
 def generate_text_simple(model, idx, max_new_tokens, context_size):
-    """Append the likeliest next token, again and again: (b, n) → (b, n + max_new_tokens)."""
-    for _ in range(whole_number("max_new_tokens", max_new_tokens, 0)):
-        logits = model(idx[:, -whole_number("context_size", context_size) :])[
-            :, -1, :
-        ]  # (b, vocab_size)
+    """Append the likeliest next token, again and again: (b, n) → (b, n + max_new_tokens).
+
+    The model sees the last `context_size` tokens. Raises ValueError where a number is below 0 or 1.
+    """
+    instance_of("idx", idx, torch.Tensor, "a torch.Tensor")
+    whole_number("max_new_tokens", max_new_tokens, 0)
+    whole_number("context_size", context_size)
+    for _ in range(max_new_tokens):
+        logits = model(idx[:, -context_size:])[:, -1, :]  # (b, vocab_size)
         idx = torch.cat((idx, logits.argmax(dim=-1, keepdim=True)), dim=1)
     return idx

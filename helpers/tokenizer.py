@@ -6,12 +6,14 @@ in the order learned on GPT-2's training text. tiktoken does the work; nothing i
 """
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 import tiktoken
 import torch
 
+from helpers.checks import instance_of
 from helpers.config import BUNDLED_CHECKPOINT, END_OF_TEXT
 
 END_OF_TEXT_MARK = "<|endoftext|>"
@@ -88,6 +90,7 @@ def token_ids_to_text(token_ids: torch.Tensor, tokenizer: tiktoken.Encoding | No
 
     Raises ValueError for an id that the tokenizer does not know.
     """
+    instance_of("token_ids", token_ids, torch.Tensor, "a torch.Tensor, as text_to_token_ids gives")
     tokenizer = tokenizer or get_tokenizer()
     return tokenizer.decode(_need_ids(token_ids.flatten().tolist(), tokenizer))
 
@@ -122,6 +125,7 @@ def visible_tokens(token_ids: list[int], tokenizer: tiktoken.Encoding) -> list[s
 
     A token that is only a part of a character, as in emoji, is shown as its bytes: `⟨F0 9F⟩`.
     """
+    instance_of("token_ids", token_ids, Iterable, "a list of token ids")
     return [
         _visible(tokenizer.decode_single_token_bytes(token_id))
         for token_id in _need_ids(token_ids, tokenizer)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from helpers.checks import whole_number
 from helpers.classifying_token import class_logits
 from helpers.model import GPTModel
 
@@ -63,7 +64,7 @@ def calc_accuracy_loader(
 
 
 def _first(data_loader: DataLoader, num_batches: int | None) -> Iterator:
-    wanted = len(data_loader) if num_batches is None else num_batches
+    wanted = len(data_loader) if num_batches is None else whole_number("num_batches", num_batches)
     for number, batch in enumerate(data_loader):
         if number >= wanted:
             return
@@ -106,6 +107,12 @@ def train_classifier_simple(
     `step_losses` takes each step's loss. Raises FloatingPointError when a loss is not finite;
     ValueError when there is not one batch, or nothing to train.
     """
+    for name, value in (
+        ("num_epochs", num_epochs),
+        ("eval_freq", eval_freq),
+        ("eval_iter", eval_iter),
+    ):
+        whole_number(name, value)
     if not len(train_loader):
         raise ValueError(
             "the training loader has no batch; take a smaller batch_size or more messages"

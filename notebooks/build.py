@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +38,8 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # what tqdm leaves of a bar: "saving:   0%|   | 0/3 [00:00<?]"
 BAR = re.compile(r"^(?P<what>[^:]*):?\s+\d+%\|.*$", re.DOTALL)
+# between a text and a cell that defines something; ruff wants two
+ONE_LINE_ABOVE_A_DEFINITION = re.compile(r"(?<!\n)\n\n(?=(?:#.*\n)+(?:def|class|async def|@) ?\w)")
 SECONDS_A_CELL = 600
 TEMPLATE = "owner/gpt2-classification-course"  # the address before any is stamped
 
@@ -63,7 +66,8 @@ def to_script(notebook: nbformat.NotebookNode) -> str:
         tags = cell.metadata.get("tags")
         bare.cells.append(new(cell.source, metadata={"tags": tags} if tags else {}))
     text = jupytext.writes(bare, fmt="py:percent")
-    return re.sub(r"^#\s+jupytext_version: .*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^#\s+jupytext_version: .*\n", "", text, flags=re.MULTILINE)
+    return ONE_LINE_ABOVE_A_DEFINITION.sub("\n\n\n", text)
 
 
 def script_of(name: str, folder: Path = FOLDER) -> str:
@@ -119,7 +123,8 @@ def execute(name: str, notebook: nbformat.NotebookNode, bar: tqdm, folder: Path 
     begun = [1]
     start = time.perf_counter()
     try:
-        client.execute()
+        with tempfile.TemporaryDirectory() as empty:  # without the runs that a learner has kept
+            client.execute(env={**os.environ, "FREEZE_LAB_FOLDER": empty})
     except CellExecutionError as error:
         raise CannotBuild(
             f"{name}, cell {begun[-1]} raised {error.ename}: {error.evalue}\n{error}"

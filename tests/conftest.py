@@ -78,3 +78,12 @@ def real_sms() -> Path:
     if not REAL_SMS.exists():
         pytest.skip("the SMS Spam Collection is not in ../shared/data/sms/")
     return REAL_SMS
+
+
+@pytest.fixture
+def no_callback_fails(caplog):
+    """ipywidgets only logs what a button's callback raises; a learner would see a traceback."""
+    yield
+    assert [
+        record.getMessage() for record in caplog.get_records("call") if record.levelname != "INFO"
+    ] == []

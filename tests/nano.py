@@ -119,6 +119,9 @@ def nano() -> Iterator[tuple[str, str, str]]:
             "plan": FreezePlan.everything(6), "position": "last_token", "weights": "GPT-2's",
             "lr": 5e-4,
         },
+        "everything trained from the pretrained weights, last real token, lr 5e-4": {
+            "plan": FreezePlan.everything(6), "position": "last_token", "lr": 5e-4,
+        },
     }  # fmt: skip
     goals = {"sms-spam-collection: the book's plan, last real token": "≥ 97.5 %"}
     yield f"{SETTINGS}", "", ""

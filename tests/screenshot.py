@@ -8,11 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+import nbformat
+
 from helpers.diagrams import IMAGES
 from tests import lab
 from tests.conftest import ROOT
 
 NOTEBOOK = "notebooks/06_5_classification_head.ipynb"
+LAB_NOTEBOOK = "notebooks/06_B_freeze_lab.ipynb"
 
 
 def course_in(folder: Path) -> Path:
@@ -22,6 +25,17 @@ def course_in(folder: Path) -> Path:
     """
     (folder / "notebooks").mkdir()
     shutil.copy(ROOT / NOTEBOOK, folder / "notebooks")
+    (folder / "helpers").symlink_to(ROOT / "helpers")
+    return folder
+
+
+def lab_in(folder: Path) -> Path:
+    """Put the cells of appendix 6.B up to the Freeze Lab, and the way to `helpers`, into `folder`."""
+    notebook = nbformat.read(ROOT / LAB_NOTEBOOK, 4)
+    last = next(i for i, cell in enumerate(notebook.cells) if "lab = FreezeLab(" in cell.source)
+    del notebook.cells[last + 1 :]
+    (folder / "notebooks").mkdir()
+    nbformat.write(notebook, folder / LAB_NOTEBOOK)
     (folder / "helpers").symlink_to(ROOT / "helpers")
     return folder
 

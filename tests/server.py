@@ -10,9 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Files(dict):
     """path → bytes. `cuts[path]`: how many bytes to send before hanging up, one entry for each
-    answer; `statuses[path]`: a status to answer with instead; `types[path]`: its Content-Type;
-    `ranges`: whether range requests are understood; `lengths`: whether the length is told;
-    `chunked`: whether the file comes in chunks (then a cut counts chunks)."""
+    answer; `statuses[path]`: a status to answer with instead; `headers[path]`: headers to send
+    besides, or in the place of others; `ranges`: whether range requests are understood; `lengths`:
+    whether the length is told; `chunked`: whether the file comes in chunks (then a cut counts
+    chunks); `pause`: seconds after each 100,000 bytes, or before a shorter answer."""
 
     def __init__(self, files=()):
         super().__init__(files)
@@ -21,7 +22,8 @@ class Files(dict):
         self.ranges = True
         self.lengths = True
         self.chunked = False
-        self.types: dict[str, str] = {}
+        self.headers: dict[str, dict[str, str]] = {}
+        self.pause = 0.0
         self.requests: list[tuple[str, str | None]] = []
         self.url = ""
 
@@ -36,8 +38,12 @@ def serve(files: Files):
         def do_GET(self):
             wanted = self.headers.get("Range")
             files.requests.append((self.path, wanted))
+            headers = files.headers.get(self.path, {})
             if self.path in files.statuses or self.path not in files:
-                self.send_error(files.statuses.get(self.path, 404))
+                self.send_response(files.statuses.get(self.path, 404))
+                for name, value in ({"Content-Length": "0"} | headers).items():
+                    self.send_header(name, value)
+                self.end_headers()
                 return
             content, start = files[self.path], 0
             if wanted and files.ranges:
@@ -49,16 +55,17 @@ def serve(files: Files):
                     self.end_headers()
                     return
                 self.send_response(206)
-                self.send_header(
-                    "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
-                )
+                span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+                headers = {"Content-Range": span} | headers
             else:
                 self.send_response(200)
             if files.chunked:
-                self.send_header("Transfer-Encoding", "chunked")
+                headers = {"Transfer-Encoding": "chunked"} | headers
             elif files.lengths:
-                self.send_header("Content-Length", str(len(content) - start))
-            self.send_header("Content-Type", files.types.get(self.path, "application/octet-stream"))
+                headers = {"Content-Length": str(len(content) - start)} | headers
+            headers = {"Content-Type": "application/octet-stream"} | headers
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
             body = content[start:]
             if files.chunked:
@@ -70,13 +77,17 @@ def serve(files: Files):
                 return
             if cuts := files.cuts.get(self.path):
                 body = body[: cuts.pop(0)]
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # who asked may have gone
+                for piece in range(0, max(1, len(body)), 100_000):
+                    if files.pause:
+                        threading.Event().wait(files.pause)  # not a sleep, which tests watch
+                    self.wfile.write(body[piece : piece + 100_000])
 
         def log_message(self, *_):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         files.url = f"http://127.0.0.1:{server.server_port}"

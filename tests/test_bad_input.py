@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from helpers.classify import SpamClassifier, classify_review, load_or_train
-from helpers.classifying_token import class_logits, last_token_positions
+from helpers.classifying_token import class_logits, class_probabilities, last_token_positions
 from helpers.config import gpt_config, model_size
 from helpers.costs import training_cost
 from helpers.data import (
@@ -26,9 +27,10 @@ from helpers.data import (
     random_split,
     read_messages,
 )
-from helpers.diagrams import figure_lora
+from helpers.diagrams import draw_classifier, figure_lora
 from helpers.fine_tuning import batch_order, fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, parameter_report, replace_head, resize
+from helpers.gradient_reach import frozen_blocks, gradient_reach
 from helpers.loading import load_pretrained, load_weights_into_gpt, read_checkpoint
 from helpers.model import GPTModel, generate_text_simple
 from helpers.shapes import trace_shapes
@@ -39,6 +41,7 @@ from helpers.tokenizer import (
     token_ids_to_text,
     visible_tokens,
 )
+from helpers.training import calc_accuracy_loader, calc_loss_loader, train_classifier_simple
 from helpers.widgets import FreezeExplorer
 from tests.conftest import TINY, random_model
 from tests.test_classify import classifier
@@ -47,6 +50,16 @@ T, NANO = get_tokenizer(), "gpt2-nano (12M)"
 MODEL = random_model(TINY)
 GOOD = pd.DataFrame({"Label": [0, 1], "Text": ["see you", "win now"]})
 IDS = torch.zeros(1, 4, dtype=torch.long)
+
+CLASSIFIER = replace_head(random_model(TINY))
+DATA, PLAN = SpamDataset(GOOD, T), FreezePlan.book(3)
+LOADER = DataLoader(DATA, 1)
+
+
+def trained(**changes):
+    settings = {"num_epochs": 1, "eval_freq": 1, "eval_iter": 1} | changes
+    optimizer = torch.optim.AdamW(CLASSIFIER.parameters())
+    return train_classifier_simple(CLASSIFIER, LOADER, LOADER, optimizer, "cpu", **settings)
 
 
 def frame(labels, texts=("a", "b"), index=None) -> pd.DataFrame:
@@ -133,7 +146,25 @@ ROWS = {
     "the middle token": (
         lambda _: class_logits(MODEL, IDS, "middle"), VALUE, "'last_token' or 'mean', not 'middle'",
     ),
+    "a list to decode": (
+        lambda _: token_ids_to_text([1, 2]), TYPE, "a torch.Tensor, .*text_to_token_ids.*, not list",
+    ),
+    "a text to decode": (lambda _: token_ids_to_text("abc"), TYPE, "must be .*, not 'abc'"),
+    "nothing to show": (lambda _: visible_tokens(None, T), TYPE, "a list of token ids, not None"),
+    "a list to write on from": (
+        lambda _: generate_text_simple(MODEL, [[1]], 1, 32), TYPE, "a torch.Tensor, not list",
+    ),
+    "probabilities of a list": (
+        lambda _: class_probabilities(MODEL, [[1]]), TYPE, "a torch.Tensor, not list",
+    ),
+    "the last token of a list": (
+        lambda _: last_token_positions([[1]]), TYPE, "a torch.Tensor, not list",
+    ),
     # configurations and plans
+    "a name for a configuration": (
+        lambda _: GPTModel(NANO), TYPE, "cfg must be .*gpt_config, not 'gpt2-nano",
+    ),
+    "no configuration": (lambda _: GPTModel(None), TYPE, "cfg must be .*gpt_config, not None"),
     "a model with a typo": (
         lambda _: gpt_config("gpt2-smal (124M)"), VALUE, "'gpt2-smal .*choose one of",
     ),
@@ -238,7 +269,7 @@ ROWS = {
         lambda _: FreezePlan.book(3).apply(with_adapters()), VALUE, "the plan none; merge",
     ),
     "adapters for a language model": (
-        lambda _: fine_tune(random_model(TINY), GOOD, GOOD, FreezePlan.lora(3), progress=False),
+        lambda _: fine_tune(random_model(TINY), DATA, DATA, FreezePlan.lora(3), progress=False),
         VALUE, "language-model head .*replace_head",
     ),
     "a picture of an adapter on a norm": (
@@ -257,6 +288,26 @@ ROWS = {
     "a seed beyond torch's": (
         lambda _: batch_order(9, 3, 1, 2**64), VALUE, "seed .*not 18446744073709551616",
     ),
+    "a report on a name": (
+        lambda _: parameter_report(NANO, FreezePlan.book(6)), TYPE, "gpt_config, not 'gpt2-nano",
+    ),
+    "a report without a plan": (
+        lambda _: parameter_report(TINY, None), TYPE, "plan must be a FreezePlan, not None",
+    ),
+    "the cost of a name": (
+        lambda _: training_cost(NANO, FreezePlan.book(6)), TYPE, "gpt_config, not 'gpt2-nano",
+    ),
+    "the cost of a plan's name": (
+        lambda _: training_cost(TINY, "book"), TYPE, "plan must be a FreezePlan, not 'book'",
+    ),
+    "the reach of a plan's name": (
+        lambda _: gradient_reach("book"), TYPE, "plan must be a FreezePlan, not 'book'",
+    ),
+    "the frozen blocks of nothing": (lambda _: frozen_blocks(None), TYPE, "not None"),
+    "no plan to resize": (lambda _: resize(None, 3), TYPE, "plan must be a FreezePlan, not None"),
+    "the plan of no model": (lambda _: FreezePlan.of(None), TYPE, "model must be a GPTModel, not"),
+    "a head for no model": (lambda _: replace_head(None), TYPE, "model must be a GPTModel, not"),
+    "a picture of nothing": (lambda _: draw_classifier(None), TYPE, "parameter_report's, not None"),
     # tables of messages
     "unknown data": (
         lambda _: load_messages("sms"), VALUE, "unknown data 'sms'; choose one of 'sms-mini'",
@@ -350,7 +401,40 @@ ROWS = {
     "loaders of no messages": (
         lambda _: create_dataloaders("sms-mini", batch_size=0), VALUE, "batch_size .*not 0",
     ),
+    "no tokenizer": (lambda _: SpamDataset(GOOD, None), TYPE, "get_tokenizer's, not None"),
+    # measuring and training
+    "-1 batches to measure": (
+        lambda _: calc_accuracy_loader(LOADER, CLASSIFIER, "cpu", -1), VALUE, "num_batches .*not -1",
+    ),
+    "batches in words": (
+        lambda _: calc_loss_loader(LOADER, CLASSIFIER, "cpu", "all"), VALUE, "num_batches .*not 'all'",
+    ),
+    "0 epochs": (lambda _: trained(num_epochs=0), VALUE, "num_epochs .*from 1, not 0"),
+    "half an epoch": (lambda _: trained(num_epochs=0.5), VALUE, "num_epochs .*not 0.5"),
+    "measuring every 0 steps": (lambda _: trained(eval_freq=0), VALUE, "eval_freq .*not 0"),
+    "measuring on -1 batches": (lambda _: trained(eval_iter=-1), VALUE, "eval_iter .*not -1"),
+    "training with a typo": (lambda _: trained(position="end"), VALUE, "not 'end'"),
+    "fine-tuning no model": (
+        lambda _: fine_tune(None, DATA, DATA, PLAN), TYPE, "model must be a GPTModel, not None",
+    ),
+    "fine-tuning on a loader": (
+        lambda _: fine_tune(CLASSIFIER, LOADER, DATA, PLAN), TYPE, ".dataset, not DataLoader",
+    ),
+    "fine-tuning on a table": (
+        lambda _: fine_tune(CLASSIFIER, DATA, GOOD, PLAN), TYPE, "validation must .*not DataFrame",
+    ),
+    "fine-tuning by a plan's name": (
+        lambda _: fine_tune(CLASSIFIER, DATA, DATA, "book"), TYPE, "a FreezePlan, not 'book'",
+    ),
+    "fine-tuning rows beyond the context": (
+        lambda _: fine_tune(CLASSIFIER, SpamDataset(GOOD, T, 64), DATA, PLAN),
+        VALUE, "64 tokens are more than the context length of 32",
+    ),
     # the classifier
+    "no model to ask": (
+        lambda _: classify_review("hi", None, T, "cpu"), TYPE, "model must be a classifier, not None",
+    ),
+    "no model in a classifier": (lambda _: SpamClassifier(None, 9), TYPE, "not None"),
     "a number to classify": (lambda _: classifier().classify(5), TYPE, "must be a text, not 5"),
     "a list to classify as one": (lambda _: classifier().classify(["hi"]), TYPE, r"not \['hi'\]"),
     "a nan among texts": (lambda _: classifier().classify_many(["hi", np.nan]), TYPE, "not nan"),
@@ -381,13 +465,14 @@ ROWS = {
         classifier_in((10**8 - 1).to_bytes(8, "little") + b"{}"),
         VALUE, "not a whole file",
     ),
-    "training with a typo": (
+    "a position with a typo": (
         lambda f: load_or_train(f / "x", NANO, "sms-mini", "end"), VALUE, "not 'end'",
     ),
     "training from -3": (
         lambda f: load_or_train(f / "x", NANO, "sms-mini", seed=-3), VALUE, "seed .*not -3",
     ),
     # weights
+    "no model to fill": (lambda _: load_weights_into_gpt(None, {}), TYPE, "a GPTModel, not None"),
     "params of nothing": (
         lambda _: load_weights_into_gpt(MODEL, None), TYPE, "read_checkpoint, not None",
     ),
@@ -399,6 +484,15 @@ ROWS = {
     ),
     "no checkpoint": (lambda f: read_checkpoint(f), MISSING, "hparams.json is missing"),
     # the Freeze Explorer
+    "a number for an explorer's plan": (
+        lambda _: setattr(FreezeExplorer(), "plan", 5), TYPE, "plan must be a FreezePlan, not 5",
+    ),
+    "an explorer's plan for no model": (
+        lambda _: FreezeExplorer().apply_to(None), TYPE, "not to None",
+    ),
+    "an explorer's plan for another model": (
+        lambda _: FreezeExplorer().apply_to(MODEL), VALUE, "12 blocks, the model has 3",
+    ),
     "an explorer of a typo": (
         lambda _: FreezeExplorer("gpt"), VALUE, "unknown model 'gpt'; choose one of",
     ),

@@ -35,7 +35,7 @@ def opened(course):
     assert page.locator(".freeze-explorer").count() == 0
     lab.run_all(page)
     page.locator(".fx-shapes svg").wait_for()
-    page.add_script_tag(content=CONTRAST)
+    page.add_script_tag(content=lab.CONTRAST)
     yield page
     lab.check(page)  # no callback has failed on the way
     page.close()
@@ -245,49 +245,3 @@ def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     page.locator(".freeze-explorer").screenshot(path=folder / f"explorer_{theme}_{width}.png")
-
-
-# Texts that stand out from what lies below them by less than 4.5 : 1; in the picture, from the box
-# that they lie in.
-CONTRAST = """
-function rgb(colour) {
-    const numbers = colour.match(/[\\d.]+/g).map(Number);
-    return numbers.length === 4 && numbers[3] === 0 ? null : numbers.slice(0, 3);
-}
-function luminance(colour) {
-    const linear = colour.map(c => c / 255)
-        .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
-}
-function ground(element) {
-    if (element.ownerSVGElement) {
-        const {x, y, width, height} = element.getBBox(), [px, py] = [x + width / 2, y + height / 2];
-        const below = [...element.ownerSVGElement.querySelectorAll('rect')].filter(rect => {
-            const box = rect.getBBox();
-            return getComputedStyle(rect).fill !== 'none' && box.x <= px && px <= box.x + box.width
-                && box.y <= py && py <= box.y + box.height;
-        });
-        return below.length ? rgb(getComputedStyle(below.at(-1)).fill)
-            : ground(element.ownerSVGElement.parentElement);
-    }
-    for (let at = element; at; at = at.parentElement) {
-        const found = rgb(getComputedStyle(at).backgroundColor);
-        if (found) return found;
-    }
-    return [255, 255, 255];
-}
-function faint_texts(root) {
-    const shown = e => e.checkVisibility() && !e.disabled && e.tagName !== 'STYLE';
-    const has_text = e => [...e.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-    const contrast = e => {
-        const style = getComputedStyle(e);
-        const text = luminance(rgb(e.ownerSVGElement ? style.fill : style.color));
-        const [low, high] = [text, luminance(ground(e))].sort((a, b) => a - b);
-        return Math.round(100 * (high + 0.05) / (low + 0.05)) / 100;
-    };
-    return [...root.querySelectorAll('*')].filter(e => shown(e) && has_text(e))
-        .map(e => [e.textContent.trim().slice(0, 40), contrast(e)])
-        .filter(([_, contrast]) => contrast < 4.5);
-}
-window.faint_texts = faint_texts;
-"""

@@ -62,6 +62,13 @@ def test_tidying_strips_what_is_volatile_and_refuses_what_was_written_to_stderr(
         build.tidy(notebook)
 
 
+def test_a_saved_script_is_laid_out_as_the_style_check_wants_it():
+    cells = "# %% [markdown]\n# A text.\n\n{}# %%\n{}def one():\n    return 1\n"
+    for first in ("", "# why\n", "@cache\n"):
+        notebook = build.jupytext.reads(cells.format("", first), fmt="py:percent")
+        assert build.to_script(notebook).endswith(cells.format("\n", first))
+
+
 # --- the commands, on a course of two small notebooks ---
 
 

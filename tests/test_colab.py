@@ -61,9 +61,10 @@ WITHOUT_OVERLAY = pytest.mark.skipif(
 
 
 @WITHOUT_OVERLAY
-def test_the_explorer_works_with_colabs_ipywidgets():
+def test_the_widgets_work_with_colabs_ipywidgets():
     environment = {**os.environ, "PYTHONPATH": str(OVERLAY)}
-    command = [sys.executable, "-m", "pytest", "-q", "tests/test_widgets.py", "-k", "not random"]
+    files = ["tests/test_widgets.py", "tests/test_widgets_lab.py"]
+    command = [sys.executable, "-m", "pytest", "-q", *files, "-k", "not random"]
     version = [sys.executable, "-c", "import ipywidgets; print(ipywidgets.__version__)"]
     for arguments, expected in ((version, "7.7.1"), (command, " passed")):
         run = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -1,5 +1,5 @@
-"""The costs are those that torch itself has: its gradients, AdamW's state, its own count of
-operations.
+"""The costs are those that torch itself has: its gradients, AdamW's state, what it keeps for the
+backward pass, its own count of operations.
 """
 
 import math
@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.config import MODEL_CONFIGS, gpt_config
-from helpers.costs import Cost, training_cost
+from helpers.costs import NOTHING_LEARNS, Cost, training_cost
 from helpers.freezing import FreezePlan, classifier_without_weights, pieces_of, replace_head
 from helpers.model import part_names
 from tests.conftest import TINY, random_model
@@ -23,6 +23,8 @@ PRESETS = {
     "book": FreezePlan.book,
     "last two": lambda n: FreezePlan.last_blocks(n, 2),
     "everything": FreezePlan.everything,
+    "adapters": FreezePlan.lora,
+    "adapters in the last two": lambda n: FreezePlan.lora(n, 2, rank=4),
 }
 
 
@@ -33,9 +35,21 @@ def plans_for_tiny(number: int) -> list[FreezePlan]:
     choices = [[name] for name in names] + [
         rng.sample(names, rng.randint(1, len(names) // 2)) for _ in range(number)
     ]
-    return [preset(3) for preset in PRESETS.values()] + [
-        FreezePlan(3, frozenset(choice)) for choice in choices
-    ]
+    presets = [preset(3) for preset in PRESETS.values()]
+    plain = [plan for plan in presets if not plan.adapted]  # they can share a model
+    return plain + [FreezePlan(3, frozenset(choice)) for choice in choices]
+
+
+def plans_with_adapters(number: int) -> list[FreezePlan]:
+    """Random plans of pieces of the tiny model that are frozen, trainable, or have adapters."""
+    rng, plans = random.Random(4), []
+    pieces = [piece for part in part_names(3) for piece in pieces_of(part)]
+    for _ in range(number):
+        some = rng.sample(pieces, rng.randint(1, len(pieces)))
+        adapted = {p for p in some if p.endswith((".att", ".ff")) and rng.random() < 0.6}
+        rank = rng.choice((1, 2, 5))
+        plans.append(FreezePlan(3, frozenset(some) - adapted, frozenset(adapted), rank))
+    return plans
 
 
 def last_loss(model, batch_size: int, num_tokens: int) -> torch.Tensor:
@@ -63,12 +77,34 @@ def size_in_bytes(tensors) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
+def torch_keeps(model, batch_size: int, num_tokens: int) -> int:
+    """The bytes that torch keeps from the forward pass for the backward pass.
+
+    Each storage counts once, and those of the parameters and of the token ids not at all.
+    """
+    device = model.out_head.weight.device
+    token_ids = torch.ones(batch_size, num_tokens, dtype=torch.long, device=device)
+    own = {tensor.untyped_storage()._cdata for tensor in (token_ids, *model.parameters())}
+    kept = {}  # held until the end, so that no storage gets the place of one that is gone
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        logits = model(token_ids)[:, -1, :]  # as in the book's loop
+    assert logits.shape[0] == batch_size
+    return sum(storage.nbytes() for place, storage in kept.items() if place not in own)
+
+
 def test_the_costs_of_the_books_plan_read_as_in_the_text():
     cost = training_cost(gpt_config("gpt2-small (124M)"), FreezePlan.book(12))
     assert [str(each) for each in cost] == [
         "497.8 MB",
         "28.4 MB",
         "56.7 MB",
+        "222.1 kB",
         "340.0 million multiply-adds",
         "56.7 million multiply-adds",
     ]
@@ -83,9 +119,19 @@ def test_the_costs_of_the_books_plan_read_as_in_the_text():
         " + input gradients of matrices crossed: 1 message × 4 tokens × 7,079,424 weights"
         " + attention: 1 block × 4 products × 1 message × 4 × 4 token pairs × 768 dimensions"
     )
+    assert cost.activations.formula.startswith(
+        "inputs and statistics of layer norms:"
+        " 4 bytes × 1 message × 4 tokens × 2,310 numbers"
+        " + inputs of trainable matrices: 4 bytes × 1 message × 4 tokens × 6,144 numbers + "
+    )
+    assert cost.activations.formula.endswith(
+        " + attention weights: 4 bytes × 1 block × 1 message × 12 heads × 4 × 4 token pairs"
+        " + causal masks: 1 byte × 1 block × 4 × 4 token pairs"
+    )
     assert [each.what for each in cost][1::2] == [
         "memory for the gradients",
-        "work of the forward pass",
+        "memory kept for the backward pass",
+        "work of the backward pass",
     ]
 
 
@@ -109,11 +155,43 @@ def test_memory_equals_the_bytes_that_one_step_of_torch_and_adamw_fills():
 
 
 @pytest.mark.parametrize("name", MODEL_CONFIGS)
+def test_memory_kept_for_the_backward_pass_is_what_torch_keeps_for_every_size_and_preset(name):
+    cfg = gpt_config(name)
+    for preset in PRESETS.values():
+        plan, model = preset(cfg["n_layers"]), classifier_without_weights(cfg)
+        counted = training_cost(cfg, plan, batch_size=8, num_tokens=82).activations.amount
+        assert counted == torch_keeps(plan.apply(model), 8, 82), plan
+
+
+def test_memory_kept_for_the_backward_pass_is_what_torch_keeps_for_random_plans_and_batches():
+    rng, model = random.Random(2), replace_head(random_model(TINY), 3)
+    for plan in plans_for_tiny(120):
+        b, n = rng.choice((1, 2, 5)), rng.choice((1, 2, 9, 32))
+        counted = training_cost(TINY, plan, b, n, 3).activations.amount
+        assert counted == torch_keeps(plan.apply(model.train()), b, n), (plan, b, n)
+
+
+def test_the_first_block_in_the_last_ones_place_keeps_as_much_more_as_section_6_5_says():
+    plans = FreezePlan.book(6), FreezePlan(6, {"trf_blocks.0", "final_norm", "out_head"})
+
+    def of_both(**batch):
+        return [training_cost(gpt_config("gpt2-nano (12M)"), plan, **batch) for plan in plans]
+
+    last, first = of_both()
+    assert (last.gradients, last.optimizer) == (first.gradients, first.optimizer)
+    assert (str(last.activations), str(first.activations)) == ("55.8 kB", "196.4 kB")
+    last, first = of_both(batch_size=100)
+    assert (str(last.activations), str(first.activations)) == ("5.6 MB", "19.6 MB")
+    assert last.gradients.amount + last.optimizer.amount < last.activations.amount
+    last, first = of_both(batch_size=8, num_tokens=82)  # a batch of the bundled messages
+    assert (str(last.activations), str(first.activations)) == ("10.4 MB", "39.6 MB")
+
+
+@pytest.mark.parametrize("name", MODEL_CONFIGS)
 def test_work_equals_torchs_own_count_for_every_size_and_preset(name):
     cfg = gpt_config(name)
-    model = classifier_without_weights(cfg)
     for preset in PRESETS.values():
-        plan = preset(cfg["n_layers"])
+        plan, model = preset(cfg["n_layers"]), classifier_without_weights(cfg)
         cost = training_cost(cfg, plan, batch_size=2, num_tokens=7)
         assert (cost.forward.amount, cost.backward.amount) == torch_multiply_adds(
             plan.apply(model), 2, 7
@@ -132,6 +210,18 @@ def test_work_equals_torchs_own_count_for_random_plans_batches_lengths_and_class
         assert (cost.forward.amount, cost.backward.amount) == counted, (plan, b, n)
 
 
+def test_the_costs_of_adapters_are_those_that_torch_has_of_pefts():
+    for plan in plans_with_adapters(60):
+        b, n = (rng := random.Random(str(plan))).choice((1, 2, 5)), rng.choice((1, 2, 9, 32))
+        model, cost = plan.apply(classifier_without_weights(TINY)), training_cost(TINY, plan, b, n)
+        counted = (cost.forward.amount, cost.backward.amount)
+        assert counted == torch_multiply_adds(model, b, n), (plan, b, n)
+        assert cost.activations.amount == torch_keeps(model, b, n), (plan, b, n)
+        learned = [p for p in model.parameters() if p.requires_grad]
+        assert cost.weights.amount == size_in_bytes(model.parameters())
+        assert cost.optimizer.amount == 2 * cost.gradients.amount == 2 * size_in_bytes(learned)
+
+
 def test_one_block_and_one_head_without_qkv_bias_are_counted_as_torch_does():
     cfg = TINY | {"n_layers": 1, "n_heads": 1, "qkv_bias": False}
     for plan in (
@@ -143,15 +233,17 @@ def test_one_block_and_one_head_without_qkv_bias_are_counted_as_torch_does():
         for b, n in ((1, 1), (1, 4), (3, 1)):
             cost = training_cost(cfg, plan, b, n)
             assert (cost.forward.amount, cost.backward.amount) == torch_multiply_adds(model, b, n)
+            assert cost.activations.amount == torch_keeps(model, b, n)
         assert cost.weights.amount == size_in_bytes(model.parameters())
 
 
 def test_a_plan_with_nothing_trainable_needs_no_gradients_and_no_backward_pass():
     cost = training_cost(TINY, FreezePlan.nothing(3))
     assert [each.amount for each in (cost.gradients, cost.optimizer, cost.backward)] == [0, 0, 0]
+    assert (cost.activations.amount, str(cost.activations)) == (0, "0")
     assert str(cost.gradients) == str(cost.backward) == "0"
     assert cost.gradients.formula == "4 bytes × 0 trainable parameters"
-    assert cost.backward.formula == "no trainable part, no backward pass"
+    assert cost.backward.formula == cost.activations.formula == NOTHING_LEARNS
 
 
 def test_a_backward_formula_shows_only_the_parts_that_are_there():
@@ -164,11 +256,11 @@ def test_a_backward_formula_shows_only_the_parts_that_are_there():
 
 
 def test_every_formula_gives_the_amount_beside_it():
-    for plan in plans_for_tiny(40):
+    for plan in plans_for_tiny(40) + plans_with_adapters(20):
         for cost in training_cost(TINY, plan, 3, 17, 5):
             terms = cost.formula.split(" + ") if any(map(str.isdigit, cost.formula)) else []
             factors = [
-                [int(number.replace(",", "")) for number in re.findall(r"[\d,]+", term)]
+                [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", term)]
                 for term in terms
             ]
             assert sum(map(math.prod, factors)) == cost.amount, cost

@@ -4,6 +4,9 @@ clear refusals.
 
 import io
 import re
+import threading
+import tracemalloc
+import warnings
 import zipfile
 from itertools import combinations
 from pathlib import Path
@@ -83,6 +86,25 @@ def test_the_collection_is_downloaded_once_from_the_mirror_if_need_be(real_sms, 
     assert [path.name for path in (tmp_path / "sms").iterdir()] == ["SMSSpamCollection.tsv"]
 
 
+def test_two_who_load_the_collection_first_both_get_it(real_sms, tmp_path):
+    files, loaded = Files({"/a.zip": archive(real_sms.read_bytes())}), []
+    files.pause = 0.3
+
+    def load(url):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that one waits for the other
+            loaded.append(len(load_messages("sms-spam-collection", tmp_path, (url,))))
+
+    with serve(files) as url:
+        threads = [threading.Thread(target=load, args=(f"{url}/a.zip",)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert loaded == [5572] * 3 and len(files.requests) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["SMSSpamCollection.tsv"]
+
+
 def test_a_file_with_other_counts_is_not_taken_for_the_collection(tmp_path):
     files = Files({"/a.zip": archive(b"ham\thello\nspam\tbuy\n")})
     with serve(files) as url, pytest.raises(ValueError, match="not UCI's file; delete it"):
@@ -93,12 +115,27 @@ BROKEN = bytearray(archive(b"ham\thi" * 1000))
 BROKEN[120:130] = b"garbage..."  # inside the compressed stream
 
 
-@pytest.mark.parametrize(
-    "content", [b"no archive", archive(b"ham\thi", name="../SMSSpamCollection"), BROKEN]
-)
-def test_an_archive_without_the_member_is_refused_and_nothing_is_left(tmp_path, content):
+BOMB = archive(b"\0" * 50_000_000)  # 50 kB
+MODEST_BOMB = BOMB.replace((50_000_000).to_bytes(4, "little"), (7).to_bytes(4, "little"))
+ARCHIVES = {  # what comes, and what must be said of it
+    "no archive": (b"no archive", "not a zip file"),
+    "zip slip": (archive(b"ham\thi", name="../SMSSpamCollection"), "no item named"),
+    "damaged": (BROKEN, "not the archive"),
+    "cut": (archive(b"ham\thi" * 1000)[:-30], "not a zip file"),
+    "zip bomb": (BOMB, "unpacked it has more than 10,000,000 bytes"),
+    "zip bomb that says it is small": (MODEST_BOMB, "Bad CRC-32"),
+}
+
+
+@pytest.mark.parametrize("what", ARCHIVES)
+def test_an_archive_without_the_member_is_refused_and_nothing_is_left(what, tmp_path):
+    content, says = ARCHIVES[what]
+    tracemalloc.start()
     with serve(Files({"/a.zip": content})) as url, pytest.raises(DownloadError) as caught:
         load_messages("sms-spam-collection", tmp_path / "sms", (f"{url}/a.zip",))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert says in str(caught.value) and peak < 40_000_000
     assert "not the archive" in str(caught.value) and "CHOOSE_DATA = 'sms-mini'" in str(
         caught.value
     )

@@ -36,7 +36,7 @@ from helpers.freezing import FreezePlan, classifier_without_weights, parameter_r
 from helpers.gradient_reach import frozen_blocks, gradient_reach
 from helpers.shapes import trace_shapes
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY
 
 CFG, XL, BOOK = gpt_config("gpt2-small (124M)"), gpt_config("gpt2-xl (1558M)"), FreezePlan.book(12)
 SHAPES = trace_shapes(
@@ -177,6 +177,9 @@ def test_equal_blocks_share_a_box_and_no_part_is_lost_or_drawn_twice():
         "trf_blocks.11",
     ]
     assert [row.name for row in rows[2:-2]] == names and rows[2].title == "3 transformer blocks"
+    as_many = FreezePlan(3, {"trf_blocks.0.att"}, {"trf_blocks.1"}, rank=2)  # learn in both: 288
+    names = [row.name for row in fold(parameter_report(TINY, as_many))]
+    assert names[2:-2] == ["trf_blocks.0", "trf_blocks.1", "trf_blocks.2"]
     for plan in plans(48, 50):
         report = parameter_report(XL, plan)
         assert [part for row in fold(report) for part in row.parts] == [*part_names(48)]
@@ -451,9 +454,7 @@ def test_the_states_differ_in_colour(eyes):
 
 
 def test_the_controls_take_the_pictures_colours():
-    used = re.findall(
-        r"var\((--fx-[\w-]+)\)", (ASSETS / "explorer.css").read_text(encoding="utf-8")
-    )
+    used = re.findall(r"var\((--fx-[\w-]+)\)", (ASSETS / "widgets.css").read_text(encoding="utf-8"))
     colours = dict(re.findall(r"(--fx-[\w-]+): (#\w+);", diagrams.css_colours()))
     assert {*used} <= {*colours} and {*FILL.values(), *EDGE.values(), WAY_ON_DARK} <= {
         *colours.values()

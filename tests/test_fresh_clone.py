@@ -27,9 +27,10 @@ def clone(tmp_path_factory):
     for path in Path(sys.prefix).iterdir():
         if path.name != "installed":
             (clone / ".venv" / path.name).symlink_to(path)
-    (clone / ".overlays" / "colab").mkdir(parents=True)
     (clone / ".venv" / "installed").touch()
-    (clone / ".overlays" / "colab" / "installed").touch()
+    for overlay in ("colab", "ipykernel6"):
+        (clone / ".overlays" / overlay).mkdir(parents=True)
+        (clone / ".overlays" / overlay / "installed").touch()
     return clone
 
 

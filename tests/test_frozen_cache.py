@@ -389,3 +389,16 @@ def test_processes_that_fill_one_folder_at_once_do_not_meet(tmp_path):
     here = frozen_outputs(classifier(), TRAIN.encoded_texts, None, 2).rows.double().sum().item()
     assert sums == pytest.approx([here] * 3, abs=1e-3)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_block_without_gradient_puts_out_what_it_does_with_one(causal):
+    model = classifier(context_length=300)
+    if not causal:
+        without_causal_mask(model)
+    x = torch.randn(3, 300, TINY["emb_dim"])
+    with_gradient = run_blocks(model, x, None, 0, 3)
+    assert with_gradient.requires_grad
+    with torch.no_grad():
+        found = run_blocks(model, x, None, 0, 3)
+    torch.testing.assert_close(found, with_gradient.detach(), atol=1e-5, rtol=1e-5)

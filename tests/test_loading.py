@@ -582,13 +582,46 @@ def test_a_folder_by_the_copys_name_is_a_warning_and_stays(tmp_path):
     assert [path.name for path in (tmp_path / "12M").iterdir()] == ["model.safetensors"]
 
 
-def test_a_read_only_folder_is_a_warning_not_a_failure(tmp_path):
-    (tmp_path / "12M").mkdir()
-    (tmp_path / "12M").chmod(0o500)
-    if os.access(tmp_path / "12M", os.W_OK):
-        pytest.skip("this user may write everywhere")
-    with pytest.warns(UserWarning, match="could not be kept"):
-        assert load_pretrained(NANO, tmp_path).cfg["n_layers"] == 6
+READ_ONLY = """
+import sys, warnings
+from helpers.data import load_messages
+from helpers.loading import load_pretrained
+from tests.test_classify import classifier
+folder = sys.argv[1]
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(load_pretrained("gpt2-nano (12M)", folder).cfg["n_layers"])
+print(*(warning.message for warning in caught))
+for attempt in (
+    lambda: classifier().save(folder + "/a.safetensors"),
+    lambda: load_messages("sms-spam-collection", folder, ["http://127.0.0.1:9/a.zip"]),
+):
+    try:
+        attempt()
+    except OSError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no folders that can't be written")
+def test_a_read_only_folder_is_a_warning_or_an_error_that_names_it_and_no_failure(tmp_path):
+    folder, as_others = tmp_path / "12M", []
+    folder.mkdir()
+    if os.geteuid() == 0:  # root may write everywhere, unless this right is taken away
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may write everywhere, and there is no setpriv to change that")
+        as_others = ["setpriv", "--bounding-set=-dac_override"]
+    for place in (folder, tmp_path):
+        place.chmod(0o500)
+    command = [*as_others, sys.executable, "-c", READ_ONLY, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    for place in (folder, tmp_path):
+        place.chmod(0o700)
+    assert done.returncode == 0, done.stderr[-2000:]
+    layers, kept, saved, loaded = done.stdout.splitlines()
+    assert layers == "6" and "model.safetensors could not be kept" in kept
+    assert all("Permission denied" in said and str(tmp_path) in said for said in (saved, loaded))
+    assert [path.name for path in tmp_path.iterdir()] == ["12M"] and not list(folder.iterdir())
 
 
 def test_four_processes_that_load_first_at_once_all_get_the_weights(tmp_path):

@@ -12,8 +12,15 @@ from peft import LoraConfig, get_peft_model, inject_adapter_in_model
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.freezing import ADAPTED_MATRICES, FreezePlan, replace_head
+from helpers.classifying_token import POSITIONS
+from helpers.freezing import (
+    ADAPTED_MATRICES,
+    FreezePlan,
+    classifier_without_weights,
+    replace_head,
+)
 from helpers.frozen_cache import logits_at
+from helpers.loading import load_pretrained
 from helpers.lora import adapters_in, effective_weight, is_adapter, merge, put_adapters
 from tests.conftest import ROOT, TINY, random_model
 from tests.test_fine_tuning import (
@@ -150,6 +157,21 @@ def test_merged_the_model_is_a_plain_one_with_the_same_logits(plan):
     assert FreezePlan.of(plan.apply(merged)) == plan  # it may get new ones
 
 
+def test_the_nano_merged_gives_the_same_logits_but_for_float32s_rounding():
+    model = FreezePlan.lora(6).apply(replace_head(load_pretrained("gpt2-nano (12M)")))
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.02)
+    with torch.no_grad():
+        plain = replace_head(load_pretrained("gpt2-nano (12M)"))
+        plain.out_head = model.out_head
+        assert (plain(IDS) - model(IDS)).abs().max() > 0.1  # the adapters say something
+        assert_near(merge(model)(IDS), model(IDS), 1e-5)
+        model = model.double()
+        assert_near(merge(model)(IDS), model(IDS), 1e-12)
+
+
 def test_a_model_without_adapters_is_merged_into_a_copy():
     model = classifier()
     merged = merge(model)
@@ -163,14 +185,16 @@ def test_the_weight_that_counts_is_the_frozen_one_and_what_the_adapter_adds():
     a, b = layer.lora_A.default.weight, layer.lora_B.default.weight
     assert_near(effective_weight(layer), layer.base_layer.weight + 3 * b @ a, 1e-6)
     assert effective_weight(model.out_head) is model.out_head.weight
-    with pytest.raises(TypeError, match="the weight of a Embedding is not known"):
+    with pytest.raises(
+        TypeError, match="not known by what a torch.nn.modules.sparse.Embedding multiplies"
+    ):
         effective_weight(model.tok_emb)
 
 
 # --- trained ---
 
 
-@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize("position", POSITIONS)
 @every_plan
 def test_adapters_learn_by_the_fast_loop_what_they_learn_by_the_readable_one(plan, position):
     fast, slow = adapted(plan), adapted(plan)
@@ -239,6 +263,7 @@ STRANGE = {
     "under another name": ({"name": "mine"}, "W_query has an adapter of another kind"),
     "DoRA": ({"use_dora": True}, "W_query has an adapter of another kind"),
     "with dropout": ({"lora_dropout": 0.1}, "W_query has an adapter of another kind"),
+    "with a bias": ({"lora_bias": True}, "W_query has an adapter of another kind"),
     "of another scale": ({"use_rslora": True}, "W_query has an adapter of another kind"),
     "on an embedding": ({"matrices": ["pos_emb"]}, "pos_emb has an adapter of another kind"),
 }
@@ -258,11 +283,24 @@ def test_a_matrix_that_is_a_layer_of_another_kind_gets_no_adapter_and_gives_no_w
 
     model = replace_head(random_model(TINY))
     model.trf_blocks[2].att.W_key = Other(8, 8)
-    with pytest.raises(ValueError, match="trf_blocks.2.att.W_key is a Other, .* anew"):
+    with pytest.raises(ValueError, match=r"trf_blocks.2.att.W_key is a .*Other; .* anew"):
         FreezePlan.lora(3).apply(model)
     assert adapters_in(model) == {}
-    with pytest.raises(TypeError, match="the weight of a Other is not known"):
+    with pytest.raises(TypeError, match=r"not known by what a .*Other multiplies"):
         logits_at(model, model.embed(IDS), torch.tensor([8, 3, 0, 5]))
+    inject_adapter_in_model(LoraConfig(target_modules=["W_key"]), model)
+    with pytest.raises(ValueError, match="W_key has an adapter of another kind"):
+        FreezePlan.of(model)
+
+
+def test_an_adapter_that_peft_merged_or_switched_off_is_refused():
+    for switch in (lambda layer: layer.merge(), lambda layer: layer.enable_adapters(False)):
+        model = adapted(FreezePlan.lora(3, 1))
+        switch(model.trf_blocks[2].att.W_key)
+        with pytest.raises(ValueError, match="W_key has an adapter of another kind"):
+            FreezePlan.of(model)
+        with pytest.raises(TypeError, match=r"not known by what a peft\..*Linear multiplies"):
+            logits_at(model, model.embed(IDS), torch.tensor([8, 3, 0, 5]))
 
 
 def test_a_model_in_pefts_own_wrapper_is_refused():
@@ -285,7 +323,7 @@ def test_pieces_with_different_ranks_are_not_misread():
         names = [f"trf_blocks.{block}.att.{name}" for name in ADAPTED_MATRICES["att"]]
         with pytest.warns(UserWarning, match="peft_config") if block == 2 else nullcontext():
             put_adapters(model, names, rank, 16)
-    with pytest.raises(ValueError, match="one rank and alpha to all"):
+    with pytest.raises(ValueError, match="all have one rank and alpha"):
         FreezePlan.of(model)
 
 
@@ -308,6 +346,13 @@ def test_an_old_torchao_beside_peft_as_in_colab_does_no_harm(tmp_path):
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert run.returncode == 0 and "True" in run.stdout, run.stderr[-2000:]
+
+
+def test_without_weights_adapters_take_no_memory_and_no_random_numbers():
+    before = torch.get_rng_state()
+    model = FreezePlan.lora(3, rank=8).apply(classifier_without_weights(TINY))
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_peft_is_imported_only_when_an_adapter_is_put_in():

@@ -30,8 +30,8 @@ def text_of(name):
     return "\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
 
 
-def test_there_is_one_notebook_for_each_section_and_an_appendix():
-    assert [name[:4] for name in NAMES] == [f"06_{section}" for section in "12345678A"]
+def test_there_is_one_notebook_for_each_section_and_appendix():
+    assert [name[:4] for name in NAMES] == [f"06_{section}" for section in "12345678ABC"]
     assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == NAMES
 
 
@@ -119,7 +119,7 @@ def test_cells_that_are_not_compared_are_listed_with_their_reason():
         if any(tag.startswith("nbval") for tag in cell.metadata.get("tags", []))
         or "NBVAL" in cell.source
     }
-    assert listed == tagged and len(listed) == len(rows) < 10
+    assert listed == tagged and len(listed) == len(rows) <= 20
 
 
 def test_every_rule_of_the_sanitise_file_loads_and_matches_a_saved_and_a_live_output():
@@ -157,3 +157,11 @@ def test_where_nothing_is_live_the_explorer_is_a_picture_and_a_table():
     (picture,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', shown)
     assert "ends here</text>" in base64.b64decode(picture).decode()
     assert "<td>445,634</td><td>3.56 % trainable</td>" in shown and "<td>50.1 MB</td>" in shown
+
+
+def test_where_nothing_is_live_the_lab_is_a_picture_and_a_table_without_anybodys_runs():
+    page, _ = HTMLExporter(template_name="lab").from_notebook_node(NOTEBOOKS["06_B_freeze_lab"])
+    shown = page[page.index("FreezeLab</span>") : page.index("draw_runs</span>")]
+    (picture,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', shown)
+    assert "445,634 of 12,515,906 parameters trainable" in base64.b64decode(picture).decode()
+    assert "<td>0.001</td>" in shown and "<p>No run yet.</p>" in shown

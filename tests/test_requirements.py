@@ -62,18 +62,28 @@ FLOORS = {  # as the docstring of helpers/__init__.py has them
     for number, names in re.findall(r"^(\d)  (.*)$", helpers.__doc__, re.MULTILINE)
     for name in names.split(", ")
 }
+ROOMS = ("widgets", "lab", "experiments")  # folders of files with one job among them
 
 
 def test_a_helper_imports_only_from_floors_below_and_the_nanos_room_is_apart():
-    files = {path.stem: path for path in (ROOT / "helpers").glob("[!_]*.py")}
-    assert set(files) == set(FLOORS)
-    for name, path in files.items():
+    files = [(path.stem, path) for path in (ROOT / "helpers").glob("[!_]*.py")]
+    rooms = [(room, path) for room in ROOMS for path in (ROOT / "helpers" / room).glob("*.py")]
+    assert {name for name, _ in files + rooms} == set(FLOORS)
+    for name, path in files + rooms:
         imported = re.findall(r"(?:from|import) helpers\.(\w+)", path.read_text(encoding="utf-8"))
-        for other in imported:
-            assert FLOORS[other] < FLOORS[name], (name, other)
+        for other in set(imported) - ({name} if name in ROOMS else set()):
+            assert FLOORS[other] < FLOORS[name], (path, other)
+
+
+def test_a_widget_imports_what_widgets_share_and_no_other_widget():
+    folder = ROOT / "helpers" / "widgets"
+    for path in folder.glob("[!_]*.py"):
+        text = path.read_text(encoding="utf-8")
+        imported = set(re.findall(r"(?:from|import) helpers\.widgets\.?(\w*)", text))
+        assert imported <= ({"common"} - {path.stem}), (path, imported)
 
 
 def test_only_the_widgets_import_ipywidgets():
     for path in (ROOT / "helpers").rglob("*.py"):
-        if path.stem != "widgets":
+        if path.parent.name != "widgets":
             assert "ipywidgets" not in path.read_text(encoding="utf-8"), path

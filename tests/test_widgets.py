@@ -7,6 +7,7 @@ what is found is what is shown.
 import random
 import re
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 from xml.etree import ElementTree
 
@@ -29,6 +30,8 @@ from helpers.freezing import (
 from helpers.model import part_names
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from helpers.widgets import FreezeExplorer
+from helpers.work import work_of_training
+from tests.clicks import choose, chosen, click, each, one, press, rows, text_of
 from tests.conftest import TINY, random_model
 
 NANO, SMALL, XL, LOADED = (
@@ -37,7 +40,13 @@ NANO, SMALL, XL, LOADED = (
     "gpt2-xl (1558M)",
     "the loaded model",
 )
-MARKS = {"frozen": "❄", "trainable": "✎", "partly trainable": "❄✎"}
+MARKS = {
+    "frozen": "❄",
+    "trainable": "✎",
+    "partly trainable": "❄✎",
+    "frozen with an adapter": "❄+",
+}
+TRAINS, ADAPTS = "trains or freezes", "adds or takes an adapter"
 TEXT, LONG = "Do you have time", "word " * 50
 NASTY = [
     "</svg><script>alert(1)</script>&amp;\"'",
@@ -46,18 +55,12 @@ NASTY = [
     "word " * 1000,
 ]
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"
-)  # in 7.7.1 itself
-
-
-@pytest.fixture(autouse=True)
-def no_callback_fails(caplog):
-    """ipywidgets only logs what a button's callback raises; a learner would see a traceback."""
-    yield
-    assert [
-        record.getMessage() for record in caplog.get_records("call") if record.levelname != "INFO"
-    ] == []
+pytestmark = [
+    pytest.mark.usefixtures("no_callback_fails"),
+    pytest.mark.filterwarnings(
+        "ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"
+    ),  # in 7.7.1 itself
+]
 
 
 @pytest.fixture
@@ -65,48 +68,7 @@ def explorer() -> FreezeExplorer:
     return FreezeExplorer(SMALL)
 
 
-# --- looking and clicking -------------------------------------------------------------------------
-
-
-def each(widget, css: str) -> list:
-    """All shown widgets of a CSS class, in their order."""
-    below = [found for child in getattr(widget, "children", ()) for found in each(child, css)]
-    return [widget, *below] if css in widget._dom_classes else below
-
-
-def one(explorer, css: str):
-    (widget,) = each(explorer, css)
-    return widget
-
-
-def press(toggle) -> None:
-    toggle.value = not toggle.value
-
-
-def click(explorer, words: str):
-    """Click the one button whose description ends in `words`; return it."""
-    buttons = each(explorer, "fx-open") + each(explorer, "fx-more")
-    (button,) = [button for button in buttons if button.description.endswith(words)]
-    button.click()
-    return button
-
-
-def choose(explorer, css: str, name: str) -> None:
-    (button,) = [
-        w for w in each(one(explorer, css), "fx-choice") if w.description.removeprefix("✓ ") == name
-    ]
-    press(button)
-
-
-def chosen(explorer, css: str) -> str:
-    """The one option that is chosen, which its state, its mark and its tooltip say alike."""
-    buttons = each(one(explorer, css), "fx-choice")
-    (name,) = [w.description.removeprefix("✓ ") for w in buttons if w.value]
-    for w in buttons:
-        assert w.value == (w.description == f"✓ {name}") and w.tooltip == (
-            "chosen" if w.value else "choose"
-        )
-    return name
+# --- what the tower and the tables say --------------------------------------------------------------
 
 
 def columns(toggle) -> tuple[str, ...]:
@@ -124,17 +86,6 @@ def parts_in(name: str) -> list[str]:
     )
 
 
-def text_of(explorer, css: str) -> str:
-    """What can be read of HTML."""
-    return "".join(ElementTree.fromstring(f"<p>{one(explorer, css).value}</p>").itertext())
-
-
-def rows(explorer, css: str) -> list[list[str]]:
-    """The cells of a table below its header."""
-    table = ElementTree.fromstring(one(explorer, css).value)
-    return [["".join(cell.itertext()) for cell in row] for row in table.iterfind("tbody/tr")]
-
-
 def drawn(explorer) -> list[str]:
     """The texts in the picture."""
     root = ElementTree.fromstring(one(explorer, "fx-shapes").value)
@@ -142,22 +93,35 @@ def drawn(explorer) -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def skeleton(name: str, num_classes: int):
+def plain_skeleton(name: str, num_classes: int):
     return classifier_without_weights(gpt_config(name), num_classes)
+
+
+def skeleton(name: str, num_classes: int, plan: FreezePlan):
+    """A model on the meta device; a plan with adapters gets one of its own."""
+    if plan.adapted:
+        return classifier_without_weights(gpt_config(name), num_classes)
+    return plain_skeleton(name, num_classes)
 
 
 def torch_counts(model, *names: str) -> tuple[int, int, str]:
     """Parts' parameters together, how many of them torch will train, and so the state."""
-    tensors = [p for name in names for p in model.get_submodule(name).parameters()]
-    total, trainable = (
-        sum(p.numel() for p in tensors),
-        sum(p.numel() for p in tensors if p.requires_grad),
-    )
-    return (
-        total,
-        trainable,
-        "trainable" if trainable == total else "partly trainable" if trainable else "frozen",
-    )
+    named = [pair for name in names for pair in model.get_submodule(name).named_parameters()]
+    total = sum(p.numel() for _, p in named)
+    trainable = sum(p.numel() for _, p in named if p.requires_grad)
+    adapters = sum(p.numel() for name, p in named if "lora_" in name)
+    if trainable == total:
+        return total, trainable, "trainable"
+    if not trainable:
+        return total, trainable, "frozen"
+    matrices = [name for name, _ in named if name.endswith("weight") and "lora_" not in name]
+    only_adapters = 0 < adapters == trainable and adapters_on_all(matrices, named)
+    return total, trainable, "frozen with an adapter" if only_adapters else "partly trainable"
+
+
+def adapters_on_all(matrices: list[str], named: list) -> bool:
+    """Whether each matrix has its adapter: then all of the part is adapted, not a piece of it."""
+    return sum("lora_A" in name for name, _ in named) == len(matrices)
 
 
 def check(explorer, model=None, num_tokens: int = 4) -> None:
@@ -165,7 +129,9 @@ def check(explorer, model=None, num_tokens: int = 4) -> None:
     to.
     """
     batch, classes = one(explorer, "fx-batch").value, one(explorer, "fx-classes").value
-    model = explorer.apply_to(model or skeleton(chosen(explorer, "fx-model"), classes))
+    model = explorer.apply_to(
+        model or skeleton(chosen(explorer, "fx-model"), classes, explorer.plan)
+    )
     plan, parts = FreezePlan.of(model), part_names(len(model.trf_blocks))
     check_tower(explorer, model, parts)
 
@@ -179,6 +145,10 @@ def check(explorer, model=None, num_tokens: int = 4) -> None:
         rows(explorer, "fx-amounts") == [[item.what, str(item)] for item in cost]
         and explorer.cost == cost
     )
+    settings = {"batch_size": batch, "num_classes": classes}
+    work = work_of_training(model.cfg, plan, [num_tokens] * 1045, [num_tokens] * 149, **settings)
+    assert rows(explorer, "fx-work") == [[item.what, str(item)] for item in work]
+    assert explorer.work == work
 
     total, trainable, _ = torch_counts(model, "")
     percent = f"{100 * trainable / total:.2f} %"
@@ -213,6 +183,15 @@ def check(explorer, model=None, num_tokens: int = 4) -> None:
         assert f"({name}): {number} parameters, {state}, puts out {shape}" in words
 
 
+STATE_CLASS = {"partly trainable": "partly", "frozen with an adapter": "adapted"}
+
+
+def what_a_press_does(explorer, state: str) -> str:
+    if chosen(explorer, "fx-press") == ADAPTS:
+        return "take the adapter from" if state == "frozen with an adapter" else "add an adapter to"
+    return "freeze" if state == "trainable" else "train"
+
+
 def check_tower(explorer, model, parts: tuple[str, ...]) -> None:
     """Each part is there once, the output at the top, and below an open block its pieces."""
     shown, toggles = [], each(explorer, "fx-toggle")
@@ -222,12 +201,12 @@ def check_tower(explorer, model, parts: tuple[str, ...]) -> None:
         assert columns(toggle) == (MARKS[state], name, f"{total:,}", state) and toggle.value == (
             state == "trainable"
         )
-        assert toggle.tooltip == f"{'freeze' if toggle.value else 'train'} {name}"
+        assert toggle.tooltip == f"{what_a_press_does(explorer, state)} {name}"
         named = (
             f"fx-{'run' if ' – ' in name else 'part'}-{name.replace(' – ', '-').replace('.', '-')}"
         )
         classes = {css for css in toggle._dom_classes if re.match("fx-(is|part|run)-", css)}
-        assert classes == {named, f"fx-is-{state.split()[0]}"}
+        assert classes == {named, f"fx-is-{STATE_CLASS.get(state, state)}"}
         shown += reversed(parts_in(name))
     opened = {part for part in parts if f"{part}.att" in lines}
     assert shown == [
@@ -252,14 +231,15 @@ def do_something(explorer, rng: random.Random) -> str:
     """
     plan = expected = explorer.plan
     kind = rng.choices(
-        ("toggle", "open", "preset", "size", "fold", "input", "code"), (60, 22, 6, 3, 4, 3, 2)
+        ("toggle", "open", "preset", "size", "fold", "input", "code", "press", "rank"),
+        (60, 22, 6, 3, 4, 3, 2, 6, 4),
     )[0]
     what = ""
     if kind == "toggle":
         toggles = each(explorer, "fx-toggle")
         toggle = rng.choice(toggles)
         what = columns(toggle)[1]
-        expected = plan.toggle(*parts_in(what))
+        expected = after_press(explorer, plan, parts_in(what))
         press(toggle)
         assert (
             each(explorer, "fx-toggle") == toggles
@@ -269,7 +249,7 @@ def do_something(explorer, rng: random.Random) -> str:
         assert click(explorer, what) in each(explorer, "fx-open")  # it keeps the keyboard's focus
     elif kind == "preset":
         what = rng.choice([*PRESETS, "custom"])
-        expected = PRESETS[what](plan.n_layers) if what in PRESETS else plan
+        expected = of_rank(explorer, PRESETS[what](plan.n_layers)) if what in PRESETS else plan
         choose(explorer, "fx-preset", what)
     elif kind == "size":
         what = rng.choices([*MODEL_CONFIGS], (4, 4, 2, 1, 1))[0]
@@ -278,6 +258,13 @@ def do_something(explorer, rng: random.Random) -> str:
     elif kind == "fold":
         for button in each(one(explorer, "fx-tower"), "fx-more"):
             button.click()
+    elif kind == "press":
+        what = rng.choice([TRAINS, ADAPTS])
+        choose(explorer, "fx-press", what)
+    elif kind == "rank":
+        what = rng.choice(["1", "4", "8", "16"])
+        expected = replace(plan, rank=int(what), alpha=2.0 * int(what))
+        choose(explorer, "fx-rank", what)
     elif kind == "input":
         what, value = rng.choice(
             [("fx-batch", 1), ("fx-batch", 8), ("fx-classes", 2), ("fx-classes", 5)]
@@ -290,6 +277,20 @@ def do_something(explorer, rng: random.Random) -> str:
         )
     assert explorer.plan == expected
     return f"{kind} {what}"
+
+
+def after_press(explorer, plan: FreezePlan, parts: list[str]) -> FreezePlan:
+    """The plan that a press on parts leads to; where no adapter fits, the one before it."""
+    if chosen(explorer, "fx-press") == TRAINS:
+        return plan.toggle(*parts)
+    if any(re.fullmatch(r"trf_blocks\.\d+(\.att|\.ff)?", part) is None for part in parts):
+        return plan
+    return of_rank(explorer, plan.adapt(*parts))
+
+
+def of_rank(explorer, plan: FreezePlan) -> FreezePlan:
+    rank = int(chosen(explorer, "fx-rank"))
+    return replace(plan, rank=rank, alpha=2.0 * rank)
 
 
 def test_after_a_thousand_random_sequences_everything_shown_equals_torchs_own_counts():
@@ -351,6 +352,49 @@ def test_a_block_opens_to_four_pieces_and_stays_open_until_it_is_closed(explorer
     check(explorer)
 
 
+def test_an_adapter_is_added_and_taken_by_a_press_and_has_the_rank_that_is_chosen(explorer):
+    choose(explorer, "fx-preset", "head only")
+    choose(explorer, "fx-press", ADAPTS)
+    choose(explorer, "fx-rank", "4")
+    block = one(explorer, "fx-part-trf_blocks-11")
+    press(block)
+    assert explorer.plan == FreezePlan.lora(12, 1, rank=4, alpha=8.0)
+    assert columns(block)[3] == "frozen with an adapter" and "fx-is-adapted" in block._dom_classes
+    assert chosen(explorer, "fx-preset") == "LoRA, last block"
+    check(explorer)
+    choose(explorer, "fx-rank", "1")
+    check(explorer)
+    press(block)
+    assert explorer.plan == FreezePlan.head_only(12)
+    choose(explorer, "fx-preset", "LoRA, all blocks")
+    assert explorer.plan == FreezePlan.lora(12, rank=1, alpha=2.0)
+    check(explorer)
+
+
+def test_what_takes_no_adapter_says_so_and_stays_as_it_is(explorer):
+    choose(explorer, "fx-press", ADAPTS)
+    press(one(explorer, "fx-part-tok_emb"))
+    assert "tok_emb takes no adapter" in text_of(explorer, "fx-note")
+    assert '<p role="alert">' in one(explorer, "fx-note").value
+    assert explorer.plan == FreezePlan.book(12)
+    check(explorer)
+    press(one(explorer, "fx-part-trf_blocks-0"))
+    assert text_of(explorer, "fx-note") == ""
+
+
+def test_a_rank_beyond_a_models_matrices_is_refused_in_a_sentence():
+    explorer = FreezeExplorer(loaded(FreezePlan.lora(3, 1, rank=4, alpha=8.0)))
+    assert chosen(explorer, "fx-rank") == "4"
+    choose(explorer, "fx-rank", "16")
+    assert "the shorter side of" in text_of(explorer, "fx-note")
+    assert explorer.plan.rank == 4 and chosen(explorer, "fx-rank") == "4"
+    choose(explorer, "fx-model", SMALL)
+    choose(explorer, "fx-rank", "16")
+    choose(explorer, "fx-model", LOADED)
+    assert "the shorter side of" in text_of(explorer, "fx-note")
+    assert not explorer.plan.adapted
+
+
 def test_the_48_blocks_of_xl_fold_into_few_lines_open_and_fold_again(explorer):
     choose(explorer, "fx-model", XL)
     assert len(each(explorer, "fx-toggle")) == 6
@@ -408,7 +452,8 @@ def test_what_is_typed_is_shown_as_text_and_never_as_markup(explorer, text):
 def test_the_formulas_of_the_costs_are_one_click_away(explorer):
     click(explorer, "Show how the costs are computed")
     press(one(explorer, "fx-part-tok_emb"))
-    assert rows(explorer, "fx-formulas") == [[cost.what, cost.formula] for cost in explorer.cost]
+    costs = [*explorer.cost, *explorer.work]
+    assert rows(explorer, "fx-formulas") == [[cost.what, cost.formula] for cost in costs]
     click(explorer, "Hide how the costs are computed")
     assert not each(explorer, "fx-formulas")
 
@@ -500,14 +545,13 @@ def test_a_model_with_a_shorter_context_takes_what_it_can_of_the_last_message():
 
 def test_a_page_without_a_kernel_gets_picture_table_and_words(explorer, monkeypatch):
     sent = []
-    monkeypatch.setattr("helpers.widgets.display", lambda data, raw: sent.append(data))
+    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
     explorer._ipython_display_()
     view = {"version_major": 2, "version_minor": 0, "model_id": explorer.model_id}
     assert sent[0]["application/vnd.jupyter.widget-view+json"] == view
     assert sent[0]["image/svg+xml"] == one(explorer, "fx-shapes").value
-    assert (
-        sent[0]["text/html"] == one(explorer, "fx-table").value + one(explorer, "fx-amounts").value
-    )
+    tables = [one(explorer, css).value for css in ("fx-table", "fx-amounts", "fx-work")]
+    assert sent[0]["text/html"] == "".join(tables)
     assert sent[0]["text/plain"] == explorer.drawing.words
 
 

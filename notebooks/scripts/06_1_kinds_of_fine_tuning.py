@@ -18,7 +18,8 @@
 # instructions, and what the seven other notebooks of this course will do.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_1_kinds_of_fine_tuning.ipynb)
-#
+
+# %% [markdown]
 # GPT-2 was *pretrained*: it read a great deal of text, and at every place it had to guess the next *token*, a word or a
 # piece of one. *Fine-tuning* takes such a model and trains it a little further, on a small set of examples, for one
 # purpose. There are two common kinds.
@@ -29,7 +30,8 @@
 # | an example of training | a message and its label, "spam" | a request and a good answer |
 # | it can do afterwards | this one task | many tasks that can be put in words |
 # | data and time needed | little | much more |
-#
+
+# %% [markdown]
 # This course does the first. A classifier can only say what it was trained to say: a spam filter says "spam" or "ham"
 # (the old joke name for mail that is wanted) and nothing about the weather. That is why it can be small and quick.
 
@@ -103,7 +105,8 @@ print(f"outputs for each token: {vocabulary:,} before, {classes} after")
 #   itself (*feed-forward*); GPT-2 124M stacks twelve of them;
 # - a *layer norm* rescales each token's numbers, which keeps training stable;
 # - the *head* is the last layer, the one that gives the answer.
-#
+
+# %% [markdown]
 # The picture shows GPT-2 124M as the course will fine-tune it, from the bottom, where the tokens go in, to the head at
 # the top. Blue boxes with a dashed border and a snowflake ❄ are *frozen*: they stay as they are. Orange ones with a
 # pencil ✎ are trained: one block of twelve, the last layer norm and the head, 5.70 % of the parameters.

@@ -176,7 +176,7 @@ for name, part in {"training": train, "validation": validation}.items():
 # %% [markdown]
 # Better than chance, but *these* words are not enough: much spam uses none of them, and the filter finds *win* in *window*
 # and *won* in *won't*. A list of words whose weights were learned from the training messages would do much better. GPT-2
-# can use the order of words and what surrounds them as well; whether that pays, section 6.7 will tell.
+# can use the order of words and what surrounds them as well; whether that pays, sections 6.7 and 6.8 will tell.
 
 # %% [markdown]
 # ## Try it

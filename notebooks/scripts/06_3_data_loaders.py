@@ -123,8 +123,26 @@ test_dataset = SpamDataset(test, tokenizer, max_length=train_dataset.max_length)
 padding = 1 - lengths.sum() / (len(train_dataset) * train_dataset.max_length)
 print(f"{padding:.0%} of the training ids are padding")
 
+
 # %% [markdown]
-# More than half: the price of equal rows. The model computes with every one of them.
+# More than half, and the model computes with every one of them. Is that the price of equal rows? Only the rows of *one batch*
+# must be equal. **Predict:** what share is padding if each batch of eight is filled up to its own longest message? And if
+# messages of like length come into one batch?
+
+
+# %%
+def share_of_padding(lengths):
+    batches = [lengths[start : start + 8] for start in range(0, len(lengths), 8)]
+    computed = sum(len(batch) * max(batch) for batch in batches)
+    return 1 - sum(lengths) / computed
+
+
+print(f"each batch has its own length: {share_of_padding(lengths.tolist()):.0%}")
+print(f"and messages are sorted by it: {share_of_padding(sorted(lengths)):.0%}")
+
+# %% [markdown]
+# So equal rows as such cost next to nothing. What costs is *one* length for all, and that long and short messages meet by
+# chance. Like the book we pay it, for simplicity: every batch has the same shape. Section 6.7 shows how to spare it.
 
 # %% [markdown]
 # ## Loaders
@@ -202,7 +220,7 @@ else:
 # ## What to take away
 #
 # - Messages become token ids, padded to one length, because a batch is a rectangle.
-# - Padding is `<|endoftext|>`, 50256; much of a batch may be padding.
+# - Padding is `<|endoftext|>`, 50256. How much of it there is depends on which messages share a length.
 # - Only training data is shuffled, and only there the last, smaller batch is dropped.
 #
 # Next: [6.4, pretrained weights](06_4_pretrained_weights.ipynb).

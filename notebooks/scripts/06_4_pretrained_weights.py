@@ -192,6 +192,7 @@ print(torch.equal(model.out_head.weight, model.tok_emb.weight))
 # Did *all* arrive? Both must hold equally many numbers, the model's head left out, as it is a copy.
 # **Predict:** which part of the nano has the most?
 
+
 # %% tags=["key-figure"]
 def count(tree):
     if isinstance(tree, np.ndarray):

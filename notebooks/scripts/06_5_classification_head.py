@@ -18,14 +18,15 @@
 # classes, and you can say which of its parameters will learn.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_5_classification_head.ipynb)
+
+# %% [markdown]
+# A pretrained GPT-2 answers one question: *which token comes next?* There are 50,257 answers. Our question, *is this
+# message spam or ham?*, has two. Most of what GPT-2 knows about English is useful for both. So we keep the model, exchange
+# the layer that gives the answer, and let only the topmost parts learn.
 #
-# A pretrained GPT-2 answers one question: *which token comes next?* There are 50,257 answers. We have a different
-# question, *is this message spam or ham?*, and it has two. Most of what GPT-2 knows about English is useful for both.
-# So we keep the model, exchange the layer that gives the answer, and let only the topmost parts learn.
-#
-# Six steps lead from the configuration to two probabilities. After them, the *Freeze Explorer* lets you try what you have
-# done by hand with any choice of parts, for any size of GPT-2. The section's number and the names are those of the book's
-# chapter 6; the figures are this course's own.
+# Six steps lead from the configuration to two probabilities. Then the *Freeze Explorer* lets you try any choice of parts,
+# for any size of GPT-2. The section's number and the names are those of the book's chapter 6; the figures are this
+# course's own.
 
 # %% [markdown]
 # The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
@@ -72,8 +73,8 @@ cfg
 # - `vocab_size`: how many different tokens (word pieces) the model knows.
 # - `context_length`: the most tokens that it can read at once.
 # - `emb_dim`: how many numbers stand for one token inside the model, its *embedding*.
-# - `n_layers`: how many transformer blocks are stacked; `n_heads`: how many attention heads each has (not to be confused
-#   with the output head, which this notebook is about).
+# - `n_layers`: how many transformer blocks are stacked; `n_heads`: how many attention heads each has (another kind of head
+#   than the one that this notebook is about).
 # - `drop_rate`: the share of values that dropout sets to zero in training; 0 turns it off.
 # - `qkv_bias`: whether queries, keys and values get a bias, as they do in GPT-2.
 
@@ -91,10 +92,9 @@ for name, part in model.named_children():
     print(f"{name:<11} {type(part).__name__}")
 
 # %% [markdown]
-# The list begins where a message goes in: two embeddings, a dropout (which does nothing here, see `drop_rate`), a stack of
-# blocks, a last layer norm, and the output layer `out_head`, also called the *head*. (In the pictures below, the input is
-# at the bottom and the head on top. `print(model)` shows all the parts inside, as the book does.) What has to change is
-# the head:
+# The list begins where a message goes in: two embeddings, a dropout (off here), a stack of blocks, a last layer norm, and
+# the output layer `out_head`, also called the *head*. (`print(model)` shows all that is inside, as the book does.) What
+# has to change is the head:
 
 # %%
 model.out_head
@@ -138,8 +138,8 @@ for param in model.parameters():
 # %% [markdown]
 # ## Step 4: a new head, and what is to learn
 #
-# We put a new layer in the head's place: it has as many inputs as before, but two outputs, one for each class. Its
-# weights are random, so the seed makes sure that you see the figures that we see. A fresh layer is trainable.
+# We put a new layer in the head's place, with as many inputs as before, but two outputs, one for each class. Its weights
+# are random; the seed makes sure that you see our figures. A fresh layer is trainable.
 
 # %%
 torch.manual_seed(123)
@@ -149,7 +149,9 @@ model.out_head
 
 # %% [markdown]
 # Training the new head alone would be possible, but experiments in the book's repository found, with GPT-2 124M, 72 %
-# test accuracy for the head alone and 95 % with the last block and the last layer norm. So we thaw these two.
+# test accuracy for the head alone and 95 % with the last block and the last layer norm. So we thaw these two. (Both figures
+# are for classifying at the end of the padding. At a message's own last token the nano's head alone does nearly as well:
+# [6.A](06_A_where_nano_comes_from.ipynb) compares.)
 
 # %%
 for param in model.trf_blocks[-1].parameters():
@@ -189,9 +191,8 @@ for name in MODEL_CONFIGS:
 # Among OpenAI's four sizes, the larger the model, the smaller the share: there are more blocks, and still only one of
 # them learns. The nano stands apart, because its token embedding makes up three quarters of it.
 #
-# Here is our model, drawn from the report on it. Input is at the bottom. Frozen parts are blue with a dashed border and a
-# snowflake ❄, trainable ones orange with a pencil ✎. This is **figure 6.12**, selective fine-tuning, for the model
-# that you chose; the picture in words follows it.
+# Here is **figure 6.12**, selective fine-tuning, for our model, with the input at the bottom: frozen parts are blue with a
+# dashed border and a snowflake ❄, trainable ones orange with a pencil ✎. The picture in words follows it.
 
 # %%
 from helpers.diagrams import draw_classifier
@@ -215,9 +216,8 @@ print(tuple(outputs.shape))
 print(outputs.numpy().round(1))
 
 # %% [markdown]
-# One row for each token, as before, but each row has two logits instead of 50,257. The figures are those of an
-# untrained head: they mean nothing yet, and they differ from model to model. (For GPT-2 124M the book prints −3.5983 and
-# 3.9902 in the last row.)
+# One row for each token, as before, but each row has two logits instead of 50,257. They come from an untrained head and
+# mean nothing yet. (For GPT-2 124M the book prints −3.5983 and 3.9902 in the last row.)
 #
 # `trace_shapes` watches one forward pass and notes what every part puts out.
 
@@ -232,8 +232,8 @@ for shape in shapes:
 # All blocks take and give the same shape; that is why they can be stacked. `pos_emb` has no batch dimension: position
 # 0 gets the same vector in every message, so one copy is added to all.
 #
-# **Figure 6.13** shows the same for GPT-2 124M: the message at the bottom, the shapes on the right, the
-# new head at the top with the note which layer it took the place of.
+# **Figure 6.13** shows the same for GPT-2 124M: the message at the bottom, the shapes on the right, at the top the new head
+# and a note which layer it took the place of.
 
 # %%
 from helpers.diagrams import figure_6_13
@@ -262,39 +262,44 @@ print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label
 
 # %% [markdown]
 # "Do you have time" gets an answer, but an untrained one: another seed for the head may turn it around. Section 6.6
-# measures how bad that is, section 6.7 trains it.
-#
-# To pick the largest logit is the same as to pick the largest probability, because softmax keeps the order. Training
-# will use the logits; the probabilities are for us.
+# measures how bad that is, section 6.7 trains it. As softmax keeps the order, the largest logit has the largest
+# probability. Training will use the logits; the probabilities are for us.
 
 # %% [markdown]
 # ## The Freeze Explorer
 #
-# You have frozen one model in one way, by hand. What if you had chosen other parts? Three ideas first:
+# What if you had chosen other parts? Three ideas first.
 #
-# - **Forward and backward.** In training, a message first goes up through the model: the *forward pass*. At the top the
-#   *loss* is computed, one number that says how wrong the answer is (section 6.6). Then the *backward pass* goes down
-#   again and finds, for each trainable parameter, how the loss would change with it: its *gradient*.
-# - **The gradient's way.** Each part is told from above how the loss would change with what it *puts out*. From that it
-#   works out the gradients of its own parameters, if it is trainable, and how the loss would change with what came *in*,
-#   which it hands down. A frozen part does only the second: the gradient *crosses* it. So the backward pass goes down to
-#   the lowest trainable part and *ends* there; further down it computes nothing. (The two embeddings stand side by side,
-#   so neither is ever crossed.)
-# - **The cost.** The work of both passes is counted in *multiply-adds*: one multiplication and one addition, of which a
-#   matrix product is made. Other work, such as layer norm and softmax, is small and left out. Of the memory, three things
-#   are counted: the weights, a gradient for each trainable parameter, and two more numbers for each of these, the
-#   *moments*: running averages from which the optimizer AdamW sets the size of its steps. Not counted is what the forward
-#   pass keeps for the backward pass; with a large batch that can be more than all these.
+# **Forward and backward.** In training, a message first goes up through the model: the *forward pass*. At the top the
+# *loss* is computed, one number that says how wrong the answer is (section 6.6). Then the *backward pass* goes down again
+# and finds, for each trainable parameter, how the loss would change with it: its *gradient*.
+
+# %% [markdown]
+# **The gradient's way.** Each part is told from above how the loss would change with what it *puts out*. From that it
+# works out the gradients of its own parameters, if it is trainable, and how the loss would change with what came *in*,
+# which it hands down. A frozen part does only the second: the gradient *crosses* it. The backward pass *ends* in the
+# lowest trainable part. (The two embeddings stand side by side, so neither is ever crossed.)
+
+# %% [markdown]
+# **The cost.** Work is counted in *multiply-adds*: one multiplication and one addition, of which a matrix product is made.
+# (Other work, such as softmax, is small and left out.) Memory holds four things:
 #
-# **Predict:** if the *first* block learned in the last one's place, which would change: the number of trainable
-# parameters, the memory, the work?
+# - the weights;
+# - a gradient for each trainable parameter;
+# - for each of these two *moments*: running averages from which the optimizer AdamW sets the size of its steps;
+# - what the forward pass keeps for the backward pass: a gradient is worked out from what went into a part.
 #
+# **Predict:** if the *first* block learned in the last one's place, which of the four would change? And the number of
+# trainable parameters, and the work?
+
+# %% [markdown]
 # Here is your model as you left it. Each part is a *toggle*, a button that freezes or trains it; ▸ opens a block into its
 # four pieces: attention (`att`), feed-forward (`ff`) and two norms. If only some of them learn, the block is *partly
-# trainable*. *Train* offers ready-made choices (*custom* means: none of them), *Model* all the sizes, of which no weights
-# are loaded. The costs are those of one training step on *Batch size* messages like yours, with 4 bytes for each number
-# (*float32*). While *the loaded model* is chosen, the button under the picture runs it on your message. (On a page where
-# nothing is live you see a picture and two tables.)
+# trainable*. *Train* offers ready-made choices (*custom*: none of them), *Model* all the sizes, without weights. With *the
+# loaded model*, the button under the picture runs it on your message. *Adapters* and *LoRA* are for later.
+#
+# The upper costs are those of one training step on *Batch size* messages like yours, with 4 bytes a number (*float32*).
+# (Where nothing is live you see a picture and tables.)
 
 # %%
 from helpers.widgets import FreezeExplorer
@@ -303,28 +308,49 @@ explorer = FreezeExplorer(model)
 explorer
 
 # %% [markdown]
-# To check the prediction, press the first block and then the last one. The number and the memory stay as they were; the
-# backward pass of the bundled model goes from 3.6 to 12.5 million multiply-adds. The same parameters cost more where the
-# way is longer.
+# To check the prediction, press the first block and then the last one.
 #
-# Code can read what the Explorer shows: `explorer.report`, `.shapes`, `.reach` (how far the gradient goes) and `.cost`.
-# `explorer.plan` it can also set, and `explorer.apply_to(model)` would set your choice on a model with as many blocks. The
-# next cell prints what is toggled at the moment; run it again when you have changed something.
+# <details><summary>What changes</summary>
+#
+# The number of trainable parameters stays as it was, and with it gradients and moments. But the gradient now crosses five
+# blocks: the bundled model's backward pass goes from 3.6 to 12.5 million multiply-adds, and the forward pass keeps
+# 196.4 kB for it instead of 55.8. That is little for four tokens. Set *Batch size* to 100, and it is 19.6 MB instead of
+# 5.6, more than gradients and moments together.
+#
+# </details>
+
+# %% [markdown]
+# The lower table is about a whole training. Under a frozen part the same numbers come out in each epoch, so `fine_tune`,
+# in section 6.7, runs it only once for each message.
+#
+# **Predict:** for which choices does that save hardly anything? Try *head only* and *everything*.
+#
+# <details><summary>Answer</summary>
+#
+# Where the lowest part that learns is near the bottom: hardly anything lies below it. With the nano's last block the work
+# is 86.0 billion multiply-adds the book's way and 18.0 with the frozen part run once; with *everything* 178.7 and 153.2.
+# (That it is less at all has another reason: the last block answers only for the token that classifies.)
+#
+# </details>
+
+# %% [markdown]
+# Code can read what the Explorer shows, and set `explorer.plan`; `explorer.apply_to(model)` would set your choice on a
+# model with as many blocks. The next cell prints what is toggled at the moment; run it again after a change.
 
 # %%
 from helpers.diagrams import say_reach
 
 print(explorer.report)
 print(say_reach(explorer.reach))
-for cost in explorer.cost:
-    print(f"{cost.what:<26} {cost}")
+for cost in (*explorer.cost, *explorer.work):
+    print(f"{cost.what:<53} {cost}")
 
 # %% [markdown]
 # Three tasks for the Explorer. After you have toggled, run the task's check cell again.
 #
 # **A. Predict first.** (easy, 3 minutes) How many parameters will be trainable with the last *two* blocks, the final norm
-# and the head? Add up the numbers on the toggles, put the sum in the place of `None`, and only then choose *last two
-# blocks*. Write the numbers without commas; Python adds them for you.
+# and the head? Add up the numbers on the toggles in the place of `None`, without their commas, and only then choose *last
+# two blocks*.
 
 # %%
 my_prediction = None
@@ -357,9 +383,9 @@ check_cheapest_block(explorer)
 # <details><summary>Solution</summary>
 #
 # Only the last block, because the gradient crosses no other block on its way to it. Whether `final_norm` learns makes no
-# difference here: it holds no matrix, and the gradient has to pass it anyway. With two classes the head's own learning
-# costs the bundled model 1,536 of 3,554,304 multiply-adds: nearly free. It starts with random weights, so you would want
-# to train it in any case, as the book does.
+# difference: it holds no matrix, and the gradient has to pass it anyway. The head's own learning costs the bundled model
+# 1,536 of 3,554,304 multiply-adds, nearly nothing. Its weights are random, so you would want to train it in any case, as
+# the book does.
 #
 # </details>
 #
@@ -377,7 +403,7 @@ check_long_way(explorer)
 #
 # One of the norms in `trf_blocks.0`, for example: a few hundred parameters, but the gradient has to cross all the other
 # blocks to get there. (From GPT-2 124M on, `pos_emb` will do, too.) Few trainable parameters save at most about half of
-# the backward pass; a short way saves nearly all of it. What they do save is memory for gradients and moments.
+# the backward pass; a short way saves nearly all of it. What few do save is memory for gradients and moments.
 #
 # </details>
 
@@ -396,8 +422,12 @@ for row, (before, after) in enumerate(zip(outputs[0], other[0], strict=False)):
     print(f"row {row}: {'same' if torch.allclose(before, after, atol=1e-4) else 'different'}")
 
 # %% [markdown]
+# <details><summary>What you see, and why</summary>
+#
 # With another last word only the last row differs: the first three could not know what would follow. With another second
 # word, all rows from that one on differ.
+#
+# </details>
 #
 # **2. Count by hand.** (medium, 5 minutes) How many parameters would a head for *three* classes have? Multiply inputs by
 # outputs and don't forget the bias. Put your number in the place of `None`.
@@ -426,7 +456,7 @@ check(
 # - Freezing is one flag for each parameter; the book trains the last block, the final layer norm and the head.
 # - The last token's row classifies the message, because only it has seen every token.
 # - The head is random. What it says so far is noise.
-# - The gradient has to come down to the lowest trainable part. The further that is, the more work the backward pass has,
-#   even if little is trained there. How many parameters learn decides the memory for gradients and moments.
+# - The gradient comes down to the lowest trainable part. The further that is, the more work the backward pass has, and the
+#   more is kept for it. How many parameters learn decides the memory for gradients and moments.
 #
 # Next: [6.6, loss and accuracy](06_6_loss_and_accuracy.ipynb).

@@ -181,14 +181,10 @@ print(repr(tokenizer.decode(message[-1:].tolist())))
 
 
 # %% [markdown]
-# Padding! The book classifies by the last position all the same, and it works: the causal mask lets
-# the padding look back at the whole message. Does it look back, though? A block's *attention weights*
-# say how much of each token goes into a position; those of a position sum to 1. We add up what the
-# message's tokens get from the last position, in each of the model's blocks (the mean of its heads,
-# and of the eight messages).
-#
-# **Predict:** behind the message comes one `<|endoftext|>`, or one full stop, or fifty of either. How
-# much of its attention does the last of them give to the message?
+# Padding! The book classifies by the last position all the same, and it works: the causal mask lets the padding look back at
+# the whole message. But does it? A block's *attention weights* say how much of each token goes into a position; those of a
+# position sum to 1. We add up what the message's tokens get from the last position, in each block (the mean of its heads).
+
 
 # %%
 def attention_to_the_message(message, tail):
@@ -210,6 +206,11 @@ def attention_to_the_message(message, tail):
     return torch.tensor(shares)
 
 
+# %% [markdown]
+# **Predict:** behind each of the eight messages comes one `<|endoftext|>`, or one full stop, or fifty of either. How much of
+# its attention does the last of them give to the message?
+
+# %%
 messages = [ids[: p + 1].tolist() for ids, p in zip(token_ids, positions, strict=True)]
 print(f"{'block':<20}" + "".join(f"{i:>6}" for i in range(len(model.trf_blocks))))
 for mark in (".", "<|endoftext|>"):
@@ -220,15 +221,15 @@ for mark in (".", "<|endoftext|>"):
         print(f"{count:>2} × {mark:<15}" + "".join(f"{share:>6.2f}" for share in shares))
 
 # %% [markdown]
-# One full stop gives the message most of its attention in every block, one `<|endoftext|>` hardly any
-# behind the first. So it is not the distance: there is none. The nano was pretrained on documents with
-# `<|endoftext|>` before each one. What follows it is *another* document, so the model has learned not
-# to look back across it. Many tokens of a kind dilute the rest, full stops too; but fifty
-# `<|endoftext|>` leave nothing in the middle blocks.
-#
-# So fine-tuning at the padded end must first teach the last block to look back. It can: that block is
-# trained. A head alone can't; section 6.7 has an exercise on that. OpenAI's documents were
-# separated in the same way, so expect something like it of GPT-2 124M; here that is not measured.
+# One full stop gives the message most of its attention in every block. One `<|endoftext|>` does so in the first block only, and
+# block 4 next to none. So it is not the distance: there is none. The nano was pretrained on documents with
+# `<|endoftext|>` before each one. What follows it is *another* document, so the model has learned not to look back across it.
+# Many tokens of a kind dilute the rest, full stops too; but fifty `<|endoftext|>` leave nothing in the middle blocks.
+
+# %% [markdown]
+# So fine-tuning at the padded end must first teach the last block to look back. It can: that block is trained. A head alone
+# can't; section 6.7 has an exercise on that. OpenAI's documents were separated in the same way, so expect something like it
+# of GPT-2 124M; here that is not measured.
 
 # %% [markdown]
 # The other choice is the last *real* token. `class_logits` takes the one or the other, according to its argument

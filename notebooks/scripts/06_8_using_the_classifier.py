@@ -146,6 +146,7 @@ surest = (mistakes["p_spam"] - 0.5).abs().sort_values(ascending=False).index[:8]
 for row in mistakes.loc[surest].itertuples():
     print(f"{row.correct} called {row.predicted} (p_spam {row.p_spam:.2f}): {row.Text[:64]}")
 
+
 # %% [markdown]
 # With the bundled pair one might say: the model fails on a few words without context ("10 late, start without me"). But a
 # list of mistakes does not show what went right. So put the guess in a form that can be counted. **Predict:** of the test

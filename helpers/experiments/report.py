@@ -1,0 +1,193 @@
+"""What the experiments found: differences with intervals, as a table and as a picture."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from math import ceil, floor
+
+import numpy as np
+
+from helpers.diagrams import Drawing
+from helpers.experiments.rows import ROWS
+from helpers.results import paired_interval
+
+BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row beside the one it is compared with; accuracies 0 … 1, one of each seed.
+
+    `difference` is that of the mean test accuracies; `low` and `high` are the ends of its 95 %
+    interval, paired over the test messages (`results.paired_interval`).
+    """
+
+    row: int
+    against: int
+    accuracies: tuple[float, ...]
+    reference: tuple[float, ...]  # the accuracies of the row `against`
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.accuracies))
+
+    @property
+    def seed_differences(self) -> tuple[float, ...]:
+        """Each seed's accuracy less the other row's mean."""
+        return tuple(accuracy - float(np.mean(self.reference)) for accuracy in self.accuracies)
+
+    @property
+    def verdict(self) -> str:
+        """Say "better" or "worse" where zero lies outside the interval, else "no difference"."""
+        return BETTER if self.low > 0 else WORSE if self.high < 0 else NO_DIFFERENCE
+
+
+def compare(results: Iterable[dict], number: int, against: int | None = None) -> Comparison | None:
+    """Return how row `number` compares with row `against` (None: as ROWS says).
+
+    `results` are rows of `run.run`; of each row the seeds count that the other one has, too. None
+    where there are none. Raises ValueError where they are of different data or code: unlike is not
+    compared with like.
+    """
+    results = list(results)
+    against = ROWS[number].against if against is None else against
+    ours, theirs = ({r["seed"]: r for r in results if r["row"] == row} for row in (number, against))
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
+        return None
+    ours, theirs = ([found[seed] for seed in seeds] for found in (ours, theirs))
+    origins = {(r["fingerprint"]["data"], r["fingerprint"]["code"]) for r in ours + theirs}
+    if len(origins) > 1:
+        raise ValueError(
+            f"rows {number} and {against} are of different data or code; "
+            "run both anew into one file"
+        )
+    a, b = _right(ours), _right(theirs)
+    return Comparison(
+        number,
+        against,
+        tuple(a.mean(axis=1).tolist()),
+        tuple(b.mean(axis=1).tolist()),
+        *paired_interval(a, b),
+    )
+
+
+def _right(results: Sequence[dict]) -> np.ndarray:
+    """Return (num_seeds, num_messages) of 1 and 0."""
+    return np.array([[int(mark) for mark in result["right"]] for result in results])
+
+
+def compare_all(results: Sequence[dict]) -> list[Comparison]:
+    """Return a comparison of each row that has one, but row 1 with itself."""
+    numbers = sorted({result["row"] for result in results} - {1})
+    found = [compare(results, number) for number in numbers]
+    return [comparison for comparison in found if comparison is not None]
+
+
+# --- as words --------------------------------------------------------------------------------
+
+
+def in_points(value: float) -> str:
+    """Return a difference of shares in percentage points, with its sign: "−3.2", "0.0"."""
+    text = f"{100 * value:+.1f}".replace("-", "−")
+    return "0.0" if text[1:] == "0.0" else text
+
+
+def say(comparison: Comparison) -> str:
+    """Return the difference, its interval and the verdict in a line."""
+    ends = f"{in_points(comparison.low)} … {in_points(comparison.high)}"
+    return f"{in_points(comparison.difference)} points ({ends}): {comparison.verdict}"
+
+
+def table(results: Sequence[dict]) -> str:
+    """Return all rows of the results as a table in plain text; accuracies in percent."""
+    by_row = {c.row: c for c in compare_all(results)}
+    head = (
+        f"{'row':>3}  {'':<39}{'train':>6}{'test':>6}  {'of the seeds':<12}  "
+        f"{'difference to':<13}{'points':>7}  {'95 % interval':<15}  {'':<13}  {'book':>6}"
+    )
+    lines = [head.rstrip()]
+    for number in sorted({result["row"] for result in results}):
+        own = [result for result in results if result["row"] == number]
+        train, test = ([100 * r["accuracy"][part] for r in own] for part in ("train", "test"))
+        ends = f"{min(test):.1f} … {max(test):.1f}"
+        line = f"{number:>3}  {ROWS[number].words:<39}{np.mean(train):>6.1f}{np.mean(test):>6.1f}"
+        line += f"  {ends:<12}  "
+        if number in by_row:
+            c = by_row[number]
+            interval = f"{in_points(c.low)} … {in_points(c.high)}"
+            line += f"{f'row {c.against}':<13}{in_points(c.difference):>7}  {interval:<15}  "
+            line += f"{c.verdict:<13}"
+        else:
+            line += " " * 52
+        book = ROWS[number].book
+        lines.append(f"{line}  {'' if book is None else f'{book:.2f}':>6}".rstrip())
+    return "\n".join(lines)
+
+
+# --- as a picture ----------------------------------------------------------------------------
+
+ROW_HEIGHT, TOP, BOTTOM = 28, 46, 34  # pixels
+LABELS, PLOT, MARGIN = 310, 400, 50  # widths
+COLOURS = {BETTER: "#0072b2", WORSE: "#b34e00", NO_DIFFERENCE: "#555555"}  # Okabe & Ito's
+MARKS = {BETTER: "▲", WORSE: "▼", NO_DIFFERENCE: "●"}
+
+
+def draw_dot_plot(comparisons: Sequence[Comparison]) -> Drawing:
+    """Draw each difference with its interval, and a faint dot for each seed.
+
+    Mark, colour and words say the same. Raises ValueError where there is nothing to draw.
+    """
+    if not comparisons:
+        raise ValueError("there is nothing to draw; run row 1 and another one first")
+    values = [0.0] + [x for c in comparisons for x in (c.low, c.high, *c.seed_differences)]
+    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if max(values) - min(values) <= 8 * s)
+    first, last = floor(min(values) / step), ceil(max(values) / step) or 1
+    width, height = LABELS + PLOT + MARGIN, TOP + ROW_HEIGHT * len(comparisons)
+
+    def place(difference: float) -> float:
+        return LABELS + (difference / step - first) / (last - first) * PLOT
+
+    drawn = []
+    for i in range(first, last + 1):
+        x, shade = place(i * step), "#333333" if i == 0 else "#dddddd"
+        drawn.append(f'<path d="M{x:.1f},{TOP - 8}V{height}" stroke="{shade}"/>')
+        drawn.append(_text(x, height + 16, in_points(i * step)[:-2] or "0", "middle"))
+    for i, c in enumerate(comparisons):
+        y, colour = TOP + ROW_HEIGHT * (i + 0.5), COLOURS[c.verdict]
+        drawn.append(_text(LABELS - 34, y + 4, _label(c), "end"))
+        drawn.append(_text(LABELS - 22, y + 4, MARKS[c.verdict], "middle", colour))
+        drawn.extend(
+            f'<circle cx="{place(d):.1f}" cy="{y + 7}" r="2.5" fill="{colour}" opacity="0.4"/>'
+            for d in c.seed_differences
+        )
+        ends = f"M{place(c.low):.1f},{y}H{place(c.high):.1f}"
+        drawn.append(f'<path d="{ends}" stroke="{colour}" stroke-width="2.5"/>')
+        drawn.append(f'<circle cx="{place(c.difference):.1f}" cy="{y}" r="5" fill="{colour}"/>')
+    title = "test accuracy beside the row compared with, in percentage points"
+    drawn.append(_text(width / 2, 18, title, "middle"))
+    drawn.append(_text(place(0) - 8, TOP - 12, "worse", "end", COLOURS[WORSE]))
+    drawn.append(_text(place(0) + 8, TOP - 12, "better", "start", COLOURS[BETTER]))
+    words = f"{title}: " + "; ".join(f"{_label(c)} {say(c)}" for c in comparisons)
+    total = height + BOTTOM
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {total}" width="{width}" '
+        f'height="{total}" style="max-width:100%;height:auto" role="img" '
+        f'aria-label="{escape(words)}" font-family="system-ui, Helvetica, Arial, sans-serif">'
+        f'<rect width="{width}" height="{total}" fill="white"/>\n' + "\n".join(drawn) + "\n</svg>"
+    )
+    return Drawing(svg, words)
+
+
+def _label(c: Comparison) -> str:
+    return f"{c.row}  {ROWS[c.row].words}" + (f" (to {c.against})" if c.against != 1 else "")
+
+
+def _text(x: float, y: float, words: str, anchor: str, colour: str = "#333333") -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="12" fill="{colour}" text-anchor="{anchor}">'
+        f"{escape(words)}</text>"
+    )

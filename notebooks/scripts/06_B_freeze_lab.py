@@ -1,0 +1,328 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6.B The Freeze Lab
+#
+# After this notebook you can say what a choice of trained parts *brings*, because you have trained it, and you know which
+# differences are too small to mean anything.
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_B_freeze_lab.ipynb)
+
+# %% [markdown]
+# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
+# though not every notebook needs both. The outputs shown, and remarks about them, are those of the pair that comes with
+# the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
+# it. With another choice expect other figures.
+
+# %%
+import subprocess
+import sys
+from pathlib import Path
+
+places = (Path.cwd(), Path.cwd().parent, Path.cwd() / "course")
+course = next((place for place in places if (place / "helpers" / "model.py").exists()), None)
+if course is None:  # only this notebook is here, as in Colab: fetch the rest
+    repository = "https://github.com/owner/gpt2-classification-course.git"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"]
+    subprocess.run(pip, check=True)
+    course = Path.cwd() / "course"
+sys.path.insert(0, str(course))
+
+# %%
+CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: downloaded once
+CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI
+
+# %% [markdown]
+# ## Guess first
+#
+# The Freeze Explorer of section 6.5 says what a choice *costs*. It can't say what it brings: for that, somebody has to
+# train. Since the frozen part runs only once (section 6.7), this takes seconds.
+#
+# **Predict,** and write your guesses down. Half of the messages are spam, so guessing gets an accuracy of 0.5.
+#
+# 1. Only the head learns, 386 of 12.5 million parameters, and the row's last position classifies, as in the book. Which
+#    accuracy: 0.6, 0.7, 0.8 or 0.9?
+# 2. The same, but the last token *before the padding* classifies. Better, worse, or no difference?
+# 3. The book's choice, a thousand times as many parameters, at the row's last position. Better than 2?
+
+# %% [markdown]
+# ## The Lab
+#
+# - On the left is the Explorer's tower: press a part to train or to freeze it, or choose under *Train*.
+# - On the right is what else a training needs: the position that *classifies*, the *epochs*, the *learning rate*, and how
+#   many *seeds*. Another seed means another random head and another order of the batches. More seeds show what is luck.
+# - **▶ Train** trains, **■ Stop** ends it after the last whole epoch. Each finished run gets a row below.
+#
+# Train your three guesses now, first with one seed, then with three.
+#
+# (If nothing moves after a press, as may be so in Colab, run `lab.train()` in a cell of your own: it does the same. On a
+# page where nothing is live you see a picture and a table of the settings.)
+
+# %%
+from helpers.widgets import FreezeLab
+
+lab = FreezeLab(CHOOSE_MODEL, CHOOSE_DATA)
+lab
+
+# %% [markdown]
+# How to read a row: the *accuracy* is the share of all 100 validation messages that are classified correctly, after the
+# last epoch. Behind it stand the lowest and the highest of the seeds, and a *95 % interval*: with other messages of the same
+# kind the accuracy would lie in it nearly always (Wilson 1927). With 100 messages it is wide, 8 points to both sides. Two
+# runs whose intervals overlap much may well be equally good.
+#
+# In the picture a run that lies further left costs less, one that is higher is more often right. The orange ones are beaten
+# by none in both. That is the *Pareto front*: whatever you value, the best choice is one of these.
+
+# %% [markdown]
+# ## The same in code
+#
+# A button is no secret. This is what it does for one seed, here with the head and the final norm:
+
+# %%
+from helpers.fine_tuning import fine_tune
+from helpers.freezing import FreezePlan
+from helpers.lab.runs import new_classifier
+
+material = lab.material
+model = new_classifier(material.pretrained, seed=1)
+n_layers = model.cfg["n_layers"]
+history = fine_tune(
+    model, material.train, material.validation, FreezePlan.last_blocks(n_layers, 0),
+    epochs=2, lr=material.lr, seed=1, position="mean", progress=False,
+)  # fmt: skip
+print("run once for each message:", history.cached)
+print("validation accuracy after each epoch:", [f"{acc:.1f}" for acc in history.val_accs])
+
+# %% [markdown]
+# `lab.rows` holds your runs. Before the first press there is none, and the picture says so:
+
+# %%
+from helpers.lab.pictures import draw_runs
+
+draw_runs(lab.rows, against="seconds")
+
+# %% [markdown]
+# ## LoRA: learn beside what is frozen
+#
+# Some choices of the Lab are called *LoRA* (Hu et al. 2021). There no matrix of a block learns. Beside each stands an
+# *adapter*, two narrow matrices A and B, and only these learn. What goes through W also goes through A and then B, and both
+# results are added. B starts at zero, so that at first the adapter adds nothing.
+#
+# The picture shows one matrix of the model with an adapter of *rank* 4: W stays frozen, A brings the numbers down to four,
+# B brings them up again.
+
+# %%
+from helpers.diagrams import figure_lora
+
+cfg = material.pretrained.cfg
+figure_lora(cfg, rank=4, alpha=8.0)
+
+# %% [markdown]
+# **Predict:** such a matrix has as many rows as columns (192 in the nano). How many parameters does its adapter of rank 4
+# have? Put your number in the place of `None`.
+
+# %%
+my_number = None
+
+# %%
+from helpers.exercises import check
+
+check(
+    my_number, 4 * 2 * cfg["emb_dim"], "A has 4 rows, B has 4 columns, of emb_dim numbers each."
+)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `4 * 192 + 192 * 4`: for the nano 1,536, beside 36,864 frozen ones.
+#
+# </details>
+#
+# In a block six matrices get an adapter: the four of attention and the two of the feed-forward network. For the last block
+# alone, with the head:
+
+# %% tags=["key-figure"]
+from helpers.freezing import parameter_report
+
+for rank in (1, 4, 16):
+    report = parameter_report(cfg, FreezePlan.lora(n_layers, 1, rank, alpha=2.0 * rank))
+    print(f"rank {rank:>2}: {report.trainable:>7,} parameters learn")
+report = parameter_report(cfg, FreezePlan.book(n_layers))
+print(f"the book's choice: {report.trainable:,} parameters learn")
+
+# %% [markdown]
+# After the training an adapter can be added into its matrix, W + (alpha / rank) · B A, and is gone: the answer is the same,
+# and costs no more than before.
+
+# %%
+import torch
+
+from helpers.lora import merge
+
+adapted = FreezePlan.lora(n_layers, 1, rank=4, alpha=8.0).apply(
+    new_classifier(material.pretrained, seed=1)
+)
+torch.nn.init.normal_(adapted.trf_blocks[-1].ff.layers[0].lora_B.default.weight, std=0.1)
+token_ids, _ = material.validation[0]
+with torch.no_grad():
+    before = adapted(token_ids[None])
+    print("same logits:", torch.allclose(merge(adapted)(token_ids[None]), before, atol=1e-4))
+
+# %% [markdown]
+# ## Three challenges
+#
+# Each has a check cell that looks at your rows. Train in the Lab above, then run the cell again.
+#
+# **A. A tenth.** (easy, 5 minutes) Be as good as the book's plan with a tenth of its parameters, or fewer. Train the book's
+# plan, too, at the position *last*, or there is nothing to compare with.
+
+# %%
+from helpers.lab.challenges import check_a_tenth
+
+check_a_tenth(lab)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# *Head only* at *last_token*, three seeds: 386 parameters instead of 445,634. An adapter in the last block does it at the
+# book's own position, even with rank 1: *LoRA, last block*, 3,842 parameters, .80 to .84.
+#
+# </details>
+#
+# **B. Five seconds.** (medium, 5 minutes) Find the best that can be had within five seconds for one training. Choose by the
+# validation messages: once you have opened the test set, it can no longer tell you whether you chose well.
+
+# %%
+from helpers.lab.challenges import check_within_five_seconds
+
+check_within_five_seconds(lab)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# There is no one answer. The last block at *last_token* is among the best here and takes 2 to 3 seconds, half of them once,
+# for the frozen part. Press Train again, and that half is gone. Fewer epochs cost less and lose nothing: see C.
+#
+# </details>
+#
+# **C. More is worse.** (medium, 5 minutes) Find two runs that differ in nothing but the number of epochs, of which the
+# longer one has the *higher* validation loss. Then say why, with a letter in the place of `None`:
+#
+# - a: it has stopped learning the training messages;
+# - b: it learns the training messages by heart;
+# - c: the validation messages were others;
+# - d: the learning rate was too small.
+
+# %%
+my_reason = None
+
+# %%
+from helpers.lab.challenges import check_more_is_worse
+
+check_more_is_worse(lab, my_reason)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The book's choice with 2 epochs, and with 5. With three seeds the validation loss was 0.34 to 0.42 after 2, and 0.49 to
+# 0.75 after 5, while the training accuracy went from 0.86 to above 0.95: (b), *overfitting*. The accuracy hardly tells. A
+# model that is wrong and very sure of it pays in the loss, not in the accuracy.
+#
+# </details>
+
+# %% [markdown]
+# ## What we measured
+#
+# Stop here until you have trained your three guesses. This cell trains them with the seeds 1, 2 and 3.
+
+# %% tags=["nbval-ignore-output"]
+from helpers.lab.runs import Settings, train_whole
+
+head, book = FreezePlan.head_only(n_layers), FreezePlan.book(n_layers)
+guesses = [(head, "last"), (head, "last_token"), (book, "last")]
+runs = [
+    train_whole(material, Settings(plan, position, lr=material.lr, num_seeds=3))
+    for plan, position in guesses
+]
+for run in runs:
+    low, high = min(run.val_accs), max(run.val_accs)
+    print(f"{low:.2f} to {high:.2f}  {run.settings}")
+if (CHOOSE_MODEL, CHOOSE_DATA) == ("gpt2-nano (12M)", "sms-mini"):
+    padded_end, last_token, books = (run.accuracy for run in runs)
+    assert padded_end < 0.7 and last_token > 0.76 and books > 0.7
+draw_runs(runs)
+
+# %% [markdown]
+# <details><summary>What does this say?</summary>
+#
+# 1. *Head only* at the padded end: .59 to .61, hardly better than guessing. A frozen model's last position has forgotten the
+#    message behind all the padding (section 6.6 shows its attention).
+# 2. The same 386 parameters at the last real token: .82 to .84.
+# 3. The book's choice, which learns to look back from the padded end: .78 to .83. It is no better than 2.
+#
+# So *where* the answer is read mattered more than *how much* is trained. The intervals of 2 and 3 overlap: "no worse" is
+# all that 100 messages can say.
+#
+# </details>
+#
+# In the picture of the three, run 1 lies far below the others, and run 2 is as high as run 3 with a thousandth of its
+# parameters.
+
+# %% [markdown]
+# ## Try it
+#
+# **1. Your own adapter.** (medium, 5 minutes) Choose *adds or takes an adapter* under *A press*, then *head only*, and give
+# an adapter to the attention (`att`) of the last block alone: ▸ opens the block. How many parameters learn with rank 1?
+# **Predict** before you look; put your number in the place of `None`.
+
+# %%
+my_count = None
+
+# %%
+plan = FreezePlan(n_layers, {"out_head"}, {f"trf_blocks.{n_layers - 1}.att"}, rank=1, alpha=2.0)
+check(
+    my_count,
+    parameter_report(cfg, plan).trainable,
+    "Four matrices with an adapter of rank 1 each, and the head.",
+)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `4 * (192 + 192) + 386`: for the nano 1,922.
+#
+# </details>
+#
+# **2. The first token.** (easy, 3 minutes) **Predict** what happens at the position *first*, then train it. Why does it
+# not matter which parts learn?
+#
+# <details><summary>Solution</summary>
+#
+# The first token sees only itself. Two messages that begin alike look the same from there, whatever is trained. Some words
+# do begin spam more often than ham, so it may come out a little above guessing.
+#
+# </details>
+
+# %% [markdown]
+# ## What to take away
+#
+# - What a choice brings can be measured, and with most of the model frozen that takes seconds.
+# - Where the answer is read can matter more than how much is trained.
+# - A difference that lies inside the intervals, or inside the spread of the seeds, is none that you have shown.
+# - LoRA trains a few parameters beside frozen matrices; afterwards they can be merged into them.
+# - More epochs lower the training loss; the validation loss says when to stop.
+# - Choose by the validation set. The test set answers once.
+#
+# Next: [6.C, which choices matter](06_C_which_choices_matter.ipynb).

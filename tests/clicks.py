@@ -1,0 +1,59 @@
+"""Looks at a widget and presses its buttons, without a browser.
+
+Widgets are found by CSS class among those reachable from the one given: what is found is what is
+shown.
+"""
+
+from xml.etree import ElementTree
+
+
+def each(widget, css: str) -> list:
+    """All shown widgets of a CSS class, in their order."""
+    below = [found for child in getattr(widget, "children", ()) for found in each(child, css)]
+    return [widget, *below] if css in widget._dom_classes else below
+
+
+def one(widget, css: str):
+    (widget,) = each(widget, css)
+    return widget
+
+
+def press(toggle) -> None:
+    toggle.value = not toggle.value
+
+
+def click(widget, words: str):
+    """Click the one button whose description ends in `words`; return it."""
+    buttons = each(widget, "fx-open") + each(widget, "fx-more")
+    (button,) = [button for button in buttons if button.description.endswith(words)]
+    button.click()
+    return button
+
+
+def choose(widget, css: str, name: str) -> None:
+    (button,) = [
+        w for w in each(one(widget, css), "fx-choice") if w.description.removeprefix("✓ ") == name
+    ]
+    press(button)
+
+
+def chosen(widget, css: str) -> str:
+    """The one option that is chosen, which its state, its mark and its tooltip say alike."""
+    buttons = each(one(widget, css), "fx-choice")
+    (name,) = [w.description.removeprefix("✓ ") for w in buttons if w.value]
+    for w in buttons:
+        assert w.value == (w.description == f"✓ {name}") and w.tooltip == (
+            "chosen" if w.value else "choose"
+        )
+    return name
+
+
+def text_of(widget, css: str) -> str:
+    """What can be read of HTML."""
+    return "".join(ElementTree.fromstring(f"<p>{one(widget, css).value}</p>").itertext())
+
+
+def rows(widget, css: str) -> list[list[str]]:
+    """The cells of a table below its header."""
+    table = ElementTree.fromstring(one(widget, css).value)
+    return [["".join(cell.itertext()) for cell in row] for row in table.iterfind("tbody/tr")]

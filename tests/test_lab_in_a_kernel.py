@@ -1,0 +1,102 @@
+"""While the Lab trains the kernel hears messages: of code, and of a press on Stop.
+
+In real kernels, ours and Colab's, whose messages are sent as a page would send them.
+"""
+
+import ast
+import os
+from contextlib import contextmanager
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from tests.conftest import ROOT
+
+OVERLAYS = ROOT / ".overlays"
+KERNELS = {  # which overlays lie before what is installed → the versions that then are found
+    (): None,
+    ("ipykernel6",): ("6.17.1", None),
+    ("ipykernel6", "colab"): ("6.17.1", "7.7.1"),
+}
+SET_UP = """
+import ipykernel, ipywidgets
+from helpers.widgets import FreezeLab
+from tests.labs import tiny_material
+lab = FreezeLab(folder={folder!r}, material=tiny_material())
+lab._epochs.value = 50
+lab._seeds.choose("5")
+"""
+SECONDS = 60  # for an answer; none is measured
+
+
+class Kernel:
+    """A kernel that runs code and takes clicks."""
+
+    def __init__(self, client):
+        self.client = client
+
+    def run(self, code: str):
+        """Run code; return what its last line, an expression, gives."""
+        *lines, last = code.strip().splitlines()
+        code = "\n".join([*lines, f"answer = {last}"])
+        reply = self.client.execute(code, user_expressions={"answer": "answer"}, reply=True,
+                                    timeout=SECONDS)["content"]  # fmt: skip
+        assert reply["status"] == "ok", "\n".join(reply.get("traceback", []))
+        return ast.literal_eval(reply["user_expressions"]["answer"]["data"]["text/plain"])
+
+    def click(self, button: str) -> None:
+        """Press a button of the lab, as a page does; nothing is waited for."""
+        comm_id = self.run(f"lab.{button}.model_id")
+        data = {"method": "custom", "content": {"event": "click"}, "buffers": []}
+        content = {"comm_id": comm_id, "data": data}
+        self.client.shell_channel.send(self.client.session.msg("comm_msg", content))
+
+    def wait(self, condition: str) -> None:
+        """Ask again and again, while the lab trains, until a condition holds."""
+        for _ in range(SECONDS * 50):
+            if self.run(f"import time; time.sleep(0.02)\nbool({condition})"):
+                return
+        raise AssertionError(f"never: {condition}")
+
+
+@contextmanager
+def kernel(overlays: tuple[str, ...]):
+    path = os.pathsep.join(map(str, (*(OVERLAYS / name for name in overlays), ROOT)))
+    environment = {**os.environ, "PYTHONPATH": path}
+    manager, client = start_new_kernel(
+        kernel_name="python3",
+        startup_timeout=SECONDS,
+        env=environment,
+        cwd=str(ROOT),
+        extra_arguments=["--IPKernelApp.log_level=40"],
+    )
+    try:
+        yield Kernel(client)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+@pytest.mark.parametrize("overlays", KERNELS, ids=lambda names: "+".join(names) or "ours")
+def test_a_press_on_stop_is_heard_while_it_trains_and_leaves_a_whole_epoch(overlays, tmp_path):
+    if missing := [name for name in overlays if not (OVERLAYS / name).exists()]:
+        pytest.skip(f"`make test` first installs .overlays/{missing[0]}")
+    with kernel(overlays) as shell:
+        versions = shell.run(
+            SET_UP.format(folder=str(tmp_path)) + "(ipykernel.__version__, ipywidgets.__version__)"
+        )
+        for found, expected in zip(versions, KERNELS[overlays] or (), strict=False):
+            assert expected in (None, found)
+        shell.click("_train")
+        shell.wait("lab.training and lab._training.histories[-1:]")
+        shell.wait("lab._training.histories[-1].val_accs")  # it goes on while code is run
+        shell.click("_train")  # does nothing
+        shell.click("_stop")
+        shell.wait("not lab.training")
+        assert shell.run("lab.history.interrupted")
+        assert shell.run("len(lab.history.step_losses) == 6 * len(lab.history.val_accs)")
+        assert shell.run("lab.rows") == ()
+        assert "Stopped" in shell.run("lab._show['status'].value")
+        shell.run("lab._epochs.value = 1\nlab._seeds.choose('1')")
+        shell.click("_train")
+        shell.wait("lab.rows")
