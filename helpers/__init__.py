@@ -1,8 +1,7 @@
 """The code behind the notebooks; each file has one job and imports only from floors below its own.
 
-8  widgets
-7  run_pictures, challenges
-6  runs, experiments
+7  widgets
+6  lab, experiments
 5  classify, tables, work
 4  fine_tuning, diagrams, exercises
 3  training, gradient_reach, costs, history

@@ -7,7 +7,7 @@ import pandas as pd
 
 from helpers.data import SpamDataset
 from helpers.freezing import FreezePlan
-from helpers.runs import Material, Run, Settings
+from helpers.lab.runs import Material, Run, Settings
 from helpers.tokenizer import get_tokenizer
 from tests.conftest import TINY, random_model
 

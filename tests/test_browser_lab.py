@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.runs import FILE, POSITIONS
+from helpers.lab.runs import FILE, POSITIONS
 from tests import lab
 from tests.screenshot import LAB_NOTEBOOK, lab_in
 

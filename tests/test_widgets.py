@@ -301,7 +301,8 @@ def test_after_a_thousand_random_sequences_everything_shown_equals_torchs_own_co
             print("a fresh one:", explorer.cfg)  # pytest shows this only where the test fails
         for _ in range(rng.randint(1, 4)):
             print("  ", do_something(explorer, rng))
-        check(explorer)
+        if len(explorer.plan.adapted) <= 6 or i % 10 == 0:  # torch takes seconds for hundreds
+            check(explorer)
 
 
 def test_a_learner_sees_the_numbers_of_the_book(explorer):

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from helpers.freezing import FreezePlan, parameter_report
+from helpers.lab.runs import COLUMNS, FILE, Settings, read_kept
 from helpers.results import read_rows
-from helpers.runs import COLUMNS, FILE, Settings, read_kept
 from helpers.training import calc_accuracy_loader
 from helpers.widgets import FreezeLab
 from tests.clicks import choose, chosen, click, each, one, press, text_of
@@ -145,8 +145,13 @@ def test_code_can_train_too_and_gets_the_run(lab):
     assert lab.train() is None
 
 
-@pytest.mark.parametrize(("names", "words"), [(("gpt2-smal", "sms-mini"), "unknown model 'gpt2-smal"),
-                                              (("gpt2-nano (12M)", "sms"), "unknown data 'sms'")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("gpt2-smal", "sms-mini"), "unknown model 'gpt2-smal"),
+        (("gpt2-nano (12M)", "sms"), "unknown data 'sms'"),
+    ],
+)
 def test_a_name_that_is_none_is_refused(names, words, tmp_path):
     with pytest.raises(ValueError, match=words):
         FreezeLab(*names, folder=tmp_path)

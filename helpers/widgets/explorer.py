@@ -46,9 +46,9 @@ class FreezeExplorer(VBox):
 
     `model` is the name of a size, of which no weights are needed, or a loaded classifier: then the
     plan starts as the model's own, its head fixes the number of classes, and a button runs it on
-    the message. `plan`, `report`, `shapes`, `reach`, `cost` and `work` always hold what is shown. Raises
-    ValueError for an unknown name, fewer than two classes, a text that can't be read, and a loaded
-    model that still has its language-model head or a piece trained in part.
+    the message. `plan`, `report`, `shapes`, `reach`, `cost` and `work` always hold what is shown.
+    Raises ValueError for an unknown name, fewer than two classes, a text that can't be read, and a
+    loaded model that still has its language-model head or a piece trained in part.
     """
 
     def __init__(

@@ -21,10 +21,8 @@ from helpers.diagrams import Drawing
 from helpers.fine_tuning import Progress
 from helpers.freezing import FreezePlan
 from helpers.history import History
-from helpers.model import GPTModel
-from helpers.results import delete_row
-from helpers.run_pictures import AGAINST, draw_bar, draw_runs, draw_training
-from helpers.runs import (
+from helpers.lab.pictures import AGAINST, draw_bar, draw_runs, draw_training
+from helpers.lab.runs import (
     COLUMNS,
     FILE,
     Kept,
@@ -43,6 +41,8 @@ from helpers.runs import (
     sorted_runs,
     work_predicted,
 )
+from helpers.model import GPTModel
+from helpers.results import delete_row
 from helpers.tables import html_table
 from helpers.widgets.common import (
     Choice,
@@ -66,8 +66,8 @@ WHERE = {  # a position in words
     "mean": "the mean of what all positions say, the padding's too",
 }
 PRICE_OF_THE_TEST = (
-    "<b>The test set</b> answers once: whoever has looked at it and goes on choosing may choose by it, and "
-    "then it says no more than the validation set. So each run after it is marked."
+    "<b>The test set</b> answers once: whoever has looked at it and goes on choosing may choose by "
+    "it, and then it says no more than the validation set. So each run after it is marked."
 )
 CAPTION = (
     "<b>The runs.</b> Press one to set the tower and the settings to it; press a heading to sort. "
@@ -80,8 +80,8 @@ multiply-adds; <i>seconds</i> are measured, with those that went into running th
 run whose frozen part was kept from an earlier one has none of these.</p>
 <p><i>Accuracy</i> and <i>loss</i> are those after the last epoch, on all validation messages;
 <i>best epoch</i> is the one with the lowest validation loss, for each seed.</p>
-<p>Wilson's interval (1927) says how far the mean could move with other messages of the same kind.
-It says nothing of other seeds: for that, look at the lowest and the highest.</p>
+<p>Of Wilson's intervals (1927) 19 in 20 hold the accuracy on all messages of the same kind. They
+say nothing of other seeds: for that, look at the lowest and the highest.</p>
 """
 _FAILURES = (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, MemoryError)
 

@@ -61,14 +61,13 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # ## The Lab
 #
 # - On the left is the Explorer's tower: press a part to train or to freeze it, or choose under *Train*.
-# - On the right is what else a training needs: the position that *classifies*, the *epochs*, the *learning rate*, and how
-#   many *seeds*. Another seed means another random head and another order of the batches. More seeds show what is luck.
-# - **▶ Train** trains, **■ Stop** ends it after the last whole epoch. Each finished run gets a row below.
+# - On the right is what else a training needs: the position that *classifies*, *epochs*, *learning rate*, and how many
+#   *seeds*. Another seed means another random head and another order of the batches: more seeds show what is luck.
+# - **▶ Train** trains, **■ Stop** goes back to the last whole epoch. Each finished run gets a row below.
 #
 # Train your three guesses now, first with one seed, then with three.
 #
-# (If nothing moves after a press, as may be so in Colab, run `lab.train()` in a cell of your own: it does the same. On a
-# page where nothing is live you see a picture and a table of the settings.)
+# (If nothing moves after a press, run `lab.train()` in a cell of your own: it does the same.)
 
 # %%
 from helpers.widgets import FreezeLab
@@ -78,12 +77,12 @@ lab
 
 # %% [markdown]
 # How to read a row: the *accuracy* is the share of all 100 validation messages that are classified correctly, after the
-# last epoch. Behind it stand the lowest and the highest of the seeds, and a *95 % interval*: with other messages of the same
-# kind the accuracy would lie in it nearly always (Wilson 1927). With 100 messages it is wide, 8 points to both sides. Two
-# runs whose intervals overlap much may well be equally good.
+# last epoch. Behind it stand the lowest and the highest of the seeds, and a *95 % interval* (Wilson 1927). It is made so that
+# 19 of 20 such intervals hold the accuracy on all messages of the kind. With 100 messages it is wide, 8 points to both
+# sides. Two runs whose intervals overlap may well be equally good.
 #
-# In the picture a run that lies further left costs less, one that is higher is more often right. The orange ones are beaten
-# by none in both. That is the *Pareto front*: whatever you value, the best choice is one of these.
+# In the picture a run further left costs less, a higher one is more often right. The orange ones are beaten by none in
+# both. That is the *Pareto front*: whatever you value, the best is one of these.
 
 # %% [markdown]
 # ## The same in code
@@ -93,7 +92,7 @@ lab
 # %%
 from helpers.fine_tuning import fine_tune
 from helpers.freezing import FreezePlan
-from helpers.runs import new_classifier
+from helpers.lab.runs import new_classifier
 
 material = lab.material
 model = new_classifier(material.pretrained, seed=1)
@@ -102,14 +101,14 @@ history = fine_tune(
     model, material.train, material.validation, FreezePlan.last_blocks(n_layers, 0),
     epochs=2, lr=material.lr, seed=1, position="mean", progress=False,
 )  # fmt: skip
-print("run once for each message:", history.cached)
-print("validation accuracy after each epoch:", [f"{acc:.1f}" for acc in history.val_accs])
+print("run once:", history.cached)
+print("validation accuracies:", [f"{acc:.1f}" for acc in history.val_accs])
 
 # %% [markdown]
 # `lab.rows` holds your runs. Before the first press there is none, and the picture says so:
 
 # %%
-from helpers.run_pictures import draw_runs
+from helpers.lab.pictures import draw_runs
 
 draw_runs(lab.rows, against="seconds")
 
@@ -130,8 +129,8 @@ cfg = material.pretrained.cfg
 figure_lora(cfg, rank=4, alpha=8.0)
 
 # %% [markdown]
-# **Predict:** such a matrix has as many rows as columns (192 in the nano). How many parameters does its adapter of rank 4
-# have? Put your number in the place of `None`.
+# **Predict:** the first matrix of a feed-forward network has four times as many rows as columns (768 × 192 in the nano).
+# How many parameters does its adapter of rank 8 have? Put your number in the place of `None`.
 
 # %%
 my_number = None
@@ -139,14 +138,12 @@ my_number = None
 # %%
 from helpers.exercises import check
 
-check(
-    my_number, 4 * 2 * cfg["emb_dim"], "A has 4 rows, B has 4 columns, of emb_dim numbers each."
-)
+check(my_number, 8 * 5 * cfg["emb_dim"], "A is 8 × emb_dim, B is 4 · emb_dim × 8.")
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `4 * 192 + 192 * 4`: for the nano 1,536, beside 36,864 frozen ones.
+# `8 * 192 + 768 * 8`: for the nano 7,680, beside 147,456 frozen ones.
 #
 # </details>
 #
@@ -189,7 +186,7 @@ with torch.no_grad():
 # plan, too, at the position *last*, or there is nothing to compare with.
 
 # %%
-from helpers.challenges import check_a_tenth
+from helpers.lab.challenges import check_a_tenth
 
 check_a_tenth(lab)
 
@@ -205,18 +202,19 @@ check_a_tenth(lab)
 # validation messages: once you have opened the test set, it can no longer tell you whether you chose well.
 
 # %%
-from helpers.challenges import check_within_five_seconds
+from helpers.lab.challenges import check_within_five_seconds
 
 check_within_five_seconds(lab)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# There is no one answer. The last block at *last_token* is among the best here and takes 2 to 3 seconds, half of them once,
-# for the frozen part. Press Train again, and that half is gone. Fewer epochs cost less and lose nothing: see C.
+# There is no one answer. The last block at *last_token* is among the best here. A good part of its seconds goes into the
+# frozen part, once; press Train again, and they are gone. Two epochs take less time than five and lose little: see C.
 #
 # </details>
-#
+
+# %% [markdown]
 # **C. More is worse.** (medium, 5 minutes) Find two runs that differ in nothing but the number of epochs, of which the
 # longer one has the *higher* validation loss. Then say why, with a letter in the place of `None`:
 #
@@ -229,7 +227,7 @@ check_within_five_seconds(lab)
 my_reason = None
 
 # %%
-from helpers.challenges import check_more_is_worse
+from helpers.lab.challenges import check_more_is_worse
 
 check_more_is_worse(lab, my_reason)
 
@@ -238,17 +236,17 @@ check_more_is_worse(lab, my_reason)
 #
 # The book's choice with 2 epochs, and with 5. With three seeds the validation loss was 0.34 to 0.42 after 2, and 0.49 to
 # 0.75 after 5, while the training accuracy went from 0.86 to above 0.95: (b), *overfitting*. The accuracy hardly tells. A
-# model that is wrong and very sure of it pays in the loss, not in the accuracy.
+# model that is wrong and very sure of it pays in the loss.
 #
 # </details>
 
 # %% [markdown]
 # ## What we measured
 #
-# Stop here until you have trained your three guesses. This cell trains them with the seeds 1, 2 and 3.
+# Stop here until you have trained your three guesses. The next two cells train them with the seeds 1, 2 and 3.
 
-# %% tags=["nbval-ignore-output"]
-from helpers.runs import Settings, train_whole
+# %%
+from helpers.lab.runs import Settings, train_whole
 
 head, book = FreezePlan.head_only(n_layers), FreezePlan.book(n_layers)
 guesses = [(head, "last"), (head, "last_token"), (book, "last")]
@@ -256,6 +254,8 @@ runs = [
     train_whole(material, Settings(plan, position, lr=material.lr, num_seeds=3))
     for plan, position in guesses
 ]
+
+# %% tags=["nbval-ignore-output"]
 for run in runs:
     low, high = min(run.val_accs), max(run.val_accs)
     print(f"{low:.2f} to {high:.2f}  {run.settings}")
@@ -267,13 +267,13 @@ draw_runs(runs)
 # %% [markdown]
 # <details><summary>What does this say?</summary>
 #
-# 1. *Head only* at the padded end: .59 to .61, hardly better than guessing. A frozen model's last position has forgotten the
-#    message behind all the padding (section 6.6 shows its attention).
+# 1. *Head only* at the padded end: .59 to .61. Behind the padding a frozen model has forgotten the message.
 # 2. The same 386 parameters at the last real token: .82 to .84.
-# 3. The book's choice, which learns to look back from the padded end: .78 to .83. It is no better than 2.
+# 3. The book's choice, which learns to look back from there: .78 to .83 (rounding alone moves it by a message). No
+#    better than 2.
 #
-# So *where* the answer is read mattered more than *how much* is trained. The intervals of 2 and 3 overlap: "no worse" is
-# all that 100 messages can say.
+# *Where* the answer is read mattered more than *how much* is trained. The intervals of 2 and 3 overlap: "no worse" is all
+# that 100 messages can say.
 #
 # </details>
 #

@@ -235,11 +235,11 @@ def _lengths(data: SpamDataset) -> list[int]:
 class Run:
     """A finished run; lists have one entry for each seed.
 
-    `work` (predicted for `fine_tune`, in multiply-adds) and `seconds` (measured) are of one training, the mean over
-    seeds; of the seconds, `seconds_encoding` went into what is computed once and kept. Accuracies
-    (0 … 1) and losses (means, in nats) are those of the last epoch, `train_accs` over its training
-    messages as they were met, the others over all `num_messages` validation messages. `after_test`
-    says that the test set had been seen before.
+    `work` (predicted for `fine_tune`, in multiply-adds) and `seconds` (measured) are of one
+    training, the mean over seeds; of the seconds, `seconds_encoding` went into what is computed
+    once and kept. Accuracies (0 … 1) and losses (means, in nats) are those of the last epoch,
+    `train_accs` over its training messages as they were met, the others over all `num_messages`
+    validation messages. `after_test` says that the test set had been seen before.
     """
 
     id: str

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from helpers.freezing import FreezePlan, parameter_report
-from helpers.results import append_row
-from helpers.runs import (
+from helpers.lab.runs import (
     COLUMNS,
     FILE,
     Settings,
@@ -23,6 +22,7 @@ from helpers.runs import (
     sorted_runs,
     work_predicted,
 )
+from helpers.results import append_row
 from tests.labs import BELONGS_TO, BOOK, HEAD, made_up_run, tiny_material
 
 

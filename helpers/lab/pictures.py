@@ -11,7 +11,7 @@ from html import escape
 
 from helpers.diagrams import INK, Drawing
 from helpers.history import History
-from helpers.runs import Run
+from helpers.lab.runs import Run
 
 ORANGE, BLUE = "#d55e00", "#2e86c1"
 AGAINST = {  # what accuracy is drawn against → its value in a run

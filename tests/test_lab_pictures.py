@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from helpers.history import History
-from helpers.run_pictures import AGAINST, draw_bar, draw_runs, draw_training, front
+from helpers.lab.pictures import AGAINST, draw_bar, draw_runs, draw_training, front
 from tests.labs import HEAD, made_up_run
 
 

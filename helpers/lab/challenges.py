@@ -7,7 +7,7 @@ is right and why. They only look at `lab.rows`, so whoever trains in code can be
 from collections.abc import Sequence
 
 from helpers.freezing import FreezePlan
-from helpers.runs import Run, Settings
+from helpers.lab.runs import Run, Settings
 
 NO_RUN = "No run yet: press Train, then run this cell again."
 FEWEST_SEEDS = 3  # below that a difference may well be luck

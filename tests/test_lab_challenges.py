@@ -1,10 +1,10 @@
-"""A challenge of the Lab says for each wrong attempt what is wrong with it, and why a right one is."""
+"""A challenge of the Lab says of each wrong attempt what is wrong, and of a right one why."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from helpers.challenges import check_a_tenth, check_more_is_worse, check_within_five_seconds
+from helpers.lab.challenges import check_a_tenth, check_more_is_worse, check_within_five_seconds
 from tests.labs import BOOK, HEAD, made_up_run
 
 BOOKS = made_up_run("book", BOOK, (0.80, 0.82, 0.78), trainable=445_634)
