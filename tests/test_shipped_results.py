@@ -141,3 +141,25 @@ def test_the_books_figures_for_larger_models_are_those_of_the_rows():
         row = ROWS[number]
         size = row.changes.get("model", "gpt2-small (124M)").partition("(")[2].rstrip(")")
         assert re.search(rf"\| {number} \| GPT-2 {size} \| [\w ]+ \| {row.book:.2f} % \|", PAGE)
+
+
+AGAIN, AGAIN_NOTES = read_rows(PATH.with_name("nano-sms-mini-again.jsonl"))
+
+
+def changed(number: int) -> list[int]:
+    """How many answers of each training of a row the second time changed."""
+    first = {r["seed"]: r["right"] for r in RESULTS if r["row"] == number}
+    second = {r["seed"]: r["right"] for r in AGAIN if r["row"] == number}
+    assert set(first) == set(second) == set(SEEDS)
+    return [sum(a != b for a, b in zip(first[s], second[s], strict=True)) for s in SEEDS]
+
+
+def test_what_the_second_training_changed_is_what_the_page_says():
+    assert AGAIN_NOTES == [] and {r["row"] for r in AGAIN} == {1, 4, 13, 14, 15, 19}
+    again = {c.row: c.verdict for c in compare_all(AGAIN)}
+    assert again == {row: VERDICTS[row] for row in (13, 15, 19)} | dict.fromkeys(
+        (4, 14), "no difference"
+    )
+    assert 'both verdicts went from "better" to "no difference"' in PAGE
+    assert max(changed(15) + changed(19)) <= 2
+    assert max(changed(4) + changed(14)) == 23 and "up to 23 of their 200 answers" in PAGE

@@ -120,8 +120,8 @@ def _effort(training: Training) -> float:
     seconds = {"head only": 2, "last block": 6, "last two blocks": 15, "all": 60, "LoRA": 55}
     effort = seconds[experiment.layers] * (3 if experiment.position == "mean" else 1)
     if experiment.max_length:
-        effort *= experiment.max_length / 82  # the longest message of sms-mini
-    return scale * effort * (4 if experiment.batch_size == 1 else 1)
+        effort *= max(1, experiment.max_length / 200)  # most of it is once for all seeds
+    return scale * effort * (2 if experiment.batch_size == 1 else 1)
 
 
 def _report(wanted: list[Training], chosen: argparse.Namespace) -> None:
