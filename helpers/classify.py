@@ -150,6 +150,7 @@ class SpamClassifier:
             "cfg": self.model.cfg,
             "max_length": self.max_length,
             "position": self.position,
+            "causal": [block.att.causal for block in self.model.trf_blocks],
             "about": self.about,
             "adapters": {
                 "adapted": sorted(adapters.adapted),
@@ -196,6 +197,8 @@ class SpamClassifier:
             model = replace_head(GPTModel(settings["cfg"]))
         _put_saved_adapters(model, settings.get("adapters", {}))  # older files know of none
         model.load_state_dict(state, assign=True)
+        for block, causal in zip(model.trf_blocks, settings.get("causal", ()), strict=False):
+            block.att.causal = causal  # older files know of nothing else than the mask
         position, about = settings["position"], settings["about"]
         return cls(model, settings["max_length"], position=position, about=about)
 

@@ -254,14 +254,14 @@ def draw_classifier(
     replaced_head: tuple[str, ...] = (),
     reach: GradientReach | None = None,
     answer: str = "",
-    kept: int | None = None,
+    cached: int | None = None,
 ) -> Drawing:
     """Draw the model from input (bottom) to output (top).
 
     With `shapes` each box says what it puts out, and a "last_token" shape gets a line above the
     head, with `answer` beside it; `tokens` are written below the input; the lines of
     `replaced_head` stand beside the head and say which layer it took the place of; `reach` draws
-    the gradient's way down on the left. `kept` blocks and the embeddings lie below a line, with the
+    the gradient's way down on the left. `cached` blocks and the embeddings lie below a line, with the
     remark that each message passes them once.
     """
     instance_of("report", report, ParameterReport, "one of parameter_report's")
@@ -277,23 +277,23 @@ def draw_classifier(
     drawn = [
         *_logits(logits, answer, layout),
         *_tower(rows, layout),
-        *_line_above(kept, rows, layout),
+        *_line_above(cached, rows, layout),
         *_replaced_head(replaced_head, layout),
         *_input(shapes, layout),
         *chips.drawn,
         *_gradient_lane(rows, reach, layout),
     ]
-    words = _in_words(report, shapes, replaced_head, reach, answer, kept)
+    words = _in_words(report, shapes, replaced_head, reach, answer, cached)
     return Drawing(_svg(drawn, _in_all(report), words, layout.width, chips.bottom), words)
 
 
-def _in_words(report, shapes, replaced_head, reach, answer, kept) -> str:
+def _in_words(report, shapes, replaced_head, reach, answer, cached) -> str:
     """Return all that `draw_classifier` shows, a line for each thing."""
     lines = [describe(report, shapes, reach)]
     if answer:
         lines.append(f"answer: {answer}")
-    if kept is not None:
-        lines.append(f"below a line, run once and kept: the embeddings and {kept} blocks")
+    if cached is not None:
+        lines.append(f"below a line, run once and cached: the embeddings and {cached} blocks")
     if replaced_head:
         lines.append(f"the head is {' '.join(replaced_head)}")
     return "\n".join(lines)
@@ -359,11 +359,11 @@ def _box(row: Row, x: float, y: float) -> Iterator[str]:
     yield _text(right, lower, row.state, size=12, anchor="end", fill=TEXT)
 
 
-def _line_above(kept: int | None, rows: Sequence[Row], layout: Layout) -> Iterator[str]:
-    """A line between the boxes of the embeddings and of `kept` blocks, and those above them."""
-    if kept is None:
+def _line_above(cached: int | None, rows: Sequence[Row], layout: Layout) -> Iterator[str]:
+    """A line between the boxes of the embeddings and of `cached` blocks, and those above them."""
+    if cached is None:
         return
-    below = part_names(kept)[: 2 + kept]  # the two embeddings, and the blocks
+    below = part_names(cached)[: 2 + cached]  # the two embeddings, and the blocks
     boxes_above = sum(row.parts[0] not in below for row in rows)
     y = layout.top_of(boxes_above) - (STEP - BOX_HEIGHT) / 2
     end = layout.beside + BESIDE - BESIDE_GAP
@@ -372,7 +372,7 @@ def _line_above(kept: int | None, rows: Sequence[Row], layout: Layout) -> Iterat
         f'stroke="{INK}" stroke-dasharray="2 3"/>'
     )
     yield _text(layout.beside, y - 8, "above: in every step", size=12)
-    yield _text(layout.beside, y + 16, "below: once, and kept", size=12)
+    yield _text(layout.beside, y + 16, "below: once, and cached", size=12)
 
 
 def _replaced_head(lines: Sequence[str], layout: Layout) -> Iterator[str]:

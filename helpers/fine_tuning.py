@@ -95,6 +95,10 @@ def fine_tune(
     messages. `ignore_index` is cross-entropy's: training messages with this label do not count. The
     model is left in eval mode.
 
+    Messages one by one, without padding, need no setting of their own: the causal mask hides what
+    follows the last token, so that is `position` "last_token" with `batch_size` 1; and with 8 it is
+    the same as gradients accumulated over eight such messages.
+
     Raises ValueError for settings that can't be, a plan of another depth or without a trainable
     part, and a model with its language-model head; FloatingPointError when a loss is not finite.
     After an interruption, or any error in the training, the model has the weights of the last whole
@@ -146,9 +150,10 @@ def fine_tuning_steps(
 ) -> Generator[Progress, None, History]:
     """Do what `fine_tune` does in short slices, for a caller with other things to do in between.
 
-    A slice is a batch encoded, a step, or a batch measured. In between torch's random numbers are
-    the caller's; the model is not to be touched. Errors of `fine_tune` come out of `next`. `close`
-    interrupts the training, and so does a KeyboardInterrupt, which ends the generator.
+    A slice is a block's run for a batch that is encoded, a step, or a batch measured. Between two
+    slices torch's random numbers are the caller's own, and the model is not to be touched. `close`
+    interrupts the training, without a warning, and so does a KeyboardInterrupt, which ends the
+    generator. What `fine_tune` raises comes out of `next`.
     """
     instance_of("model", model, torch.nn.Module, "a GPTModel")
     instance_of("plan", plan, FreezePlan, "a FreezePlan")

@@ -212,9 +212,10 @@ def frozen_outputs_steps(
     precision: str = "float32",
     folder: str | Path | None = None,
 ) -> Generator[int, None, FrozenOutputs]:
-    """Do what `frozen_outputs` does in slices; after each, yield the number of messages in it.
+    """Do what `frozen_outputs` does in slices: one block for one batch, so that each is short.
 
-    Nothing is cached before all are done.
+    After each slice comes the number of messages that it finished. Nothing is cached before all
+    are.
     """
     marks = fingerprints(model, messages, places, num_blocks, precision)
     below = _deepest_cached(marks)
@@ -231,15 +232,19 @@ def frozen_outputs_steps(
     rows = _empty_table(starts[-1], model.cfg["emb_dim"], device, folder)
     on_disk = folder is not None or rows.nbytes > MEMORY_LIMIT
     outputs = FrozenOutputs(rows, starts, num_blocks, marks[num_blocks], on_disk)
+    start = 0 if below is None else below.num_blocks
     for batch in in_batches_by_length(lengths):
         at = places_of(places, batch, device)
-        with torch.no_grad(), autocast(device, precision):
+        with torch.no_grad():
             if below is None:
                 x = model.embed(pad_batch([messages[i] for i in batch], device))
-                x = run_blocks(model, x, at, 0, num_blocks)
             else:
                 x = below.batch(batch).to(device)
-                x = run_blocks(model, x, at, below.num_blocks, num_blocks)
+        for number in range(start, num_blocks):
+            if number > start:
+                yield 0
+            with torch.no_grad(), autocast(device, precision):
+                x = run_blocks(model, x, at, number, number + 1)
         for i, padded in zip(batch, x, strict=True):
             outputs.of(i).copy_(padded[: rows_of_each[i]])
         yield len(batch)

@@ -16,11 +16,12 @@ from torch.utils.data import DataLoader
 
 from helpers import classify, frozen_cache
 from helpers.classify import SpamClassifier, classify_review, load_or_train, trained_from
-from helpers.classifying_token import class_probabilities
+from helpers.classifying_token import POSITIONS, class_probabilities
 from helpers.data import SpamDataset, load_splits, pad
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
 from helpers.lora import is_adapter, merge
+from helpers.model import without_causal_mask
 from helpers.tokenizer import get_tokenizer
 from tests.conftest import ROOT, TINY, random_model
 
@@ -44,11 +45,16 @@ def classifier(position="last_token", seed=0, **changes) -> SpamClassifier:
     return SpamClassifier(model, max_length=20, position=position, about={"model": "tiny"})
 
 
-@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize("mask", ["causal", "none"])
+@pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("tokens_at_once", [4096, 25, 1])
-def test_one_at_a_time_and_many_at_once_agree_in_any_order(position, tokens_at_once, monkeypatch):
+def test_one_at_a_time_and_many_at_once_agree_in_any_order(
+    position, tokens_at_once, mask, monkeypatch
+):
     monkeypatch.setattr(frozen_cache, "TOKENS_AT_ONCE", tokens_at_once)
     spam_filter, tokenizer = classifier(position), get_tokenizer()
+    if mask == "none":
+        without_causal_mask(spam_filter.model)
     ham, spam = spam_filter.probabilities(TEXTS).log().T
     spam_filter.model.out_head.bias.data[0] += (
         spam - ham
@@ -74,7 +80,7 @@ def test_no_messages_have_no_labels():
     assert classifier().classify_many([]) == [] and classifier().probabilities([]).shape == (0, 2)
 
 
-@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize("position", POSITIONS)
 def test_short_messages_beside_one_of_1024_tokens_get_the_labels_that_they_get_alone(position):
     spam_filter = classifier(position, context_length=1024)
     spam_filter.max_length = 1024
@@ -166,6 +172,19 @@ def test_a_saved_classifier_comes_back_the_same(tmp_path):
     )
     assert second.model.cfg == TINY and not second.model.training
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["filter.safetensors"]
+
+
+@pytest.mark.parametrize("blocks_with_mask", [{0, 1, 2}, {1}, set()])
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_saved_classifier_comes_back_with_its_position_and_its_causal_masks(
+    position, blocks_with_mask, tmp_path
+):
+    first = classifier(position)
+    for number, block in enumerate(first.model.trf_blocks):
+        block.att.causal = number in blocks_with_mask
+    second = SpamClassifier.load(first.save(tmp_path / "filter.safetensors"))
+    assert torch.equal(first.probabilities(TEXTS), second.probabilities(TEXTS))
+    assert second.position == position
 
 
 def adapted(plan: FreezePlan) -> SpamClassifier:

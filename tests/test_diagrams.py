@@ -288,10 +288,10 @@ def test_nothing_is_drawn_outside_the_picture_or_over_another_text():
     ("plan", "blocks"),
     [(BOOK, 11), (FreezePlan.head_only(12), 12), (FreezePlan(12, {"trf_blocks.0"}), 0)],
 )
-def test_the_line_of_what_is_kept_lies_right_below_the_lowest_trainable_part(plan, blocks):
+def test_the_line_of_what_is_cached_lies_right_below_the_lowest_trainable_part(plan, blocks):
     assert frozen_blocks(plan) == blocks
     drawing = draw_classifier(
-        parameter_report(CFG, plan), SHAPES, reach=gradient_reach(plan), kept=blocks
+        parameter_report(CFG, plan), SHAPES, reach=gradient_reach(plan), cached=blocks
     )
     check_that_all_can_be_seen(drawing)
     (line,) = [e for e in elements(drawing, "path") if e.get("stroke-dasharray") == "2 3"]

@@ -1,25 +1,30 @@
 """`fine_tune` gives the numbers of the readable loop in less time, and stops as it should."""
 
 import copy
+import gc
 import itertools
 import random
 import signal
 import sys
 import warnings
+from collections import Counter
 from contextlib import contextmanager, suppress
 
 import pandas as pd
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from helpers import fine_tuning, history
+from helpers import fine_tuning, frozen_cache
+from helpers import history as history_module
 from helpers.classifying_token import POSITIONS, class_logits
 from helpers.data import SpamDataset
-from helpers.fine_tuning import batch_order, fine_tune
+from helpers.fine_tuning import batch_order, fine_tune, fine_tuning_steps
 from helpers.freezing import FreezePlan, replace_head
 from helpers.frozen_cache import forget
-from helpers.model import GPTModel
+from helpers.history import History
+from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import get_tokenizer
 from helpers.training import calc_accuracy_loader, calc_loss_loader, train_classifier_simple
 from tests.conftest import TINY, random_model
@@ -257,6 +262,169 @@ def test_training_neither_moves_torchs_random_numbers_nor_depends_on_them():
     assert (losses[1] - losses[2]).abs().max() > 1e-2
 
 
+# --- without the causal mask, without padding ---
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("plan", ["head only", "the last block", "two blocks", "everything"])
+def test_without_the_causal_mask_the_numbers_are_those_of_the_readable_loop(plan, position):
+    start = without_causal_mask(classifier())
+    assert_as_the_readable_loop(PLANS[plan], start=start, position=position)
+
+
+def test_rows_of_several_lengths_are_refused_where_padding_would_count():
+    ragged = made_up(9, seed=3)
+    ragged.encoded_texts[4] = ragged.encoded_texts[4][:2]
+    seeing = without_causal_mask(classifier())
+    for model, position in ((classifier(), "mean"), (seeing, "last"), (seeing, "first")):
+        with pytest.raises(ValueError, match="rows of 2 to 8 tokens: .* pad or cut them"):
+            tune(model, train=ragged, position=position)
+    assert tune(classifier(), train=ragged, position="last").step_losses
+
+
+@pytest.mark.parametrize("accumulated", [1, 8])
+def test_the_last_real_token_gives_the_numbers_of_messages_one_by_one_without_padding(accumulated):
+    """A batch of one message needs no padding; gradients may be summed over several such batches,
+    and the optimizer moves once for them.
+    """
+    model, simple, labels = classifier(), classifier(), TRAIN.labels
+    history = tune(model, batch_size=accumulated, position="last_token", seed=9)
+    optimizer = torch.optim.AdamW(BOOK.apply(simple).parameters(), lr=1e-3, weight_decay=0.1)
+    texts, losses = [get_tokenizer().encode(text) for text in TRAIN.data["Text"]], []
+    for batch in itertools.chain(*batch_order(len(TRAIN), accumulated, epochs=2, seed=9)):
+        optimizer.zero_grad()
+        losses.append(0.0)
+        for i in batch:
+            logits = class_logits(simple, torch.tensor([texts[i]]), "last")
+            loss = F.cross_entropy(logits, torch.tensor([labels[i]])) / accumulated
+            loss.backward()
+            losses[-1] += loss.item()
+        optimizer.step()
+    assert len({len(text) for text in texts}) > 5
+    assert_near(history.step_losses, losses)
+    assert_same_weights(model, simple)
+
+
+# --- in slices ---
+
+
+def test_in_slices_the_training_is_the_same_and_torchs_random_numbers_are_the_callers():
+    settings = {"epochs": 2, "batch_size": 5, "lr": 1e-3, "device": "cpu"}
+    model, whole = classifier(drop_rate=0.3), classifier(drop_rate=0.3)
+    torch.manual_seed(1)
+    undisturbed = torch.rand(50).tolist()
+    torch.manual_seed(1)
+    drawn, steps = [], fine_tuning_steps(model, TRAIN, VALIDATION, BOOK, **settings)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            history = end.value
+            break
+        drawn.append(torch.rand(1).item())
+    assert len(drawn) == 8 + 2 * 2  # steps, and batches measured
+    assert drawn == undisturbed[: len(drawn)]
+    assert history.step_losses == tune(whole).step_losses
+    assert_same_weights(model, whole, 0)
+
+
+def test_each_slice_says_how_far_it_is_and_what_has_been_measured(monkeypatch):
+    monkeypatch.setattr(frozen_cache, "TOKENS_AT_ONCE", 60)
+    steps = fine_tuning_steps(classifier(), TRAIN, VALIDATION, BOOK, epochs=2, batch_size=5)
+    seen = [
+        (at.phase, at.done, at.total, len(at.history.step_losses), len(at.history.val_accs))
+        for at in steps
+    ]
+    encoded = [done for phase, done, *_ in seen if phase == "encoding"]
+    assert encoded == sorted(encoded) and len(set(encoded)) > 5 and encoded[-1] == 60
+    assert {total for phase, _, total, *_ in seen if phase == "encoding"} == {60}
+    assert seen[len(encoded) :] == [
+        ("training", done, 8, done, measured)
+        for done, measured in [
+            *((1, 0), (2, 0), (3, 0), (4, 0), (4, 0), (4, 1)),
+            *((5, 1), (6, 1), (7, 1), (8, 1), (8, 1), (8, 2)),
+        ]
+    ]
+
+
+def stopped_after(slices, model, **settings) -> History:
+    """Close the training after so many slices, and give what it then leaves."""
+    forget()
+    settings = {"epochs": 2, "batch_size": 5, "lr": 1e-3} | settings
+    steps = fine_tuning_steps(model, TRAIN, VALIDATION, BOOK, device="cpu", **settings)
+    *_, progress = itertools.islice(steps, slices)
+    steps.close()
+    return progress.history
+
+
+def test_a_close_after_any_slice_leaves_the_last_whole_epoch_and_no_warning(recwarn):
+    whole = [after(epochs) for epochs in range(3)]
+    for slices in range(1, 17):  # 4 of encoding; in each epoch 4 steps, 2 of measuring
+        model = classifier()
+        history = stopped_after(slices, model)
+        epochs = len(history.val_accs)
+        assert epochs == (slices >= 10) + (slices >= 16)
+        assert history.interrupted and f"weights of {epochs} whole epoch" in history.notes[-1]
+        assert len(history.step_losses) == 4 * epochs and len(history.train_accs) == epochs
+        assert_same_weights(model, whole[epochs], 1e-6)
+        assert not model.training
+    assert not recwarn.list
+
+
+def test_a_close_leaves_the_best_epoch_so_far():
+    settings = {"epochs": 6, "lr": 3e-2}
+    model, ended_there = classifier(), classifier()
+    history = stopped_after(4 + 6 * 5 + 2, model, keep="best", **settings)
+    assert len(history.val_losses) == 5 and history.best_epoch < 5
+    tune(ended_there, **settings | {"epochs": history.best_epoch})
+    assert_same_weights(model, ended_there, 1e-6)
+
+
+def test_a_training_that_has_not_begun_leaves_the_model_alone():
+    model = FreezePlan.head_only(3).apply(classifier())
+    fine_tuning_steps(model, TRAIN, VALIDATION, BOOK).close()
+    assert FreezePlan.of(model) == FreezePlan.head_only(3)
+
+
+@pytest.mark.parametrize("slices", [1, 6, 10, None], ids=["encoding", "a step", "an epoch", "end"])
+def test_when_it_is_over_neither_optimizer_nor_gradients_nor_half_a_table_stay(slices):
+    tune(classifier())  # torch's first step of all leaves more behind
+    forget()
+    model = classifier()
+    gc.collect()
+    gc.disable()  # nothing may have to wait for the collector
+    try:
+        if slices:
+            stopped_after(slices, model)
+        else:
+            tune(model)
+        left = Counter(type(one).__name__ for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left["AdamW"] == 0
+    assert left["FrozenOutputs"] == (0 if slices == 1 else 2)  # whole ones, in the cache
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_training_accuracy_is_that_of_the_messages_as_they_were_met():
+    model, simple = classifier(), classifier()
+    history = tune(model, epochs=3, lr=1e-2)
+    optimizer = torch.optim.AdamW(BOOK.apply(simple).parameters(), lr=1e-2, weight_decay=0.1)
+    inputs, labels = torch.tensor(TRAIN.encoded_texts), torch.tensor(TRAIN.labels)
+    train_accs = []
+    for batches in batch_order(len(TRAIN), 5, epochs=3, seed=123):
+        answers = []
+        for batch in batches:
+            logits = class_logits(simple, inputs[batch])
+            answers += (logits[:, 1] > logits[:, 0]).eq(labels[batch] == 1).tolist()
+            optimizer.zero_grad()
+            F.cross_entropy(logits, labels[batch]).backward()
+            optimizer.step()
+        train_accs.append(sum(answers) / len(answers))
+    assert history.train_accs == pytest.approx(train_accs)
+    assert len(set(train_accs)) > 1 and len(answers) == 20
+
+
 # --- what else may be asked for ---
 
 
@@ -403,7 +571,7 @@ def at_each_line(act):
     numbers = itertools.count()
 
     def trace(frame, event, _):
-        inside = frame.f_code.co_filename in (fine_tuning.__file__, history.__file__)
+        inside = frame.f_code.co_filename in (fine_tuning.__file__, history_module.__file__)
         if inside and event == "line":
             act(next(numbers), frame.f_code, frame.f_lineno)
         return trace if inside else None
@@ -418,18 +586,17 @@ def at_each_line(act):
 
 def test_an_interruption_at_any_line_leaves_the_weights_that_the_history_tells_of():
     whole = [after(epochs) for epochs in range(3)]
-    first_times = {}  # (an epoch, a line) → the number of the line that runs then
-
-    def note(number, code, line):
-        epoch = sum(name == "epoch_ended" for _, name, _ in first_times)
-        first_times.setdefault((epoch, code.co_name, line), number)
-
-    with at_each_line(note):
+    lines, first_times = [], {}  # a line that runs in an epoch → when it does so first
+    with at_each_line(lambda number, code, line: lines.append((code.co_name, line))):
         tune(classifier())
+    epoch = 0
+    for number, (name, line) in enumerate(lines):
+        epoch += name == "_measure" and lines[number - 1][0] == "_train"
+        first_times.setdefault((epoch, name, line), number)
 
-    interrupted = 0
+    start, interrupted = classifier(), 0
     for number in first_times.values():
-        model = classifier()
+        model = copy.deepcopy(start)
 
         def interrupt(now, *_, number=number):
             if now == number:

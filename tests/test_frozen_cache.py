@@ -24,6 +24,7 @@ from helpers.frozen_cache import (
     fingerprints,
     forget,
     frozen_outputs,
+    frozen_outputs_steps,
     run_blocks,
 )
 from helpers.model import MultiHeadAttention, TransformerBlock, without_causal_mask
@@ -52,15 +53,17 @@ def nothing_kept():
 
 
 @pytest.mark.parametrize("n", [1, 9])
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("qkv_bias", [True, False])
 @pytest.mark.parametrize(
     ("kind", "at"), [(MultiHeadAttention, attention_at), (TransformerBlock, block_at)]
 )
 def test_one_position_of_a_block_has_the_values_and_gradients_of_all_positions(
-    kind, at, qkv_bias, n
+    kind, at, qkv_bias, causal, n
 ):
     torch.manual_seed(0)
     block = kind(TINY | {"qkv_bias": qkv_bias}).double()
+    getattr(block, "att", block).causal = causal
     x, out_gradient = torch.randn(5, n, 8).double(), torch.randn(5, 8).double()
     positions = torch.tensor([0, 3, 8, 5, 0]) % n
     results = []
@@ -154,6 +157,10 @@ def add_to(name):
     return change
 
 
+def take_a_mask(model):
+    model.trf_blocks[1].att.causal = False
+
+
 def give_four_heads(model):
     model.cfg["n_heads"] = 4
     for block in model.trf_blocks:
@@ -167,6 +174,7 @@ CHANGES = {  # what is done to the model, and what is asked for then
     "a weight of the first block": (add_to("trf_blocks.0.ff.layers.2.bias"), {}),
     "a weight of the last frozen block": (add_to("trf_blocks.1.norm2.shift"), {}),
     "the heads": (give_four_heads, {}),
+    "the causal mask": (take_a_mask, {}),
     "a word": (None, {"train": data(TEXTS[0] + " sorry", *TEXTS[1:], max_length=TRAIN.max_length)}),
     "the order": (None, {"train": data(*reversed(TEXTS))}),
     "the position": (None, {"position": "last_token"}),
@@ -203,6 +211,26 @@ def test_what_is_kept_is_not_used_when_an_adapter_below_the_boundary_differs():
         with torch.no_grad():
             right = model.trf_blocks[:2](model.embed(torch.tensor(messages[:1])))
         assert_near(kept.of(0), right[0], 1e-5)
+
+
+def test_positions_without_a_mask_share_all_but_the_last_blocks_output():
+    model = without_causal_mask(classifier())
+    assert len({id(kept_of(model, 2, position=position)) for position in POSITIONS}) == 1
+    outputs = {position: kept_of(model, 3, position=position).rows for position in POSITIONS}
+    of_all = outputs.pop("mean").view(len(TRAIN), TRAIN.max_length, 8)
+    for position, rows in outputs.items():
+        _, places = rows_and_places(model, TRAIN.encoded_texts, position)
+        assert_near(rows, of_all[range(len(TRAIN)), places], 1e-5)
+
+
+def test_a_stop_between_two_slices_leaves_no_half_filled_table(monkeypatch):
+    monkeypatch.setattr(frozen_cache, "TOKENS_AT_ONCE", 20)
+    steps = frozen_outputs_steps(classifier(), TRAIN.encoded_texts, None, 2)
+    assert 0 < next(filter(None, steps)) < len(TRAIN) and torch.is_grad_enabled()
+    steps.close()
+    assert frozen_cache._cache == []
+    done = [*filter(None, frozen_outputs_steps(classifier(), TRAIN.encoded_texts, None, 2))]
+    assert sum(done) == len(TRAIN) and len(done) > 5 and len(frozen_cache._cache) == 1
 
 
 def test_what_a_shallower_model_kept_at_its_end_does_not_serve_a_deeper_one():

@@ -38,6 +38,7 @@ def test_a_right_guess_sees_the_interval_and_the_books_figure(capsys, answer):
     text = said(capsys, 2, answer)
     assert "Your guess: worse. Measured: worse. As you said." in text
     assert "Test accuracy 30.0 %, row 1 has 90.0 %: −60.0 points, 95 % interval −8" in text
+    assert "Its 2 trainings: 30.0, 30.0 %." in text
     assert "The book's repository, one training: 75.00 %, row 1 95.00 %." in text
 
 
@@ -89,6 +90,7 @@ def test_all_rows_stay_folded_until_someone_unfolds_them():
     assert page.startswith("<details><summary>Unfold me</summary>") and page.endswith("</details>")
     assert "<details open" not in page and page.count("<img ") == 1
     assert page.index("−60.0") > page.index("</summary>")
+    assert page.count("<tr>") == 6 and "<td>the first token classifies</td>" in page
 
 
 def test_results_of_another_model_or_data_are_shown_with_a_word(tmp_path, capsys):

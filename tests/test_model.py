@@ -8,7 +8,7 @@ import torch
 
 from helpers.config import BASE_CONFIG, MODEL_CONFIGS, gpt_config, model_size
 from helpers.freezing import FreezePlan, parameter_report
-from helpers.model import GPTModel, generate_text_simple
+from helpers.model import GPTModel, generate_text_simple, has_causal_mask, without_causal_mask
 from tests.conftest import TINY, random_model
 
 
@@ -17,6 +17,17 @@ def test_a_token_does_not_see_what_follows_it(tiny):
     first, second = tiny(ids)
     torch.testing.assert_close(first[:3], second[:3], atol=1e-5, rtol=0)
     assert not torch.allclose(first[3:], second[3:], atol=1e-3)
+
+
+def test_without_the_causal_mask_a_later_token_changes_an_earlier_ones_row(tiny):
+    ids = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 9]])
+    assert has_causal_mask(tiny)
+    seeing = without_causal_mask(tiny)
+    first, second = seeing(ids)
+    assert seeing is tiny and not has_causal_mask(tiny)
+    assert (first - second).abs().amax(dim=1).min() > 1e-4  # in the first row, too
+    tiny.trf_blocks[1].att.causal = True
+    assert not has_causal_mask(tiny)  # in the other blocks
 
 
 def test_dropout_acts_in_training_mode_only():

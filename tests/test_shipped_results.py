@@ -1,12 +1,16 @@
 """The results that come with the course are whole, of the bundled pair, and come out again."""
 
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 
 import pytest
 
-from helpers.config import ASSETS
+from helpers.config import ASSETS, gpt_config
+from helpers.data import load_splits
+from helpers.experiments.report import compare, compare_all
 from helpers.experiments.rows import ROWS, Experiment, why_not
 from helpers.experiments.run import fingerprint, run
+from helpers.freezing import parameter_report
 from helpers.results import read_rows
 from tests.conftest import ROOT
 
@@ -64,3 +68,76 @@ def test_the_page_that_tells_how_they_were_made_names_the_rates():
     assert [n for n, rate in rates.items() if rate == rates[1] / 2] == sorted({5, 10, 11})
     assert {rate for n, rate in rates.items() if n not in (5, 10, 11)} == {rates[1]}
     assert str(PATH.name) in page and (ROOT / "notebooks").is_dir()
+
+
+# --- what the notebook says of them --------------------------------------------------------------
+
+PAGE = " ".join(
+    re.sub(
+        r"^# ?",
+        "",
+        (ROOT / "notebooks/scripts/06_C_which_choices_matter.py").read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    ).split()
+)
+VERDICTS = {
+    2: "worse", 3: "worse", 4: "better", 5: "no difference", 10: "worse", 11: "no difference",
+    13: "worse", 14: "better", 15: "better", 16: "better", 17: "no difference",
+    18: "no difference", 19: "no difference", 20: "no difference",
+}  # fmt: skip
+
+
+def of(number: int, part: str = "test") -> list[float]:
+    return sorted(r["accuracy"][part] for r in RESULTS if r["row"] == number)
+
+
+def test_the_verdicts_are_those_that_the_page_gives_reasons_for():
+    assert {c.row: c.verdict for c in compare_all(RESULTS)} == VERDICTS
+    assert set(re.findall(r"guesses\.guess\((\d+), None\)", PAGE)) == set(map(str, VERDICTS))
+
+
+def test_row_15_and_row_16_do_not_differ():
+    assert abs(compare(RESULTS, 15, against=16).difference) < 0.01
+
+
+def test_where_the_trainings_lie_far_apart_the_page_says_so():
+    assert "three learned, and came near row 1; two ended with the same answer" in PAGE
+    assert len([x for x in of(13) if x > 0.75]) == 3
+    labels = load_splits(DATA)[2]["Label"]
+    same_answer = max(labels.mean(), 1 - labels.mean()), min(labels.mean(), 1 - labels.mean())
+    assert [x for x in of(13) if x < 0.75] == pytest.approx([min(same_answer)] * 2)
+    assert "In one of the five trainings it ended with the same answer" in PAGE
+    assert [x for x in of(3) if x < 0.5] == pytest.approx([min(same_answer)])
+    assert "learn 700 messages by heart, nearly all of them right" in PAGE
+    assert min(of(5, "train")) > 0.99
+
+
+def test_random_weights_lose_what_the_page_says_and_only_beside_their_control():
+    assert "Beside its control, row 5, it loses about seven points" in PAGE
+    assert compare(RESULTS, 10).difference == pytest.approx(-0.07, abs=0.01)
+    assert "Beside row 1, where most of the model is frozen, zero would lie in the interval" in PAGE
+    assert compare(RESULTS, 10, against=1).verdict == "no difference"
+
+
+def test_lora_trains_the_share_that_the_page_says():
+    cfg = gpt_config(NANO)
+    adapters, everything = (
+        parameter_report(cfg, ROWS[number].experiment(NANO, DATA).plan(6)).trainable
+        for number in (11, 5)
+    )
+    assert f"that is {100 * adapters / everything:.1f} % of the parameters" in PAGE
+    head = parameter_report(cfg, ROWS[3].experiment(NANO, DATA).plan(6)).trainable
+    assert f"{head} numbers learn" in PAGE
+
+
+def test_the_head_alone_does_what_the_third_exercise_says():
+    assert "about 87 % right instead of 70 %" in PAGE
+    experiment = replace(ROWS[3].experiment(NANO, DATA), position="last_token")
+    assert run(0, experiment, 1)["accuracy"]["test"] == pytest.approx(0.87, abs=0.03)
+
+
+def test_the_books_figures_for_larger_models_are_those_of_the_rows():
+    for number in (1, 6, 7, 8, 9, 12):
+        row = ROWS[number]
+        size = row.changes.get("model", "gpt2-small (124M)").partition("(")[2].rstrip(")")
+        assert re.search(rf"\| {number} \| GPT-2 {size} \| [\w ]+ \| {row.book:.2f} % \|", PAGE)

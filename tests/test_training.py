@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from helpers.classifying_token import class_logits, class_probabilities, last_token_positions
+from helpers.classifying_token import (
+    POSITIONS,
+    class_logits,
+    class_probabilities,
+    last_token_positions,
+)
 from helpers.fine_tuning import fine_tuning_defaults
 from helpers.freezing import FreezePlan, replace_head
 from helpers.training import (
@@ -38,7 +43,7 @@ def classifier(plan=None, seed=0):
     return (plan or FreezePlan.book(3)).apply(replace_head(random_model(TINY)))
 
 
-@pytest.mark.parametrize("position", ["last", "last_token"])
+@pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize(
     "plan",
     [
@@ -114,7 +119,19 @@ def test_the_last_real_token_is_found_and_padding_behind_it_changes_nothing():
         )
 
 
-@pytest.mark.parametrize("position", ["last", "last_token"])
+def test_the_first_token_answers_for_itself_alone_and_the_mean_is_that_of_all_padding_too():
+    ids, model = torch.tensor([[5, 6, PAD, PAD], [5, 7, 3, 4]]), classifier()
+    with torch.no_grad():
+        all_logits = model(ids)
+        first, mean = class_logits(model, ids, "first"), class_logits(model, ids, "mean")
+        torch.testing.assert_close(first[0], model(torch.tensor([[5]]))[0, 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(first[0], first[1], atol=1e-5, rtol=0)  # the first token is the same
+    by_hand = (all_logits[:, 0] + all_logits[:, 1] + all_logits[:, 2] + all_logits[:, 3]) / 4
+    torch.testing.assert_close(mean, by_hand, atol=1e-5, rtol=0)
+    assert not torch.allclose(mean[0], all_logits[0, :2].mean(dim=0), atol=1e-3)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
 def test_probabilities_are_the_softmax_of_the_logits_and_add_up_to_one(position):
     model = replace_head(random_model(TINY | {"drop_rate": 0.5}), 3).train()
     ids = torch.tensor([[5, 6, PAD, PAD], [1, 2, 3, 4]])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from helpers.experiments.report import (
     BETTER,
+    HEAD,
     NO_DIFFERENCE,
     WORSE,
     Comparison,
@@ -15,7 +16,7 @@ from helpers.experiments.report import (
     compare_all,
     draw_dot_plot,
     in_points,
-    table,
+    table_cells,
 )
 from helpers.experiments.rows import ROWS
 from helpers.results import read_rows
@@ -84,6 +85,9 @@ class Guesses:
             f"{' As you said.' if word == c.verdict else ''}",
             f"Test accuracy {measured}: {in_points(c.difference)} points, 95 % interval {ends}.",
         ]
+        if len(c.accuracies) > 1:
+            each = ", ".join(f"{100 * accuracy:.1f}" for accuracy in sorted(c.accuracies))
+            lines.append(f"Its {len(c.accuracies)} trainings: {each} %.")
         if c.low <= 0 <= c.high and c.difference:
             lines.append("Zero lies in the interval: the difference is inside the noise.")
         if ROWS[c.row].book is not None:
@@ -106,10 +110,15 @@ class Folded:
     def _repr_html_(self) -> str:
         drawing = draw_dot_plot(compare_all(self.results))
         picture = base64.b64encode(drawing.svg.encode()).decode()
+        head = "".join(f"<th>{escape(name)}</th>" for name in HEAD)
+        lines = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+            for cells in table_cells(self.results)
+        )
         return (
             f"<details><summary>{escape(self.title)}</summary>"
             f'<img src="data:image/svg+xml;base64,{picture}" alt="{escape(drawing.words)}"/>'
-            f"<pre>{escape(table(self.results))}</pre></details>"
+            f"<table><tr>{head}</tr>{lines}</table></details>"
         )
 
 

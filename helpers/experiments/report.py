@@ -102,36 +102,51 @@ def say(comparison: Comparison) -> str:
     return f"{in_points(comparison.difference)} points ({ends}): {comparison.verdict}"
 
 
-def table(results: Sequence[dict]) -> str:
-    """Return all rows of the results as a table in plain text; accuracies in percent."""
-    by_row = {c.row: c for c in compare_all(results)}
-    head = (
-        f"{'row':>3}  {'':<39}{'train':>6}{'test':>6}  {'of the seeds':<12}  "
-        f"{'difference to':<13}{'points':>7}  {'95 % interval':<15}  {'':<13}  {'book':>6}"
-    )
-    lines = [head.rstrip()]
+HEAD = (
+    "row", "", "train", "test", "of the seeds", "to row", "points", "95 % interval", "verdict",
+    "book",
+)  # fmt: skip
+WORDS_IN = 1, 8  # the columns that hold words, not numbers
+
+
+def table_cells(results: Sequence[dict]) -> list[tuple[str, ...]]:
+    """Return a line for each row of the results, with a text for each of HEAD.
+
+    Accuracies are in percent, means over the seeds; "of the seeds" are the lowest and the highest.
+    """
+    comparisons = {c.row: c for c in compare_all(results)}
+    lines = []
     for number in sorted({result["row"] for result in results}):
         own = [result for result in results if result["row"] == number]
         train, test = ([100 * r["accuracy"][part] for r in own] for part in ("train", "test"))
         ends = f"{min(test):.1f} … {max(test):.1f}"
-        line = f"{number:>3}  {ROWS[number].words:<39}{np.mean(train):>6.1f}{np.mean(test):>6.1f}"
-        line += f"  {ends:<12}  "
-        if number in by_row:
-            c = by_row[number]
+        cells = [str(number), ROWS[number].words, f"{np.mean(train):.1f}", f"{np.mean(test):.1f}"]
+        beside = [""] * 4
+        if c := comparisons.get(number):
             interval = f"{in_points(c.low)} … {in_points(c.high)}"
-            line += f"{f'row {c.against}':<13}{in_points(c.difference):>7}  {interval:<15}  "
-            line += f"{c.verdict:<13}"
-        else:
-            line += " " * 52
-        book = ROWS[number].book
-        lines.append(f"{line}  {'' if book is None else f'{book:.2f}':>6}".rstrip())
-    return "\n".join(lines)
+            beside = [str(c.against), in_points(c.difference), interval, c.verdict]
+        book = "" if ROWS[number].book is None else f"{ROWS[number].book:.2f}"
+        lines.append((*cells, ends, *beside, book))
+    return lines
+
+
+def table(results: Sequence[dict]) -> str:
+    """Return `table_cells` as plain text in columns."""
+    lines = [HEAD, *table_cells(results)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i in WORDS_IN else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
 
 
 # --- as a picture ----------------------------------------------------------------------------
 
 ROW_HEIGHT, TOP, BOTTOM = 28, 46, 34  # pixels
-LABELS, PLOT, MARGIN = 310, 400, 50  # widths
+LABELS, PLOT, MARGIN = 340, 400, 50  # widths
 COLOURS = {BETTER: "#0072b2", WORSE: "#b34e00", NO_DIFFERENCE: "#555555"}  # Okabe & Ito's
 MARKS = {BETTER: "▲", WORSE: "▼", NO_DIFFERENCE: "●"}
 
