@@ -47,7 +47,7 @@ def take(path: Path) -> None:
         lab.lab(course_in(Path(folder))) as address,
         lab.browser() as browser,
     ):
-        page = lab.open_notebook(browser, address, NOTEBOOK, height=1500)
+        page = lab.open_notebook(browser, address, NOTEBOOK, height=1900)
         lab.run_all(page)
         page.locator(".fx-choice", has_text="gpt2-small (124M)").click()
         page.locator(".fx-part-trf_blocks-7").click()

@@ -79,10 +79,12 @@ def run_lines(page):
 
 def train(page) -> int:
     """Press Train and wait for the new row; return its number."""
+    from playwright.sync_api import expect
+
     number = run_lines(page).count() + 1
     page.locator(".fx-train").click()
+    expect(run_lines(page)).to_have_count(number, timeout=1000 * SECONDS)
     shows(page, "status", f"Run {number} is done")
-    assert run_lines(page).count() == number
     return number
 
 
