@@ -48,9 +48,14 @@ def append_row(path: str | Path, row: dict) -> None:
 
 
 def read_rows(path: str | Path) -> tuple[list[dict], list[str]]:
-    """Return the rows of a file, and a sentence for each line that is none; no file has no rows."""
+    """Return the rows of a file, and a sentence for each line that is none; no file has no rows.
+
+    Empty lines mean nothing: `append_row` makes one where another process was still writing.
+    """
     rows, notes = [], []
     for number, line in enumerate(_lines(path), start=1):
+        if not line:
+            continue
         try:
             rows.append(_parsed(line))
         except (ValueError, RecursionError) as error:

@@ -540,7 +540,7 @@ def after(epochs) -> GPTModel:
 @pytest.mark.parametrize(
     ("part", "call", "epochs"),
     [
-        ("trf_blocks.0", 1, 0),
+        ("trf_blocks.0.norm1", 1, 0),
         *(
             ("out_head", call, epochs)
             for call, epochs in ((1, 0), (6, 0), (8, 1), (12, 1), (13, 2))

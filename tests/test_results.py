@@ -42,6 +42,12 @@ def test_what_is_appended_is_read_back_in_order(tmp_path):
     assert len(path.read_bytes().splitlines()) == 2
 
 
+def test_an_empty_line_is_no_damage(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": "a"}\n\n{"id": "b"}\n', encoding="utf-8")
+    assert read_rows(path) == ([{"id": "a"}, {"id": "b"}], [])
+
+
 def test_no_file_and_an_empty_file_have_no_rows(tmp_path):
     assert read_rows(tmp_path / "none.jsonl") == ([], [])
     (tmp_path / "empty.jsonl").touch()
