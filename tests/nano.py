@@ -119,7 +119,7 @@ def nano() -> Iterator[tuple[str, str, str]]:
             "plan": FreezePlan.everything(6), "position": "last_token", "weights": "GPT-2's",
             "lr": 5e-4,
         },
-        "everything trained from the pretrained weights, last real token, lr 5e-4": {
+        "everything trained, last real token, lr 5e-4": {
             "plan": FreezePlan.everything(6), "position": "last_token", "lr": 5e-4,
         },
     }  # fmt: skip
