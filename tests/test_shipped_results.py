@@ -81,8 +81,8 @@ PAGE = " ".join(
     ).split()
 )
 VERDICTS = {
-    2: "worse", 3: "worse", 4: "better", 5: "no difference", 10: "worse", 11: "no difference",
-    13: "worse", 14: "better", 15: "better", 16: "better", 17: "no difference",
+    2: "worse", 3: "worse", 4: "no difference", 5: "no difference", 10: "worse", 11: "no difference",
+    13: "worse", 14: "no difference", 15: "better", 16: "better", 17: "no difference",
     18: "no difference", 19: "no difference", 20: "no difference",
 }  # fmt: skip
 
@@ -158,8 +158,8 @@ def test_what_the_second_training_changed_is_what_the_page_says():
     assert AGAIN_NOTES == [] and {r["row"] for r in AGAIN} == {1, 4, 13, 14, 15, 19}
     again = {c.row: c.verdict for c in compare_all(AGAIN)}
     assert again == {row: VERDICTS[row] for row in (13, 15, 19)} | dict.fromkeys(
-        (4, 14), "no difference"
+        (4, 14), "better"
     )
-    assert 'both verdicts went from "better" to "no difference"' in PAGE
+    assert 'both verdicts went from "no difference" to "better"' in PAGE
     assert max(changed(15) + changed(19)) <= 2
     assert max(changed(4) + changed(14)) == 23 and "up to 23 of their 200 answers" in PAGE

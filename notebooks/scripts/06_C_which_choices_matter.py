@@ -190,8 +190,9 @@ guesses.guess(4, None)
 # %% [markdown]
 # <details><summary>Why, perhaps</summary>
 #
-# A second block that learns has a second chance to fetch the message from behind the padding. It takes longer, as it has to run for
-# all tokens. (Its trainings are unsteady; "What the intervals do not say", below, says how much.)
+# A second block that learns has a second chance to fetch the message from behind the padding. But its trainings are unsteady
+# ("What the intervals do not say", below, says how much), so these five can't tell whether that helps. It surely takes longer,
+# as the block has to run for all tokens.
 #
 # </details>
 
@@ -288,8 +289,8 @@ guesses.guess(14, None)
 # <details><summary>Why, perhaps</summary>
 #
 # Two things changed at once: the padding is gone, which row 16 shows to help, and there are eight times as many steps, each by one
-# message's gradient, which is a noisy guide. Row 15 takes only the first of the two.
-# (These trainings are unsteady, too, as row 4's are.)
+# message's gradient, which is a noisy guide. Row 15 takes only the first of the two. (These trainings are unsteady, as row 4's
+# are.)
 #
 # </details>
 
@@ -495,8 +496,8 @@ assert all(0.7 < result["accuracy"]["test"] < 1 for result in trained.values())
 # <details><summary>Unfold: which verdicts came out again</summary>
 #
 # Rows 13, 15 and 19 kept theirs; 15 and 19 gave nearly the same answers throughout. But in rows 4 and 14 single trainings changed
-# up to 23 of their 200 answers, and both verdicts went from "better" to "no difference". In an *unsteady* training a rounding does what
-# another seed would do, and an interval over messages knows nothing of it. So trust rows 4 and 14 less than their intervals say.
+# up to 23 of their 200 answers, and both verdicts went from "no difference" to "better". In an *unsteady* training a rounding does what
+# another seed would do, and an interval over messages knows nothing of it. So don't trust the intervals of rows 4 and 14.
 #
 # </details>
 
