@@ -157,9 +157,7 @@ def changed(number: int) -> list[int]:
 def test_what_the_second_training_changed_is_what_the_page_says():
     assert AGAIN_NOTES == [] and {r["row"] for r in AGAIN} == {1, 4, 13, 14, 15, 19}
     again = {c.row: c.verdict for c in compare_all(AGAIN)}
-    assert again == {row: VERDICTS[row] for row in (13, 15, 19)} | dict.fromkeys(
-        (4, 14), "better"
-    )
+    assert again == {row: VERDICTS[row] for row in (13, 15, 19)} | dict.fromkeys((4, 14), "better")
     assert 'both verdicts went from "no difference" to "better"' in PAGE
     assert max(changed(15) + changed(19)) <= 2
     assert max(changed(4) + changed(14)) == 23 and "up to 23 of their 200 answers" in PAGE
