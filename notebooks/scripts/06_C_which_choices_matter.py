@@ -239,9 +239,9 @@ guesses.guess(10, None)
 # <details><summary>Why, perhaps</summary>
 #
 # Beside its control, row 5, it loses about seven points: 700 messages are too few to learn both what words are and what
-# spam is. Beside row 1, where most of the model is frozen, zero would lie in the interval: with the wrong partner, pretraining
-# looks worthless. (The random weights are torch's, as in the book. With GPT-2's own, smaller ones, and the last real token, only one
-# point is lost: [6.A](06_A_where_nano_comes_from.ipynb).)
+# spam is. Beside row 1, where most of the model is frozen, it would be four points, with zero hardly outside the interval: with the
+# wrong partner, pretraining looks worth half as much. (The random weights are torch's, as in the book. With GPT-2's own, smaller
+# ones, and the last real token, only one point is lost: [6.A](06_A_where_nano_comes_from.ipynb).)
 #
 # </details>
 
