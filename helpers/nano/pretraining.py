@@ -444,6 +444,15 @@ def _take_all_steps(
                 saved = time.monotonic()
 
 
+def _compiled_losses() -> Callable:
+    if " " in torch.__file__:  # it does not quote its own path for the compiler
+        raise ValueError(
+            f"torch can't compile where its own path has a space ({Path(torch.__file__).parent}); "
+            "leave out --compiled, or install torch into another folder"
+        )
+    return torch.compile(token_losses, dynamic=False)
+
+
 class _Run:
     """A model in training, with its optimizer, its text and what it has done so far."""
 
@@ -457,7 +466,7 @@ class _Run:
     ) -> None:
         self.model, self.tokens, self.recipe = model, tokens, recipe
         self.optimizer = new_optimizer(model, recipe)
-        self.losses_of = torch.compile(token_losses, dynamic=False) if compiled else token_losses
+        self.losses_of = _compiled_losses() if compiled else token_losses
         self.progress = Progress()
         self.steps = recipe.steps  # None: not known before a trial
         self.kind = {  # a saved run of another kind is not gone on with
