@@ -17,7 +17,8 @@ SMS ?= ../shared/data/sms/SMSSpamCollection
 
 lab: $(VENV)/installed          ## open JupyterLab at section 6.5 (what is not trusted is shown without its pictures)
 	@$(BIN)/jupyter trust notebooks/*.ipynb >/dev/null
-	$(BIN)/jupyter lab notebooks/06_5_classification_head.ipynb $(LAB_ARGS)
+	@# a relative path: JupyterLab globs for its extensions, widgets among them, and trips over brackets
+	JUPYTER_PATH=$(VENV)/share/jupyter$${JUPYTER_PATH:+:$$JUPYTER_PATH} $(BIN)/jupyter lab notebooks/06_5_classification_head.ipynb $(LAB_ARGS)
 
 run: $(VENV)/installed          ## execute all notebooks in order and print a table
 	$(BIN)/python notebooks/build.py run

@@ -167,6 +167,8 @@ def lab(folder: Path) -> Iterator[Address]:
             name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")
         }
         environment |= {name: str(Path(home, name)) for name in FOLDERS}
+        # relative, as in the Makefile: in a folder such as "course [2026]" no extension is found
+        environment["JUPYTER_PATH"] = "share/jupyter"
         for plugin, values in SETTINGS.items():
             file = Path(
                 environment["JUPYTERLAB_SETTINGS_DIR"],
@@ -192,7 +194,12 @@ def lab(folder: Path) -> Iterator[Address]:
         log = Path(home, "log")
         with log.open("w") as out:
             server = subprocess.Popen(
-                command, env=environment, stdout=out, stderr=out, start_new_session=True
+                command,
+                env=environment,
+                cwd=sys.prefix,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
         try:
             deadline = time.monotonic() + 60
