@@ -107,3 +107,10 @@ def test_a_notebook_passes_without_what_an_earlier_one_leaves_on_disk(clone, nam
 
 def test_the_classifier_that_two_notebooks_share_is_found():
     assert read_or_write_files_of_an_earlier_one() == ["06_8_using_the_classifier"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+def test_make_lab_finds_the_widgets_in_a_folder_with_brackets():
+    """JupyterLab globs for its extensions, so that it finds them by a relative path only."""
+    make = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True)
+    assert "JUPYTER_PATH=.venv/share/jupyter" in make.stdout
