@@ -1,7 +1,17 @@
 """The notebooks run here as on a first day: without the runs that a learner has kept beside them."""
 
-import os
 import tempfile
 
+import pytest
+
+from helpers.lab.runs import FOLDER
+
 empty = tempfile.TemporaryDirectory(prefix="freeze_lab_")
-os.environ["FREEZE_LAB_FOLDER"] = empty.name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup():
+    """Of cells alone, so that no other test's kernel keeps its runs in the same folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER, empty.name)
+        return (yield)

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from helpers.lab.runs import FOLDER as RUNS_FOLDER
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -164,7 +166,9 @@ def lab(folder: Path) -> Iterator[Address]:
         address = Address(free.getsockname()[1], secrets.token_hex(16))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")
+            name: value
+            for name, value in os.environ.items()
+            if name != RUNS_FOLDER and not name.startswith("JUPYTER")
         }
         environment |= {name: str(Path(home, name)) for name in FOLDERS}
         # relative, as in the Makefile: in a folder such as "course [2026]" no extension is found
