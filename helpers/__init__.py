@@ -7,7 +7,7 @@
 3  training, gradient_reach, costs, history
 2  loading, data, classifying_token, freezing, frozen_cache, shapes
 1  tokenizer, model, lora, device_and_precision, download, results
-0  config, checks, files
+0  config, checks, files, svg
 
 Apart from them, nano/ is how the bundled nano was made: the appendix uses it, nothing else does.
 """

@@ -9,7 +9,6 @@ colour (Okabe & Ito's palette, told apart with any colour vision), by border, by
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 
 import torch
@@ -36,6 +35,7 @@ from helpers.freezing import (
 from helpers.gradient_reach import GradientReach
 from helpers.model import part_names
 from helpers.shapes import Shape, trace_shapes
+from helpers.svg import INK, TEXT, Drawing, arrow, path, picture, text
 from helpers.tokenizer import get_tokenizer, visible_tokens
 
 IMAGES = Path(__file__).parent.parent / "images"
@@ -44,7 +44,6 @@ EDGE = {FROZEN: "#0072b2", TRAINABLE: "#b34e00", PARTLY: "#4f7030", ADAPTED: "#0
 DASHES = {FROZEN: "6 4", PARTLY: "16 4", ADAPTED: "12 4 2 4"}  # of the border
 MARK = {FROZEN: "❄", TRAINABLE: "✎", PARTLY: "❄✎", ADAPTED: "❄+"}
 WAY, WAY_ON_DARK = "#a3326e", "#f0a0c8"  # of the gradient
-INK, TEXT = "#333333", "#111111"  # beside the boxes, in the boxes
 NAMES = {
     "tok_emb": "token embedding",
     "pos_emb": "positional embedding",
@@ -181,23 +180,6 @@ def say_probabilities(probabilities: torch.Tensor) -> str:
 # --- the picture ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
-class Drawing:
-    """A picture as SVG, and what it shows in words.
-
-    A notebook shows the picture, or the words where it can't.
-    """
-
-    svg: str
-    words: str
-
-    def _repr_svg_(self) -> str:
-        return self.svg
-
-    def __repr__(self) -> str:
-        return self.words
-
-
 # lengths, in pixels; y grows downwards, and a text's y is that of its baseline
 BOX_WIDTH, BOX_HEIGHT = 330, 46
 STEP = 68  # from one box's upper edge to the next one's
@@ -284,7 +266,7 @@ def draw_classifier(
         *_gradient_lane(rows, reach, layout),
     ]
     words = _in_words(report, shapes, replaced_head, reach, answer, cached)
-    return Drawing(_svg(drawn, _in_all(report), words, layout.width, chips.bottom), words)
+    return _drawing(drawn, _in_all(report), words, layout.width, chips.bottom)
 
 
 def _in_words(report, shapes, replaced_head, reach, answer, cached) -> str:
@@ -299,19 +281,11 @@ def _in_words(report, shapes, replaced_head, reach, answer, cached) -> str:
     return "\n".join(lines)
 
 
-def _svg(drawn: Iterable[str], title: str, words: str, width: int, height: int) -> str:
-    """Return a whole picture on white paper, `title` on top; `words` are for who can't see it."""
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="fx-drawing" '
-        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'style="max-width:100%;height:auto" role="img" aria-label="{escape(words)}" '
-        'font-family="system-ui, Helvetica, Arial, sans-serif">',
-        f'<rect class="paper" width="{width}" height="{height}" fill="white"/>',
-        _text(width / 2, TITLE_BASELINE, title, anchor="middle", size=13),
-        *drawn,
-        "</svg>",
-    ]
-    return "\n".join(lines)
+def _drawing(drawn: Iterable[str], title: str, words: str, width: int, height: int) -> Drawing:
+    """Return a whole picture with `title` on top."""
+    return picture(
+        [text(width / 2, TITLE_BASELINE, title, 13, "middle"), *drawn], words, width, height
+    )
 
 
 # --- the pieces of the picture, from top to bottom ------------------------------------------------
@@ -322,11 +296,11 @@ def _logits(logits: tuple[int, ...] | None, answer: str, layout: Layout) -> Iter
     if logits is None:
         return
     title = "the last token's logits"
-    yield _text(layout.middle, LOGITS_BASELINE, title, anchor="middle", size=13)
-    yield _text(layout.beside, LOGITS_BASELINE, f"→ {logits}", mono=True, size=13)
+    yield text(layout.middle, LOGITS_BASELINE, title, anchor="middle", size=13)
+    yield text(layout.beside, LOGITS_BASELINE, f"→ {logits}", mono=True, size=13)
     if answer:
-        yield _text(layout.beside, ANSWER_BASELINE, answer, size=12, bold=True)
-    yield _arrow(layout.middle, layout.top - AIR, layout.top - 20)
+        yield text(layout.beside, ANSWER_BASELINE, answer, size=12, bold=True)
+    yield arrow(layout.middle, layout.top - AIR, layout.top - 20)
 
 
 def _tower(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
@@ -334,9 +308,9 @@ def _tower(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
     for i, row in enumerate(rows):
         y = layout.top_of(i)
         yield from _box(row, layout.left, y)
-        yield _arrow(layout.middle, y + STEP - AIR, y + BOX_HEIGHT + AIR)
+        yield arrow(layout.middle, y + STEP - AIR, y + BOX_HEIGHT + AIR)
         if row.shape:
-            yield _text(layout.beside, y + 28, f"→ {row.shape}", mono=True, size=13)
+            yield text(layout.beside, y + 28, f"→ {row.shape}", mono=True, size=13)
 
 
 def _box(row: Row, x: float, y: float) -> Iterator[str]:
@@ -353,10 +327,10 @@ def _box(row: Row, x: float, y: float) -> Iterator[str]:
     for i, draw_mark in enumerate(marks):
         yield draw_mark(mark_x, upmost + 18 * i, colour)
     left, right, upper, lower = x + 40, x + BOX_WIDTH - 10, y + 20, y + 37
-    yield _text(left, upper, row.title, size=14, bold=True, fill=TEXT)
-    yield _text(left, lower, row.name, size=12, mono=True, fill=TEXT)
-    yield _text(right, upper, f"{row.parameters:,}", size=13, anchor="end", fill=TEXT)
-    yield _text(right, lower, row.state, size=12, anchor="end", fill=TEXT)
+    yield text(left, upper, row.title, size=14, bold=True, fill=TEXT)
+    yield text(left, lower, row.name, size=12, mono=True, fill=TEXT)
+    yield text(right, upper, f"{row.parameters:,}", size=13, anchor="end", fill=TEXT)
+    yield text(right, lower, row.state, size=12, anchor="end", fill=TEXT)
 
 
 def _line_above(cached: int | None, rows: Sequence[Row], layout: Layout) -> Iterator[str]:
@@ -371,21 +345,21 @@ def _line_above(cached: int | None, rows: Sequence[Row], layout: Layout) -> Iter
         f'<path class="ink" d="M{layout.left:g},{y:g}H{end:g}" '
         f'stroke="{INK}" stroke-dasharray="2 3"/>'
     )
-    yield _text(layout.beside, y - 8, "above: in every step", size=12)
-    yield _text(layout.beside, y + 16, "below: once, and cached", size=12)
+    yield text(layout.beside, y - 8, "above: in every step", size=12)
+    yield text(layout.beside, y + 16, "below: once, and cached", size=12)
 
 
 def _replaced_head(lines: Sequence[str], layout: Layout) -> Iterator[str]:
     """Which layer the head took the place of, beside the head."""
     first, line_height = layout.top + 45, 14  # below the head's shape
     for i, line in enumerate(lines):
-        yield _text(layout.beside, first + i * line_height, line, size=11)
+        yield text(layout.beside, first + i * line_height, line, size=11)
 
 
 def _input(shapes: Sequence[Shape], layout: Layout) -> Iterator[str]:
     """What goes into the lowest box."""
     words = f"token ids {shapes[0].shape}" if shapes else "token ids"
-    yield _text(layout.middle, layout.below + 12, words, anchor="middle", size=13)
+    yield text(layout.middle, layout.below + 12, words, anchor="middle", size=13)
 
 
 def _gradient_lane(
@@ -399,9 +373,9 @@ def _gradient_lane(
         return
     loss_baseline = layout.top - 10
     if not reach.ends:
-        yield _text(MARGIN, loss_baseline, "no gradient", size=12)
+        yield text(MARGIN, loss_baseline, "no gradient", size=12)
         return
-    yield _text(MARGIN, loss_baseline, "loss", size=12, fill=WAY, bold=True)
+    yield text(MARGIN, loss_baseline, "loss", size=12, fill=WAY, bold=True, css="way")
     x, start, tip = MARGIN + 12, layout.top - 4, MARGIN + LANE - 2
     for i, row in enumerate(rows):
         y, role = layout.top_of(i) + BOX_HEIGHT / 2, row.role(reach)
@@ -412,9 +386,9 @@ def _gradient_lane(
             )
             head = f"{tip - 9},{y - 5:g} {tip - 9},{y + 5:g} {tip},{y:g}"
             yield f'<polygon class="way" points="{head}" fill="{WAY}"/>'
-            yield _text(x + 8, y - 6, role, size=12, fill=WAY)
+            yield text(x + 8, y - 6, role, size=12, fill=WAY, css="way")
         elif role:
-            yield _text(x + 8, y + 4, role, size=12, fill=WAY)
+            yield text(x + 8, y + 4, role, size=12, fill=WAY, css="way")
 
 
 # --- a small box for each token -------------------------------------------------------------------
@@ -447,11 +421,11 @@ def _chips(tokens: Sequence[str], layout: Layout) -> Chips:
             drawn += _chip(token, x, y, width)
             x += width
         if more and line is lines[-1]:
-            drawn.append(_text(x + 6, y + 14, f"… {more:,} more", size=12))
+            drawn.append(text(x + 6, y + 14, f"… {more:,} more", size=12))
         y += CHIP_STEP
     if any("⟨" in token for token in tokens):
         note = "⟨ ⟩ holds the bytes of a token that is only a part of a character"
-        drawn.append(_text(layout.middle, y + 10, note, size=11, anchor="middle"))
+        drawn.append(text(layout.middle, y + 10, note, size=11, anchor="middle"))
         y += 18
     return Chips(tuple(drawn), y - 2)
 
@@ -484,31 +458,10 @@ def _chip(token: str, x: float, y: float, width: float) -> Iterator[str]:
         f'<rect x="{x + CHIP_GAP / 2:g}" y="{y:g}" width="{width - CHIP_GAP:g}" '
         f'height="{CHIP_HEIGHT}" rx="4" fill="#eeeeee" stroke="#767676"/>'
     )
-    yield _text(x + width / 2, y + 14, token, size=12, anchor="middle", mono=True, fill=TEXT)
+    yield text(x + width / 2, y + 14, token, size=12, anchor="middle", mono=True, fill=TEXT)
 
 
 # --- strokes --------------------------------------------------------------------------------------
-
-
-def _text(x, y, words, size, anchor="start", mono=False, bold=False, fill=INK) -> str:
-    attributes = ' font-family="monospace"' if mono else ""
-    attributes += ' font-weight="bold"' if bold else ""
-    attributes += f' text-anchor="{anchor}"' if anchor != "start" else ""
-    kind = {INK: ' class="ink"', WAY: ' class="way"'}.get(fill, "")
-    return (
-        f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{fill}"{kind}{attributes}>'
-        f"{escape(words)}</text>"
-    )
-
-
-def _arrow(x: float, start: float, end: float) -> str:
-    """A vertical arrow from `start` up to `end`."""
-    neck = end + 7  # where the head begins
-    head = f"{x - 4:g},{neck:g} {x + 4:g},{neck:g} {x:g},{end:g}"
-    return (
-        f'<path d="M{x:g},{start:g}V{neck:g}" stroke="{INK}" stroke-width="1.5" class="ink"/>'
-        f'<polygon points="{head}" fill="{INK}" class="ink"/>'
-    )
 
 
 def _snowflake(x: float, y: float, colour: str) -> str:
@@ -594,13 +547,13 @@ def figure_lora(
         "learn"
     )
     drawn = [
-        _text(LORA_PLUS, 50, above, size=13, anchor="middle"),
+        text(LORA_PLUS, 50, above, size=13, anchor="middle"),
         *_lora_ways(scale, rank),
         *_lora_frozen(inside),
         *_lora_learning("B", LORA_TOP, beside["B"], wide_on_top=True),
         *_lora_learning("A", LORA_BOTTOM - 60, beside["A"], wide_on_top=False),
-        _text(LORA_PLUS, LORA_BOTTOM + 52, below, size=13, anchor="middle"),
-        _text(LORA_WIDTH / 2, LORA_HEIGHT - 8, all_six, size=12, anchor="middle"),
+        text(LORA_PLUS, LORA_BOTTOM + 52, below, size=13, anchor="middle"),
+        text(LORA_WIDTH / 2, LORA_HEIGHT - 8, all_six, size=12, anchor="middle"),
     ]
     words = "\n".join(
         (
@@ -612,7 +565,7 @@ def figure_lora(
             all_six,
         )
     )
-    return Drawing(_svg(drawn, title, words, LORA_WIDTH, LORA_HEIGHT), words)
+    return _drawing(drawn, title, words, LORA_WIDTH, LORA_HEIGHT)
 
 
 def _numbers(rank: int) -> str:
@@ -630,7 +583,7 @@ def _lora_frozen(words: Sequence[str]) -> Iterator[str]:
     yield _snowflake(left + 20, LORA_TOP + 20, colour)
     for i, line in enumerate(words):
         y = LORA_TOP + 48 + 20 * i
-        yield _text(LORA_LEFT, y, line, size=13, anchor="middle", bold=i == 0, fill=TEXT)
+        yield text(LORA_LEFT, y, line, size=13, anchor="middle", bold=i == 0, fill=TEXT)
 
 
 def _lora_learning(name: str, y: float, words: Sequence[str], wide_on_top: bool) -> Iterator[str]:
@@ -642,28 +595,24 @@ def _lora_learning(name: str, y: float, words: Sequence[str], wide_on_top: bool)
     colour = EDGE[TRAINABLE]
     yield f'<polygon points="{points}" fill="{FILL[TRAINABLE]}" stroke="{colour}" stroke-width="2"/>'
     yield _pencil(LORA_RIGHT - 14, y + 30, colour)
-    yield _text(LORA_RIGHT + 8, y + 35, name, size=14, bold=True, fill=TEXT)
+    yield text(LORA_RIGHT + 8, y + 35, name, size=14, bold=True, fill=TEXT)
     for i, line in enumerate(words):
-        yield _text(LORA_NOTES, y + 16 + 17 * i, line, size=12)
+        yield text(LORA_NOTES, y + 16 + 17 * i, line, size=12)
 
 
 def _lora_ways(scale: str, rank: int) -> Iterator[str]:
     """The lines from x through both ways to the sum, and on."""
     fork = LORA_BOTTOM + 24
-    yield _line(f"M{LORA_PLUS},{LORA_BOTTOM + 38}V{fork}M{LORA_LEFT},{fork}H{LORA_RIGHT}")
+    yield path(f"M{LORA_PLUS},{LORA_BOTTOM + 38}V{fork}M{LORA_LEFT},{fork}H{LORA_RIGHT}")
     for x in (LORA_LEFT, LORA_RIGHT):
-        yield _arrow(x, fork, LORA_BOTTOM + AIR)
-        yield _line(f"M{x},{LORA_TOP}V{LORA_SUM}M{x},{LORA_SUM}H{LORA_PLUS}")
-    yield _arrow(LORA_RIGHT, LORA_BOTTOM - 60, LORA_TOP + 60)
-    yield _text(LORA_NOTES, (LORA_TOP + LORA_BOTTOM) / 2 + 4, _numbers(rank), size=12)
-    yield _text(LORA_RIGHT + 8, (LORA_TOP + LORA_SUM) / 2 + 4, scale, size=12)
+        yield arrow(x, fork, LORA_BOTTOM + AIR)
+        yield path(f"M{x},{LORA_TOP}V{LORA_SUM}M{x},{LORA_SUM}H{LORA_PLUS}")
+    yield arrow(LORA_RIGHT, LORA_BOTTOM - 60, LORA_TOP + 60)
+    yield text(LORA_NOTES, (LORA_TOP + LORA_BOTTOM) / 2 + 4, _numbers(rank), size=12)
+    yield text(LORA_RIGHT + 8, (LORA_TOP + LORA_SUM) / 2 + 4, scale, size=12)
     yield f'<circle cx="{LORA_PLUS}" cy="{LORA_SUM}" r="11" fill="white" stroke="{INK}"/>'
-    yield _text(LORA_PLUS, LORA_SUM + 6, "+", size=18, anchor="middle", bold=True, fill=TEXT)
-    yield _arrow(LORA_PLUS, LORA_SUM - 11, 56)
-
-
-def _line(straight_lines: str) -> str:
-    return f'<path d="{straight_lines}" stroke="{INK}" stroke-width="1.5" class="ink"/>'
+    yield text(LORA_PLUS, LORA_SUM + 6, "+", size=18, anchor="middle", bold=True, fill=TEXT)
+    yield arrow(LORA_PLUS, LORA_SUM - 11, 56)
 
 
 # --- curves ---------------------------------------------------------------------------------------
@@ -719,5 +668,5 @@ def draw_images(folder: Path = IMAGES) -> list[Path]:
 
 
 if __name__ == "__main__":
-    for path in draw_images():
-        print(f"drew {path.name}")
+    for drawn in draw_images():
+        print(f"drew {drawn.name}")

@@ -23,9 +23,7 @@ from helpers.diagrams import (
     EDGE,
     FILL,
     IMAGES,
-    INK,
     MARK,
-    TEXT,
     WAY,
     WAY_ON_DARK,
     draw_classifier,
@@ -35,6 +33,7 @@ from helpers.diagrams import (
 from helpers.freezing import FreezePlan, classifier_without_weights, parameter_report, part_names
 from helpers.gradient_reach import frozen_blocks, gradient_reach
 from helpers.shapes import trace_shapes
+from helpers.svg import INK, TEXT
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from tests.conftest import ROOT, TINY
 

@@ -7,9 +7,9 @@ from math import ceil, floor
 
 import numpy as np
 
-from helpers.diagrams import Drawing
 from helpers.experiments.rows import ROWS
 from helpers.results import paired_interval
+from helpers.svg import Drawing
 
 BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference"
 

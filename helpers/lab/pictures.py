@@ -6,14 +6,25 @@ from white and from black paper; marks and dashes tell the same.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
 
-from helpers.diagrams import INK, Drawing
 from helpers.history import History
 from helpers.lab.runs import Run
+from helpers.svg import (
+    BLUE,
+    ORANGE,
+    Axes,
+    Drawing,
+    circle,
+    line,
+    log_ticks,
+    picture,
+    rect,
+    text,
+    whole_ticks,
+    within,
+)
 
-ORANGE, BLUE = "#d55e00", "#2e86c1"
 AGAINST = {  # what accuracy is drawn against → its value in a run
     "trainable parameters": lambda run: run.trainable,
     "seconds": lambda run: run.seconds,
@@ -49,26 +60,26 @@ def draw_runs(runs: Sequence[Run], against: str = "trainable parameters") -> Dra
     """
     title = f"accuracy against {against}"
     if not runs:
-        return _drawing([_text(20, 40, "No run yet.")], 620, 60, title, "no run yet")
+        return picture([text(20, 40, "No run yet.")], f"{title}: no run yet", 620, 60)
     costs = [max(AGAINST[against](run), 1e-3) for run in runs]
     accuracies = [run.accuracy for run in runs]
     best = front(costs, accuracies)
     lowest = min(run.interval[0] for run in runs)
-    axes = _Axes(
+    axes = Axes(
         (64, 52, 536, 280), _log_range(costs), (math.floor(lowest * 10) / 10, 1.0), log_x=True
     )
-    drawn = [*axes.drawn(against, "accuracy", _log_ticks(*axes.xs))]
+    drawn = [*axes.drawn(against, "accuracy", log_ticks(*axes.xs))]
     xs = _side_by_side([axes.at(cost, 1.0)[0] for cost in costs])
-    drawn.append(_line([(xs[i], axes.at(costs[i], accuracies[i])[1]) for i in best], ORANGE))
+    drawn.append(line([(xs[i], axes.at(costs[i], accuracies[i])[1]) for i in best], ORANGE))
     for i, run in enumerate(runs):
         drawn += _point(axes, xs[i], run, str(i + 1), i in best)
     drawn.append(
-        _text(310, 16, f"{title}; orange and joined: nobody beats them in both", anchor="middle")
+        text(310, 16, f"{title}; orange and joined: nobody beats them in both", anchor="middle")
     )
     remark = "disc: a run, square: after the test was seen; bar: 95 % interval"
-    drawn.append(_text(338, 38, remark, anchor="middle", size=11))
+    drawn.append(text(338, 38, remark, anchor="middle", size=11))
     words = _say_runs(runs, costs, best, against)
-    return _drawing(drawn, 620, 384, title, words)
+    return picture(drawn, f"{title}: {words}", 620, 384)
 
 
 def _side_by_side(xs: Sequence[float]) -> list[float]:
@@ -88,18 +99,17 @@ def _side_by_side(xs: Sequence[float]) -> list[float]:
     return spread
 
 
-def _point(axes: "_Axes", x: float, run: Run, number: str, on_front: bool) -> Iterator[str]:
+def _point(axes: Axes, x: float, run: Run, number: str, on_front: bool) -> Iterator[str]:
     """A run's interval as a bar, its accuracy as a disc (a square after the test was seen)."""
     y, low, high = (axes.at(axes.xs[0], value)[1] for value in (run.accuracy, *run.interval))
     colour = ORANGE if on_front else BLUE
     fill = colour if on_front else "none"
-    yield f'<path d="M{x:.1f},{high:.1f}V{low:.1f}" stroke="{colour}" stroke-width="1.5"/>'
-    look = f'fill="{fill}" stroke="{colour}" stroke-width="2"'
+    yield line([(x, high), (x, low)], colour, 1.5)
     if run.after_test:
-        yield f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10" {look}/>'
+        yield rect(x - 5, y - 5, 10, 10, fill, colour)
     else:
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" {look}/>'
-    yield _text(x, high - 5, number, anchor="middle", size=11, bold=on_front)
+        yield circle(x, y, 5.5, fill, colour, 2)
+    yield text(x, high - 5, number, anchor="middle", size=11, bold=on_front)
 
 
 def _say_runs(
@@ -124,15 +134,15 @@ def draw_training(histories: Sequence[History], epochs: int, steps_per_epoch: in
     losses = [loss for history in histories for loss in history.val_losses]
     losses += [loss for history in histories for loss in _smooth(history.step_losses)]
     highest = max([0.8, *losses])
-    loss_axes = _Axes((48, 50, 240, 150), (0, epochs), (0, min(highest, 3.0) * 1.05))
+    loss_axes = Axes((48, 50, 240, 150), (0, epochs), (0, min(highest, 3.0) * 1.05))
     accuracies = [acc for h in histories for acc in (*h.val_accs, *h.train_accs)]
     lowest = math.floor(min([0.5, *accuracies]) * 10) / 10
-    accuracy_axes = _Axes((348, 50, 240, 150), (0, epochs), (lowest, 1.0))
-    ticks = _whole_ticks(epochs)
+    accuracy_axes = Axes((348, 50, 240, 150), (0, epochs), (lowest, 1.0))
+    ticks = whole_ticks(epochs)
     drawn = [
         *loss_axes.drawn("epoch", "loss", ticks),
         *accuracy_axes.drawn("epoch", "accuracy", ticks),
-        _text(310, 16, "orange, filled: validation · blue: training", anchor="middle"),
+        text(310, 16, "orange, filled: validation · blue: training", anchor="middle"),
     ]
     for i, history in enumerate(histories):
         strength = 1.0 if i == len(histories) - 1 else 0.35
@@ -141,28 +151,26 @@ def draw_training(histories: Sequence[History], epochs: int, steps_per_epoch: in
             *_curves(loss_axes, accuracy_axes, history, steps_per_epoch),
             "</g>",
         ]
-    return _drawing(drawn, 620, 244, "how the training goes", _say_training(histories))
+    words = f"how the training goes: {_say_training(histories)}"
+    return picture(drawn, words, 620, 244)
 
 
 def _curves(
-    loss_axes: "_Axes", accuracy_axes: "_Axes", history: History, steps_per_epoch: int
+    loss_axes: Axes, accuracy_axes: Axes, history: History, steps_per_epoch: int
 ) -> Iterator[str]:
     smooth = _smooth(history.step_losses)
     thinned = range(0, len(smooth), max(1, len(smooth) // 200))
-    yield _line([loss_axes.at((i + 1) / steps_per_epoch, smooth[i]) for i in thinned], BLUE, 1.5)
+    yield line([loss_axes.at((i + 1) / steps_per_epoch, smooth[i]) for i in thinned], BLUE, 1.5)
     for axes, values, colour in (
         (loss_axes, history.val_losses, ORANGE),
         (accuracy_axes, history.train_accs, BLUE),
         (accuracy_axes, history.val_accs, ORANGE),
     ):
         points = [axes.at(epoch, value) for epoch, value in enumerate(values, start=1)]
-        yield _line(points, colour)
+        yield line(points, colour)
         fill = colour if colour == ORANGE else "none"
         for x, y in points:
-            yield (
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{fill}" stroke="{colour}" '
-                'stroke-width="1.5"/>'
-            )
+            yield circle(x, y, 3.5, fill, colour)
 
 
 def _smooth(losses: Sequence[float]) -> list[float]:
@@ -188,7 +196,7 @@ def _say_training(histories: Sequence[History]) -> str:
 
 def draw_bar(share: float, words: str) -> str:
     """Return a bar, in SVG, of which a share of 0 … 1 is filled; `words` are its name."""
-    percent = round(100 * _within(share))
+    percent = round(100 * within(share))
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 12" width="400" height="12" '
         'style="max-width:100%;height:auto" role="progressbar" aria-valuemin="0" '
@@ -199,101 +207,6 @@ def draw_bar(share: float, words: str) -> str:
     )
 
 
-# --- axes ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Axes:
-    """A frame (left, top, width, height) in pixels, and the values that it spans."""
-
-    frame: tuple[float, float, float, float]
-    xs: tuple[float, float]
-    ys: tuple[float, float]
-    log_x: bool = False
-
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a point lies, in pixels; what is outside lies on the edge."""
-        left, top, width, height = self.frame
-        low, high = map(math.log, self.xs) if self.log_x else self.xs
-        share = ((math.log(x) if self.log_x else x) - low) / (high - low)
-        up = (y - self.ys[0]) / (self.ys[1] - self.ys[0])
-        return left + width * _within(share), top + height * (1 - _within(up))
-
-    def drawn(self, x_label: str, y_label: str, x_ticks: Sequence[float]) -> Iterator[str]:
-        left, top, width, height = self.frame
-        bottom, right = top + height, left + width
-        yield (f'<path class="ink" d="M{left},{top}V{bottom}H{right}" fill="none" stroke="{INK}"/>')
-        for tick in x_ticks:
-            x, _ = self.at(tick, self.ys[0])
-            yield f'<path class="ink" d="M{x:.1f},{bottom}v4" stroke="{INK}"/>'
-            yield _text(x, bottom + 17, f"{tick:,g}", anchor="middle", size=11)
-        for tick in _linear_ticks(*self.ys):
-            _, y = self.at(self.xs[0], tick)
-            yield f'<path class="ink" d="M{left - 4},{y:.1f}H{left}" stroke="{INK}"/>'
-            yield _text(left - 7, y + 4, f"{tick:.1f}", anchor="end", size=11)
-        yield _text((left + right) / 2, bottom + 34, x_label, anchor="middle")
-        yield _text(left, top - 10, y_label, anchor="middle")
-
-
-def _within(share: float) -> float:
-    return min(max(share, 0.0), 1.0)
-
-
 def _log_range(values: Sequence[float]) -> tuple[float, float]:
     """Return a range around positive values, a third of a decade wider on both sides."""
     return min(values) / 2, max(values) * 2
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 10, 100 … within a range; with 2 and 5 between them where these are few."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for digits in ((1,), (1, 3), (1, 2, 5)):
-        ticks = [digit * 10.0**power for power in powers for digit in digits]
-        within = [tick for tick in ticks if low <= tick <= high]
-        if len(within) >= 3:
-            return within
-    return within
-
-
-def _linear_ticks(low: float, high: float) -> list[float]:
-    """Return at most about six multiples of 0.1, 0.2 or 0.5 within a range."""
-    step = next((step for step in (0.1, 0.2, 0.5) if (high - low) / step <= 6), 1.0)
-    first = math.ceil(low / step - 1e-9)
-    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def _whole_ticks(last: int) -> list[int]:
-    step = max(1, math.ceil(last / 6))
-    return list(range(0, last + 1, step))
-
-
-# --- strokes -------------------------------------------------------------------------------------
-
-
-def _line(points: Sequence[tuple[float, float]], colour: str, width: float = 2) -> str:
-    path = "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return (
-        f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>' if path else ""
-    )
-
-
-def _text(x: float, y: float, words: str, anchor="start", size=12, bold=False) -> str:
-    weight = ' font-weight="bold"' if bold else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" class="ink" fill="{INK}" font-size="{size}" '
-        f'text-anchor="{anchor}"{weight}>{escape(words)}</text>'
-    )
-
-
-def _drawing(drawn: Sequence[str], width: int, height: int, title: str, words: str) -> Drawing:
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="fx-drawing" '
-        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'style="max-width:100%;height:auto" role="img" '
-        f'aria-label="{escape(title)}: {escape(words)}" '
-        'font-family="system-ui, Helvetica, Arial, sans-serif">',
-        f'<rect class="paper" width="{width}" height="{height}" fill="white"/>',
-        *filter(None, drawn),
-        "</svg>",
-    ]
-    return Drawing("\n".join(lines), f"{title}: {words}")

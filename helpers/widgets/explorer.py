@@ -12,11 +12,12 @@ from ipywidgets import HTML, BoundedIntText, Button, HBox, Text, VBox
 from helpers.classifying_token import class_probabilities
 from helpers.config import MODEL_CONFIGS, gpt_config
 from helpers.costs import Cost, training_cost
-from helpers.diagrams import Drawing, say_probabilities
+from helpers.diagrams import say_probabilities
 from helpers.freezing import FreezePlan, ParameterReport, num_classes_of
 from helpers.gradient_reach import GradientReach
 from helpers.model import GPTModel
 from helpers.shapes import Shape
+from helpers.svg import Drawing
 from helpers.tables import html_table, parts_table, say_problem
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from helpers.widgets.common import (

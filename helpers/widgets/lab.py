@@ -17,7 +17,6 @@ import torch
 from ipywidgets import HTML, BoundedIntText, Button, FloatText, HBox, VBox
 
 from helpers.classifying_token import POSITIONS
-from helpers.diagrams import Drawing
 from helpers.fine_tuning import Progress
 from helpers.freezing import FreezePlan
 from helpers.history import History
@@ -43,6 +42,7 @@ from helpers.lab.runs import (
 )
 from helpers.model import GPTModel
 from helpers.results import delete_row
+from helpers.svg import Drawing
 from helpers.tables import html_table
 from helpers.widgets.common import (
     Choice,
