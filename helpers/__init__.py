@@ -3,8 +3,8 @@
 7  widgets
 6  lab, experiments
 5  classify, tables, work
-4  fine_tuning, diagrams, exercises
-3  training, gradient_reach, costs, history
+4  fine_tuning, diagrams, exercises, inside
+3  training, gradient_reach, costs, history, class_vectors
 2  loading, data, classifying_token, freezing, frozen_cache, shapes
 1  tokenizer, model, lora, device_and_precision, download, results
 0  config, checks, files, svg

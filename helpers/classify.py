@@ -16,14 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from helpers.checks import instance_of
-from helpers.classifying_token import check_position, class_logits, rows_and_places
+from helpers.class_vectors import class_vectors
+from helpers.classifying_token import check_position, class_logits
 from helpers.config import END_OF_TEXT, model_size
 from helpers.data import LABELS, check_max_length, create_dataloaders, load_splits, pad
-from helpers.device_and_precision import autocast, check_precision, precision_on
 from helpers.files import file_sha256, whole_file
 from helpers.fine_tuning import fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, adapters_of, replace_head
-from helpers.frozen_cache import in_batches_by_length, logits_at, pad_batch, places_of
 from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer
@@ -116,18 +115,12 @@ class SpamClassifier:
         Raises ValueError for another precision and for an empty text, TypeError for what is no
         list of texts.
         """
-        check_precision(precision)
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise TypeError(f"give a list of texts, not {texts!r}; classify() takes one")
-        rows, places = rows_and_places(self.model, list(map(self._row, texts)), self.position)
-        self.model.eval()
-        probabilities = torch.empty(len(rows), len(LABELS))
-        for batch in in_batches_by_length(list(map(len, rows))):
-            token_ids = pad_batch([rows[i] for i in batch], self.device)
-            at = places_of(places, batch, self.device)
-            with autocast(self.device, precision_on(self.device, precision)):
-                logits = logits_at(self.model, self.model.embed(token_ids), at)  # (b, 2)
-            probabilities[batch] = logits.float().softmax(dim=-1).cpu()
+        rows = list(map(self._row, texts))
+        vectors = class_vectors(self.model, rows, self.position, precision)  # (b, emb_dim)
+        logits = self.model.out_head(vectors.to(self.device))
+        probabilities = logits.softmax(dim=-1).cpu()
         if not probabilities.isfinite().all():
             raise ValueError(
                 "the model's answer is not a number: its weights are damaged; load or train again"
@@ -227,7 +220,7 @@ def _check_finite(state: dict[str, torch.Tensor]) -> None:
 
 # the files that decide what comes out of training; another version of them trains another model
 TRAINING_CODE = (
-    "classify.py", "classifying_token.py", "config.py", "data.py", "device_and_precision.py",
+    "class_vectors.py", "classify.py", "classifying_token.py", "config.py", "data.py", "device_and_precision.py",
     "fine_tuning.py", "freezing.py", "frozen_cache.py", "history.py", "loading.py", "lora.py",
     "model.py", "tokenizer.py", "training.py",
 )  # fmt: skip

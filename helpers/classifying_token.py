@@ -45,14 +45,21 @@ def class_logits(model: GPTModel, token_ids: torch.Tensor, position: str = "last
 
     Raises ValueError for another position.
     """
+    return take_position(model(token_ids), token_ids, position)
+
+
+def take_position(values: torch.Tensor, token_ids: torch.Tensor, position: str) -> torch.Tensor:
+    """Return what a position has of values of all tokens: (b, n, k) and ids (b, n) → (b, k).
+
+    Raises ValueError for another position.
+    """
     check_position(position)
-    logits = model(token_ids)  # (b, n, num_classes)
     if position == "mean":
-        return logits.mean(dim=1)
+        return values.mean(dim=1)
     if position == "last_token":
         rows = torch.arange(len(token_ids), device=token_ids.device)
-        return logits[rows, last_token_positions(token_ids)]
-    return logits[:, 0 if position == "first" else -1, :]
+        return values[rows, last_token_positions(token_ids)]
+    return values[:, 0 if position == "first" else -1, :]
 
 
 @torch.no_grad()

@@ -114,16 +114,26 @@ def run_blocks(
     return x
 
 
+def vectors_at(
+    model: GPTModel, x: torch.Tensor, places: torch.Tensor | None, start: int = 0
+) -> torch.Tensor:
+    """Map what goes into block `start`, (b, n, d), to what the head reads at `places`: (b, d).
+
+    With `places` None it is the mean over all n tokens. With `start` beyond the last block x is what
+    that one gave.
+    """
+    x = run_blocks(model, x, places, start, len(model.trf_blocks))  # (b, 1, d), or (b, n, d)
+    return model.final_norm(x).mean(dim=1)
+
+
 def logits_at(
     model: GPTModel, x: torch.Tensor, places: torch.Tensor | None, start: int = 0
 ) -> torch.Tensor:
-    """Map what goes into block `start`, (b, n, d), to the logits at `places`: (b, num_classes).
+    """Map what `vectors_at` takes to the logits at `places`, (b, num_classes).
 
-    With `places` None they are the mean of all n tokens' logits. With `start` beyond the last block
-    x is what that one gave.
+    Of the mean over all tokens it is the mean of their logits: the head is linear.
     """
-    x = run_blocks(model, x, places, start, len(model.trf_blocks))  # (b, 1, d), or (b, n, d)
-    return model.out_head(model.final_norm(x)).mean(dim=1)
+    return model.out_head(vectors_at(model, x, places, start))
 
 
 # --- messages in batches ---------------------------------------------------------------------

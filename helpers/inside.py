@@ -1,0 +1,179 @@
+"""What happens inside a classifier, as numbers: where it looks, what tips it, when it knows.
+
+Nothing is computed by a second forward pass of our own: hooks read what the model's own pass
+computes. b is the batch size, n the number of tokens, d = emb_dim. Every function leaves the model
+in eval mode, and its weights and hooks as they were.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from helpers.checks import instance_of
+from helpers.class_vectors import class_vectors
+from helpers.classifying_token import check_position, take_position
+from helpers.model import GPTModel
+
+__all__ = [
+    "Directions",
+    "attention_weights",
+    "class_after_each_block",
+    "class_vectors",
+    "main_directions",
+    "token_influence",
+]
+
+
+# --- where it looks -------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def attention_weights(model: GPTModel, token_ids: torch.Tensor) -> torch.Tensor:
+    """Return all attention weights for token ids (b, n): (n_layers, b, n_heads, n, n).
+
+    Entry [l, i, h, q, k] is the share of token k's value in what head h of block l gathers for token
+    q of message i. Each row sums to 1, and under the causal mask what follows q gets exactly 0
+    (Vaswani et al. 2017). The numbers are on the model's device. Raises what the model raises.
+    """
+    found: list[torch.Tensor] = []
+
+    def note(dropout, inputs):  # what attention's dropout is given are the weights
+        found.append(inputs[0])
+
+    token_ids = _on_device(model, token_ids)
+    with _hooked(note, *(block.att.dropout for block in model.trf_blocks)):
+        model.eval()(token_ids)
+    return torch.stack(found)
+
+
+# --- what tips it ---------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def token_influence(
+    model: GPTModel, token_ids: torch.Tensor | Sequence[int], position: str = "last"
+) -> torch.Tensor:
+    """Return what each token of a message, (n,), does for its predicted class: float32 (n,), in nats.
+
+    That is how much the log-odds ln(p / (1 - p)) of the class that the model names fall when the
+    token is left out (Zeiler & Fergus 2014; Li et al. 2016): above 0 it speaks for the class, below
+    0 against it. What follows the gap moves up by one position. All messages with one token less run
+    together; of those that are equal, as within padding, only one. Raises ValueError for another
+    position and for fewer than two tokens, of which none can be left out.
+    """
+    ids = torch.as_tensor(token_ids).tolist()
+    if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
+        raise ValueError("give the token ids of one message, (n,): a list or a tensor")
+    if len(ids) < 2:
+        raise ValueError(f"of {len(ids)} tokens none can be left out; give at least 2")
+    shortened = [(*ids[:i], *ids[i + 1 :]) for i in range(len(ids))]
+    distinct = list(dict.fromkeys(shortened))
+    vectors = class_vectors(model, [ids], position), class_vectors(model, distinct, position)
+    device = model.out_head.weight.device
+    logits = model.out_head(torch.cat(vectors).to(device)).float().cpu()  # (1 + distinct, classes)
+    odds = _log_odds(logits, logits[0].argmax().item())
+    number = {row: i for i, row in enumerate(distinct, start=1)}
+    return odds[0] - odds[[number[row] for row in shortened]]
+
+
+def _log_odds(logits: torch.Tensor, label: int) -> torch.Tensor:
+    """Return ln(p / (1 - p)) of a class: (b, num_classes) → (b,)."""
+    others = [i for i in range(logits.shape[1]) if i != label]
+    return logits[:, label] - logits[:, others].logsumexp(dim=1)
+
+
+# --- when it knows --------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def class_after_each_block(
+    model: GPTModel, token_ids: torch.Tensor, position: str = "last"
+) -> torch.Tensor:
+    """Return the answer as it forms, for one message (1, n): float32 (n_layers + 1, num_classes).
+
+    Row i holds the probabilities if the final norm and the head read the vectors after i blocks
+    already; row 0 is what they say of the embeddings, and the last row is the model's answer (the
+    "logit lens", nostalgebraist 2020). The head was trained for the last row: the others are its
+    reading of vectors that it has never met. Raises ValueError for another position and for more
+    than one message, and what the model raises.
+    """
+    check_position(position)
+    token_ids = _on_device(model, token_ids)
+    if token_ids.ndim != 2 or len(token_ids) != 1:
+        raise ValueError(f"give one message, (1, n), not {tuple(token_ids.shape)}")
+    streams: list[torch.Tensor] = []
+
+    def note(module, inputs):  # what goes into each block, and into the norm after the last one
+        streams.append(inputs[0])
+
+    with _hooked(note, *model.trf_blocks, model.final_norm):
+        model.eval()(token_ids)
+    logits = model.out_head(model.final_norm(torch.cat(streams)))  # (n_layers + 1, n, classes)
+    taken = take_position(logits, token_ids.expand(len(logits), -1), position)
+    return taken.float().softmax(dim=-1).cpu()
+
+
+# --- where messages lie ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """The directions in which vectors differ most.
+
+    `axes` (k, d) are of length 1 and at right angles to each other, `shares` (k,) the shares of the
+    variance, 0 … 1, that lie along each, `mean` (d,) where they start.
+    """
+
+    mean: torch.Tensor
+    axes: torch.Tensor
+    shares: torch.Tensor
+
+    def place(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return where vectors lie along the directions: (b, d) → (b, k)."""
+        return (vectors - self.mean) @ self.axes.T
+
+
+def main_directions(vectors: torch.Tensor, count: int = 2) -> Directions:
+    """Return the `count` directions in which vectors (b, d) differ most, by SVD.
+
+    This is principal component analysis (Pearson 1901). The sign of a direction is arbitrary; it is
+    set so that its largest component is positive. Raises ValueError for fewer vectors, or shorter
+    ones, than directions, and for vectors that are all alike.
+    """
+    instance_of("vectors", vectors, torch.Tensor, "a torch.Tensor")
+    if vectors.ndim != 2 or min(vectors.shape) < count:
+        raise ValueError(
+            f"{count} directions need at least {count} vectors of {count} numbers, "
+            f"not {tuple(vectors.shape)}"
+        )
+    mean = vectors.mean(dim=0)
+    _, sizes, axes = torch.linalg.svd(vectors - mean, full_matrices=False)
+    variances = sizes.square()
+    if not variances.sum() > 0:
+        raise ValueError("the vectors are all alike, so they differ in no direction")
+    axes = axes[:count]
+    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
+    return Directions(mean, axes * largest.sign(), variances[:count] / variances.sum())
+
+
+# --- hooks ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _hooked(note: Callable, *modules: torch.nn.Module) -> Iterator[None]:
+    """Have `note` called with each module and what goes into it, for the time of this context."""
+    handles = []
+    try:
+        handles += [module.register_forward_pre_hook(note) for module in modules]
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _on_device(model: GPTModel, token_ids: torch.Tensor) -> torch.Tensor:
+    instance_of("model", model, torch.nn.Module, "a GPTModel")
+    instance_of("token ids", token_ids, torch.Tensor, "a torch.Tensor")
+    return token_ids.to(model.tok_emb.weight.device)
