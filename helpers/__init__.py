@@ -2,9 +2,9 @@
 
 7  widgets
 6  lab, experiments
-5  classify, tables, work
+5  classify, tables, work, pictures, training_film
 4  fine_tuning, diagrams, exercises, inside
-3  training, gradient_reach, costs, history, class_vectors
+3  training, gradient_reach, costs, history, class_vectors, measures
 2  loading, data, classifying_token, freezing, frozen_cache, shapes
 1  tokenizer, model, lora, device_and_precision, download, results
 0  config, checks, files, svg
