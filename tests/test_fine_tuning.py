@@ -461,7 +461,6 @@ def test_bfloat16_comes_close_and_trains_in_float32():
         ({"plan": FreezePlan.nothing(3)}, "every parameter is frozen"),
         ({"plan": FreezePlan.book(2)}, "for 2 blocks, the model has 3"),
     ],
-    ids=str,
 )
 def test_what_can_not_be_is_refused_by_its_value_and_the_model_stays(settings, message):
     model = FreezePlan.head_only(3).apply(classifier())
