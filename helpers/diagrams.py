@@ -6,7 +6,6 @@ colour (Okabe & Ito's palette, told apart with any colour vision), by border, by
 `describe` says in text what `draw_classifier` shows.
 """
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from helpers.checks import instance_of, one_of
+from helpers.chips import draw_chips
 from helpers.config import gpt_config
 from helpers.data import LABELS
 from helpers.freezing import (
@@ -255,7 +255,8 @@ def draw_classifier(
         with_words=bool(shapes or replaced_head),
         with_logits=logits is not None,
     )
-    chips = _chips(tokens, layout)
+    room = 2 * min(layout.middle, layout.width - layout.middle) - 2 * MARGIN
+    chips = draw_chips(tokens, layout.middle, layout.below + 22, room)
     drawn = [
         *_logits(logits, answer, layout),
         *_tower(rows, layout),
@@ -389,76 +390,6 @@ def _gradient_lane(
             yield text(x + 8, y - 6, role, size=12, fill=WAY, css="way")
         elif role:
             yield text(x + 8, y + 4, role, size=12, fill=WAY, css="way")
-
-
-# --- a small box for each token -------------------------------------------------------------------
-
-CHIP_LINES = 3  # more tokens than fit into these are counted
-CHIP_HEIGHT, CHIP_STEP = 19, 24  # of a box, and from one line of them to the next
-CHIP_LETTERS, LETTER_WIDTH = 24, 7.3  # at most, and in the monospaced font
-CHIP_GAP, CHIP_AROUND = 4, 14  # between two boxes; that and what is left free around the letters
-COUNT_WIDTH = 170  # for "… 1,000 more"
-
-
-@dataclass(frozen=True)
-class Chips:
-    """The boxes of the tokens, as SVG, and the y below them: the picture's lower edge."""
-
-    drawn: tuple[str, ...]
-    bottom: int
-
-
-def _chips(tokens: Sequence[str], layout: Layout) -> Chips:
-    """Draw the tokens in centred lines below the input, in as many as there is room for."""
-    top = layout.below + 22
-    room = 2 * min(layout.middle, layout.width - layout.middle) - 2 * MARGIN
-    lines = _lines_of_chips(tokens, room)
-    more = len(tokens) - sum(map(len, lines))
-    drawn, y = [], top
-    for line in lines:
-        x = layout.middle - sum(width for _, width in line) / 2
-        for token, width in line:
-            drawn += _chip(token, x, y, width)
-            x += width
-        if more and line is lines[-1]:
-            drawn.append(text(x + 6, y + 14, f"… {more:,} more", size=12))
-        y += CHIP_STEP
-    if any("⟨" in token for token in tokens):
-        note = "⟨ ⟩ holds the bytes of a token that is only a part of a character"
-        drawn.append(text(layout.middle, y + 10, note, size=11, anchor="middle"))
-        y += 18
-    return Chips(tuple(drawn), y - 2)
-
-
-def _lines_of_chips(tokens: Sequence[str], room: float) -> list[list[tuple[str, float]]]:
-    """Return the lines of (token, width in pixels), each at most `room` wide."""
-    lines: list[list[tuple[str, float]]] = []
-    used = 0.0
-    for token in tokens:
-        token = token if len(token) <= CHIP_LETTERS else token[: CHIP_LETTERS - 1] + "…"
-        width = CHIP_AROUND + LETTER_WIDTH * sum(map(_letters_wide, token))
-        free = room - (COUNT_WIDTH if len(lines) == CHIP_LINES else 0)
-        if not lines or used + width > free:
-            if len(lines) == CHIP_LINES:
-                break
-            lines.append([])
-            used = 0.0
-        lines[-1].append((token, width))
-        used += width
-    return lines
-
-
-def _letters_wide(character: str) -> int:
-    """Return how many letters' width a character takes: Chinese and Japanese ones two."""
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _chip(token: str, x: float, y: float, width: float) -> Iterator[str]:
-    yield (
-        f'<rect x="{x + CHIP_GAP / 2:g}" y="{y:g}" width="{width - CHIP_GAP:g}" '
-        f'height="{CHIP_HEIGHT}" rx="4" fill="#eeeeee" stroke="#767676"/>'
-    )
-    yield text(x + width / 2, y + 14, token, size=12, anchor="middle", mono=True, fill=TEXT)
 
 
 # --- strokes --------------------------------------------------------------------------------------
