@@ -361,6 +361,9 @@ ROWS = {
     "parts beyond the whole": (
         lambda _: random_split(GOOD, 0.7, 0.4), VALUE, "0.7 and 0.4 are more than 1",
     ),
+    "a negative seed": (
+        lambda _: random_split(GOOD, 0.7, 0.1, -1), VALUE, "seed must be .*not -1",
+    ),
     "a list to split": (
         lambda _: random_split([1], 0.5, 0.1), TYPE, "a pandas DataFrame, not list",
     ),

@@ -7,7 +7,7 @@ from statistics import median
 import pandas as pd
 import pytest
 
-from helpers.data import load_splits
+from helpers.data import create_balanced_dataset, load_messages, load_splits, random_split
 from helpers.pictures.messages import (
     PADDING,
     TOKENS,
@@ -15,16 +15,19 @@ from helpers.pictures.messages import (
     bin_size,
     counted,
     draw_batch,
+    draw_chances,
     draw_lengths,
     draw_padding,
     draw_splits,
     share_of_padding,
 )
+from helpers.svg import INK
 from helpers.tokenizer import get_tokenizer
 from tests.drawings import (
     check_that_all_can_be_seen,
     check_that_no_words_overlap,
     elements,
+    words_of,
     written,
 )
 
@@ -34,6 +37,13 @@ LENGTHS = [len(get_tokenizer().encode(text)) for text in PARTS["training"]["Text
 
 def numbers(pattern: str, text: str) -> list[int]:
     return [int(number.replace(",", "")) for number in re.findall(pattern, text)]
+
+
+def x_of(element) -> float:
+    """The middle of a disc, a square or a centred text."""
+    if "width" in element.attrib:
+        return float(element.get("x")) + float(element.get("width")) / 2
+    return float(element.get("cx") or element.get("x"))
 
 
 def check(drawing) -> None:
@@ -68,10 +78,42 @@ def test_the_parts_are_about_as_long_in_words_as_section_6_2_says():
     assert numbers(r"median (\d+);", drawing.words) == middles == [21, 20, 19]
 
 
+@pytest.fixture(scope="module")
+def draws():
+    balanced = create_balanced_dataset(load_messages("sms-mini"))
+    numbered = balanced.assign(Label=balanced["Label"].map({"ham": 0, "spam": 1}))
+    return {seed: random_split(numbered, 0.7, 0.1, seed) for seed in range(100, 140)}
+
+
+def test_there_is_a_mark_for_each_split_where_its_share_of_spam_is(draws):
+    drawing = draw_chances(draws, marked=123)
+    check(drawing)
+    squares = elements(drawing, "rect", stroke=INK)
+    assert len(squares) == 3 and len(elements(drawing, "circle")) == 3 * 39
+    ticks = {words: x_of(e) for e in elements(drawing, "text") if (words := words_of(e))[-1] == "%"}
+    zero, per_percent = ticks["50 %"], (ticks["55 %"] - ticks["50 %"]) / 5
+    marks = [*elements(drawing, "circle"), *squares]
+    shown = sorted(round(50 + (x_of(mark) - zero) / per_percent) for mark in marks)
+    shares = [100 * part["Label"].mean() for parts in draws.values() for part in parts]
+    assert all(abs(a - b) <= 0.6 for a, b in zip(shown, sorted(shares), strict=True))
+    assert [round(50 + (x_of(square) - zero) / per_percent) for square in squares] == [51, 59, 44]
+    assert numbers(r"with seed 123: (\d+) %", drawing.words) == [51, 59, 44]
+    assert sum(numbers(r" %: (\d+)[,;]", drawing.words)) == 3 * 40
+
+
+def test_chance_strays_as_far_in_each_part_as_section_6_2_says(draws):
+    lines = draw_chances(draws, marked=123).words.splitlines()[1:]
+    found = [numbers(r"(\d+) %:", line) for line in lines]
+    assert [(min(part), max(part)) for part in found] == [(48, 52), (39, 61), (44, 55)]
+    far = [abs(parts[1]["Label"].mean() - 0.5) for parts in draws.values()]
+    assert sum(stray >= 0.09 for stray in far) <= 5  # the book's seed is one of these
+
+
 @pytest.mark.parametrize("labels", [[0], [1], [0, 1], [1] * 40])
 def test_a_part_of_one_class_or_of_one_message_is_drawn_too(labels):
     part = pd.DataFrame({"Label": labels, "Text": ["a b c"] * len(labels)})
     check(draw_splits({"training": part}))
+    check(draw_chances({1: [part], 2: [part]}, marked=2, names=["training"]))
 
 
 # --- lengths --------------------------------------------------------------------------------------
@@ -168,6 +210,12 @@ def test_the_silhouettes_are_as_wide_as_their_rows():
             "the part 'a' holds no message",
         ),
         (lambda: draw_splits({"a": [1]}), TypeError, "a must be a table"),
+        (lambda: draw_chances({}, 123), ValueError, "no split has the seed 123; there are none"),
+        (
+            lambda: draw_chances({1: [PARTS["test"][:0]]}, 1, ["test"]),
+            ValueError,
+            "a part 'test' holds no message",
+        ),
         (lambda: draw_lengths([]), ValueError, "no lengths to draw"),
         (lambda: draw_lengths([3, 0]), ValueError, "length 2 must be a whole number from 1, not 0"),
         (lambda: draw_lengths([2.5]), ValueError, "length 1 must be a whole number"),

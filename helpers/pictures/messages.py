@@ -105,7 +105,7 @@ def draw_chances(
     messages.
     """
     if marked not in draws:
-        raise ValueError(f"no split has the seed {marked}; there are {sorted(draws)}")
+        raise ValueError(f"no split has the seed {marked}; there are {sorted(draws) or 'none'}")
     percents: list[dict[int, int]] = []  # of each part: seed → spam, rounded to whole percents
     for i, name in enumerate(names):
         if not all(len(parts[i]) for parts in draws.values()):
