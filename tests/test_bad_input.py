@@ -27,12 +27,13 @@ from helpers.data import (
     random_split,
     read_messages,
 )
-from helpers.diagrams import draw_classifier, figure_lora
+from helpers.diagrams import draw_classifier
 from helpers.fine_tuning import batch_order, fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, parameter_report, replace_head, resize
 from helpers.gradient_reach import frozen_blocks, gradient_reach
 from helpers.loading import load_pretrained, load_weights_into_gpt, read_checkpoint
 from helpers.model import GPTModel, generate_text_simple
+from helpers.pictures.lora import figure_lora
 from helpers.shapes import trace_shapes
 from helpers.tokenizer import (
     encode_message,

@@ -22,11 +22,11 @@ from helpers.diagrams import (
     WAY,
     WAY_ON_DARK,
     draw_classifier,
-    figure_lora,
     fold,
 )
 from helpers.freezing import FreezePlan, classifier_without_weights, parameter_report, part_names
 from helpers.gradient_reach import frozen_blocks, gradient_reach
+from helpers.pictures.lora import figure_lora
 from helpers.shapes import trace_shapes
 from helpers.svg import INK, TEXT
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
