@@ -12,6 +12,7 @@ from helpers.chips import CHIP_FILL
 from helpers.inside import attention_weights
 from helpers.loading import load_pretrained
 from helpers.pictures.attention_steps import (
+    BAR_WIDTH,
     STRIP_HEIGHT,
     attention_step,
     draw_attention_step,
@@ -67,7 +68,7 @@ def test_the_picture_of_attention_holds_the_steps_numbers():
     drawing = draw_attention_step(NANO, IDS, TOKENS, 3, 4, 3)
     check_that_all_can_be_seen(drawing)
     check_that_no_words_overlap(drawing)
-    shares = [float(r.get("width")) / 76 for r in elements(drawing, "rect", height="16")]
+    shares = [float(r.get("width")) / BAR_WIDTH for r in elements(drawing, "rect", height="16")]
     assert shares == pytest.approx(step.weights.tolist(), abs=0.006)
     percents = [f"{100 * weight:.0f} %" for weight in step.weights.tolist()]
     scores = [f"{score:.1f}".replace("-", "−") for score in step.scores.tolist()]

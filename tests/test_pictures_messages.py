@@ -9,7 +9,11 @@ import pytest
 
 from helpers.data import create_balanced_dataset, load_messages, load_splits, random_split
 from helpers.pictures.messages import (
+    BAR_LEFT,
+    BAR_WIDTH,
+    BATCH_WIDTH,
     PADDING,
+    PANEL,
     TOKENS,
     batch_widths,
     bin_size,
@@ -68,8 +72,8 @@ def test_the_picture_of_the_parts_counts_their_ham_and_spam():
     bars = [
         (float(r.get("x")), float(r.get("width"))) for r in elements(drawing, "rect", height="30")
     ]
-    assert [round(width / 250, 2) for _, width in bars[::2]] == [0.49, 0.41, 0.56]  # of ham
-    assert all(x + width == 270 for x, width in bars[1::2])
+    assert [round(width / BAR_WIDTH, 2) for _, width in bars[::2]] == [0.49, 0.41, 0.56]  # of ham
+    assert all(x + width == BAR_LEFT + BAR_WIDTH for x, width in bars[1::2])
 
 
 def test_the_parts_are_about_as_long_in_words_as_section_6_2_says():
@@ -156,7 +160,9 @@ def test_a_row_of_a_batch_is_as_dark_as_its_message_is_long():
         [float(r.get("width")) for r in elements(drawing, "rect", fill=colour, height="18")]
         for colour in (TOKENS, PADDING)
     )
-    assert [round(width / 500 * 82) for width in dark] == LENGTHS[:8] and light == [500] * 8
+    assert [round(width / BATCH_WIDTH * 82) for width in dark] == LENGTHS[:8] and light == [
+        BATCH_WIDTH
+    ] * 8
     assert numbers(r": (\d+) tokens", drawing.words) == LENGTHS[:8]
     assert [f"{n} + {82 - n}" for n in LENGTHS[:8]] == [w for w in written(drawing) if " + " in w]
     share = 1 - sum(LENGTHS[:8]) / (8 * 82)
@@ -190,7 +196,7 @@ def test_the_silhouettes_are_as_wide_as_their_rows():
     edges = [[float(x) for x in re.findall(r"H([\d.]+)", path)][:-1] for path in light + dark]
     lefts = [float(re.match(r"M([\d.]+)", path)[1]) for path in light + dark]
     rows = [
-        [round((edge - left) / 192 * 4) for edge in found]
+        [round((edge - left) / PANEL * 4) for edge in found]
         for left, found in zip(lefts, edges, strict=True)
     ]
     assert rows[:3] == [[4], [4, 2], [2, 4]]  # a row as wide as the one above needs no new edge

@@ -79,9 +79,9 @@ def _check_message(token_ids: torch.Tensor) -> None:
 
 # --- one word's query, the keys and the values ----------------------------------------------------
 
-WIDTH = 660
-TOKEN_END, KEY_LEFT, SCORE_END, BAR_LEFT, VALUE_LEFT = 118, 128, 336, 350, 474  # the columns
-STRIP_WIDTH, STRIP_HEIGHT, BAR_WIDTH, STEP = 160, 26, 76, 32
+WIDTH = 600  # what a window of 800 pixels has room for
+TOKEN_END, KEY_LEFT, SCORE_END, BAR_LEFT, VALUE_LEFT = 114, 122, 306, 316, 440  # the columns
+STRIP_WIDTH, STRIP_HEIGHT, BAR_WIDTH, STEP = 140, 26, 66, 32
 TOP = 66  # of the query's strip
 
 
@@ -164,8 +164,8 @@ def _check_tokens(tokens: Sequence[str], token_ids: torch.Tensor) -> list[str]:
 
 # --- the causal mask ------------------------------------------------------------------------------
 
-GRID_LEFT, GRID_TOP, CELL_HEIGHT = 130, 76, 34
-NOTE_WIDTH, CELL_WIDEST = 130, 96  # of the words beside a row; of a cell
+GRID_LEFT, GRID_TOP, CELL_HEIGHT = 124, 76, 34
+NOTE_WIDTH, CELL_WIDEST = 122, 88  # of the words beside a row; of a cell
 
 
 def draw_mask(model: GPTModel, token_ids: torch.Tensor, tokens: Sequence[str]) -> Drawing:

@@ -14,7 +14,7 @@ from helpers.checks import instance_of, whole_number
 from helpers.data import LABELS
 from helpers.svg import BLUE, INK, ORANGE, TEXT, Axes, Drawing, circle, path, picture, rect, text
 
-WIDTH = 640
+WIDTH = 600  # what a window of 800 pixels has room for
 TOKENS, PADDING = BLUE, "#f6d9b8"  # dark and light: they differ without any colour
 HAM, SPAM = "#bcdcf2", "#f2b88a"  # dark words stand out on both
 BIN_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -24,8 +24,8 @@ MOST_BINS = 20
 # --- what splitting does to them ------------------------------------------------------------------
 
 PART = 118  # from one part's row to the next
-BAR_LEFT, BAR_WIDTH, BAR_HEIGHT = 20, 250, 30
-SMALL_LEFT, SMALL_WIDTH, SMALL_HEIGHT = 330, 290, 66  # of a part's histogram
+BAR_LEFT, BAR_WIDTH, BAR_HEIGHT = 20, 240, 30
+SMALL_LEFT, SMALL_WIDTH, SMALL_HEIGHT = 305, 270, 66  # of a part's histogram
 
 
 def draw_splits(parts: Mapping[str, pd.DataFrame]) -> Drawing:
@@ -89,7 +89,7 @@ def _labels_bar(name: str, ham: int, spam: int, y: float) -> Iterator[str]:
     yield text(half, top + BAR_HEIGHT + 17, "half", size=11, anchor="middle")
 
 
-CHANCE_LEFT, CHANCE_WIDTH = 130, 490
+CHANCE_LEFT, CHANCE_WIDTH = 120, 460
 DOT, STEP = 4, 9  # a dot's radius, and from one dot to the one above it
 
 
@@ -229,8 +229,8 @@ def _checked(lengths: Sequence[int]) -> list[int]:
 # --- how they fill batches ------------------------------------------------------------------------
 
 ROW, ROW_STEP = 18, 22  # of a message in one batch
-BATCH_LEFT, BATCH_TOP, BATCH_WIDTH = 20, 52, 500
-PANEL, PANEL_STEP = 192, 208  # the width of one of three, and from one to the next
+BATCH_LEFT, BATCH_TOP, BATCH_WIDTH = 20, 52, 480
+PANEL, PANEL_STEP = 176, 192  # the width of one of three, and from one to the next
 PANEL_TOP, PANEL_HEIGHT = 82, 300
 
 
@@ -294,7 +294,7 @@ def draw_padding(lengths: Sequence[int], batch_size: int = 8) -> Drawing:
     ways = (
         ("one length for all", lengths, [longest] * len(lengths)),
         ("each batch its own", lengths, batch_widths(lengths, batch_size)),
-        ("sorted, and each its own", in_order, batch_widths(in_order, batch_size)),
+        ("sorted, each its own", in_order, batch_widths(in_order, batch_size)),
     )
     title = (
         f"{len(lengths):,} messages, one below the other, in batches of {batch_size}; "
@@ -308,10 +308,15 @@ def draw_padding(lengths: Sequence[int], batch_size: int = 8) -> Drawing:
         for values, colour in ((widths, PADDING), (counts, TOKENS)):
             drawn.append(_silhouette(values, longest, left, colour))
         lines.append(
-            f"{name}: rows of {min(widths)} to {longest} ids, {sum(widths):,} in all; of them "
+            f"{name}: rows of {_range(widths)} ids, {sum(widths):,} in all; of them "
             f"{sum(counts):,} are tokens and {share:.0%} padding"
         )
     return picture(drawn, "\n".join(lines), WIDTH, PANEL_TOP + PANEL_HEIGHT + 10)
+
+
+def _range(widths: Sequence[int]) -> str:
+    least, most = min(widths), max(widths)
+    return f"{most}" if least == most else f"{least} to {most}"
 
 
 def _silhouette(values: Sequence[int], longest: int, left: float, colour: str) -> str:

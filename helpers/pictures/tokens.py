@@ -9,7 +9,7 @@ from helpers.chips import BYTES_NOTE, CHIP_AROUND, CHIP_HEIGHT, chip, lines_of_c
 from helpers.svg import Drawing, picture, text
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 
-WIDTH, MARGIN = 640, 20
+WIDTH, MARGIN = 600, 20
 TEXT_STEP, LINE_STEP = 28, 42  # above a text's first line; from one line of its tokens to the next
 MOST_LINES = 6  # of one text
 DIGIT = 6.5  # an id's, in pixels

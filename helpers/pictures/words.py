@@ -17,7 +17,7 @@ from helpers.model import GPTModel
 from helpers.svg import BLUE, ORANGE, TEXT, Drawing, circle, path, picture, rect, text
 from helpers.tokenizer import get_tokenizer, visible_tokens
 
-WIDTH = 660
+WIDTH = 600  # what a window of 800 pixels has room for
 AT_ONCE = 8192  # rows in float64: all of a large model's would take half a gigabyte
 
 
@@ -101,7 +101,7 @@ def _short(token: str) -> str:
 
 # --- a map ----------------------------------------------------------------------------------------
 
-MAP = (20, 66, 620, 400)  # left, top, width, height of the frame
+MAP = (20, 78, 560, 380)  # left, top, width, height of the frame
 NEAR_EDGE = 40  # pixels that are left free inside the frame
 LETTER, LINE = 7.0, 14  # of a word beside its mark
 MARKS = (  # of the groups: how each is drawn, at (x, y), and in which colour
@@ -135,12 +135,12 @@ def draw_words(
     rows = _unit_rows(model, [word_id(word, tokenizer) for _, word in named])
     directions = main_directions(rows, 2)
     places = _in_the_frame(directions.place(rows))
-    share = f"{directions.shares.sum().item():.0%}"
-    title = (
-        f"{len(named)} words along the two directions in which their rows differ most; "
-        f"these carry {share} of the variance"
-    )
-    drawn = [text(WIDTH / 2, 18, title, 12, "middle")]
+    title = f"{len(named)} words along the two directions in which their rows differ most"
+    carried = f"these two carry {directions.shares.sum().item():.0%} of the variance"
+    drawn = [
+        text(WIDTH / 2, 18, title, 13, "middle"),
+        text(WIDTH / 2, 36, carried, 12, "middle"),
+    ]
     left, top, width, height = MAP
     drawn.append(
         f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" '
@@ -148,8 +148,8 @@ def draw_words(
     )
     x = left
     for (mark, colour), name in zip(MARKS, groups, strict=False):
-        drawn.append(_mark(mark, colour, x + 6, 44))
-        drawn.append(text(x + 18, 48, name))
+        drawn.append(_mark(mark, colour, x + 6, 56))
+        drawn.append(text(x + 18, 60, name))
         x += 40 + LETTER * len(name)
     marks = dict(zip(groups, MARKS, strict=False))
     boxes = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
@@ -159,7 +159,7 @@ def draw_words(
         drawn += _tie(x, y, box)
         drawn.append(_mark(*marks[name], x, y))
         drawn.append(text(box[0], box[3] - 3, word))
-    lines = [title]
+    lines = [title, carried]
     for name in groups:
         at = ", ".join(
             f"{word} {round(100 * (x - left) / width)} % across, "
