@@ -6,7 +6,7 @@
 4  fine_tuning, diagrams, exercises, inside
 3  training, gradient_reach, costs, history, class_vectors, measures
 2  loading, data, classifying_token, freezing, frozen_cache, shapes
-1  tokenizer, model, lora, device_and_precision, download, results
+1  tokenizer, model, lora, device_and_precision, download, results, chips
 0  config, checks, files, svg
 
 Apart from them, nano/ is how the bundled nano was made: the appendix uses it, nothing else does.

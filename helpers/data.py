@@ -158,18 +158,19 @@ def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def random_split(
-    df: pd.DataFrame, train_frac: float, validation_frac: float
+    df: pd.DataFrame, train_frac: float, validation_frac: float, seed: int = 123
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Shuffle with the book's seed and cut into training, validation and test rows.
+    """Shuffle and cut into training, validation and test rows; the seed is the book's by default.
 
     The test part is what remains.
     """
     _need_columns(df, "the table")
     finite_number("train_frac", train_frac, most=1.0)
     finite_number("validation_frac", validation_frac, inclusive=True, most=1.0)
+    whole_number("seed", seed, 0, 2**32 - 1)
     if train_frac + validation_frac > 1:
         raise ValueError(f"the fractions {train_frac} and {validation_frac} are more than 1 in all")
-    df = df.sample(frac=1, random_state=123).reset_index(drop=True)
+    df = df.sample(frac=1, random_state=seed).reset_index(drop=True)
     train_end = int(len(df) * train_frac)
     validation_end = train_end + int(len(df) * validation_frac)
     return df[:train_end], df[train_end:validation_end], df[validation_end:]

@@ -6,7 +6,6 @@ colour (Okabe & Ito's palette, told apart with any colour vision), by border, by
 `describe` says in text what `draw_classifier` shows.
 """
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,16 +14,14 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from helpers.checks import instance_of, one_of
+from helpers.checks import instance_of
+from helpers.chips import draw_chips
 from helpers.config import gpt_config
 from helpers.data import LABELS
 from helpers.freezing import (
     ADAPTED,
-    ADAPTED_MATRICES,
-    ALPHA,
     FROZEN,
     PARTLY,
-    RANK,
     TRAINABLE,
     FreezePlan,
     ParameterReport,
@@ -35,7 +32,7 @@ from helpers.freezing import (
 from helpers.gradient_reach import GradientReach
 from helpers.model import part_names
 from helpers.shapes import Shape, trace_shapes
-from helpers.svg import INK, TEXT, Drawing, arrow, path, picture, text
+from helpers.svg import INK, TEXT, Drawing, arrow, picture, text
 from helpers.tokenizer import get_tokenizer, visible_tokens
 
 IMAGES = Path(__file__).parent.parent / "images"
@@ -255,7 +252,8 @@ def draw_classifier(
         with_words=bool(shapes or replaced_head),
         with_logits=logits is not None,
     )
-    chips = _chips(tokens, layout)
+    room = 2 * min(layout.middle, layout.width - layout.middle) - 2 * MARGIN
+    chips = draw_chips(tokens, layout.middle, layout.below + 22, room)
     drawn = [
         *_logits(logits, answer, layout),
         *_tower(rows, layout),
@@ -266,7 +264,7 @@ def draw_classifier(
         *_gradient_lane(rows, reach, layout),
     ]
     words = _in_words(report, shapes, replaced_head, reach, answer, cached)
-    return _drawing(drawn, _in_all(report), words, layout.width, chips.bottom)
+    return titled(drawn, _in_all(report), words, layout.width, chips.bottom)
 
 
 def _in_words(report, shapes, replaced_head, reach, answer, cached) -> str:
@@ -281,7 +279,7 @@ def _in_words(report, shapes, replaced_head, reach, answer, cached) -> str:
     return "\n".join(lines)
 
 
-def _drawing(drawn: Iterable[str], title: str, words: str, width: int, height: int) -> Drawing:
+def titled(drawn: Iterable[str], title: str, words: str, width: int, height: int) -> Drawing:
     """Return a whole picture with `title` on top."""
     return picture(
         [text(width / 2, TITLE_BASELINE, title, 13, "middle"), *drawn], words, width, height
@@ -391,85 +389,15 @@ def _gradient_lane(
             yield text(x + 8, y + 4, role, size=12, fill=WAY, css="way")
 
 
-# --- a small box for each token -------------------------------------------------------------------
-
-CHIP_LINES = 3  # more tokens than fit into these are counted
-CHIP_HEIGHT, CHIP_STEP = 19, 24  # of a box, and from one line of them to the next
-CHIP_LETTERS, LETTER_WIDTH = 24, 7.3  # at most, and in the monospaced font
-CHIP_GAP, CHIP_AROUND = 4, 14  # between two boxes; that and what is left free around the letters
-COUNT_WIDTH = 170  # for "… 1,000 more"
-
-
-@dataclass(frozen=True)
-class Chips:
-    """The boxes of the tokens, as SVG, and the y below them: the picture's lower edge."""
-
-    drawn: tuple[str, ...]
-    bottom: int
-
-
-def _chips(tokens: Sequence[str], layout: Layout) -> Chips:
-    """Draw the tokens in centred lines below the input, in as many as there is room for."""
-    top = layout.below + 22
-    room = 2 * min(layout.middle, layout.width - layout.middle) - 2 * MARGIN
-    lines = _lines_of_chips(tokens, room)
-    more = len(tokens) - sum(map(len, lines))
-    drawn, y = [], top
-    for line in lines:
-        x = layout.middle - sum(width for _, width in line) / 2
-        for token, width in line:
-            drawn += _chip(token, x, y, width)
-            x += width
-        if more and line is lines[-1]:
-            drawn.append(text(x + 6, y + 14, f"… {more:,} more", size=12))
-        y += CHIP_STEP
-    if any("⟨" in token for token in tokens):
-        note = "⟨ ⟩ holds the bytes of a token that is only a part of a character"
-        drawn.append(text(layout.middle, y + 10, note, size=11, anchor="middle"))
-        y += 18
-    return Chips(tuple(drawn), y - 2)
-
-
-def _lines_of_chips(tokens: Sequence[str], room: float) -> list[list[tuple[str, float]]]:
-    """Return the lines of (token, width in pixels), each at most `room` wide."""
-    lines: list[list[tuple[str, float]]] = []
-    used = 0.0
-    for token in tokens:
-        token = token if len(token) <= CHIP_LETTERS else token[: CHIP_LETTERS - 1] + "…"
-        width = CHIP_AROUND + LETTER_WIDTH * sum(map(_letters_wide, token))
-        free = room - (COUNT_WIDTH if len(lines) == CHIP_LINES else 0)
-        if not lines or used + width > free:
-            if len(lines) == CHIP_LINES:
-                break
-            lines.append([])
-            used = 0.0
-        lines[-1].append((token, width))
-        used += width
-    return lines
-
-
-def _letters_wide(character: str) -> int:
-    """Return how many letters' width a character takes: Chinese and Japanese ones two."""
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _chip(token: str, x: float, y: float, width: float) -> Iterator[str]:
-    yield (
-        f'<rect x="{x + CHIP_GAP / 2:g}" y="{y:g}" width="{width - CHIP_GAP:g}" '
-        f'height="{CHIP_HEIGHT}" rx="4" fill="#eeeeee" stroke="#767676"/>'
-    )
-    yield text(x + width / 2, y + 14, token, size=12, anchor="middle", mono=True, fill=TEXT)
-
-
 # --- strokes --------------------------------------------------------------------------------------
 
 
-def _snowflake(x: float, y: float, colour: str) -> str:
+def snowflake(x: float, y: float, colour: str) -> str:
     lines = f"M{x:g},{y - 8:g}v16m-7,-12l14,8m0,-8l-14,8"
     return f'<path d="{lines}" stroke="{colour}" stroke-width="2"/>'
 
 
-def _pencil(x: float, y: float, colour: str) -> str:
+def pencil(x: float, y: float, colour: str) -> str:
     outline = f"M{x - 7:g},{y + 7:g}l2,-5l9,-9l3,3l-9,9z"
     return (
         f'<path d="{outline}" stroke="{colour}" stroke-width="2" fill="none" '
@@ -481,7 +409,7 @@ def _plus(x: float, y: float, colour: str) -> str:
     return f'<path d="M{x:g},{y - 6:g}v12m-6,-6h12" stroke="{colour}" stroke-width="2.5"/>'
 
 
-_STROKES = {"❄": _snowflake, "✎": _pencil, "+": _plus}
+_STROKES = {"❄": snowflake, "✎": pencil, "+": _plus}
 
 
 # --- the trainable share --------------------------------------------------------------------------
@@ -504,115 +432,6 @@ def draw_share(report: ParameterReport) -> Drawing:
         f'<rect {place} width="{share:.1f}" {shape} fill="{EDGE[TRAINABLE]}"/></svg>'
     )
     return Drawing(svg, words)
-
-
-# --- LoRA in one picture --------------------------------------------------------------------------
-
-LORA_WIDTH, LORA_HEIGHT = 660, 372
-LORA_LEFT, LORA_RIGHT, LORA_PLUS = 145, 385, 265  # the middles of W, of A and B, and of the sum
-LORA_TOP, LORA_BOTTOM, LORA_SUM = 150, 290, 84  # of W, A and B; the height of the sum
-LORA_WIDE, LORA_NARROW = 170, 56  # the two ends of A and B
-LORA_NOTES = LORA_RIGHT + LORA_WIDE / 2 + 8  # where the words beside A and B begin
-
-
-def figure_lora(
-    cfg: dict, rank: int = RANK, alpha: float = ALPHA, matrix: str = "att.W_query"
-) -> Drawing:
-    """Draw what LoRA adds to one matrix of a block, with the sizes of the model with `cfg`.
-
-    Hu et al. 2021, section 4.1. From bottom to top: x goes through the frozen matrix W and beside
-    it through A and B, and both are added. `matrix` is one that takes an adapter, such as
-    "ff.layers.0". Raises what `parameter_report` raises, and ValueError for another matrix.
-    """
-    matrices = [f"{piece}.{name}" for piece, names in ADAPTED_MATRICES.items() for name in names]
-    one_of("matrix", matrix, matrices)
-    plan = FreezePlan.lora(cfg["n_layers"], 1, rank, alpha)
-    block = parameter_report(cfg, plan).count(f"trf_blocks.{cfg['n_layers'] - 1}")
-    linear = classifier_without_weights(cfg).trf_blocks[0].get_submodule(matrix)
-    out, width = linear.weight.shape
-    scale = f"× alpha / rank = {plan.alpha:g} / {rank} = {plan.alpha / rank:g}"
-    beside = {
-        "B": (f"B: {out:,} × {rank}", f"{out * rank:,} parameters", "start at zero"),
-        "A": (f"A: {rank} × {width:,}", f"{rank * width:,} parameters", "start random"),
-    }
-    inside = (matrix, "W, frozen", f"{out:,} × {width:,}", f"{out * width:,} parameters")
-    title = (
-        f"{matrix} with an adapter of rank {rank}: {rank * (out + width):,} parameters learn "
-        f"beside {out * width:,} frozen ones"
-    )
-    below = f"x: {width:,} numbers for each token"
-    above = f"W x + (alpha / rank) · B A x: {out:,} numbers for each token"
-    all_six = (
-        f"all six matrices of a block: {block.trainable:,} of its {block.parameters:,} parameters "
-        "learn"
-    )
-    drawn = [
-        text(LORA_PLUS, 50, above, size=13, anchor="middle"),
-        *_lora_ways(scale, rank),
-        *_lora_frozen(inside),
-        *_lora_learning("B", LORA_TOP, beside["B"], wide_on_top=True),
-        *_lora_learning("A", LORA_BOTTOM - 60, beside["A"], wide_on_top=False),
-        text(LORA_PLUS, LORA_BOTTOM + 52, below, size=13, anchor="middle"),
-        text(LORA_WIDTH / 2, LORA_HEIGHT - 8, all_six, size=12, anchor="middle"),
-    ]
-    words = "\n".join(
-        (
-            title,
-            f"from bottom to top: {below}; on the left it goes through {', '.join(inside)}; on the "
-            f"right through {', '.join(beside['A'])}, which leaves {_numbers(rank)}, and then "
-            f"through {', '.join(beside['B'])}; {scale}; both are added",
-            above,
-            all_six,
-        )
-    )
-    return _drawing(drawn, title, words, LORA_WIDTH, LORA_HEIGHT)
-
-
-def _numbers(rank: int) -> str:
-    return "1 number" if rank == 1 else f"{rank} numbers"
-
-
-def _lora_frozen(words: Sequence[str]) -> Iterator[str]:
-    """The matrix W as a frozen box."""
-    left, height, colour = LORA_LEFT - 105, LORA_BOTTOM - LORA_TOP, EDGE[FROZEN]
-    yield (
-        f'<rect x="{left}" y="{LORA_TOP}" width="210" height="{height}" rx="8" '
-        f'fill="{FILL[FROZEN]}" stroke="{colour}" stroke-width="2" '
-        f'stroke-dasharray="{DASHES[FROZEN]}"/>'
-    )
-    yield _snowflake(left + 20, LORA_TOP + 20, colour)
-    for i, line in enumerate(words):
-        y = LORA_TOP + 48 + 20 * i
-        yield text(LORA_LEFT, y, line, size=13, anchor="middle", bold=i == 0, fill=TEXT)
-
-
-def _lora_learning(name: str, y: float, words: Sequence[str], wide_on_top: bool) -> Iterator[str]:
-    """A or B, 60 high from `y` down, narrow where they meet, with words on its right."""
-    wide, narrow = LORA_WIDE / 2, LORA_NARROW / 2
-    upper, lower = (wide, narrow) if wide_on_top else (narrow, wide)
-    corners = ((-upper, y), (upper, y), (lower, y + 60), (-lower, y + 60))
-    points = " ".join(f"{LORA_RIGHT + x:g},{corner:g}" for x, corner in corners)
-    colour = EDGE[TRAINABLE]
-    yield f'<polygon points="{points}" fill="{FILL[TRAINABLE]}" stroke="{colour}" stroke-width="2"/>'
-    yield _pencil(LORA_RIGHT - 14, y + 30, colour)
-    yield text(LORA_RIGHT + 8, y + 35, name, size=14, bold=True, fill=TEXT)
-    for i, line in enumerate(words):
-        yield text(LORA_NOTES, y + 16 + 17 * i, line, size=12)
-
-
-def _lora_ways(scale: str, rank: int) -> Iterator[str]:
-    """The lines from x through both ways to the sum, and on."""
-    fork = LORA_BOTTOM + 24
-    yield path(f"M{LORA_PLUS},{LORA_BOTTOM + 38}V{fork}M{LORA_LEFT},{fork}H{LORA_RIGHT}")
-    for x in (LORA_LEFT, LORA_RIGHT):
-        yield arrow(x, fork, LORA_BOTTOM + AIR)
-        yield path(f"M{x},{LORA_TOP}V{LORA_SUM}M{x},{LORA_SUM}H{LORA_PLUS}")
-    yield arrow(LORA_RIGHT, LORA_BOTTOM - 60, LORA_TOP + 60)
-    yield text(LORA_NOTES, (LORA_TOP + LORA_BOTTOM) / 2 + 4, _numbers(rank), size=12)
-    yield text(LORA_RIGHT + 8, (LORA_TOP + LORA_SUM) / 2 + 4, scale, size=12)
-    yield f'<circle cx="{LORA_PLUS}" cy="{LORA_SUM}" r="11" fill="white" stroke="{INK}"/>'
-    yield text(LORA_PLUS, LORA_SUM + 6, "+", size=18, anchor="middle", bold=True, fill=TEXT)
-    yield arrow(LORA_PLUS, LORA_SUM - 11, 56)
 
 
 # --- curves ---------------------------------------------------------------------------------------

@@ -27,12 +27,13 @@ from helpers.data import (
     random_split,
     read_messages,
 )
-from helpers.diagrams import draw_classifier, figure_lora
+from helpers.diagrams import draw_classifier
 from helpers.fine_tuning import batch_order, fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, parameter_report, replace_head, resize
 from helpers.gradient_reach import frozen_blocks, gradient_reach
 from helpers.loading import load_pretrained, load_weights_into_gpt, read_checkpoint
 from helpers.model import GPTModel, generate_text_simple
+from helpers.pictures.lora import figure_lora
 from helpers.shapes import trace_shapes
 from helpers.tokenizer import (
     encode_message,
@@ -360,6 +361,9 @@ ROWS = {
     ),
     "parts beyond the whole": (
         lambda _: random_split(GOOD, 0.7, 0.4), VALUE, "0.7 and 0.4 are more than 1",
+    ),
+    "a negative seed": (
+        lambda _: random_split(GOOD, 0.7, 0.1, -1), VALUE, "seed must be .*not -1",
     ),
     "a list to split": (
         lambda _: random_split([1], 0.5, 0.1), TYPE, "a pandas DataFrame, not list",

@@ -5,17 +5,12 @@ A picture is read back from its SVG: where its texts and boxes stand, and in whi
 
 import random
 import re
-import unicodedata
-from functools import cache
-from itertools import combinations, pairwise
-from xml.etree import ElementTree
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
-from matplotlib.font_manager import findfont, get_font
-from matplotlib.ft2font import LoadFlags
 
 from helpers import diagrams
 from helpers.config import ASSETS, gpt_config
@@ -27,15 +22,16 @@ from helpers.diagrams import (
     WAY,
     WAY_ON_DARK,
     draw_classifier,
-    figure_lora,
     fold,
 )
 from helpers.freezing import FreezePlan, classifier_without_weights, parameter_report, part_names
 from helpers.gradient_reach import frozen_blocks, gradient_reach
+from helpers.pictures.lora import figure_lora
 from helpers.shapes import trace_shapes
 from helpers.svg import INK, TEXT
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from tests.conftest import ROOT, TINY
+from tests.drawings import check_that_all_can_be_seen, elements, extent, words_of, written
 
 CFG, XL, BOOK = gpt_config("gpt2-small (124M)"), gpt_config("gpt2-xl (1558M)"), FreezePlan.book(12)
 SHAPES = trace_shapes(
@@ -49,7 +45,6 @@ LORA = [
     for cfg in (gpt_config("gpt2-nano (12M)"), XL)
     for rank, matrix in ((1, "att.W_key"), (8, "ff.layers.0"), (128, "ff.layers.2"))
 ]
-SVG = "{http://www.w3.org/2000/svg}"
 PAPER, CHIP, DARK = (
     "white",
     "#eeeeee",
@@ -81,71 +76,6 @@ def draw(plan: FreezePlan = BOOK, tokens=()):
     return draw_classifier(
         parameter_report(CFG, plan), SHAPES, tokens, reach=gradient_reach(plan), answer="ham 0.53"
     )
-
-
-# --- reading a picture back -----------------------------------------------------------------------
-
-
-def elements(drawing, kind: str, **attributes: str) -> list[ElementTree.Element]:
-    found = ElementTree.fromstring(drawing.svg).iter(SVG + kind)
-    return [element for element in found if attributes.items() <= element.attrib.items()]
-
-
-def words_of(element: ElementTree.Element) -> str:
-    return "".join(element.itertext())
-
-
-def written(drawing) -> list[str]:
-    return [words_of(text) for text in elements(drawing, "text")]
-
-
-@cache
-def advance(character: str, font: str) -> float:
-    """The width of a character in ems in DejaVu, the widest font that a browser may well take."""
-    font = get_font(findfont(font))
-    font.set_size(100, 72)
-    if unicodedata.east_asian_width(character) in "WF" or not font.get_char_index(ord(character)):
-        return 1.25
-    return font.load_char(ord(character), LoadFlags.NO_HINTING).linearHoriAdvance / 65536 / 100
-
-
-def extent(element: ElementTree.Element) -> tuple[float, float, float, float]:
-    """Where a text, a box or an arrow's head stands: left, top, right, bottom."""
-    of = element.attrib
-    if "points" in of:
-        numbers = [float(number) for number in re.split("[ ,]", of["points"])]
-        return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
-    x, y = float(of.get("x", 0)), float(of.get("y", 0))
-    if "font-size" not in of:
-        return x, y, x + float(of["width"]), y + float(of["height"])
-    font = (
-        "DejaVu Sans Mono"
-        if "font-family" in of
-        else "DejaVu Sans:bold"
-        if "font-weight" in of
-        else "DejaVu Sans"
-    )
-    size = float(of["font-size"])
-    width = size * sum(advance(character, font) for character in words_of(element))
-    left = x - {"start": 0, "middle": width / 2, "end": width}[of.get("text-anchor", "start")]
-    return left, y - 0.8 * size, left + width, y + 0.25 * size
-
-
-def check_that_all_can_be_seen(drawing) -> None:
-    """Nothing lies outside the picture, and no text on another one."""
-    _, _, width, height = map(float, ElementTree.fromstring(drawing.svg).get("viewBox").split())
-    lines: dict[str, list] = {}
-    for element in [
-        element for kind in ("rect", "polygon", "text") for element in elements(drawing, kind)
-    ]:
-        left, top, right, bottom = extent(element)
-        assert min(left, top) >= 0 and right <= width and bottom <= height, ElementTree.tostring(
-            element
-        )
-        if element.tag == f"{SVG}text":
-            lines.setdefault(element.get("y"), []).append((left, right))
-    for line in lines.values():
-        assert all(a[1] <= b[0] for a, b in pairwise(sorted(line)))
 
 
 # --- what is drawn, and that it is so in images/, too ---------------------------------------------

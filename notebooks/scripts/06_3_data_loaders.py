@@ -51,38 +51,60 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # are one token, rare words are put together from several.
 
 # %%
+from helpers.pictures.tokens import draw_tokens
 from helpers.tokenizer import get_tokenizer
 
 tokenizer = get_tokenizer()
-ids = tokenizer.encode("Do you have time")
-print(ids)
-print([tokenizer.decode([i]) for i in ids])
+print(tokenizer.encode("Do you have time"))
+draw_tokens(["Do you have time"])
 
 # %% [markdown]
-# The space belongs to the word that follows it. **Predict:** will the same words in a hurry, `"do u hav time"`, give
-# more tokens or fewer?
+# Each box is a token, with its id below it. The sign ␣ stands for a space, which belongs to the word that follows it. (This
+# course's pictures also speak: `print(_.words)`, right after one, says in words all that it shows.)
+#
+# **Predict:** will the same words in a hurry, `"do u hav time"`, give more tokens or fewer?
 
 # %%
-print([tokenizer.decode([i]) for i in tokenizer.encode("do u hav time")])
-print([tokenizer.decode([i]) for i in tokenizer.encode("Congratulations!! tinyurl")])
+draw_tokens(["do u hav time", "Congratulations!! tinyurl 💰"])
 
 # %% [markdown]
-# What was rare in GPT-2's training texts falls to pieces. Nothing is unknown: in the worst case a token is one byte.
+# One token more, as `hav` falls to pieces: ␣ha and v. What was rare in GPT-2's training texts is cut into what was
+# frequent; a dashed border marks a piece that goes on with a word. Nothing is unknown: in the worst case a token is one
+# byte. The bag of money is cut inside the character, into three tokens that hold a space and its four bytes.
 
 # %% [markdown]
 # ## Different lengths
+#
+# How many tokens has a message? **Predict** the length of a usual one and of the longest, of the training messages.
 
 # %%
 from helpers.data import load_splits
+from helpers.pictures.messages import draw_lengths
 
 train, validation, test = load_splits(CHOOSE_DATA)
 lengths = train["Text"].map(lambda text: len(tokenizer.encode(text)))
-print(f"{lengths.min()} to {lengths.max()} tokens, median {lengths.median():.0f}")
+draw_lengths(lengths.tolist())
+
+# %% [markdown]
+# A bar counts the messages of five lengths: the second one those of 5 to 9 tokens. Half of all messages have at most 31
+# tokens: that is the *median*. The longest has 82, and only 25 of the 700 have 65 or more.
 
 # %% [markdown]
 # A *batch* is several messages that go through the model together, in one tensor, and a tensor is a rectangle: all its
 # rows are equally long. There are two ways to get there: cut all to the shortest, or fill all up to the longest.
 # Cutting loses words, so we fill up. That is called *padding*.
+#
+# **Predict:** the first eight training messages are filled up to the length of the longest one of all, 82. How much of the
+# rectangle will be padding?
+
+# %%
+from helpers.pictures.messages import draw_batch
+
+draw_batch(lengths.tolist()[:8], width=lengths.max())
+
+# %% [markdown]
+# Each row is a message, each cell one token id: first its tokens (dark), then padding (light). Beside a row stands how many
+# there are of each. The longest message of all is in another batch, so even the longest rows end in padding.
 #
 # GPT-2 has no token that means "nothing here". Like the book we take `<|endoftext|>`, which stood between documents in
 # GPT-2's training.
@@ -117,28 +139,22 @@ validation_dataset = SpamDataset(validation, tokenizer, max_length=train_dataset
 test_dataset = SpamDataset(test, tokenizer, max_length=train_dataset.max_length)
 
 # %% [markdown]
-# **Predict:** how much of the training data is padding?
+# How much of *all* the training ids is padding, and is that the price of equal rows? The model computes with every id, but
+# only the rows of *one batch* must be equal. **Predict** the share of padding in three cases, in batches of eight:
+#
+# 1. all messages are filled up to one length;
+# 2. each batch is filled up to its own longest message;
+# 3. so again, but messages of like length come into one batch.
 
 # %%
-padding = 1 - lengths.sum() / (len(train_dataset) * train_dataset.max_length)
-print(f"{padding:.0%} of the training ids are padding")
+from helpers.pictures.messages import draw_padding
 
+draw_padding(lengths.tolist(), batch_size=8)
 
 # %% [markdown]
-# More than half, and the model computes with every one of them. Is that the price of equal rows? Only the rows of *one batch*
-# must be equal. **Predict:** what share is padding if each batch of eight is filled up to its own longest message? And if
-# messages of like length come into one batch?
-
-
-# %%
-def share_of_padding(lengths):
-    batches = [lengths[start : start + 8] for start in range(0, len(lengths), 8)]
-    computed = sum(len(batch) * max(batch) for batch in batches)
-    return 1 - sum(lengths) / computed
-
-
-print(f"each batch has its own length: {share_of_padding(lengths.tolist()):.0%}")
-print(f"and messages are sorted by it: {share_of_padding(sorted(lengths)):.0%}")
+# Each picture is all the training messages, one thin row below the other; what is white is not there at all. With one length
+# more than half is padding. With each batch's own it is 44 %; as messages meet by chance, another order gives one or two more
+# or less. Sorted by length, hardly any is left: a thin light edge.
 
 # %% [markdown]
 # So equal rows as such cost next to nothing. What costs is *one* length for all, and that long and short messages meet by

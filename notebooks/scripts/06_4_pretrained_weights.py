@@ -225,6 +225,89 @@ model = load_pretrained(CHOOSE_MODEL)
 assert write_on("Every effort moves you") == pretrained_text
 
 # %% [markdown]
+# ## Words as rows
+#
+# What have the numbers learned? Begin with the token embedding: all that the model knows of a word, before it looks around, is
+# the word's row, and that was random at first. How alike two rows are is measured by their *cosine similarity*, the cosine of
+# the angle between them: 1 if they point the same way, about 0 if they have nothing to do with each other.
+#
+# **Predict:** which of the 50,257 tokens are most like *Monday*? And like *win*?
+
+# %%
+from helpers.pictures.words import draw_nearest
+
+draw_nearest(model, ["Monday", "mother", "dinner", "u", "win", "£"], count=6)
+
+# %% [markdown]
+# (A space, which belongs to the token, is drawn as ␣. `print(_.words)`, right after a picture of this course, says it in words.)
+#
+# The six tokens most like *Monday* are the other six days. Nobody told the nano about days, or that *u* is *you*: rows become
+# alike when tokens are used alike. That is not meaning the same: the second most like *win* is *lose*. And the nano has read
+# little: its *£* and *€* are nearly one token, and what follows them has nothing to do with money.
+
+# %% [markdown]
+# A row is a point in a space of 192 dimensions. To draw points on paper we keep two directions: those in which the drawn rows
+# differ most (*principal component analysis*; Pearson 1901). *Variance* measures how much they differ, in all directions or
+# along one.
+#
+# **Predict:** here are four groups of words. Will they lie apart? Which two groups come closest? (The marks show the groups;
+# where a word lies depends on its row alone.)
+
+# %%
+from helpers.pictures.words import draw_words
+
+groups = {
+    "days": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
+    "family": ["mother", "father", "sister", "brother", "husband", "wife", "daughter", "son"],
+    "numbers": ["two", "three", "four", "five", "six", "seven", "eight", "ten"],
+    "cities": ["London", "Paris", "Seattle", "Toronto", "Sydney", "Chicago", "Boston"],
+}
+draw_words(model, groups)
+
+# %% [markdown]
+# Each group keeps together; days and cities come closest. But the picture holds 48 % of the variance, and the other half is
+# left out: in all 192 numbers two days have a cosine of 0.74 in the mean, a day and a city 0.29. So read such a map with care:
+# what lies far apart differs, what lies close together need not be alike.
+#
+# Try words of your own. Each must be one token, and other words give other directions.
+
+# %% [markdown]
+# ## A word looks around
+#
+# Now attention: query, key, value. In each head a token compares its query with the keys of the tokens up to itself: it
+# multiplies them, number by number, adds the products up, and divides by the square root of how many there are. These
+# *scores* become weights, which are positive and together 1, and the values, each times its weight, are added.
+#
+# **Predict:** in *My sister lost her phone*, which word says whose phone it is? And to which word will *her* give the largest
+# weight, in head 3 of block 4? (Both are counted from 0.)
+
+# %%
+from helpers.pictures.attention_steps import draw_attention_step
+from helpers.tokenizer import get_tokenizer, visible_tokens
+
+token_ids = text_to_token_ids("My sister lost her phone")
+tokens = visible_tokens(token_ids[0].tolist(), get_tokenizer())
+draw_attention_step(model, token_ids, tokens, at=3, block=4, head=3)
+
+# %% [markdown]
+# Each strip is a vector, a bar for each number: up if it is above 0, down if it is below. The query of *her* fits the key of
+# *sister* best: *her* takes 82 % of what it gathers in this head from there, so the lowest strip looks much like the value of
+# *sister*. *phone* comes later, so it has no part.
+#
+# Other heads look elsewhere. **Predict** what *her* looks at in block 1, head 4.
+
+# %%
+draw_attention_step(model, token_ids, tokens, at=3, block=1, head=4)
+
+# %% [markdown]
+# This one goes to the verb: 89 % for *lost*. Is that the head's job, then? Change the sentence before you believe it. With *My
+# brother sold his car* both heads do for *his* what they did for *her*. With *The dog chased the cat* the second one goes to
+# the verb again, from the second *the*, but the first spreads its weights. (Other models have other heads.)
+#
+# And a weight says from where a head gathers, not what the model makes of it, nor why it answers as it does (Jain & Wallace
+# 2019). The values count, too, and so do all the other heads.
+
+# %% [markdown]
 # ## Try it
 #
 # **1. Your own prompt.** (easy, 5 minutes) Change the prompt. How does your model go on?
@@ -276,6 +359,7 @@ check(
 #
 # - A checkpoint is names, shapes and numbers; loading is putting each in its place.
 # - Check by use *and* by numbers: a model that is loaded nearly right writes nearly right.
+# - A word is a row of the embedding, and words used alike have like rows. Attention lets a word take on what others hold.
 # - GPT-2's head shares its weights with the token embedding; the next section replaces that head.
 #
 # Next: [6.5, the classification head](06_5_classification_head.ipynb).

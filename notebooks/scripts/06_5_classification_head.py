@@ -244,8 +244,21 @@ figure_6_13()
 # ## Step 6: from the last token to probabilities
 #
 # Four rows came out, but a message gets one answer. Which row do we take? In GPT-2 a token may look only at itself and
-# at the tokens before it: that is the *causal mask*. So the first row knows one word of the message, and only the last
-# row has seen them all.
+# at the tokens before it: that is the *causal mask*. Section 6.4 drew what one token gathers; here are all of this message,
+# each with its weights, as they come out of the model.
+#
+# **Predict:** of the 4 × 4 weights, how many are exactly 0?
+
+# %%
+from helpers.pictures.attention_steps import draw_mask
+from helpers.tokenizer import visible_tokens
+
+draw_mask(model, inputs, visible_tokens(inputs[0].tolist(), tokenizer))
+
+# %% [markdown]
+# Six: all that lie above the diagonal, in every head of every block. A row of the picture is a token that looks; its weights,
+# here the mean of all heads, are together 100 %, up to rounding. So the first row of `outputs` knows one word of the message, and only the last row
+# has seen them all. That is the one we take.
 
 # %%
 last = outputs[:, -1, :]

@@ -123,7 +123,7 @@ draw_runs(lab.rows, against="seconds")
 # B brings them up again.
 
 # %%
-from helpers.diagrams import figure_lora
+from helpers.pictures.lora import figure_lora
 
 cfg = material.pretrained.cfg
 figure_lora(cfg, rank=4, alpha=8.0)

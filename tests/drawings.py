@@ -1,0 +1,84 @@
+"""Reading a picture back from its SVG: its words, and where its texts and boxes stand."""
+
+import re
+import unicodedata
+from functools import cache
+from itertools import combinations, pairwise
+from xml.etree import ElementTree
+
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.ft2font import LoadFlags
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def elements(drawing, kind: str, **attributes: str) -> list[ElementTree.Element]:
+    found = ElementTree.fromstring(drawing.svg).iter(SVG + kind)
+    return [element for element in found if attributes.items() <= element.attrib.items()]
+
+
+def words_of(element: ElementTree.Element) -> str:
+    return "".join(element.itertext())
+
+
+def written(drawing) -> list[str]:
+    return [words_of(text) for text in elements(drawing, "text")]
+
+
+@cache
+def advance(character: str, font: str) -> float:
+    """The width of a character in ems in DejaVu, the widest font that a browser may well take."""
+    font = get_font(findfont(font))
+    font.set_size(100, 72)
+    if unicodedata.east_asian_width(character) in "WF" or not font.get_char_index(ord(character)):
+        return 1.25
+    return font.load_char(ord(character), LoadFlags.NO_HINTING).linearHoriAdvance / 65536 / 100
+
+
+def extent(element: ElementTree.Element) -> tuple[float, float, float, float]:
+    """Where a text, a box, a disc or an arrow's head stands: left, top, right, bottom."""
+    of = element.attrib
+    if "points" in of:
+        numbers = [float(number) for number in re.split("[ ,]", of["points"])]
+        return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
+    if "r" in of:
+        x, y, r = (float(of[name]) for name in ("cx", "cy", "r"))
+        return x - r, y - r, x + r, y + r
+    x, y = float(of.get("x", 0)), float(of.get("y", 0))
+    if "font-size" not in of:
+        return x, y, x + float(of["width"]), y + float(of["height"])
+    font = (
+        "DejaVu Sans Mono"
+        if "font-family" in of
+        else "DejaVu Sans:bold"
+        if "font-weight" in of
+        else "DejaVu Sans"
+    )
+    size = float(of["font-size"])
+    width = size * sum(advance(character, font) for character in words_of(element))
+    left = x - {"start": 0, "middle": width / 2, "end": width}[of.get("text-anchor", "start")]
+    return left, y - 0.8 * size, left + width, y + 0.25 * size
+
+
+def check_that_all_can_be_seen(drawing) -> None:
+    """Nothing lies outside the picture, and no text on another one of its line."""
+    _, _, width, height = map(float, ElementTree.fromstring(drawing.svg).get("viewBox").split())
+    lines: dict[str, list] = {}
+    for kind in ("rect", "circle", "polygon", "text"):
+        for element in elements(drawing, kind):
+            left, top, right, bottom = extent(element)
+            assert min(left, top) >= 0 and right <= width and bottom <= height, (
+                ElementTree.tostring(element)
+            )
+            if kind == "text":
+                lines.setdefault(element.get("y"), []).append((left, right))
+    for line in lines.values():
+        assert all(a[1] <= b[0] for a, b in pairwise(sorted(line)))
+
+
+def check_that_no_words_overlap(drawing) -> None:
+    """No text lies on any other, above or below it either."""
+    texts = [(*extent(text), words_of(text)) for text in elements(drawing, "text")]
+    for (left, top, right, bottom, one), (x, y, end, lower, other) in combinations(texts, 2):
+        apart = right <= x or end <= left or bottom <= y or lower <= top
+        assert apart, f"{one!r} and {other!r} overlap"
