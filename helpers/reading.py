@@ -120,6 +120,12 @@ class Answer:
         """The probability of spam."""
         return self.probabilities[SPAM].item()
 
+    @property
+    def log_odds(self) -> float:
+        """Those of spam, in nats; infinite where a probability is too small to be told from 0."""
+        ham, spam = self.probabilities[1 - SPAM], self.probabilities[SPAM]
+        return (spam.log() - ham.log()).item()
+
     def shares(self, block: int, head: int | None = None) -> torch.Tensor:
         """Return the shares of one block, (m,): those of a head, or the mean of all (None)."""
         heads = self.attention[block]  # (n_heads, m)
@@ -159,7 +165,7 @@ def influence_table(tokens: Sequence[str], influences: Sequence[float]) -> str:
         (
             f"{i}  {token}",
             mark(value),
-            "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "−"),
+            "–" if math.isnan(value) else f"{round(value, 2) + 0.0:+.2f}".replace("-", "−"),
             "–" if math.isnan(value) else f"× {math.exp(round(value, 2)):.2f}",
         )
         for i, (token, value) in enumerate(zip(tokens, influences, strict=True))
@@ -168,14 +174,16 @@ def influence_table(tokens: Sequence[str], influences: Sequence[float]) -> str:
     return html_table(header, rows, "What each token does for the answer")
 
 
-def say_change(reading: Reading, left_out: Collection[int], before: float, after: float) -> str:
+def say_change(reading: Reading, left_out: Collection[int], before: Answer, after: Answer) -> str:
     """Return as HTML what leaving tokens out does to the probability of spam; "" without any."""
     if not left_out:
         return ""
     tokens = ", ".join(
         f"<code>{escape(shortened(reading.tokens[i]))}</code>" for i in sorted(left_out)
     )
-    return f"without {tokens}: spam {before:.2f} → {after:.2f}"
+    change = after.log_odds - before.log_odds
+    nats = f" ({change:+.2f} nats)".replace("-", "−") if math.isfinite(change) else ""
+    return f"without {tokens}: spam {before.spam:.2f} → {after.spam:.2f}{nats}"
 
 
 def say_row(reading: Reading) -> str:

@@ -42,11 +42,12 @@ def mark(influence: float) -> str:
 
 
 def say_influence(influence: float) -> str:
-    """Return an influence in words: "towards spam, 1.20 nats"."""
+    """Return an influence in words: "1.20 nats towards spam"."""
     if math.isnan(influence):
         return "the only token"
-    side = towards(influence)
-    return f"towards {side}, {abs(influence):.2f} nats" if side else f"{influence:.2f} nats"
+    size = f"{abs(influence):.2f}"
+    side = " towards " + ("spam" if influence > 0 else "ham")
+    return f"{size} nats{side if float(size) else ''}"
 
 
 # --- on a button ----------------------------------------------------------------------------------

@@ -52,7 +52,8 @@ AFTER_BLOCKS = (
 LIMITS = """
 <p><b>Influence</b> is what the answer loses when one token goes and all others stay. Where two
 words say the same, each alone seems to matter little, since the other is still there. And a message
-with a hole in it is not like those that the model has learned from.</p>
+with a hole in it is not like those that the model has learned from. Where the last real token
+classifies and is left out, another one does, with another view.</p>
 <p><b>Attention</b> says from where a position gathers in one block, not what the answer owes to it.
 What is gathered there was mixed in the blocks below, and a small share of a long vector may count
 for more than a large share of a short one. Jain and Wallace (2019) found for other text classifiers
@@ -124,11 +125,13 @@ class MessageMicroscope(VBox):
     def _arranged(self) -> list:
         show = self._show
         heads = [] if self.small else [self._heads]
-        after = [] if self.small else [named(VBox([HTML(AFTER_BLOCKS), show["after"]]))]
+        after = (
+            [] if self.small else [named(VBox([HTML(AFTER_BLOCKS), show["after"]]), "mm-forming")]
+        )
         return [
             style_sheet(),
             HTML(f"<style>{chip_colours()}</style>"),
-            self._text,
+            named(HBox([self._text]), "fx-wrap"),
             named(HBox([self._place, self._padding]), "fx-wrap"),
             show["row"],
             named(show["problem"], "fx-problem"),
@@ -140,8 +143,7 @@ class MessageMicroscope(VBox):
             Folded("the numbers", show["table"]),
             named(HBox([self._blocks, *heads]), "fx-wrap"),
             show["attention"],
-            show["shares"],
-            *after,
+            named(HBox([show["shares"], *after]), "fx-wrap"),
             Folded("what this does not show", named(HTML(LIMITS), "mm-limits")),
         ]
 
@@ -264,7 +266,7 @@ class MessageMicroscope(VBox):
     def _show_answer(self) -> None:
         spam = self._answer.spam
         self._show["probability"].value = draw_probabilities(spam).svg
-        change = say_change(self._reading, self._left_out, self._whole.spam, spam)
+        change = say_change(self._reading, self._left_out, self._whole, self._answer)
         self._show["change"].value = f'<p role="status">{change}</p>'
         self._show_attention()
         if not self.small:
@@ -274,7 +276,7 @@ class MessageMicroscope(VBox):
     def _show_attention(self) -> None:
         self._show["attention"].value = self._attention().svg
         shares = self._answer.to_the_message(self._head).tolist()
-        title = f"Of its attention so much goes to the message ({self._head_in_words()})"
+        title = f"All of it that goes to the message: {self._head_in_words()}"
         self._show["shares"].value = draw_shares({"share": shares}, title, self._block).svg
 
     def _attention(self) -> Drawing:
