@@ -235,10 +235,8 @@ class MessageMicroscope(VBox):
     def _read(self, text: str, left_out: frozenset[int] = frozenset()) -> None:
         """Take a message; nothing is changed where it can't be taken."""
         reading = read_message(self.classifier, text, self._padding.chosen, self.position)
-        if reading.token_ids != self._reading.token_ids:
-            left_out = frozenset()
         whole = answer(self.classifier, reading)
-        influence = influence_on_spam(self.classifier, reading)
+        influence = influence_on_spam(self.classifier, reading, whole)
         left = answer(self.classifier, reading, left_out) if left_out else whole
         self._reading, self._whole, self._influence = reading, whole, influence
         self._left_out, self._answer = left_out, left
