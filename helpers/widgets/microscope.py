@@ -138,7 +138,7 @@ class MessageMicroscope(VBox):
             named(HBox([show["probability"], show["change"]]), "fx-wrap mm-answer"),
             named(HTML(f"<p>{CHIPS}</p>"), "mm-how"),
             self._line,
-            named(HTML(f"<p>{escape(LEGEND)}</p>"), "mm-legend"),
+            named(HTML(f"<p>{escape(' '.join(LEGEND))}</p>"), "mm-legend"),
             self._restore,
             Folded("the numbers", show["table"]),
             named(HBox([self._blocks, *heads]), "fx-wrap"),
