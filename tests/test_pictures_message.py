@@ -119,7 +119,7 @@ def test_shares_that_differ_by_less_than_rounding_are_the_same_picture():
         lambda share: draw_probabilities(share),
         lambda share: draw_after_blocks([share, 0.5]),
     ):
-        assert draw(0.1234).svg == draw(0.1236).svg != draw(0.22).svg
+        assert draw(0.1201).svg == draw(0.1249).svg != draw(0.22).svg
 
 
 # --- influence and answer -------------------------------------------------------------------------
