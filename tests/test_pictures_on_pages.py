@@ -9,9 +9,8 @@ from notebooks import build
 from tests.conftest import ROOT
 
 PAGES = [name for name in build.names() if name[:4] in ("06_2", "06_3", "06_4", "06_5")]
-ROOM = (
-    619  # pixels, for what a cell shows in a JupyterLab 800 pixels wide; it cuts off what is wider
-)
+# pixels, for what a cell shows in a JupyterLab 800 pixels wide, which cuts off what is wider
+ROOM = 619
 
 
 def pictures(name: str) -> list[str]:
