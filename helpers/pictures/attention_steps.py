@@ -193,7 +193,9 @@ def draw_mask(model: GPTModel, token_ids: torch.Tensor, tokens: Sequence[str]) -
     lines = [title, "× stands for a weight that is 0 in every head"]
     for i, token in enumerate(tokens):
         x, y = GRID_LEFT + width * i, GRID_TOP + CELL_HEIGHT * i
-        drawn.append(text(x + width / 2, GRID_TOP - 8, _cut_to(token, width), 12, "middle", True))
+        drawn.append(
+            text(x + width / 2, GRID_TOP - 8, _cut_to(token, width - 6), 12, "middle", True)
+        )
         chip_wide = min(chip_width(token), GRID_LEFT - 12)
         drawn += chip(_cut_to(token, chip_wide - 8), GRID_LEFT - 8 - chip_wide, y + 7, chip_wide)
         count = sum(seen[i])

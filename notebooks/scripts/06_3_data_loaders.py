@@ -118,7 +118,13 @@ print(END_OF_TEXT, repr(tokenizer.decode([END_OF_TEXT])))
 # ## A dataset
 #
 # A *dataset*, for torch, is anything that knows its length and gives out item number i. `SpamDataset` encodes all messages
-# and pads them to the longest one; item i is the row of token ids and the label of message i.
+# and pads them to the longest one; item i is the row of token ids and the label of message i. This is message 1:
+
+# %%
+draw_tokens([train["Text"].iloc[1]])
+
+# %% [markdown]
+# **Predict:** how many ids will item 1 have, and which ones at its end?
 
 # %%
 from helpers.data import SpamDataset
