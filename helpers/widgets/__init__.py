@@ -2,13 +2,15 @@
 
 explorer   the Freeze Explorer: what a choice of trained parts means
 lab        the Freeze Lab: train, and compare what came of each choice
+dashboard  the classifier's dashboard: which mistakes it makes, at which threshold, on what
 common     what they are made of: the tower of toggles, rows to choose from, what folds
 
 They keep the state, call the floors below and show what those return; nothing is computed here.
 Only the files in this room import ipywidgets.
 """
 
+from helpers.widgets.dashboard import Dashboard
 from helpers.widgets.explorer import FreezeExplorer
 from helpers.widgets.lab import FreezeLab
 
-__all__ = ["FreezeExplorer", "FreezeLab"]
+__all__ = ["Dashboard", "FreezeExplorer", "FreezeLab"]
