@@ -112,7 +112,7 @@ def precision_recall_curve(labels, p_spam) -> tuple[tuple[float, float], ...]:
 
 @dataclass(frozen=True)
 class Bin:
-    """The messages whose confidence is above `low` and at most `high`.
+    """The messages whose confidence is above `low` and at most `high`; exactly 0.5 is in the first.
 
     The confidence of an answer is the probability of the label that it names, 0.5 … 1.
     `confidence` is the mean of it and `right` the share of right answers; of no message both are

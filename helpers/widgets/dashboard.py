@@ -65,7 +65,9 @@ class Dashboard(VBox):
         self._on_message, self._quiet = on_message, Quiet()
         self.field: tuple[str, str] | None = None
         self.message = ""
+        self._chosen: int | None = None
         self._shown = SHOWN
+        self._lines: dict[int, Button] = {}
         self._make_controls()
         super().__init__(self._arranged())
         named(self, "fx-widget classifier-dashboard")
@@ -165,8 +167,10 @@ class Dashboard(VBox):
         self._shown += SHOWN
         self._show_messages()
 
-    def _choose(self, text: str) -> None:
-        self.message = text
+    def _choose(self, i: int) -> None:
+        text = self.message = self._texts[i]
+        self._chosen = i
+        self._show_messages()
         self._say_chosen(f'<p role="status">Chosen: <q>{escape(text)}</q></p>')
         if self._on_message is not None:
             try:
@@ -200,19 +204,23 @@ class Dashboard(VBox):
         correct, called = self.field
         inside = field_at(self._labels, self._p_spam, self._threshold, correct, called)
         shown = inside[: self._shown]
+        left = len(inside) - len(shown)
+        self._more.description = f"{min(SHOWN, left)} more"
+        lines = [self._line(i) for i in shown]
+        self._list.children = [*lines, self._more] if left else lines
         self._show["heading"].value = (
             f'<p role="status"><b>{correct} called {called}</b>: '
             f"{len(shown)} of {len(inside)} messages, each behind its probability of spam.</p>"
         )
-        lines = [self._line(i) for i in shown]
-        left = len(inside) - len(shown)
-        self._more.description = f"{min(SHOWN, left)} more"
-        self._list.children = [*lines, self._more] if left else lines
 
     def _line(self, i: int) -> Button:
-        button = named(Button(description=f"{self._p_spam[i]:.3f}  {self._texts[i]}"), "db-message")
-        button.tooltip = "take this message"
-        button.on_click(lambda _: self._choose(self._texts[i]))
+        """Return the button of a message, made once, so that it keeps the keyboard's focus."""
+        if i not in self._lines:
+            self._lines[i] = named(Button(), "db-message")
+            self._lines[i].on_click(lambda _: self._choose(i))
+        button, mark = self._lines[i], "✓ " * (i == self._chosen)
+        button.description = f"{mark}{self._p_spam[i]:.3f}  {self._texts[i]}"
+        button.tooltip = "taken" if mark else "take this message"
         return button
 
     def _ipython_display_(self, **_) -> None:
