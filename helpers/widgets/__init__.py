@@ -3,6 +3,7 @@
 explorer   the Freeze Explorer: what a choice of trained parts means
 lab        the Freeze Lab: train, and compare what came of each choice
 dashboard  the classifier's dashboard: which mistakes it makes, at which threshold, on what
+microscope the Message Microscope: what in a message tips the answer, and where the model looks
 common     what they are made of: the tower of toggles, rows to choose from, what folds
 
 They keep the state, call the floors below and show what those return; nothing is computed here.
@@ -12,5 +13,6 @@ Only the files in this room import ipywidgets.
 from helpers.widgets.dashboard import Dashboard
 from helpers.widgets.explorer import FreezeExplorer
 from helpers.widgets.lab import FreezeLab
+from helpers.widgets.microscope import MessageMicroscope
 
-__all__ = ["Dashboard", "FreezeExplorer", "FreezeLab"]
+__all__ = ["Dashboard", "FreezeExplorer", "FreezeLab", "MessageMicroscope"]
