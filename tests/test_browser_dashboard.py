@@ -12,6 +12,7 @@ import pytest
 from helpers.classify import SpamClassifier, load_or_train
 from helpers.data import load_splits
 from helpers.measures import FIELDS, Counts, counts_at, field_at
+from helpers.tokenizer import get_tokenizer
 from notebooks.build import NOTEBOOK_METADATA
 from tests import lab
 from tests.conftest import ROOT
@@ -20,17 +21,18 @@ NOTEBOOK = "notebooks/dashboard.ipynb"
 CELLS = (
     "import sys; sys.path.insert(0, '..')",
     """\
-from ipywidgets import Text
 from helpers.classify import SpamClassifier
 from helpers.data import load_splits
-from helpers.widgets import Dashboard
+from helpers.widgets import Dashboard, MessageMicroscope
 
 classifier = SpamClassifier.load("classifier.safetensors")
-taken = Text(description="taken").add_class("taken")
-test = load_splits("sms-mini")[2]
-dashboard = Dashboard(classifier, test, on_message=lambda text: setattr(taken, "value", text))
-dashboard""",
-    "taken",
+microscope = MessageMicroscope(classifier)
+
+def look(text):
+    microscope.text = text
+
+Dashboard(classifier, load_splits("sms-mini")[2], on_message=look)""",
+    "microscope",
 )
 
 pytestmark = pytest.mark.skipif(
@@ -149,7 +151,9 @@ def test_a_field_lists_its_messages_the_surest_first_ten_at_a_time(page, answers
     page.locator(".db-heading", has_text=f"{more} of {len(inside)} messages").wait_for()
 
 
-def test_a_press_on_a_message_hands_it_on(page, answers):
+def test_a_press_on_a_message_shows_it_in_the_microscope(page, answers):
+    from playwright.sync_api import expect
+
     texts, labels, p_spam = answers
     first = texts[field_at(labels, p_spam, 0.5, "spam", "ham")[0]]
     page.locator(".db-field-spam-ham").focus()
@@ -159,7 +163,10 @@ def test_a_press_on_a_message_hands_it_on(page, answers):
     page.locator(".db-chosen", has_text=first).wait_for()
     page.locator(".db-message", has_text="✓").wait_for()
     assert first in page.evaluate("document.activeElement.innerText")
-    assert page.locator(".taken input").input_value() == first
+    microscope = page.locator(".message-microscope")
+    expect(microscope.locator(".mm-text input")).to_have_value(first)
+    first_token = get_tokenizer().decode(get_tokenizer().encode(first)[:1])
+    expect(microscope.locator(".mm-token-0")).to_contain_text(first_token.strip())
 
 
 def test_the_reliability_diagram_and_the_slices_are_a_press_away(page):
