@@ -134,6 +134,19 @@ def test_the_arrow_keys_move_the_threshold_and_everything_follows(page, answers)
     assert "nan" not in page.locator(".classifier-dashboard").inner_text().lower()
 
 
+def test_a_threshold_between_two_steps_of_the_slider_can_be_typed(page, answers):
+    _, labels, p_spam = answers
+    box = page.get_by_role("spinbutton", name="Threshold")
+    box.fill("0.9985")
+    box.press("Enter")
+    counts = counts_at(labels, p_spam, 0.9985)
+    assert counts.table != counts_at(labels, p_spam, 0.99).table
+    shows_counts(page, counts)
+    page.wait_for_timeout(500)  # the slider might have a say
+    shows_counts(page, counts)
+    assert box.input_value() == "0.9985"
+
+
 def test_a_field_lists_its_messages_the_surest_first_ten_at_a_time(page, answers):
     from playwright.sync_api import expect
 

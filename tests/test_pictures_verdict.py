@@ -86,6 +86,15 @@ def test_the_figures_are_said_in_percent_and_a_missing_one_is_explained():
     assert percent(None) == "–" and percent(0.996) == "100 %"
 
 
+@pytest.mark.parametrize(
+    ("threshold", "words"), [(0.5, "0.50"), (0, "0.00"), (1, "1.00"), (0.9985, "0.9985")]
+)
+def test_a_threshold_near_1_is_not_called_1(threshold, words):
+    counts = counts_at(LABELS, P_SPAM, threshold)
+    assert f"at threshold {words}, of 10 messages" in draw_matrix(counts).words
+    assert f"at {words}: " in draw_curve((), counts).words
+
+
 # --- precision against recall ---------------------------------------------------------------------
 
 

@@ -84,6 +84,14 @@ def test_whichever_control_moves_the_threshold_everything_follows(shown, message
         assert f"{counts.right} of 120 are right" in text_of(shown, "db-figures")
 
 
+def test_a_threshold_between_two_steps_stays_and_the_slider_is_at_the_nearest(shown):
+    one(shown, "db-threshold-box").value = 0.1234
+    assert (
+        shown.threshold == shown.counts.threshold == one(shown, "db-threshold-box").value == 0.1234
+    )
+    assert one(shown, "db-threshold").value == 0.12
+
+
 def test_where_nothing_is_called_spam_the_page_says_so_and_shows_no_nan(shown):
     shown.threshold = 1
     assert "No precision: nothing is called spam." in text_of(shown, "db-figures")
@@ -108,6 +116,8 @@ def test_a_field_lists_its_messages_the_surest_first_ten_more_at_a_press(
     button(shown, *field).click()
     assert shown.field == field and button(shown, *field).description.startswith("✓ ")
     assert listed(shown) == lines[:10]
+    click(shown, "more")
+    assert listed(shown) == lines[:20]
     while each(shown, "db-more"):
         click(shown, "more")
     assert listed(shown) == lines

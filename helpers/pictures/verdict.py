@@ -37,6 +37,12 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.0f} %"
 
 
+def say_threshold(threshold: float) -> str:
+    """Return a threshold with two digits, or with as many as tell it from one with two."""
+    two = f"{threshold:.2f}"
+    return two if float(two) == threshold else f"{threshold:g}"
+
+
 def say_figures(counts: Counts) -> str:
     """Return accuracy, precision and recall in a sentence each, and why one is missing."""
     precision = (
@@ -73,7 +79,7 @@ def draw_matrix(counts: Counts) -> Drawing:
         x = left + LABELS.index(called) * (FIELD + GAP)
         y = top + LABELS.index(correct) * (FIELD + GAP)
         drawn += _field(x, y, count, counts.total, correct == called)
-    lines = [f"at threshold {counts.threshold:.2f}, of {counts.total} messages"]
+    lines = [f"at threshold {say_threshold(counts.threshold)}, of {counts.total} messages"]
     lines += [
         f"{correct} called {called}: {count} ({'right' if correct == called else 'mistakes'})"
         for (correct, called), count in counts.table.items()
@@ -118,7 +124,7 @@ def draw_curve(points: Sequence[tuple[float, float]], counts: Counts) -> Drawing
 
 
 def _say_point(counts: Counts) -> str:
-    at = f"at {counts.threshold:.2f}: "
+    at = f"at {say_threshold(counts.threshold)}: "
     if counts.recall is None:
         return at + "no recall, as nothing here is spam"
     if counts.precision is None:

@@ -29,6 +29,7 @@ from helpers.pictures.verdict import (
     draw_slices,
     percent,
     say_figures,
+    say_threshold,
     side_by_side,
 )
 from helpers.svg import Drawing
@@ -36,7 +37,7 @@ from helpers.tables import html_table
 from helpers.widgets.common import Folded, Quiet, ask, named, show_with_words, style_sheet
 
 SHOWN = 10  # messages of a field at first, and more at a press
-STEP = 0.01
+STEP, DIGITS = 0.01, 2  # of the slider
 
 
 class Dashboard(VBox):
@@ -77,7 +78,7 @@ class Dashboard(VBox):
     def _make_controls(self) -> None:
         limits = {"min": 0.0, "max": 1.0, "step": STEP}
         # the box says the value and takes any other; the slider's handle has no name of its own
-        self._box = ask(BoundedFloatText, "db-threshold-box", "Threshold", **limits)
+        self._box = ask(BoundedFloatText, "db-threshold-box", "Threshold (0 to 1)", **limits)
         self._slider = named(
             FloatSlider(readout=False, continuous_update=True, **limits), "db-threshold"
         )
@@ -125,7 +126,9 @@ class Dashboard(VBox):
     def threshold(self, threshold: float) -> None:
         self._threshold = finite_number("threshold", threshold, inclusive=True, most=1.0)
         with self._quiet():
-            self._box.value = self._slider.value = self._threshold
+            self._box.value = self._threshold
+            # a page's slider would go to its nearest step, and take the threshold along
+            self._slider.value = round(self._threshold, DIGITS)
         self._redraw()
 
     @property
@@ -230,7 +233,7 @@ class Dashboard(VBox):
                 for correct, called in FIELDS]  # fmt: skip
         for name in ("accuracy", "precision", "recall"):
             rows.append((name, percent(getattr(counts, name))))
-        caption = f"{counts.total} messages at threshold {counts.threshold:.2f}"
+        caption = f"{counts.total} messages at threshold {say_threshold(counts.threshold)}"
         table = html_table(("field or figure", "value"), rows, caption)
         show_with_words(self, drawing.svg, table, drawing.words)
 
