@@ -80,11 +80,14 @@ def read_message(
     )
 
 
-def influence_on_spam(classifier: SpamClassifier, reading: Reading) -> torch.Tensor:
+def influence_on_spam(
+    classifier: SpamClassifier, reading: Reading, whole: "Answer | None" = None
+) -> torch.Tensor:
     """Return what each token of a message does for "spam": float32 (n,), in nats.
 
     That is how much the log-odds of spam fall when it is left out: above 0 it speaks for spam, below
-    0 for ham. The number of padding tokens stays the same. Of a message of one token, which can't
+    0 for ham. The number of padding tokens stays the same. `whole` is the answer to the whole
+    message, where it is at hand. Of a message of one token, which can't
     be left out, it is not a number. Raises ValueError for a damaged model.
     """
     if len(reading.token_ids) == 1:
@@ -93,8 +96,8 @@ def influence_on_spam(classifier: SpamClassifier, reading: Reading) -> torch.Ten
     influence = token_influence(classifier.model, row, reading.position)[: len(reading.token_ids)]
     if not influence.isfinite().all():
         raise ValueError(DAMAGED)
-    named = answer(classifier, reading).probabilities.argmax().item()
-    return influence if named == SPAM else -influence
+    whole = whole or answer(classifier, reading)
+    return influence if whole.probabilities.argmax() == SPAM else -influence
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +122,12 @@ class Answer:
     def spam(self) -> float:
         """The probability of spam."""
         return self.probabilities[SPAM].item()
+
+    @property
+    def log_odds(self) -> float:
+        """Those of spam, in nats; infinite where a probability is too small to be told from 0."""
+        ham, spam = self.probabilities[1 - SPAM], self.probabilities[SPAM]
+        return (spam.log() - ham.log()).item()
 
     def shares(self, block: int, head: int | None = None) -> torch.Tensor:
         """Return the shares of one block, (m,): those of a head, or the mean of all (None)."""
@@ -159,7 +168,7 @@ def influence_table(tokens: Sequence[str], influences: Sequence[float]) -> str:
         (
             f"{i}  {token}",
             mark(value),
-            "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "−"),
+            "–" if math.isnan(value) else f"{round(value, 2) + 0.0:+.2f}".replace("-", "−"),
             "–" if math.isnan(value) else f"× {math.exp(round(value, 2)):.2f}",
         )
         for i, (token, value) in enumerate(zip(tokens, influences, strict=True))
@@ -168,14 +177,16 @@ def influence_table(tokens: Sequence[str], influences: Sequence[float]) -> str:
     return html_table(header, rows, "What each token does for the answer")
 
 
-def say_change(reading: Reading, left_out: Collection[int], before: float, after: float) -> str:
+def say_change(reading: Reading, left_out: Collection[int], before: Answer, after: Answer) -> str:
     """Return as HTML what leaving tokens out does to the probability of spam; "" without any."""
     if not left_out:
         return ""
     tokens = ", ".join(
         f"<code>{escape(shortened(reading.tokens[i]))}</code>" for i in sorted(left_out)
     )
-    return f"without {tokens}: spam {before:.2f} → {after:.2f}"
+    change = after.log_odds - before.log_odds
+    nats = f" ({change:+.2f} nats)".replace("-", "−") if math.isfinite(change) else ""
+    return f"without {tokens}: spam {before.spam:.2f} → {after.spam:.2f}{nats}"
 
 
 def say_row(reading: Reading) -> str:

@@ -29,14 +29,23 @@ from helpers.data import SpamDataset
 from helpers.device_and_precision import get_device
 from helpers.fine_tuning import batch_order, fine_tune
 from helpers.freezing import FreezePlan, replace_head
+from helpers.inside import token_influence
+from helpers.loading import load_pretrained
 from helpers.model import GPTModel
 from helpers.nano.saving import save_openai_checkpoint
 from helpers.tokenizer import get_tokenizer
-from helpers.widgets import FreezeExplorer
+from helpers.widgets import FreezeExplorer, MessageMicroscope
 from tests import lab
 from tests.conftest import REAL_SMS, ROOT, load_parts
 from tests.nano import nano, nano_settings
-from tests.screenshot import LAB_NOTEBOOK, NOTEBOOK, course_in, lab_in
+from tests.screenshot import (
+    LAB_NOTEBOOK,
+    MICROSCOPE_NOTEBOOK,
+    NOTEBOOK,
+    course_in,
+    lab_in,
+    microscope_in,
+)
 
 Row = tuple[str, str, str]  # what was measured, its value with the unit, what is to be reached
 
@@ -129,6 +138,92 @@ def clicks(count: int) -> Iterator[float]:
         for _ in range(count):
             yield page.evaluate(CLICK, f".fx-part-trf_blocks-{rng.randrange(48)}")
 
+
+# --- the Microscope -------------------------------------------------------------------------------
+
+LONG = (  # 30 tokens
+    "Congratulations! You have been selected to receive a free £1000 gift card. Text WIN to 80086 "
+    "now to claim your prize before midnight, ok?"
+)
+TYPE = """async (text) => {
+    const box = document.querySelector('.mm-text input'), start = performance.now();
+    const words = () => document.querySelector('.mm-attention svg').getAttribute('aria-label');
+    const before = words();
+    Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(box, text);
+    box.dispatchEvent(new Event('input', {bubbles: true}));
+    while (words() === before) await new Promise(requestAnimationFrame);
+    return performance.now() - start;
+}"""
+
+
+def microscope() -> Iterator[Row]:
+    """The Message Microscope, the nano, a message of 30 tokens: in the kernel, and until a page
+    shows it.
+    """
+    for position, padding in (("last_token", 0), ("last", 82 - 30)):
+        classifier = nano_with_a_new_head(position)
+        row = get_tokenizer().encode(LONG) + padding * [END_OF_TEXT]
+        seconds = []
+        for _ in range(10):
+            start = time.perf_counter()
+            token_influence(classifier.model, row, position)
+            seconds.append(time.perf_counter() - start)
+        what = f"token_influence of 30 tokens and {padding} of padding, position {position}"
+        yield f"{what}, median of 10", f"{median(seconds):.2f} s", "≤ 0.3 s"
+        code = f"from tests.benchmarks import keys\nkeys({position!r}, 60)"
+        milliseconds = in_a_kernel(code)
+        what = f"a key in a message of 30 tokens, position {position}, in the kernel, 60 keys"
+        yield what + ", median", f"{percentile(milliseconds, 50):.0f} ms", "≤ 150 ms"
+        yield what + ", 95th percentile", f"{percentile(milliseconds, 95):.0f} ms", "≤ 150 ms"
+    if reason := lab.missing():
+        yield "a key until the page shows it", "not measured", reason
+        return
+    milliseconds = list(keys_in_a_page(40))
+    what = "a key in a message of 30 tokens until JupyterLab shows the new picture, 40 keys"
+    yield what + ", median", f"{percentile(milliseconds, 50):.0f} ms", "≤ 400 ms"
+    yield what + ", 95th percentile", f"{percentile(milliseconds, 95):.0f} ms", "≤ 400 ms"
+
+
+def nano_with_a_new_head(position: str) -> SpamClassifier:
+    """A classifier as fast as a trained one."""
+    return SpamClassifier(replace_head(load_pretrained("gpt2-nano (12M)")), 82, position=position)
+
+
+def typed(count: int) -> Iterator[str]:
+    """Yield what stands in the box after each key: the last letter changes, the tokens stay 30."""
+    for i in range(count):
+        yield LONG[:-1] + "?!.,;"[i % 5]
+
+
+def keys(position: str, count: int) -> list[float]:
+    """Type into the Microscope; return the milliseconds that each key took to redraw."""
+    microscope = MessageMicroscope(nano_with_a_new_head(position), LONG + "!")
+    milliseconds = []
+    for text in typed(count):
+        start = time.perf_counter()
+        microscope.text = text
+        milliseconds.append(1000 * (time.perf_counter() - start))
+    assert len(microscope.influence) == 30
+    return milliseconds[5:]  # not those in which torch still sets itself up
+
+
+def keys_in_a_page(count: int) -> Iterator[float]:
+    """Type into the Microscope in a real page; yield the milliseconds until it shows the answer."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        lab.lab(microscope_in(Path(folder))) as address,
+        lab.browser() as browser,
+    ):
+        page = lab.open_notebook(browser, address, MICROSCOPE_NOTEBOOK)
+        lab.run_all(page)
+        page.locator(".mm-token-10").wait_for()
+        for i, text in enumerate(typed(count + 5)):
+            milliseconds = page.evaluate(TYPE, text)
+            if i >= 5:
+                yield milliseconds
+
+
+# --- the Lab --------------------------------------------------------------------------------------
 
 RUN = """async () => {
     const count = () => document.querySelectorAll('.fx-run-line').length;
@@ -476,6 +571,8 @@ sys.path.insert(0, {root!r})
 import pandas as pd, torch
 from helpers.data import load_splits, SpamDataset
 from helpers.freezing import FreezePlan, replace_head
+from helpers.inside import token_influence
+from helpers.loading import load_pretrained
 from helpers.loading import load_pretrained
 from helpers.tokenizer import get_tokenizer
 from helpers.fine_tuning import fine_tune
@@ -524,6 +621,7 @@ def more_data() -> Iterator[Row]:
 
 BENCHMARKS = {
     "explorer": explorer,
+    "microscope": microscope,
     "lab": freeze_lab,
     "fine_tuning": fine_tuning,
     "loading": loading,

@@ -11,11 +11,24 @@ from pathlib import Path
 import nbformat
 
 from helpers.diagrams import IMAGES
+from notebooks.build import NOTEBOOK_METADATA
 from tests import lab
 from tests.conftest import ROOT
 
 NOTEBOOK = "notebooks/06_5_classification_head.ipynb"
 LAB_NOTEBOOK = "notebooks/06_B_freeze_lab.ipynb"
+MICROSCOPE_NOTEBOOK = "microscope.ipynb"
+MICROSCOPE = """\
+import torch
+from helpers.classify import SpamClassifier
+from helpers.freezing import replace_head
+from helpers.loading import load_pretrained
+from helpers.widgets import MessageMicroscope
+
+torch.manual_seed(123)
+model = replace_head(load_pretrained("gpt2-nano (12M)"))
+microscope = MessageMicroscope(SpamClassifier(model, max_length=82, position="last_token"))
+microscope"""
 
 
 def course_in(folder: Path) -> Path:
@@ -36,6 +49,18 @@ def lab_in(folder: Path) -> Path:
     del notebook.cells[last + 1 :]
     (folder / "notebooks").mkdir()
     nbformat.write(notebook, folder / LAB_NOTEBOOK)
+    (folder / "helpers").symlink_to(ROOT / "helpers")
+    return folder
+
+
+def microscope_in(folder: Path) -> Path:
+    """Put a notebook with the Microscope alone, and the way to `helpers`, into `folder`.
+
+    Its classifier is the nano with a head that knows nothing.
+    """
+    cells = [nbformat.v4.new_code_cell(MICROSCOPE)]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=NOTEBOOK_METADATA)
+    nbformat.write(notebook, folder / MICROSCOPE_NOTEBOOK)
     (folder / "helpers").symlink_to(ROOT / "helpers")
     return folder
 

@@ -103,4 +103,4 @@ def draw_shares(
         f"{name}: {' '.join(_two_digits(share) for share in shares)}"
         for name, shares in rows.items()
     )
-    return picture(drawn, f"{title}, by block from 0: {said}", max(width, 420), height)
+    return picture(drawn, f"{title}, by block from 0: {said}", max(width, 8 * len(title)), height)

@@ -17,9 +17,10 @@ COLOURS = {"spam": ORANGE, "ham": BLUE}
 SHADES = (0.0, 0.2, 0.45, 0.7)  # how much of the colour lies on white, by the size of the mark
 WIDTH = 720
 LETTERS = 24  # of a token that are drawn, at most
-LEGEND = (
-    "+ towards spam, − towards ham: one sign where the token changes the odds of spam by a factor "
-    f"of {FACTORS[0]:g}, two from {FACTORS[1]:g}, three from {FACTORS[2]:g}; · is less."
+LEGEND = (  # two lines
+    "+ towards spam, − towards ham, · hardly anything.",
+    f"One sign: the token changes the odds of spam by a factor of {FACTORS[0]:g} or more; two: of "
+    f"{FACTORS[1]:g}; three: of {FACTORS[2]:g}.",
 )
 
 
@@ -42,11 +43,12 @@ def mark(influence: float) -> str:
 
 
 def say_influence(influence: float) -> str:
-    """Return an influence in words: "towards spam, 1.20 nats"."""
+    """Return an influence in words: "1.20 nats towards spam"."""
     if math.isnan(influence):
         return "the only token"
-    side = towards(influence)
-    return f"towards {side}, {abs(influence):.2f} nats" if side else f"{influence:.2f} nats"
+    size = f"{abs(influence):.2f}"
+    side = " towards " + ("spam" if influence > 0 else "ham")
+    return f"{size} nats{side if float(size) else ''}"
 
 
 # --- on a button ----------------------------------------------------------------------------------
@@ -98,12 +100,12 @@ def draw_influence(
             x, y = 0.0, y + 52
         drawn += _chip(shortened(token), value, i in left_out, x, y, width)
         x += width
-    drawn.append(text(0, y + 62, LEGEND, size=11))
+    drawn += [text(0, y + 60 + 16 * i, line, size=11) for i, line in enumerate(LEGEND)]
     words = "; ".join(
         f"{token} {'left out' if i in left_out else say_influence(value)}"
         for i, (token, value) in enumerate(zip(tokens, influences, strict=True))
     )
-    return picture(drawn, f"{title}: {words}" if title else words, WIDTH, y + 70)
+    return picture(drawn, f"{title}: {words}" if title else words, WIDTH, y + 84)
 
 
 def shortened(token: str) -> str:

@@ -52,7 +52,8 @@ AFTER_BLOCKS = (
 LIMITS = """
 <p><b>Influence</b> is what the answer loses when one token goes and all others stay. Where two
 words say the same, each alone seems to matter little, since the other is still there. And a message
-with a hole in it is not like those that the model has learned from.</p>
+with a hole in it is not like those that the model has learned from. Where the last real token
+classifies and is left out, another one does, with another view.</p>
 <p><b>Attention</b> says from where a position gathers in one block, not what the answer owes to it.
 What is gathered there was mixed in the blocks below, and a small share of a long vector may count
 for more than a large share of a short one. Jain and Wallace (2019) found for other text classifiers
@@ -124,24 +125,25 @@ class MessageMicroscope(VBox):
     def _arranged(self) -> list:
         show = self._show
         heads = [] if self.small else [self._heads]
-        after = [] if self.small else [named(VBox([HTML(AFTER_BLOCKS), show["after"]]))]
+        after = (
+            [] if self.small else [named(VBox([HTML(AFTER_BLOCKS), show["after"]]), "mm-forming")]
+        )
         return [
             style_sheet(),
             HTML(f"<style>{chip_colours()}</style>"),
-            self._text,
+            named(HBox([self._text]), "fx-wrap"),
             named(HBox([self._place, self._padding]), "fx-wrap"),
             show["row"],
             named(show["problem"], "fx-problem"),
             named(HBox([show["probability"], show["change"]]), "fx-wrap mm-answer"),
             named(HTML(f"<p>{CHIPS}</p>"), "mm-how"),
             self._line,
-            named(HTML(f"<p>{escape(LEGEND)}</p>"), "mm-legend"),
+            named(HTML(f"<p>{escape(' '.join(LEGEND))}</p>"), "mm-legend"),
             self._restore,
             Folded("the numbers", show["table"]),
             named(HBox([self._blocks, *heads]), "fx-wrap"),
             show["attention"],
-            show["shares"],
-            *after,
+            named(HBox([show["shares"], *after]), "fx-wrap"),
             Folded("what this does not show", named(HTML(LIMITS), "mm-limits")),
         ]
 
@@ -233,10 +235,8 @@ class MessageMicroscope(VBox):
     def _read(self, text: str, left_out: frozenset[int] = frozenset()) -> None:
         """Take a message; nothing is changed where it can't be taken."""
         reading = read_message(self.classifier, text, self._padding.chosen, self.position)
-        if reading.token_ids != self._reading.token_ids:
-            left_out = frozenset()
         whole = answer(self.classifier, reading)
-        influence = influence_on_spam(self.classifier, reading)
+        influence = influence_on_spam(self.classifier, reading, whole)
         left = answer(self.classifier, reading, left_out) if left_out else whole
         self._reading, self._whole, self._influence = reading, whole, influence
         self._left_out, self._answer = left_out, left
@@ -264,7 +264,7 @@ class MessageMicroscope(VBox):
     def _show_answer(self) -> None:
         spam = self._answer.spam
         self._show["probability"].value = draw_probabilities(spam).svg
-        change = say_change(self._reading, self._left_out, self._whole.spam, spam)
+        change = say_change(self._reading, self._left_out, self._whole, self._answer)
         self._show["change"].value = f'<p role="status">{change}</p>'
         self._show_attention()
         if not self.small:
@@ -274,7 +274,7 @@ class MessageMicroscope(VBox):
     def _show_attention(self) -> None:
         self._show["attention"].value = self._attention().svg
         shares = self._answer.to_the_message(self._head).tolist()
-        title = f"Of its attention so much goes to the message ({self._head_in_words()})"
+        title = f"All of it that goes to the message: {self._head_in_words()}"
         self._show["shares"].value = draw_shares({"share": shares}, title, self._block).svg
 
     def _attention(self) -> Drawing:

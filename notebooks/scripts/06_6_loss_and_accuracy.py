@@ -129,8 +129,23 @@ for p in (0.99, 0.9, 0.5, 0.1, 0.01):
 
 # %% [markdown]
 # A confident right answer costs next to nothing, equal probabilities cost 0.69, and a confident wrong answer costs a lot.
-# The unit is the *nat*, as the logarithm is the natural one. For a batch one takes the mean; torch does softmax, logarithm and
-# mean at once.
+# The unit is the *nat*, as the logarithm is the natural one.
+#
+# **Predict:** a message gets 0.1 for its correct class, then 0.05, half as much. What is added to its loss? And from 0.02
+# to 0.01? Then move the slider to the right.
+
+# %%
+from helpers.pictures.loss import draw_loss
+from helpers.widgets import Slides
+
+chances = (0.99, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
+Slides([draw_loss(p) for p in chances], [f"{p:g}" for p in chances], "Correct class gets")
+
+# %% [markdown]
+# Each halving adds the same, ln 2 = 0.69: the surer a wrong answer is, the steeper the price rises for the next step
+# in probability, without an end. That is why one terribly wrong message can outweigh many good ones.
+#
+# For a batch one takes the mean; torch does softmax, logarithm and mean at once.
 
 # %%
 probability_of_correct = logits.softmax(dim=-1)[torch.arange(len(labels)), labels]
@@ -179,52 +194,46 @@ message = token_ids[row]
 print(repr(tokenizer.decode(message[: positions[row] + 1].tolist())))
 print(repr(tokenizer.decode(message[-1:].tolist())))
 
-
 # %% [markdown]
 # Padding! The book classifies by the last position all the same, and it works: the causal mask lets the padding look back at
 # the whole message. But does it? A block's *attention weights* say how much of each token goes into a position; those of a
-# position sum to 1. We add up what the message's tokens get from the last position, in each block (the mean of its heads).
-
+# position sum to 1. `attention_weights` reads them out of the model while it runs. We add up what the message's tokens
+# get from the last position, in each block (the mean of its heads).
 
 # %%
+from helpers.inside import attention_weights
+
+
 def attention_to_the_message(message, tail):
-    shares = []  # one for each block
-
-    def note(att, inputs, output):
-        x = inputs[0][0]  # (num_tokens, emb_dim)
-        split = (len(x), att.num_heads, -1)
-        queries, keys = att.W_query(x).view(split), att.W_key(x).view(split)
-        scores = torch.einsum("hm,nhm->hn", queries[-1], keys) / keys.shape[-1] ** 0.5
-        weights = scores.softmax(dim=-1)  # (num_heads, num_tokens): each row sums to 1
-        shares.append(weights[:, : len(message)].sum(dim=-1).mean().item())
-
-    hooks = [block.att.register_forward_hook(note) for block in model.trf_blocks]
-    with torch.no_grad():
-        model(torch.tensor([message + tail], device=device))
-    for hook in hooks:
-        hook.remove()
-    return torch.tensor(shares)
+    weights = attention_weights(
+        model, torch.tensor([message + tail])
+    )  # of every block and head
+    from_the_last = weights[:, 0, :, -1, :]  # (n_layers, n_heads, num_tokens)
+    return from_the_last[:, :, : len(message)].sum(dim=-1).mean(dim=-1).cpu()
 
 
 # %% [markdown]
-# **Predict:** behind each of the eight messages comes one `<|endoftext|>`, or one full stop, or fifty of either. How much of
+# **Predict:** behind each of the eight messages comes one full stop, or one `<|endoftext|>`, or fifty of either. How much of
 # its attention does the last of them give to the message?
 
 # %%
+from helpers.pictures.attention import draw_shares
+
 messages = [ids[: p + 1].tolist() for ids, p in zip(token_ids, positions, strict=True)]
-print(f"{'block':<20}" + "".join(f"{i:>6}" for i in range(len(model.trf_blocks))))
+shares = {}
 for mark in (".", "<|endoftext|>"):
     tail = tokenizer.encode(mark, allowed_special="all")
     for count in (1, 50):
         rows = [attention_to_the_message(message, count * tail) for message in messages]
-        shares = torch.stack(rows).mean(dim=0).tolist()
-        print(f"{count:>2} × {mark:<15}" + "".join(f"{share:>6.2f}" for share in shares))
+        shares[f"{count} × {mark}"] = torch.stack(rows).mean(dim=0).tolist()
+draw_shares(shares, "What the last position gives to the message")
 
 # %% [markdown]
-# One full stop gives the message most of its attention in every block. One `<|endoftext|>` does so in the first block only, and
-# block 4 next to none. So it is not the distance: there is none. The nano was pretrained on documents with
-# `<|endoftext|>` before each one. What follows it is *another* document, so the model has learned not to look back across it.
-# Many tokens of a kind dilute the rest, full stops too; but fifty `<|endoftext|>` leave nothing in the middle blocks.
+# (Darker is more.) One full stop gives the message most of its attention in every block. One `<|endoftext|>` does so in the
+# first block only, and block 4 next to none. So it is not the distance: there is none. The nano was pretrained on
+# documents with `<|endoftext|>` before each one. What follows it is *another* document, so the model has learned not to
+# look back across it. Many tokens of a kind dilute the rest, full stops too; but fifty `<|endoftext|>` leave nothing in the
+# middle blocks.
 
 # %% [markdown]
 # So fine-tuning at the padded end must first teach the last block to look back. It can: that block is trained. A head alone
@@ -264,6 +273,33 @@ print(torch.allclose(without_padding, with_padding, atol=1e-4))
 # classified without any padding.
 
 # %% [markdown]
+# ## Under the microscope
+#
+# See both for yourself. Type a message: below it stand its tokens, each as a button. Press one to leave it out, and the
+# answer follows. Colour and signs say what each token does for it: `+` speaks for spam, `−` for ham, `·` hardly for either.
+# This is the token's *influence*: how much the answer changes without it.
+#
+# The head has learned nothing yet. **Predict:** how many tokens get a sign at the padded end, and how many at the last real
+# token? Then press "last real token". After that go back, set the padding to 0, to 1 and to 10, and watch the attention to
+# the message.
+
+# %%
+from helpers.classify import SpamClassifier
+from helpers.widgets import MessageMicroscope
+
+untrained = SpamClassifier(model, train_loader.dataset.max_length)
+microscope = MessageMicroscope(untrained, "Win a free phone! Text YES to 80086 now", small=True)
+microscope
+
+# %% [markdown]
+# At the padded end not one token of this message gets a mark: hardly anything of it arrives there. At the last real token
+# nearly all get one. They mean nothing yet, as a random head reads them; after training, in section 6.8, they will.
+#
+# Two warnings. A large share of *attention* does not prove that a token decided: other attention can lead to the same answer
+# (Jain & Wallace 2019), so it needs a test (Wiegreffe & Pinter 2019), such as leaving the token out. And *influence* leaves
+# out one token at a time: of two words that say the same, neither seems to matter.
+
+# %% [markdown]
 # ## The same message, twice
 #
 # All of the model below its last block is frozen. Here is what comes out there for one message, computed twice:
@@ -288,9 +324,12 @@ print("the same numbers twice:", torch.equal(first, second))
 
 # %%
 with torch.no_grad():
-    for parameter in [*model.trf_blocks[-1].parameters(), *model.out_head.parameters()]:
+    trained = [*model.trf_blocks[-1].parameters(), *model.out_head.parameters()]
+    for parameter in trained:
         parameter += 0.01
-print("still the same:", torch.equal(first, below_the_last_block(token_ids)))
+    print("still the same:", torch.equal(first, below_the_last_block(token_ids)))
+    for parameter in trained:
+        parameter -= 0.01  # and back, for the microscope
 
 # %% [markdown]
 # It does not: nothing down there has changed, and nothing down there will. And yet training goes through all messages
@@ -358,7 +397,9 @@ else:
 #
 # - Accuracy is for people, cross-entropy for training; equal probabilities for two classes cost 0.69.
 # - An untrained head knows nothing, and may say so with great confidence.
-# - The last position of a padded message is padding; the last real token is the other choice.
+# - The last position of a padded message is padding; the last real token is the other choice. Behind an
+#   `<|endoftext|>` the nano hardly looks back: it has learned that another document begins.
+# - Attention says where a position looks, influence what the answer loses without a token; neither says why.
 # - Below the lowest trainable part, the same message gives the same numbers, however long one trains.
 #
 # Next: [6.7, fine-tuning](06_7_fine_tuning.ipynb).

@@ -1,0 +1,414 @@
+"""The Message Microscope reads a message, leaves tokens out of it and says what that does, without a
+browser.
+"""
+
+import random
+import re
+import warnings
+
+import pytest
+import torch
+
+from helpers.classify import SpamClassifier
+from helpers.classifying_token import class_probabilities
+from helpers.config import END_OF_TEXT
+from helpers.freezing import replace_head
+from helpers.inside import attention_weights, class_after_each_block, token_influence
+from helpers.pictures.influence import FACTORS, chip_class, mark, say_influence
+from helpers.reading import PADDINGS, answer, influence_on_spam, read_message
+from helpers.tokenizer import get_tokenizer
+from helpers.widgets import MessageMicroscope
+from tests.clicks import choose, chosen, click, each, one, press, rows, text_of
+from tests.conftest import TINY, random_model
+
+MESSAGE = "Win a free phone now"
+IDS = get_tokenizer().encode(MESSAGE)
+
+pytestmark = [
+    pytest.mark.usefixtures("no_callback_fails"),
+    pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"),
+]
+
+
+def classifier(position: str = "last", max_length: int = 12, seed: int = 1) -> SpamClassifier:
+    """A tiny one with random weights, whose answers differ from message to message."""
+    model = random_model(TINY, seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 3
+        replace_head(model).out_head.weight *= 60
+    return SpamClassifier(model, max_length, position=position)
+
+
+@pytest.fixture(params=["last", "last_token"])
+def microscope(request) -> MessageMicroscope:
+    return MessageMicroscope(classifier(request.param), MESSAGE)
+
+
+def chips(microscope) -> list:
+    return each(microscope, "mm-token")
+
+
+def spam_of(microscope) -> str:
+    return re.search(r'aria-label="(.*?)"', one(microscope, "mm-probability").value)[1]
+
+
+def picture(microscope, css: str) -> str:
+    return re.search(r'aria-label="(.*?)"', one(microscope, css).value)[1]
+
+
+# --- a message ------------------------------------------------------------------------------------
+
+
+def test_the_answer_is_the_classifiers(microscope):
+    expected = microscope.classifier.probabilities([MESSAGE])[0]
+    torch.testing.assert_close(microscope.probabilities, expected, atol=1e-6, rtol=0)
+    assert spam_of(microscope) == f"ham {expected[0]:.2f}, spam {expected[1]:.2f}"
+    assert microscope.text == MESSAGE and microscope.position == microscope.classifier.position
+
+
+def test_each_token_is_a_chip_whose_words_mark_and_colour_agree_with_its_influence(microscope):
+    row = IDS + [END_OF_TEXT] * (12 - len(IDS))
+    influence = token_influence(microscope.classifier.model, row, microscope.position)[: len(IDS)]
+    if microscope.probabilities.argmax() == 0:
+        influence = -influence
+    torch.testing.assert_close(microscope.influence, influence, atol=1e-6, rtol=0)
+    assert influence.abs().max() > 0.1
+    tokens = ["Win", "␣a", "␣free", "␣phone", "␣now"]
+    for chip, token, value in zip(chips(microscope), tokens, influence.tolist(), strict=True):
+        assert chip.description == f"{token}  {mark(value)}" and not chip.value
+        assert chip_class(value) in chip._dom_classes
+        assert chip.tooltip == f"{say_influence(value)}; press to leave it out"
+
+
+@pytest.mark.parametrize(
+    ("influence", "words"),
+    [
+        (1.204, "1.20 nats towards spam"),
+        (-0.01, "0.01 nats towards ham"),
+        (-0.001, "0.00 nats"),
+        (float("nan"), "the only token"),
+    ],
+)
+def test_an_influence_is_said_in_words(influence, words):
+    assert say_influence(influence) == words
+
+
+@pytest.mark.parametrize(
+    ("influence", "expected", "css"),
+    [
+        (0.0, "·", "mm-neither"),
+        (0.094, "·", "mm-neither"),
+        (-0.1, "−", "mm-ham-1"),
+        (0.41, "++", "mm-spam-2"),
+        (-0.41, "−−", "mm-ham-2"),
+        (1.2, "+++", "mm-spam-3"),
+        (-30.0, "−−−", "mm-ham-3"),
+        (float("nan"), "·", "mm-neither"),
+    ],
+)
+def test_a_mark_has_more_signs_the_more_a_token_does(influence, expected, css):
+    assert mark(influence) == expected and chip_class(influence) == css
+    assert FACTORS == (1.1, 1.5, 3.0)
+
+
+def test_another_message_uses_the_same_buttons_again(microscope):
+    before = chips(microscope)
+    microscope.text = "Win a free phone now, you lucky one"
+    assert chips(microscope)[:5] == before and len(chips(microscope)) == 9
+    microscope.text = "hi"
+    assert chips(microscope) == before[:1] and before[0].description.startswith("hi")
+    assert (
+        sum(css.startswith(("mm-spam", "mm-ham", "mm-nei")) for css in before[0]._dom_classes) == 1
+    )
+
+
+def test_what_is_typed_is_taken_as_it_is_set_by_code(microscope):
+    other = MessageMicroscope(microscope.classifier, "are you there")
+    one(microscope, "mm-text").value = "are you there"
+    assert torch.equal(microscope.influence, other.influence)
+    assert microscope.drawing.words == other.drawing.words
+    assert spam_of(microscope) == spam_of(other)
+
+
+# --- a token left out -----------------------------------------------------------------------------
+
+
+def test_a_press_leaves_a_token_out_says_by_how_much_and_a_second_brings_it_back(microscope):
+    whole, model = microscope.probabilities, microscope.classifier.model
+    before = spam_of(microscope)
+    press(chips(microscope)[2])
+    row = IDS[:2] + IDS[3:] + [END_OF_TEXT] * (12 - len(IDS))
+    expected = class_probabilities(model, torch.tensor([row]), microscope.position)[0]
+    torch.testing.assert_close(microscope.probabilities, expected, atol=1e-6, rtol=0)
+    change = f"without ␣free: spam {whole[1]:.2f} → {expected[1]:.2f}"
+    assert text_of(microscope, "mm-change").startswith(change) and microscope.left_out == (2,)
+    chip = chips(microscope)[2]
+    assert (
+        chip.value and chip.description == "␣free  ✕ left out" and "bring it back" in chip.tooltip
+    )
+    assert "␣free" not in picture(microscope, "mm-attention")
+    press(chip)
+    assert spam_of(microscope) == before and text_of(microscope, "mm-change") == ""
+    assert chip.description.startswith("␣free  ") and "left out" not in chip.description
+
+
+def test_what_a_press_does_is_what_the_chip_had_said(microscope):
+    influence = microscope.influence.clone()
+    for i, chip in enumerate(chips(microscope)):
+        press(chip)
+        nats = float(
+            re.search(r"\((.*) nats\)", text_of(microscope, "mm-change"))[1].replace("−", "-")
+        )
+        assert nats == pytest.approx(-influence[i].item(), abs=0.0051)
+        press(chip)
+    assert torch.equal(microscope.influence, influence)  # the colours stay those of the whole
+
+
+def test_several_can_be_left_out_and_one_button_brings_them_back(microscope):
+    for i in (4, 1):
+        press(chips(microscope)[i])
+    assert microscope.left_out == (1, 4)
+    assert text_of(microscope, "mm-change").startswith("without ␣a, ␣now: spam")
+    click(microscope, "Bring all back")
+    assert microscope.left_out == () and not any(chip.value for chip in chips(microscope))
+
+
+def test_the_last_token_that_is_left_stays_and_a_sentence_says_why(microscope):
+    for chip in chips(microscope):
+        press(chip)
+    assert "all tokens are left out" in text_of(microscope, "mm-problem")
+    assert microscope.left_out == (0, 1, 2, 3) and not chips(microscope)[4].value
+    press(chips(microscope)[0])
+    assert text_of(microscope, "mm-problem") == "" and microscope.left_out == (1, 2, 3)
+
+
+def test_another_message_is_whole_and_other_padding_keeps_what_is_left_out(microscope):
+    press(chips(microscope)[1])
+    choose(microscope, "mm-padding", "10")
+    assert microscope.left_out == (1,) and "␣a" in text_of(microscope, "mm-change")
+    microscope.text = "Win one free phone now"
+    assert microscope.left_out == () and text_of(microscope, "mm-change") == ""
+
+
+# --- position, padding, block and head ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_position_and_padding_are_those_that_the_answer_is_for(microscope, padding):
+    count = 12 - len(IDS) if padding == "as in training" else int(padding)
+    choose(microscope, "mm-padding", padding)
+    for name, position in (("padded end", "last"), ("last real token", "last_token")):
+        choose(microscope, "mm-position", name)
+        row = torch.tensor([IDS + count * [END_OF_TEXT]])
+        expected = class_probabilities(microscope.classifier.model, row, position)[0]
+        torch.testing.assert_close(microscope.probabilities, expected, atol=1e-6, rtol=0)
+        assert microscope.position == position
+        assert f"5 tokens, then {count} of padding" in text_of(microscope, "mm-row")
+        assert chosen(microscope, "mm-position") == name
+        assert chosen(microscope, "mm-padding") == padding
+
+
+def test_attention_is_that_of_the_classifying_token_in_the_block_and_head_that_are_chosen(
+    microscope,
+):
+    model, row = microscope.classifier.model, torch.tensor([IDS + 7 * [END_OF_TEXT]])
+    weights = attention_weights(model, row)[:, 0]  # (n_layers, n_heads, n, n)
+    place = 11 if microscope.position == "last" else 4
+    for block in range(3):
+        choose(microscope, "mm-block", str(block))
+        for name in ("mean of all heads", "0", "1"):
+            choose(microscope, "mm-head", name)
+            heads = weights[block, :, place]
+            shares = heads.mean(dim=0) if name.startswith("mean") else heads[int(name)]
+            said = dict(
+                found.rsplit(" ", 1)
+                for found in picture(microscope, "mm-attention").split(": ", 2)[-1].split(", ")
+            )
+            title = f"block {block}, " + (name if name.startswith("mean") else f"head {name}")
+            assert title in picture(microscope, "mm-attention")
+            assert float(said["␣free"]) == pytest.approx(shares[2].item(), abs=0.0051)
+            if microscope.position == "last":
+                padding = said["6 × &lt;|endoftext|&gt;"]
+                assert float(padding) == pytest.approx(shares[5:11].sum().item(), abs=0.0051)
+                assert "&lt;|endoftext|&gt; (itself)" in said
+            else:
+                assert "␣now (itself)" in said and len(said) == 5
+            to_message = shares[:5].sum().item()
+            line = picture(microscope, "mm-shares").split("share: ")[1].split()
+            assert float(line[block]) == pytest.approx(to_message, abs=0.0051)
+
+
+def test_the_answer_after_each_block_is_said(microscope):
+    row = torch.tensor([IDS + 7 * [END_OF_TEXT]])
+    steps = class_after_each_block(microscope.classifier.model, row, microscope.position)[:, 1]
+    said = re.findall(r"(\d\.\d\d) after (\d)", picture(microscope, "mm-after"))
+    assert said == [(f"{p:.2f}", str(i)) for i, p in enumerate(steps.tolist())]
+
+
+@pytest.mark.parametrize(("position", "name"), [("first", "first token"), ("mean", "mean of all")])
+def test_a_classifier_of_another_position_has_that_one_to_choose_too(position, name):
+    microscope = MessageMicroscope(classifier(position), MESSAGE)
+    assert chosen(microscope, "mm-position") == name and microscope.position == position
+    expected = microscope.classifier.probabilities([MESSAGE])[0]
+    torch.testing.assert_close(microscope.probabilities, expected, atol=1e-6, rtol=0)
+    assert name in picture(microscope, "mm-attention")
+    press(chips(microscope)[0])
+    choose(microscope, "mm-position", "padded end")
+    assert microscope.position == "last" and text_of(microscope, "mm-problem") == ""
+
+
+def test_small_leaves_out_the_heads_and_the_answer_after_each_block():
+    microscope = MessageMicroscope(classifier(), MESSAGE, small=True)
+    for css in ("mm-head", "mm-after"):
+        assert each(microscope, css) == []
+    for css in ("mm-tokens", "mm-probability", "mm-attention", "mm-shares", "mm-padding"):
+        assert len(each(microscope, css)) == 1, css
+    press(chips(microscope)[0])
+    assert microscope.left_out == (0,)
+
+
+# --- what may be typed ----------------------------------------------------------------------------
+
+ODD = {
+    "one token": ("hi", 1, "1 token, then 11 of padding"),
+    "markup": ("<b>&amp;</b><script>alert(1)</script>", 12, "reads the first 12"),
+    "an emoji": ("😀", 2, "only a part of a character"),
+    "1,000 characters": ("x" * 1000, 12, "the classifier reads the first 12"),
+    "longer than the context": ("word " * 500, 12, "The message has 501 tokens"),
+    "a newline": ("one\ntwo", 3, "3 tokens"),
+    "the mark of the end": ("<|endoftext|>", 7, "7 tokens, then 5"),
+    "another script": ("你好", 4, "only a part of a character"),
+}
+
+
+@pytest.mark.parametrize(("text", "count", "words"), ODD.values(), ids=ODD)
+def test_an_odd_message_is_read(microscope, text, count, words):
+    microscope.text = text
+    assert len(chips(microscope)) == count and words in text_of(microscope, "mm-row")
+    assert text_of(microscope, "mm-problem") == ""
+    assert len(microscope.influence) == count
+    assert "<b>" not in one(microscope, "mm-attention").value
+    for chip in chips(microscope):
+        press(chip)
+    assert count == 1 or microscope.left_out
+
+
+def test_of_one_token_nothing_can_be_compared_and_a_sentence_says_so(microscope):
+    microscope.text = "hi"
+    (chip,) = chips(microscope)
+    assert chip.description == "hi  ·" and chip.tooltip.startswith("the only token")
+    assert microscope.influence.isnan().all()
+    press(chip)
+    assert "all tokens are left out" in text_of(microscope, "mm-problem")
+    assert not chip.value and microscope.left_out == ()
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\t "])
+def test_an_empty_message_gets_a_sentence_and_the_last_one_stays(microscope, text):
+    before, tokens = spam_of(microscope), len(chips(microscope))
+    microscope.text = text
+    assert "the message is empty" in text_of(microscope, "mm-problem")
+    assert '<p role="alert">' in one(microscope, "mm-problem").value
+    assert spam_of(microscope) == before and len(chips(microscope)) == tokens
+    press(chips(microscope)[0])  # of the last one
+    assert microscope.left_out == (0,)
+    microscope.text = "hello you"
+    assert text_of(microscope, "mm-problem") == "" and len(chips(microscope)) == 2
+
+
+def test_damaged_weights_get_a_sentence(microscope):
+    with torch.no_grad():
+        microscope.classifier.model.out_head.weight.fill_(torch.nan)
+    microscope.text = "hello you"
+    assert "its weights are damaged" in text_of(microscope, "mm-problem")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: MessageMicroscope(random_model(TINY)), TypeError, "must be a SpamClassifier"),
+        (lambda: MessageMicroscope(classifier(), ""), ValueError, "the message is empty"),
+        (lambda: MessageMicroscope(classifier(), 5), TypeError, "must be a text, not 5"),
+        (
+            lambda: setattr(MessageMicroscope(classifier(), "hi"), "text", None),
+            TypeError,
+            "text must be a text, not None",
+        ),
+        (lambda: read_message(classifier(), "hi", "2"), ValueError, "one of 0, 1, 10, as in"),
+        (lambda: read_message(classifier(), "hi", position="end"), ValueError, "not 'end'"),
+        (
+            lambda: answer(classifier(), read_message(classifier(), "hi"), {0}),
+            ValueError,
+            "all tokens are left out",
+        ),
+    ],
+)
+def test_what_is_no_message_or_no_classifier_is_refused(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_no_row_is_longer_than_the_models_context():
+    whole = classifier(max_length=TINY["context_length"])
+    reading = read_message(whole, "word " * 30, "10")
+    assert len(reading.row()) == 32 and reading.padding == 1
+    assert influence_on_spam(whole, reading).isfinite().all()
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+def test_the_table_holds_each_token_and_its_influence(microscope):
+    click(microscope, "the numbers")
+    found = rows(microscope, "mm-table")
+    assert [row[1] for row in found] == [mark(value) for value in microscope.influence.tolist()]
+    for row, value in zip(found, microscope.influence.tolist(), strict=True):
+        assert float(row[2].replace("−", "-")) == pytest.approx(value, abs=0.0051)
+
+
+def test_what_neither_shows_unfolds(microscope):
+    click(microscope, "what this does not show")
+    assert "Wiegreffe and Pinter (2019)" in text_of(microscope, "mm-limits")
+
+
+def test_a_page_without_a_kernel_gets_picture_table_and_words(microscope, monkeypatch):
+    sent = []
+    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
+    press(chips(microscope)[1])
+    microscope._ipython_display_()
+    (data,) = sent
+    assert data["image/svg+xml"].startswith("<svg") and "␣free" in data["image/svg+xml"]
+    assert "␣a left out" in data["text/plain"] and "block 0" in data["text/plain"]
+    assert data["text/html"].startswith("<table>") and "<td>" in data["text/html"]
+
+
+def test_nothing_that_it_does_is_deprecated():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        microscope = MessageMicroscope(classifier(), MESSAGE)
+        press(chips(microscope)[0])
+    assert [str(w.message) for w in caught if "`ipykernel.comm.Comm`" not in str(w.message)] == []
+
+
+def test_after_random_presses_what_is_shown_is_what_a_new_one_would_show():
+    rng, whole = random.Random(0), classifier()
+    microscope = MessageMicroscope(whole, MESSAGE)
+    texts = (MESSAGE, "hi", " ", "you won 😀", "x" * 300, "call me later")
+    for _ in range(150):
+        kind = rng.choice(["text", "chip", "chip", "chip", "block", "head", "position", "padding"])
+        if kind == "text":
+            microscope.text = rng.choice(texts)
+        elif kind == "chip":
+            press(rng.choice(chips(microscope)))
+        else:
+            press(rng.choice(each(one(microscope, f"mm-{kind}"), "fx-choice")))
+        print(kind)  # pytest shows this only where the test fails
+        pressed = tuple(i for i, chip in enumerate(chips(microscope)) if chip.value)
+        assert microscope.left_out == pressed and len(pressed) < len(chips(microscope))
+        if microscope.text.strip():
+            reading = read_message(
+                whole, microscope.text, chosen(microscope, "mm-padding"), microscope.position
+            )
+            expected = answer(whole, reading, pressed).probabilities
+            torch.testing.assert_close(microscope.probabilities, expected, atol=1e-6, rtol=0)
