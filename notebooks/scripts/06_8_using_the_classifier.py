@@ -183,12 +183,15 @@ def look(text):
 
 
 # %% tags=["nbval-ignore-output"]
+from IPython.display import display
+
 from helpers.widgets import Dashboard
 
-Dashboard(classifier, test, on_message=look)
+display(Dashboard(classifier, test, on_message=look), microscope)
 
 # %% [markdown]
-# Press a field to read its messages, the surest first. Press one of them, and the microscope above shows it: what tipped it?
+# Press a field to read its messages, the surest first. Press one of them, and the microscope, which stands here again, takes it:
+# what tipped it?
 #
 # Read the mistakes in both fields. What do they have in common? **Note down** a guess.
 
@@ -383,8 +386,6 @@ check_temperature(my_temperature, validation["Label"], logits)
 # And on the test messages? **Predict** the mean confidence first.
 
 # %%
-from IPython.display import display
-
 from helpers.measures import spam_probabilities
 
 if my_temperature is not None:
