@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ipywidgets import HTML
 
 from helpers.classify import SpamClassifier
 from helpers.freezing import replace_head
@@ -200,6 +201,9 @@ GOOD = pd.DataFrame({"Text": ["see you"], "Label": [0]})
 BAD_INPUT = {
     "no classifier": (lambda c: Dashboard("nano", GOOD), TypeError, "must be a SpamClassifier"),
     "a list": (lambda c: Dashboard(c, ["see you"]), TypeError, "messages must be a DataFrame"),
+    "a widget for a function": (
+        lambda c: Dashboard(c, GOOD, on_message=HTML()), TypeError, "takes a text, not HTML"
+    ),
     "no texts": (lambda c: Dashboard(c, GOOD[["Label"]]), ValueError, "no column 'Text'"),
     "no labels": (lambda c: Dashboard(c, GOOD[["Text"]]), ValueError, "no column 'Label'"),
     "no message": (lambda c: Dashboard(c, GOOD[:0]), ValueError, "there is no message"),

@@ -47,8 +47,8 @@ class Dashboard(VBox):
     on a message calls `on_message` with its text, as to show it in the Message Microscope. `kinds`
     has, for each name, which messages are of that kind; short and long ones are always there.
     `threshold`, `counts`, `field` (correct and called label, or None) and `message` (the text that
-    was pressed) hold what is shown. Raises TypeError for what is no classifier or no DataFrame,
-    ValueError for one without these columns or with what no classifier can answer.
+    was pressed) hold what is shown. Raises TypeError for what is no classifier, no DataFrame or no
+    function, ValueError for a table without these columns or with what no classifier can answer.
     """
 
     def __init__(
@@ -59,6 +59,9 @@ class Dashboard(VBox):
         kinds: Mapping[str, Iterable] | None = None,
     ):
         instance_of("classifier", classifier, SpamClassifier, "a SpamClassifier")
+        if on_message is not None and not callable(on_message):
+            kind = type(on_message).__name__
+            raise TypeError(f"on_message must be a function that takes a text, not {kind}")
         self._texts, self._labels = _columns(messages)
         self._p_spam = classifier.probabilities(self._texts)[:, 1].numpy()  # (num_messages,)
         self._curve = precision_recall_curve(self._labels, self._p_spam)
