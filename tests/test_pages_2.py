@@ -9,15 +9,21 @@ from statistics import mean
 import pytest
 import torch
 
+from helpers.classify import SpamClassifier
 from helpers.classifying_token import up_to_classifying_token
+from helpers.config import END_OF_TEXT
 from helpers.data import SpamDataset, create_dataloaders
 from helpers.fine_tuning import History, fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, replace_head
+from helpers.inside import attention_weights
 from helpers.loading import load_pretrained
 from helpers.model import GPTModel
+from helpers.pictures.influence import mark
+from helpers.reading import influence_on_spam, read_message
+from helpers.tokenizer import get_tokenizer
 from helpers.training import calc_accuracy_loader, calc_loss_batch
 
-NANO = "gpt2-nano (12M)"
+NANO, TOKENIZER = "gpt2-nano (12M)", get_tokenizer()
 DEFAULTS = fine_tuning_defaults(NANO)
 BOOK, HEAD_ONLY, TWO_BLOCKS = (
     FreezePlan.book(6),
@@ -50,25 +56,41 @@ def mean_accuracy(loaders, plan: FreezePlan, **changes) -> float:
     return mean(fine_tuned(loaders, plan, seed, **changes)[1].val_accs[-1] for seed in SEEDS)
 
 
-@torch.no_grad()
 def attention_in_the_last_block(model: GPTModel, data: SpamDataset) -> float:
     """The share of the padded end's attention that the message gets: mean of heads and messages."""
-    weights = []
-
-    def note(att, inputs, output):
-        x = inputs[0]  # (b, n, emb_dim)
-        split = (*x.shape[:2], att.num_heads, -1)
-        queries, keys = att.W_query(x).view(split), att.W_key(x).view(split)
-        scores = torch.einsum("bhm,bnhm->bhn", queries[:, -1], keys) / keys.shape[-1] ** 0.5
-        weights.append(scores.softmax(dim=-1).mean(dim=1))  # (b, n)
-
     texts = data.encoded_texts[:50]
-    hook = model.trf_blocks[-1].att.register_forward_hook(note)
-    model(torch.tensor(texts))
-    hook.remove()
+    weights = attention_weights(model, torch.tensor(texts))[-1, :, :, -1].mean(dim=1)  # (b, n)
     ends = [len(up_to_classifying_token(ids, "last_token")) for ids in texts]
-    padded = [w[:end].sum().item() for w, end in zip(weights[0], ends, strict=True) if end < 75]
+    padded = [w[:end].sum().item() for w, end in zip(weights, ends, strict=True) if end < 75]
     return mean(padded)
+
+
+def test_behind_one_endoftext_the_nano_hardly_looks_back_and_behind_one_full_stop_it_does(loaders):
+    model, rows = load_pretrained(NANO), loaders[2].dataset.encoded_texts[:8]
+    shares = {}
+    for tail in (TOKENIZER.encode("."), [END_OF_TEXT]):
+        for count in (1, 50):
+            found = []
+            for row in rows:
+                message = up_to_classifying_token(row, "last_token")
+                weights = attention_weights(model, torch.tensor([message + count * tail]))
+                found.append(weights[:, 0, :, -1, : len(message)].sum(dim=-1).mean(dim=-1))
+            shares[tail[0], count] = torch.stack(found).mean(dim=0)
+    full_stop, fifty_stops, end, fifty_ends = shares.values()
+    assert full_stop.min() > 0.65  # .91 .70 .81 .86 .88 .86
+    assert end[0] > 0.65 and end[1:].max() < 0.45 and end[4] < 0.05  # .73 .30 .17 .10 .03 .40
+    assert fifty_stops.max() < 0.35 and fifty_stops.min() > 0.02  # .28 .04 .06 .11 .07 .21
+    assert fifty_ends[1:5].max() < 0.005  # .07 .00 .00 .00 .00 .06
+
+
+def test_of_the_microscopes_message_hardly_anything_arrives_at_the_untrained_padded_end():
+    text, marks = "Win a free phone! Text YES to 80086 now", {}
+    whole = SpamClassifier(classifier(123), 82)
+    for position in ("last", "last_token"):
+        influence = influence_on_spam(whole, read_message(whole, text, position=position))
+        marks[position] = [mark(value) for value in influence.tolist()]
+    assert set(marks["last"]) == {"·"}
+    assert marks["last_token"].count("·") == 1 and len(marks["last_token"]) == 11
 
 
 def test_the_head_alone_needs_the_last_real_token_and_no_other_rate(loaders):

@@ -87,9 +87,8 @@ def draw_shares(
     width, height = left + step * len(blocks), 48 + 30 * len(rows)
     drawn = [text(0, 14, title, size=13, bold=True), text(0, 38, "block", size=12)]
     for block in blocks:
-        name = f"▸ {block}" if block == chosen else str(block)
-        middle = left + step * (block + 0.5)
-        drawn.append(text(middle, 38, name, anchor="middle", bold=block == chosen))
+        name, middle = f"▸{block}" if block == chosen else str(block), left + step * (block + 0.5)
+        drawn.append(text(middle, 38, name, size, "middle", bold=block == chosen))
     for number, (name, shares) in enumerate(rows.items()):
         y = 46 + 30 * number
         drawn.append(text(0, y + 18, name, mono=True))

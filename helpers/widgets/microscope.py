@@ -274,7 +274,7 @@ class MessageMicroscope(VBox):
     def _show_attention(self) -> None:
         self._show["attention"].value = self._attention().svg
         shares = self._answer.to_the_message(self._head).tolist()
-        title = f"All of it that goes to the message: {self._head_in_words()}"
+        title = f"To the whole message, by block: {self._head_in_words()}"
         self._show["shares"].value = draw_shares({"share": shares}, title, self._block).svg
 
     def _attention(self) -> Drawing:
