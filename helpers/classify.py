@@ -106,9 +106,16 @@ class SpamClassifier:
         numbers = self.probabilities(texts, precision).argmax(dim=-1)  # (len(texts),)
         return [LABELS[number] for number in numbers.tolist()]
 
-    @torch.no_grad()
     def probabilities(self, texts: list[str], precision: str = "float32") -> torch.Tensor:
         """Return each text's probabilities of ham and spam: float32 (len(texts), 2).
+
+        They are the softmax of `logits`, which see.
+        """
+        return self.logits(texts, precision).softmax(dim=-1)
+
+    @torch.no_grad()
+    def logits(self, texts: list[str], precision: str = "float32") -> torch.Tensor:
+        """Return each text's logits of ham and spam: float32 (len(texts), 2), on the CPU.
 
         Texts of like length run together, and of the last block only the token that classifies.
         `precision` "bfloat16" is faster, and may change the label of a text that is nearly both.
@@ -119,13 +126,12 @@ class SpamClassifier:
             raise TypeError(f"give a list of texts, not {texts!r}; classify() takes one")
         rows = list(map(self._row, texts))
         vectors = class_vectors(self.model, rows, self.position, precision)  # (b, emb_dim)
-        logits = self.model.out_head(vectors.to(self.device))
-        probabilities = logits.softmax(dim=-1).cpu()
-        if not probabilities.isfinite().all():
+        logits = self.model.out_head(vectors.to(self.device)).float().cpu()
+        if not logits.isfinite().all():
             raise ValueError(
                 "the model's answer is not a number: its weights are damaged; load or train again"
             )
-        return probabilities
+        return logits
 
     def _row(self, text: str) -> list[int]:
         context_length = self.model.pos_emb.num_embeddings

@@ -9,6 +9,7 @@ from numbers import Real
 
 from helpers.costs import Cost, training_cost
 from helpers.freezing import TRAINABLE, FreezePlan
+from helpers.measures import cross_entropy, fit_temperature
 
 NOT_YET = "Not answered yet: "
 SHOWN_ENTRIES, SHOWN_LETTERS = 6, 60  # more of an answer than this is not repeated
@@ -22,6 +23,7 @@ IS_DUE = {  # what kind of answer is asked for → in words
     "set": "a set: entries in curly brackets, with commas between them",
     "sequence": "entries in order: in round brackets, with commas between them",
 }
+NEAR = 0.01  # nats of loss by which a temperature may miss the best one
 FACTORS = {  # these factors between an answer and the right one have likely reasons
     2: "",
     3: "",
@@ -319,6 +321,42 @@ def _in_order(entries: Collection) -> list:
     if _kind(entries) == "set":
         return sorted(entries, key=lambda entry: _show(entry, inside=True))
     return list(entries)
+
+
+# --- the task of section 6.8 about temperature ----------------------------------------------------
+
+
+def check_temperature(given, labels, logits) -> None:
+    """Print whether the loss at temperature `given` is within NEAR of the least that one reaches.
+
+    `labels` are (num_messages,), `logits` (num_messages, 2), of messages that the model was not
+    trained on. None means not answered yet. Whatever is given, nothing is raised for it.
+    """
+    given = _plain(given)
+    if question := _unanswered(given):
+        print(NOT_YET + question)
+        return
+    number = _number_in(given)
+    value = math.nan if number is None else _as_float(number)
+    if not math.isfinite(value) or value <= 0:
+        print(f"{_show(given)} is not it: a temperature is a number above 0.")
+        return
+    try:
+        best = fit_temperature(labels, logits)
+    except ValueError as error:
+        print(f"On these messages no temperature is best: {error}.")
+        return
+    loss, least = (cross_entropy(labels, logits, t) for t in (value, best))
+    if loss <= least + NEAR:
+        before = cross_entropy(labels, logits)
+        print(
+            f"Right: at {value:g} the loss is {loss:.3f}; without a temperature it is {before:.3f}."
+        )
+    else:
+        side = "less sure: go higher" if value < best else "surer: go lower"
+        print(
+            f"Not yet: at {value:g} the loss is {loss:.3f}. It falls if the answers become {side}."
+        )
 
 
 # --- the tasks of section 6.5, which look at what the Freeze Explorer shows -----------------------

@@ -62,6 +62,10 @@ def test_one_at_a_time_and_many_at_once_agree_in_any_order(
     probabilities = spam_filter.probabilities(TEXTS)
     assert probabilities.shape == (7, 2) and probabilities.dtype == torch.float32
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(7))
+    odds = (
+        spam_filter.logits(TEXTS).double().diff(dim=1)[:, 0]
+    )  # exact where a probability is 0 or 1
+    torch.testing.assert_close(odds.sigmoid(), probabilities[:, 1].double(), atol=1e-6, rtol=0)
     rows = torch.tensor([pad(tokenizer.encode(text, disallowed_special=()), 20) for text in TEXTS])
     alone = [class_probabilities(spam_filter.model, row.unsqueeze(0), position)[0] for row in rows]
     torch.testing.assert_close(probabilities, torch.stack(alone), atol=1e-5, rtol=0)

@@ -63,7 +63,8 @@ WITHOUT_OVERLAY = pytest.mark.skipif(
 @WITHOUT_OVERLAY
 def test_the_widgets_work_with_colabs_ipywidgets():
     environment = {**os.environ, "PYTHONPATH": str(OVERLAY)}
-    files = [f"tests/test_widgets{name}.py" for name in ("", "_lab", "_microscope", "_slides")]
+    names = ("", "_lab", "_microscope", "_slides", "_dashboard")
+    files = [f"tests/test_widgets{name}.py" for name in names]
     command = [sys.executable, "-m", "pytest", "-q", *files, "-k", "not random"]
     version = [sys.executable, "-c", "import ipywidgets; print(ipywidgets.__version__)"]
     for arguments, expected in ((version, "7.7.1"), (command, " passed")):

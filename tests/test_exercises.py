@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers.costs import training_cost
-from helpers.exercises import check, check_cheapest_block, check_long_way
+from helpers.exercises import check, check_cheapest_block, check_long_way, check_temperature
 from helpers.freezing import FreezePlan
 from helpers.widgets import FreezeExplorer
 
@@ -255,3 +255,40 @@ def test_right_is_every_plan_with_a_whole_block_whose_extra_work_is_only_the_hea
     for plan in plans:
         right = said(check_cheapest_block, explorer, plan, capsys).startswith("Right.")
         assert right == (backward(plan) - least in (0, head)), plan
+
+
+# made up so that the least loss, 0.562, is at temperature 2 / ln 3 = 1.82: three of four are right
+SURE = ([1, 1, 1, 0], [[0.0, 2.0]] * 4)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "Not answered yet"),
+        (1.82, "Right: at 1.82 the loss is 0.562; without a temperature it is 0.627."),
+        ("1.8", "Right: at 1.8"),
+        (torch.tensor(2), "Right: at 2"),
+        (
+            1,
+            "Not yet: at 1 the loss is 0.627. It falls if the answers become less sure: go higher.",
+        ),
+        (9, "It falls if the answers become surer: go lower."),
+        (1e-300, "less sure: go higher"),
+        (0, "0 is not it: a temperature is a number above 0."),
+        (-1, "a number above 0"),
+        (math.nan, "a number above 0"),
+        (math.inf, "a number above 0"),
+        ("warm", "warm is not it: a temperature is a number above 0."),
+        ([1, 2], "a number above 0"),
+        (len, "a number above 0"),
+        (10**400, "a number above 0"),
+    ],
+)
+def test_a_temperature_near_the_best_is_right_and_another_hears_which_way(given, words, capsys):
+    check_temperature(given, *SURE)
+    assert words in capsys.readouterr().out
+
+
+def test_where_every_answer_is_right_no_temperature_is_best(capsys):
+    check_temperature(2, [1], [[0.0, 2.0]])
+    assert "no temperature is best: every answer is right" in capsys.readouterr().out

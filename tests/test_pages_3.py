@@ -1,12 +1,25 @@
 """What sections 6.8 and 6.A say and no cell shows."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
+import torch
 
+from helpers.classify import load_or_train
 from helpers.config import ASSETS
 from helpers.data import SMS_MINI, read_messages
+from helpers.measures import (
+    calibration_bins,
+    counts_at,
+    expected_calibration_error,
+    fit_temperature,
+    mean_confidence,
+    shares_right,
+    short_and_long,
+    spam_probabilities,
+)
 from helpers.nano.pretraining import encode_documents, read_documents, split_documents
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
 from tests.conftest import ROOT, load_parts
@@ -74,6 +87,65 @@ def test_of_the_test_messages_of_sms_mini_eleven_are_hard():
     test = load_parts("sms-mini")[2]
     hard = test["Text"].map(topic_of).str.startswith("hard-").sum()
     assert hard == 11 and "Eleven hard ones are few" in page("06_8_using_the_classifier")
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory) -> dict[str, tuple[list[int], torch.Tensor, list[str]]]:
+    """Labels, logits and texts of each part of sms-mini, by the classifier of section 6.8."""
+    path = tmp_path_factory.mktemp("saved") / "classifier.safetensors"
+    classifier = load_or_train(path, "gpt2-nano (12M)", "sms-mini")
+    parts = zip(("train", "validation", "test"), load_parts("sms-mini"), strict=True)
+    with warnings.catch_warnings(action="ignore"):  # a few messages are cut
+        return {
+            name: (
+                part["Label"].tolist(),
+                classifier.logits(part["Text"].tolist()),
+                [*part["Text"]],
+            )
+            for name, part in parts
+        }
+
+
+def said(pattern: str) -> list[float]:
+    """The figures that section 6.8 gives in words like these."""
+    (found,) = re.findall(pattern, page("06_8_using_the_classifier"))
+    return [float(figure) for figure in ((found,) if isinstance(found, str) else found)]
+
+
+def test_a_stricter_filter_has_the_precision_and_recall_that_section_6_8_says(answers):
+    labels, logits, _ = answers["test"]
+    p_spam = spam_probabilities(logits)
+    before, after = counts_at(labels, p_spam), counts_at(labels, p_spam, 0.9)
+    figures = said(r"from about (\d+) to (\d+) %, and recall falls from about (\d+) to (\d+) %")
+    measured = before.precision, after.precision, before.recall, after.recall
+    assert [100 * share for share in measured] == pytest.approx(figures, abs=4)
+
+
+def test_temperature_scaling_does_what_section_6_8_says(answers):
+    labels, logits, _ = answers["test"]
+    best = fit_temperature(*answers["validation"][:2])
+    assert best == pytest.approx(said(r"the loss is lowest at about (\d+)\.")[0], abs=0.8)
+    assert fit_temperature(*answers["train"][:2]) == pytest.approx(
+        said(r"they would ask for about (\d+)\.")[0], abs=0.4
+    )
+    before, after = (spam_probabilities(logits, t) for t in (1, best))
+    bins = [calibration_bins(labels, p_spam) for p_spam in (before, after)]
+    measured = [mean_confidence(before), mean_confidence(after)]
+    measured += [counts_at(labels, before).accuracy, *map(expected_calibration_error, bins)]
+    figures = said(
+        r"confidence falls from about (\d+) to (\d+) %, where (\d+) % are right, and the expected "
+        r"calibration error from about (\d+) to (\d+) %"
+    )
+    assert [100 * share for share in measured] == pytest.approx(figures, abs=3)
+    assert bins[0][-1].count > 0.8 * len(labels) and bins[0][-1].confidence > bins[0][-1].right
+
+
+def test_short_messages_are_right_as_often_as_longer_ones_as_section_6_8_says(answers):
+    labels, logits, texts = answers["test"]
+    kinds = short_and_long(texts, get_tokenizer())
+    short, longer = shares_right(labels, spam_probabilities(logits), kinds)
+    assert abs(short.share - longer.share) < 0.06
+    assert "short messages are right as often as longer ones" in page("06_8_using_the_classifier")
 
 
 def test_as_many_words_as_the_appendix_asks_for_make_a_whole_context():

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 6.8 Using the classifier
 #
-# After this notebook you can classify your own messages, test by counting what you suspect of the classifier's mistakes,
-# and keep it in a file.
+# After this notebook you can classify your own messages, see which words tip an answer, choose a threshold by the mistakes
+# that it makes, test by counting what you suspect of them, and keep the classifier in a file.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_8_using_the_classifier.ipynb)
 
@@ -83,13 +83,10 @@ for text in (text_1, text_2):
 #
 # `SpamClassifier` knows its tokenizer and its length, and gives the probabilities of ham and spam.
 
-# %% tags=["nbval-ignore-output"]
-probabilities = classifier.probabilities([text_1, text_2])
+# %%
+probabilities = classifier.probabilities([text_1, text_2])  # (2, 2)
 for text, (ham, spam) in zip((text_1, text_2), probabilities, strict=True):
     print(f"ham {ham:.2f}   spam {spam:.2f}   {text[:60]}…")
-
-# %%
-assert probabilities[0, 1] > 0.5 > probabilities[1, 1]
 
 # %% [markdown]
 # Put in messages of your own: what you wrote yesterday, what landed in your inbox. **Predict** each label first.
@@ -103,121 +100,173 @@ for text, label in zip(my_messages, classifier.classify_many(my_messages), stric
     print(f"{label:<5} {text}")
 
 # %% [markdown]
+# ## Which words tip it?
+#
+# The **Message Microscope** leaves out one token of a message after the other and asks the classifier each time. By how much
+# the answer moves is the token's *influence*: towards spam (+) or towards ham (−). Press a token to leave it out, and again to
+# bring it back, or type another message.
+#
+# **Predict:** which token of the message below speaks most for spam? Does any speak for ham? Does the answer change when the
+# strongest one goes?
+
+# %% tags=["nbval-ignore-output"]
+from helpers.widgets import MessageMicroscope
+
+microscope = MessageMicroscope(classifier, text=my_messages[0])
+microscope
+
+# %% [markdown]
+# Is that *why* it is spam? Influence is about one token at a time: of two words that say the same, each alone seems to matter
+# little. And *attention*, which the microscope shows too, can be quite different and lead to the same answer (Jain and Wallace
+# 2019); it is a hint that one has to test (Wiegreffe and Pinter 2019).
+
+# %% [markdown]
+# ## Fool it
+#
+# A game in two rounds: turn the scam into one that passes as ham, and the kindness into one that is called spam, with as few
+# words changed as you can. They must stay what they are: a scam asks for the card, a kindness is one. Type into the microscope,
+# leave tokens out, then put your messages here.
+
+# %%
+a_scam = "Your account is blocked. Verify your card at northway-secure.example today."
+a_kindness = "do you want my ticket for tonight? i can't go"
+
+for message, aim in ((a_scam, "ham"), (a_kindness, "spam")):
+    label = classifier.classify(message)
+    print(f"{'fooled' if label == aim else 'not fooled'}: called {label}")
+
+# %% [markdown]
+# What you find in ten minutes, a sender of spam finds as well.
+
+# %% [markdown]
 # ## Where it errs
 #
-# A *confusion table* counts the test messages by correct and by predicted label. The two kinds of mistakes do not weigh
-# the same: spam let through is a nuisance, a friend's message thrown away is a loss.
+# A *confusion matrix* counts messages by correct and by called label. Its two kinds of mistakes do not weigh the same: spam let
+# through is a nuisance, a friend's message thrown away is a loss. Two figures have names. Of all that was called spam, how much
+# is spam? That is **precision**. Of all spam, how much was called spam? That is **recall**.
+#
+# **Predict:** which of the two mistakes is the more frequent one?
 
-# %% tags=["nbval-ignore-output"]
-import pandas as pd
-
+# %%
 from helpers.data import LABELS, load_splits
 
-_, _, test = load_splits(CHOOSE_DATA)
-test = test.assign(correct=test["Label"].map(dict(enumerate(LABELS))))
-test["predicted"] = classifier.classify_many(test["Text"].tolist())
-pd.crosstab(test["correct"], test["predicted"])
-
-# %%
-right = (test["correct"] == test["predicted"]).mean()
-assert right > 0.75
-
-# %% [markdown]
-# From such a table come two figures with names. Of all that was called spam, how much is spam? That is **precision**.
-# Of all spam, how much was found? That is **recall**.
+_, validation, test = load_splits(CHOOSE_DATA)
+texts = test["Text"].tolist()
+p_spam = classifier.probabilities(texts)[:, 1].numpy()  # (num_messages,)
+print(f"{len(texts)} test messages, {test['Label'].sum()} of them spam")
 
 # %% tags=["nbval-ignore-output", "key-figure"]
-called_spam, is_spam = test["predicted"] == "spam", test["correct"] == "spam"
-precision = (called_spam & is_spam).sum() / called_spam.sum()
-recall = (called_spam & is_spam).sum() / is_spam.sum()
-print(f"test accuracy {right:.1%}, precision {precision:.1%}, recall {recall:.1%}")
+from helpers.measures import counts_at
+from helpers.pictures.verdict import draw_matrix
+
+counts = counts_at(test["Label"], p_spam)
+accuracy, precision, recall = counts.accuracy, counts.precision, counts.recall
+print(f"test accuracy {accuracy:.1%}, precision {precision:.1%}, recall {recall:.1%}")
+draw_matrix(counts)
 
 # %%
-assert precision > 0.65 and recall > 0.65
-
-# %% [markdown]
-# Now some of the mistakes, the eight of which the model was surest. What do they have in common? **Note down** a guess.
-
-# %% tags=["nbval-ignore-output"]
-test["p_spam"] = classifier.probabilities(test["Text"].tolist())[:, 1].numpy()
-is_right = test["correct"] == test["predicted"]
-mistakes = test[~is_right]
-surest = (mistakes["p_spam"] - 0.5).abs().sort_values(ascending=False).index[:8]
-for row in mistakes.loc[surest].itertuples():
-    print(f"{row.correct} called {row.predicted} (p_spam {row.p_spam:.2f}): {row.Text[:64]}")
+assert accuracy > 0.75 and precision > 0.65 and recall > 0.65
 
 
 # %% [markdown]
-# With the bundled pair one might say: the model fails on a few words without context ("10 late, start without me"). But a
-# list of mistakes does not show what went right. So put the guess in a form that can be counted. **Predict:** of the test
-# messages with fewer than ten tokens, what share does it get right? And of the longer ones?
-
-
-# %% tags=["nbval-ignore-output"]
-def show_shares(selected, name, other):
-    for what, rows in ((name, selected), (other, ~selected)):
-        part = is_right[rows]
-        print(f"{what:<14} {part.sum():>3} of {len(part):>3} right, {part.mean():.0%}")
-
-
-is_short = test["Text"].map(lambda text: len(tokenizer.encode(text)) < 10)
-show_shares(is_short, "short", "longer")
-
-# %% [markdown]
-# With the bundled pair, no smaller than of the longer ones: there are short messages among the mistakes because there are short messages.
+# A square is as large as its share of all messages.
 #
-# Here is another guess, one that was not taken from the list. While sms-mini was written, a hundred of its messages were
-# made hard on purpose: true notices that read like a scam's, scams in a friendly tone. Each message's *topic* is kept in a
-# file, and the topics of those hundred begin with `hard-`. **Predict** both shares again.
+# So far a message was called spam if its probability of spam was above one half. In the **dashboard** that is a *threshold* to
+# move. The curve beside the matrix shows precision against recall at all thresholds, and the point where you are.
+#
+# **Predict,** then try: what happens to either figure at 0.9? Which threshold would you want for your own inbox?
+
+
+# %%
+def look(text):
+    microscope.text = text  # as if it were typed there
+
 
 # %% tags=["nbval-ignore-output"]
-if CHOOSE_DATA == "sms-mini":
-    from helpers.data import load_messages
+from IPython.display import display
 
+from helpers.widgets import Dashboard
+
+display(Dashboard(classifier, test, on_message=look), microscope)
+
+# %% [markdown]
+# Press a field to read its messages, the surest first. Press one of them, and the microscope, which stands here again, takes it:
+# what tipped it?
+#
+# Read the mistakes in both fields. What do they have in common? **Note down** a guess.
+
+# %% [markdown]
+# ## Counting a guess
+#
+# A list of mistakes does not show what went right. So put a guess in a form that can be counted: a kind of message (a *slice* of
+# the data), and how often it is right.
+#
+# Do short messages fail, as there is little in them to go by? And a guess that was not taken from the list: while sms-mini was
+# written, a hundred of its messages were made hard on purpose, true notices that read like a scam's and scams in a friendly
+# tone. **Predict** the share of right answers in each slice.
+
+# %%
+from helpers.data import load_messages
+from helpers.measures import short_and_long
+
+kinds = short_and_long(texts, tokenizer)
+if CHOOSE_DATA == "sms-mini":
     path = course / "helpers" / "assets" / "sms-mini" / "topics.txt"
     topics = path.read_text(encoding="utf-8").splitlines()  # line i is the topic of message i
     topic_of = dict(zip(load_messages(CHOOSE_DATA)["Text"], topics, strict=True))
     is_hard = test["Text"].map(topic_of).str.startswith("hard-")
-    show_shares(is_hard, "hard", "the others")
-else:
-    print("only sms-mini has topics; skip this cell and the next")
-
-# %% [markdown]
-# Eleven hard ones are few; could that be chance? Suppose that hard messages were right as often as the others, each with
-# probability p. Then k of n are right with probability C(n, k) · pᵏ · (1 − p)ⁿ⁻ᵏ, where C(n, k) counts the ways to choose k
-# of n. Add that up for all k up to the number seen.
+    kinds |= {"hard topics": is_hard, "the other topics": ~is_hard}
+for name, chosen in kinds.items():
+    print(f"{name}: {chosen.sum()} messages")
 
 # %% tags=["nbval-ignore-output"]
-from math import comb
+from helpers.measures import shares_right
+from helpers.pictures.verdict import draw_slices
 
+slices = shares_right(test["Label"], p_spam, kinds)
+draw_slices(slices)
+
+# %%
 if CHOOSE_DATA == "sms-mini":
-    n, seen, p = is_hard.sum(), is_right[is_hard].sum(), is_right[~is_hard].mean()
-    chance = sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(seen + 1))
-    print(f"{seen} of {n} right or fewer, by chance: {chance:.1%}")
-    assert is_right[is_hard].mean() < p and chance < 0.1
+    hard, others = slices[2:]
+    assert hard.interval[1] < others.share
 
 # %% [markdown]
-# With the bundled pair, about once in a thousand. So chance is a poor explanation: what was written to mislead does mislead
-# this classifier. How often exactly, eleven messages cannot tell.
+# A dot is a share, the line through it its 95 % interval (Wilson 1927): of such intervals 19 in 20 hold the share on all
+# messages of the kind.
 #
+# With the bundled pair short messages are right as often as longer ones: there are some among the mistakes because there are
+# some among all. Of the hard ones about half are right. Eleven hard ones are few, and the interval is wide; still it ends below
+# the others' share. What was written to mislead does mislead this classifier; how often exactly, eleven messages cannot tell.
+# (`Dashboard(classifier, test, kinds=kinds)` shows these slices at every threshold.)
+
+# %% [markdown]
 # ## Sure, and wrong
 #
-# Look at the probabilities in the list of mistakes again. **Predict:** how sure of the label that it names is the model, in
-# the mean over all test messages? And where it is surer than 99 %, how often is it right?
+# The *confidence* of an answer is the probability of the label that it names. **Predict:** what is it in the mean over all test
+# messages? And where it is above 0.9, how often is the answer right?
 
 # %% tags=["nbval-ignore-output"]
-sureness = test["p_spam"].where(test["predicted"] == "spam", 1 - test["p_spam"])
-very_sure = sureness > 0.99
-print(f"mean probability of the named label: {sureness.mean():.1%}; right: {right:.1%}")
-print(f"surer than 99 %: {very_sure.sum()} messages, {is_right[very_sure].mean():.1%} right")
-assert sureness.mean() > right
+from helpers.measures import calibration_bins, expected_calibration_error, mean_confidence
+from helpers.pictures.verdict import draw_reliability
+
+bins = calibration_bins(test["Label"], p_spam)
+error = expected_calibration_error(bins)
+print(f"mean confidence {mean_confidence(p_spam):.1%}, right {accuracy:.1%}")
+print(f"expected calibration error {error:.1%}")
+assert mean_confidence(p_spam) > accuracy and 0.04 < error < 0.2
+draw_reliability(bins)
 
 # %% [markdown]
-# Of its very sure answers, by its own account less than one in a hundred should be wrong; about one in ten is. A probability out of softmax is
-# not a promise. Where such figures agree with the share of right answers, a model is called *calibrated*; this one is
-# *overconfident*. No wonder: the loss, −ln p, still falls when the answer to a training message is right already and only
-# becomes surer.
+# This is a *reliability diagram* (Guo et al. 2017). Answers of like confidence share a bin: the bar says how often they are
+# right, the circle how sure they were. Where both agree, a model is *calibrated*. The **expected calibration error** is the mean
+# distance between the two, each bin weighing as much as it has messages.
 #
+# Nearly all answers are in the last bin, and its circle is above its bar: this model is *overconfident*. No wonder: the loss,
+# −ln p, still falls when the answer to a training message is right already and only becomes surer. One number mends much of it:
+# exercise 2.
+
+# %% [markdown]
 # ## Does it read the order of words?
 #
 # GPT-2 sees the words in their order; a method that counts words does not. Does our classifier make use of that? Put the
@@ -240,17 +289,21 @@ print(shuffled(text_1, random.Random(123)))
 # accuracy fall?
 
 # %% tags=["nbval-ignore-output"]
+import numpy as np
+
+correct = np.array(LABELS)[test["Label"]]
+called = np.array(classifier.classify_many(texts))
 accuracies, changes = [], []
 for seed in range(5):
     generator = random.Random(seed)
-    labels = classifier.classify_many([shuffled(text, generator) for text in test["Text"]])
-    accuracies.append((labels == test["correct"]).mean())
-    changes.append((labels != test["predicted"]).sum())
+    labels = np.array(classifier.classify_many([shuffled(text, generator) for text in texts]))
+    accuracies.append((labels == correct).mean())
+    changes.append((labels != called).sum())
 mean_accuracy, mean_changes = sum(accuracies) / 5, sum(changes) / 5
-print(f"accuracy: as written {right:.1%}, shuffled {mean_accuracy:.1%} (mean of five)")
+print(f"accuracy: as written {accuracy:.1%}, shuffled {mean_accuracy:.1%} (mean of five)")
 print(f"labels changed: {mean_changes:.0f} of {len(test)} (mean of five)")
 print(f"size of chance: {mean_changes**0.5 / len(test):.1%}")
-assert right - 0.1 < mean_accuracy < right + 0.05
+assert accuracy - 0.1 < mean_accuracy < accuracy + 0.05
 
 # %% [markdown]
 # A label that changes makes a right answer wrong, or a wrong one right. If a coin decided which, then among n changes the two
@@ -281,20 +334,7 @@ path.unlink()  # tidy up
 # %% [markdown]
 # ## Try it
 #
-# **1. Fool it.** (medium, 10 minutes) Change the first message until it passes as ham, and the second until it is called
-# spam, without changing what they are. Which word tipped it?
-
-# %%
-a_scam = "Your account is blocked. Verify your card at northway-secure.example today."
-a_kindness = "do you want my ticket for tonight? i can't go"
-
-# %% tags=["nbval-ignore-output"]
-for message, aim in ((a_scam, "ham"), (a_kindness, "spam")):
-    label, p_spam = classifier.classify(message), classifier.probabilities([message])[0, 1]
-    print(f"{'fooled' if label == aim else 'not fooled'}: called {label}, p_spam {p_spam:.2f}")
-
-# %% [markdown]
-# **2. A stricter filter.** (medium, 5 minutes) Call a message spam only if its probability is above 0.9. Of precision and
+# **1. A stricter filter.** (medium, 5 minutes) Call a message spam only if its probability is above 0.9. Of precision and
 # recall, which one cannot rise? Put "precision" or "recall" in the place of `None`.
 
 # %%
@@ -317,6 +357,56 @@ check(
 #
 # </details>
 #
+# **2. As sure as it is right.** (medium, 10 minutes) Divide all logits by one number, the *temperature*, before softmax: above
+# 1, every answer becomes less sure, and no label changes. Which temperature gives the lowest loss on the validation messages?
+# `loss_at(2)` is the loss at 2. Put the best, to one digit, in the place of `None`.
+
+# %%
+import warnings
+
+from helpers.measures import cross_entropy
+
+# some messages are longer than those of the training, and are cut
+warnings.filterwarnings("ignore", message="the message has")
+logits = classifier.logits(validation["Text"].tolist())  # (num_messages, 2)
+
+
+def loss_at(temperature):
+    return cross_entropy(validation["Label"], logits, temperature)
+
+
+my_temperature = None
+
+# %%
+from helpers.exercises import check_temperature
+
+check_temperature(my_temperature, validation["Label"], logits)
+
+# %% [markdown]
+# And on the test messages? **Predict** the mean confidence first.
+
+# %%
+from helpers.measures import spam_probabilities
+
+if my_temperature is not None:
+    p_scaled = spam_probabilities(classifier.logits(texts), my_temperature)
+    assert ((p_scaled > 0.5) == (p_spam > 0.5)).all()  # no label has changed
+    display(draw_reliability(calibration_bins(test["Label"], p_scaled)))
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# for temperature in range(1, 9):
+#     print(temperature, loss_at(temperature))
+# ```
+#
+# With the bundled pair the loss is lowest at about 4. On the test messages the mean confidence falls from about 97 to 85 %,
+# where 86 % are right, and the expected calibration error from about 11 to 7 %. This is *temperature scaling* (Guo et al. 2017).
+# Why not on the training messages? They are nearly all right: they would ask for about 1.
+#
+# </details>
+#
 # **3. Nothing to say.** (easy, 2 minutes) What should a filter answer to an empty message? This one refuses:
 
 # %%
@@ -328,9 +418,10 @@ except ValueError as error:
 # %% [markdown]
 # ## What to take away
 #
-# - A classifier is more than weights: tokenizer, length and position belong to it, and are saved with it.
-# - One accuracy hides two kinds of mistakes; precision and recall show them.
-# - Read the mistakes; they suggest what the model fails on. Whether it is so, a count says, of right answers too.
+# - A classifier is more than weights: tokenizer, length and position belong to it.
+# - One accuracy hides two kinds of mistakes; precision and recall show them, and a threshold trades one for the other.
+# - What tips an answer can be tried, token by token. That is no reason in a person's sense.
+# - Mistakes suggest what the model fails on. Whether it is so, a count says, of right answers too.
 # - A probability out of softmax says how sure the model is, not how often it is right.
 # - Most of what this classifier goes by is which words occur, not their order.
 

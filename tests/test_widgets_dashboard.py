@@ -1,0 +1,246 @@
+"""The dashboard follows the threshold, lists the messages of a field and hands on the one pressed."""
+
+import math
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from ipywidgets import HTML
+
+from helpers.classify import SpamClassifier
+from helpers.freezing import replace_head
+from helpers.measures import FIELDS, counts_at, field_at
+from helpers.widgets import Dashboard, dashboard
+from tests.clicks import click, each, one, text_of
+from tests.conftest import TINY, random_model
+
+pytestmark = [
+    pytest.mark.usefixtures("no_callback_fails"),
+    pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"),
+]
+WORDS = ("free", "prize", "win", "claim", "see", "you", "at", "eight", "dinner", "call", "reply")
+
+
+@pytest.fixture(scope="module")
+def classifier(messages) -> SpamClassifier:
+    """A random model whose answers spread from ham to spam, about half of each."""
+    model = replace_head(random_model(TINY))
+    made = SpamClassifier(model, 30, position="last_token")
+    with torch.no_grad():
+        model.out_head.weight[1] = 12 * torch.arange(-4.0, 4.0)
+        model.out_head.weight[0] = model.out_head.bias[:] = 0
+        margins = made.probabilities(messages["Text"].tolist()).double().logit()[:, 1]
+        model.out_head.bias[1] = -margins.median()
+    return made
+
+
+@pytest.fixture(scope="module")
+def messages() -> pd.DataFrame:
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices(WORDS, k=rng.randint(2, 14))) for _ in range(120)]
+    return pd.DataFrame({"Label": [rng.randint(0, 1) for _ in texts], "Text": texts})
+
+
+@pytest.fixture(scope="module")
+def p_spam(classifier, messages) -> np.ndarray:
+    return classifier.probabilities(messages["Text"].tolist())[:, 1].numpy()
+
+
+@pytest.fixture
+def shown(classifier, messages) -> Dashboard:
+    return Dashboard(classifier, messages)
+
+
+def button(shown, correct: str, called: str):
+    return one(shown, f"db-field-{correct}-{called}")
+
+
+def listed(shown) -> list[str]:
+    return [line.description for line in each(shown, "db-message")]
+
+
+def test_the_answers_of_this_classifier_spread(p_spam):
+    assert p_spam.min() < 0.2 and p_spam.max() > 0.8
+
+
+def test_whichever_control_moves_the_threshold_everything_follows(shown, messages, p_spam):
+    controls = (
+        lambda value: setattr(one(shown, "db-threshold"), "value", value),
+        lambda value: setattr(one(shown, "db-threshold-box"), "value", value),
+        lambda value: setattr(shown, "threshold", value),
+    )
+    for move, value in zip(controls, (0.31, 0.62, 0.93), strict=True):
+        move(value)
+        counts = counts_at(messages["Label"], p_spam, value)
+        assert shown.threshold == value and shown.counts == counts
+        assert one(shown, "db-threshold").value == one(shown, "db-threshold-box").value == value
+        for field in FIELDS:
+            assert button(shown, *field).description == (
+                f"{field[0]} called {field[1]}: {counts.table[field]}"
+            )
+        assert f"at threshold {value:.2f}" in one(shown, "db-matrix").value
+        assert f"at {value:.2f}: recall" in one(shown, "db-curve").value
+        assert f"{counts.right} of 120 are right" in text_of(shown, "db-figures")
+
+
+def test_a_threshold_between_two_steps_stays_and_the_slider_is_at_the_nearest(shown):
+    one(shown, "db-threshold-box").value = 0.1234
+    assert (
+        shown.threshold == shown.counts.threshold == one(shown, "db-threshold-box").value == 0.1234
+    )
+    assert one(shown, "db-threshold").value == 0.12
+
+
+def test_where_nothing_is_called_spam_the_page_says_so_and_shows_no_nan(shown):
+    shown.threshold = 1
+    assert "No precision: nothing is called spam." in text_of(shown, "db-figures")
+    shown.show_field("ham", "spam")
+    assert "0 of 0 messages" in text_of(shown, "db-heading") and listed(shown) == []
+    assert "nan" not in "".join(one(shown, f"db-{name}").value for name in ("matrix", "curve"))
+
+
+def test_messages_without_any_spam_have_no_curve_and_no_recall(classifier, messages):
+    ham = messages[messages["Label"] == 0]
+    shown = Dashboard(classifier, ham)
+    assert "No recall: none of these messages is spam." in text_of(shown, "db-figures")
+    assert "there is no curve without spam" in one(shown, "db-curve").value
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_lists_its_messages_the_surest_first_ten_more_at_a_press(
+    shown, messages, p_spam, field
+):
+    inside = field_at(messages["Label"], p_spam, 0.5, *field)
+    lines = [f"{p_spam[i]:.3f}  {messages['Text'][i]}" for i in inside]
+    button(shown, *field).click()
+    assert shown.field == field and button(shown, *field).description.startswith("✓ ")
+    assert listed(shown) == lines[:10]
+    click(shown, "more")
+    assert listed(shown) == lines[:20]
+    while each(shown, "db-more"):
+        click(shown, "more")
+    assert listed(shown) == lines
+    assert f"{len(lines)} of {len(lines)} messages" in text_of(shown, "db-heading")
+
+
+def test_the_list_follows_the_threshold(shown, messages, p_spam):
+    shown.show_field("ham", "spam")
+    shown.threshold = 0.7
+    inside = field_at(messages["Label"], p_spam, 0.7, "ham", "spam")
+    assert listed(shown) == [f"{p_spam[i]:.3f}  {messages['Text'][i]}" for i in inside[:10]]
+
+
+def test_a_press_on_a_message_calls_on_message_with_its_text(classifier, messages):
+    taken = []
+    shown = Dashboard(classifier, messages, on_message=taken.append)
+    shown.show_field("spam", "spam")
+    second = each(shown, "db-message")[1]
+    text = second.description.split("  ", 1)[1]
+    second.click()
+    assert taken == [text] == [shown.message] and text in text_of(shown, "db-chosen")
+    assert second.description.startswith("✓ ") and each(shown, "db-message")[1] is second
+
+
+def test_without_on_message_a_press_keeps_the_text(shown):
+    shown.show_field("ham", "ham")
+    line = each(shown, "db-message")[0]
+    text = line.description.split("  ", 1)[1]
+    line.click()
+    assert shown.message == text
+
+
+def test_what_on_message_raises_is_said_in_a_sentence(classifier, messages):
+    def fails(text):
+        raise KeyError("<b>no microscope</b>")
+
+    shown = Dashboard(classifier, messages, on_message=fails)
+    shown.show_field("ham", "ham")
+    each(shown, "db-message")[0].click()
+    alert = one(shown, "db-chosen").value
+    assert 'role="alert"' in alert and "on_message failed" in alert and "<b>" not in alert
+
+
+def test_a_message_is_shown_as_text_and_never_as_markup(classifier):
+    text = "<img src=x onerror=alert(1)> & <b>bold</b>"
+    shown = Dashboard(classifier, pd.DataFrame({"Text": [text, "see you"], "Label": [0, 1]}))
+    (field,) = [field for field in FIELDS if field[0] == "ham" and shown.counts.table[field]]
+    shown.show_field(*field)
+    each(shown, "db-message")[0].click()
+    assert "<img" not in one(shown, "db-chosen").value and text in text_of(shown, "db-chosen")
+
+
+def test_reliability_and_slices_are_a_press_away_and_further_kinds_can_be_given(
+    classifier, messages
+):
+    is_first = pd.Series(range(120)) < 50
+    shown = Dashboard(classifier, messages, kinds={"the first fifty": is_first})
+    click(shown, "the reliability diagram")
+    assert "expected calibration error" in one(shown, "db-reliability").value
+    click(shown, "slices")
+    before = one(shown, "db-slices").value
+    for name in ("fewer than 10 tokens", "10 tokens or more", "the first fifty"):
+        assert name in before
+    shown.threshold = 0.9
+    assert one(shown, "db-slices").value != before
+
+
+def test_a_page_without_a_kernel_gets_pictures_table_and_words(shown, monkeypatch):
+    sent = []
+    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
+    shown._ipython_display_()
+    (data,) = sent
+    assert data["image/svg+xml"] == shown.drawing.svg and data["text/plain"] == shown.drawing.words
+    counts = shown.counts
+    assert f"<td>{counts.table['ham', 'spam']}</td>" in data["text/html"]
+    assert "120 messages at threshold 0.50" in data["text/html"]
+
+
+GOOD = pd.DataFrame({"Text": ["see you"], "Label": [0]})
+BAD_INPUT = {
+    "no classifier": (lambda c: Dashboard("nano", GOOD), TypeError, "must be a SpamClassifier"),
+    "a list": (lambda c: Dashboard(c, ["see you"]), TypeError, "messages must be a DataFrame"),
+    "a widget for a function": (
+        lambda c: Dashboard(c, GOOD, on_message=HTML()), TypeError, "takes a text, not HTML"
+    ),
+    "no texts": (lambda c: Dashboard(c, GOOD[["Label"]]), ValueError, "no column 'Text'"),
+    "no labels": (lambda c: Dashboard(c, GOOD[["Text"]]), ValueError, "no column 'Label'"),
+    "no message": (lambda c: Dashboard(c, GOOD[:0]), ValueError, "there is no message"),
+    "labels in words": (
+        lambda c: Dashboard(c, GOOD.assign(Label="ham")), ValueError, "0 (ham) or 1 (spam), not 'ham'"
+    ),
+    "no label": (lambda c: Dashboard(c, GOOD.assign(Label=math.nan)), ValueError, "not nan"),
+    "an empty message": (lambda c: Dashboard(c, GOOD.assign(Text=" ")), ValueError, "is empty"),
+    "no text": (lambda c: Dashboard(c, GOOD.assign(Text=7)), TypeError, "must be a text, not 7"),
+    "a kind of another length": (
+        lambda c: Dashboard(c, GOOD, kinds={"odd": [True, False]}), ValueError, "'odd' must say"
+    ),
+    "a threshold in percent": (
+        lambda c: setattr(Dashboard(c, GOOD), "threshold", 50), ValueError, "from 0 to 1, not 50"
+    ),
+    "no such field": (
+        lambda c: Dashboard(c, GOOD).show_field("ham", "eggs"), ValueError, "there is no field"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_what_cannot_be_shown_is_said(case, classifier):
+    attempt, kind, words = BAD_INPUT[case]
+    with pytest.raises(kind) as raised:
+        attempt(classifier)
+    assert words in str(raised.value)
+
+
+def test_moving_the_threshold_back_and_forth_makes_no_further_buttons(shown, monkeypatch):
+    made = []
+    make = dashboard.Button
+    monkeypatch.setattr(dashboard, "Button", lambda **keys: made.append(make(**keys)) or made[-1])
+    shown.show_field("ham", "spam")
+    for value in (0.2, 0.8, 0.2, 0.8, 0.2):
+        shown.threshold = value
+    count = len(made)
+    for value in (0.8, 0.2) * 5:
+        shown.threshold = value
+    assert len(made) == count > 0
