@@ -92,6 +92,22 @@ def test_a_notebook_has_the_parts_that_every_notebook_has(name):
     assert first[0].cell_type == "markdown"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_opens_quickly(name):
+    assert (ROOT / "notebooks" / f"{name}.ipynb").stat().st_size < 400_000
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "06_2" <= name < "06_9"])
+def test_a_section_draws_the_learners_own_choice(name):
+    drawn = [
+        cell for cell in code_cells(name) if re.search(r"^(draw_|Slides\()", cell.source, re.M)
+    ]
+    pictures = [
+        cell for cell in drawn if any("image/svg+xml" in o.get("data", {}) for o in cell.outputs)
+    ]
+    assert pictures and any("CHOOSE_" in cell.source for cell in code_cells(name)[2:])
+
+
 def test_links_between_notebooks_lead_somewhere():
     for name in NAMES:
         for target in re.findall(r"\]\((?!http)([^)]+)\)", text_of(name)):
