@@ -6,6 +6,7 @@ stands out on dark paper, too; ORANGE and BLUE stand out on both.
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -43,6 +44,20 @@ def picture(drawn: Iterable[str], words: str, width: float, height: float) -> Dr
         "</svg>",
     ]
     return Drawing("\n".join(lines), words)
+
+
+def below_each_other(drawings: Sequence[Drawing], titles: Sequence[str]) -> Drawing:
+    """Return several pictures as one, each below its title; the words, too, in this order."""
+    room, y, width, drawn = 26, 0.0, 0.0, []
+    for drawing, title in zip(drawings, titles, strict=True):
+        opening = re.match(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', drawing.svg)
+        inside = drawing.svg[opening.end() : drawing.svg.rindex("</svg>")].strip("\n")
+        drawn.append(text(12, y + 19, title, size=14, bold=True))
+        drawn.append(f'<g transform="translate(0 {length(y + room)})">\n{inside}\n</g>')
+        width = max(width, float(opening[1]))
+        y += room + float(opening[2])
+    lines = (f"{title}: {each.words}" for title, each in zip(titles, drawings, strict=True))
+    return picture(drawn, "\n".join(lines), width, y)
 
 
 # --- strokes --------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ WITHOUT_OVERLAY = pytest.mark.skipif(
 @WITHOUT_OVERLAY
 def test_the_widgets_work_with_colabs_ipywidgets():
     environment = {**os.environ, "PYTHONPATH": str(OVERLAY)}
-    files = ["tests/test_widgets.py", "tests/test_widgets_lab.py"]
+    files = [f"tests/test_widgets{name}.py" for name in ("", "_lab", "_slides")]
     command = [sys.executable, "-m", "pytest", "-q", *files, "-k", "not random"]
     version = [sys.executable, "-c", "import ipywidgets; print(ipywidgets.__version__)"]
     for arguments, expected in ((version, "7.7.1"), (command, " passed")):
