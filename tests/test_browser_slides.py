@@ -56,8 +56,7 @@ def page(opened):
     """The page in the light theme, at the first picture."""
     lab.set_theme(opened, "light")
     opened.set_viewport_size({"width": 1280, "height": 1000})
-    handle(opened).focus()
-    opened.keyboard.press("Home")
+    handle(opened).press("Home")
     shows(opened, 0)
     return opened
 
@@ -127,7 +126,7 @@ def test_the_picture_says_what_it_shows(page):
 def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width, tmp_path):
     lab.set_theme(page, theme)
     page.set_viewport_size({"width": width, "height": 1000})
-    page.keyboard.press("End")
+    handle(page).press("End")
     shows(page, 9)
     ring = handle(page).evaluate("e => getComputedStyle(e).boxShadow")
     assert "0px 0px 0px 4px" in ring  # who moves it by keyboard sees where the focus is
