@@ -120,7 +120,7 @@ def test_a_message_far_out_lies_at_the_edge_and_is_counted():
         if min(x - left, left + width - x, y - top, top + height - y) < 0.2
     ]
     assert len(edges) == 1 and "at the edge: 1 further out" in texts(drawing)
-    assert "at the edge, and further out than it: 1" in drawing.words
+    assert "further out than the edge: 1" in drawing.words
     assert not any("further out" in text for text in texts(draw_frame(FILM, 1)))
 
 
@@ -143,7 +143,7 @@ def test_words_say_what_the_picture_shows():
     for words in (
         "after epoch 2 of 2: 4 of 6 right; ham called spam: 1, spam called ham: 1",
         f"validation loss {loss:.2f}, mean training loss of the epoch 0.20",
-        "% of the variance of all frames",
+        "along the two main directions, which carry",
     ):
         assert words in drawing.words
     before = draw_frame(FILM, 0).words

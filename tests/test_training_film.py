@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from helpers.classifying_token import POSITIONS, class_logits
+from helpers.classifying_token import POSITIONS, class_logits, up_to_classifying_token
 from helpers.data import create_dataloaders
 from helpers.fine_tuning import fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, replace_head
@@ -199,3 +199,39 @@ def bundled() -> Film:
     lr = fine_tuning_defaults("gpt2-nano (12M)")["lr"]
     plan = FreezePlan.book(6)
     return film_of(model, train, validation, plan, lr=lr, seed=123, progress=False)
+
+
+def test_before_the_training_all_padded_messages_lie_on_one_spot(bundled):
+    train = create_dataloaders("sms-mini")[0].dataset
+    texts = create_dataloaders("sms-mini")[1].dataset.encoded_texts
+    lengths = [len(up_to_classifying_token(ids, "last_token")) for ids in texts]
+    full = torch.tensor(lengths) == train.max_length
+    places = bundled.places[0]
+    spot = places[~full].median(dim=0).values
+    away = (places - spot).norm(dim=1)
+    assert full.sum() == 2 and away[full].min() > 25 and away[~full].max() < 2  # 30, 0.7
+    assert (bundled.frames[0].answers == 1).sum() <= 3  # one, and 58 mistakes
+    assert bundled.mistakes[0].sum() > 50
+    shares = bundled.directions.shares.tolist()
+    assert 0.55 < shares[0] < 0.7 and 0.1 < shares[1] < 0.22  # .63, .16
+    second = [(places[:, 1] ** 2) for places in bundled.places]
+    long, all_of_it = (
+        sum(part.sum() for part in each) for each in ([p[full] for p in second], second)
+    )
+    assert 0.7 < long / all_of_it < 0.9  # .81
+
+
+def test_the_mistakes_get_surer_and_the_line_is_right_for_nearly_all(bundled):
+    counts = [mistakes.sum().item() for mistakes in bundled.mistakes[1:]]
+    assert all(8 <= count <= 26 for count in counts)  # 11, 15, 16, 22, 18
+    sure = []
+    for frame, mistakes in zip(bundled.frames, bundled.mistakes, strict=True):
+        sureness = frame.probabilities.amax(dim=1)[mistakes]
+        sure.append((sureness > 0.9).sum().item())
+        if frame.epoch == 1:
+            assert sureness.median() < 0.72  # .67: near the line
+    assert sure[2] <= 4 and sure[5] >= 8  # 1, 13
+    assert min(bundled.num_on_their_side) >= 94  # 96
+    losses = bundled.val_losses
+    assert bundled.history.best_epoch <= 3 and losses[5] > 1.6 * losses[2]  # .30, .67
+    assert bundled.train_losses == sorted(bundled.train_losses, reverse=True)

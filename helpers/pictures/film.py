@@ -172,11 +172,11 @@ def _say(film, number: int, with_boundary: bool) -> str:
         if (labels == label).any()
     ]
     outside = _num_outside(_dots_axes(film), places)
-    far = f"; at the edge, and further out than it: {outside}" if outside else ""
+    far = f"; further out than the edge: {outside}" if outside else ""
     drawn = "the dashed line of p = 0.5" if with_boundary else "p = 0.5, of which no line is drawn,"
     return (
         f"{_title(film, number)}; ham called spam: {wrong[0]}, spam called ham: {wrong[1]}; {losses}; "
-        f"on average {' and '.join(means)} in two directions with {first} and {second} % of the "
-        f"variance of all frames{far}; {drawn} has {_on_their_side(film, number)} messages on "
-        "the side that the model's answer says"
+        f"on average {' and '.join(means)} along the two main directions, which carry {first} and "
+        f"{second} % of the variance{far}; {drawn} has {_on_their_side(film, number)} messages on "
+        "the side that the model says"
     )
