@@ -116,7 +116,7 @@ def _legend(film, number: int, with_boundary: bool, outside: int) -> Iterator[st
         x += 66
     if with_boundary:
         yield _dashed(f"M{x + 24:g},{y:g}h30")
-        yield text(x + 60, y + 4, f"p = 0.5, for {_on_their_side(film, number)}")
+        yield text(x + 60, y + 4, f"p = 0.5, true for {_on_their_side(film, number)}")
     yield text(
         left, y + 28, "left–right, up–down: the two directions in which the vectors differ most"
     )
