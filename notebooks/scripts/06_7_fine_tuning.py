@@ -288,7 +288,7 @@ assert difference < 0.05  # rounding grows from step to step, but not far
 # 1901).
 #
 # **Predict:** where do the dots lie before the training, and where do they go? Where are the mistakes?
-# After which epoch is the model best?
+# After which epoch is the model best? Then move the slider.
 
 # %%
 from helpers.training_film import film_of
