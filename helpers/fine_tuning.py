@@ -82,6 +82,7 @@ def fine_tune(
     keep: str = "last",
     cache: str | Path | Literal[False] = "auto",
     progress: bool = True,
+    on_epoch: Callable[[History], object] | None = None,
     device=None,
 ) -> History:
     """Fine-tune `model` in place under `plan`, with the numbers of `train_classifier_simple`.
@@ -92,8 +93,9 @@ def fine_tune(
     lies in memory, beyond frozen_cache.MEMORY_LIMIT on disk), a folder for it, or False: nothing is
     cached. Batches come in the order of the book's loop after `torch.manual_seed(seed)`. A step
     takes `accumulation` of them together, and its gradient is that of one batch of as many
-    messages. `ignore_index` is cross-entropy's: training messages with this label do not count. The
-    model is left in eval mode.
+    messages. `ignore_index` is cross-entropy's: training messages with this label do not count.
+    `on_epoch` is called with the history after each whole epoch, when the model has its weights and
+    is in eval mode; it may look at the model, and not change it. The model is left in eval mode.
 
     Messages one by one, without padding, need no setting of their own: the causal mask hides what
     follows the last token, so that is `position` "last_token" with `batch_size` 1; and with 8 it is
@@ -123,7 +125,7 @@ def fine_tune(
         device=device,
     )
     with _Bars(epochs, progress) as bars:
-        history = _run_to_the_end(steps, bars.update)
+        history = _run_to_the_end(steps, bars.update, on_epoch)
     if history.interrupted:
         warnings.warn(history.notes[-1], stacklevel=2)
     return history
@@ -220,12 +222,19 @@ def _timed(history: History, name: str) -> Iterator[None]:
 
 
 def _run_to_the_end(
-    steps: Generator[Progress, None, History], show: Callable[[Progress], object]
+    steps: Generator[Progress, None, History],
+    show: Callable[[Progress], object],
+    on_epoch: Callable[[History], object] | None,
 ) -> History:
     """Return what `steps` returns; it hears of an interruption between its slices, too."""
+    epochs = 0
     try:
         while True:
-            show(next(steps))
+            progress = next(steps)
+            show(progress)
+            if on_epoch and len(progress.history.val_accs) > epochs:
+                epochs += 1
+                on_epoch(progress.history)
     except StopIteration as end:
         return end.value
     except KeyboardInterrupt as interruption:

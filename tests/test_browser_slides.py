@@ -29,6 +29,25 @@ drawings = [
 Slides(drawings, [f"the disc at {i}" for i in range(10)], "Place", start=3)
 """
 
+FILM = """
+import torch
+
+from helpers.history import History
+from helpers.pictures.film import draw_frame
+from helpers.training_film import Film, Frame
+
+torch.manual_seed(0)
+labels = torch.arange(60) % 2
+start = torch.randn(60, 8)
+move = torch.where(labels == 1, 2.0, -2.0)[:, None] * torch.eye(8)[0]
+labels[:4] = 1 - labels[:4]  # four mistakes
+head = torch.stack([torch.zeros(8), torch.eye(8)[0]]), torch.zeros(2)
+frames = tuple(Frame(i, start + i * move, *head) for i in range(4))
+history = History([0.6, 0.4, 0.3], [0.8] * 3, [0.5] * 3, [0.8] * 3)
+film = Film(frames, labels, history, 3)
+Slides([draw_frame(film, i) for i in range(4)], film.names, "The training")
+"""
+
 pytestmark = pytest.mark.skipif(
     lab.missing() is not None, reason=f"Slides in a browser: {lab.missing()}"
 )
@@ -37,14 +56,15 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     folder = tmp_path_factory.mktemp("course")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    cells = [nbformat.v4.new_code_cell(source) for source in (CELL, FILM)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, folder / NOTEBOOK)
     (folder / "helpers").symlink_to(ROOT / "helpers")
     with lab.lab(folder) as address, lab.browser() as browser:
         page = lab.open_notebook(browser, address, NOTEBOOK)
         lab.run_all(page)
-        page.locator(".sl-picture svg").wait_for()
+        page.locator(".sl-picture svg").last.wait_for()
         page.add_script_tag(content=lab.CONTRAST)
         yield page
         lab.check(page)  # no callback has failed on the way
@@ -61,15 +81,20 @@ def page(opened):
     return opened
 
 
+def place(page):
+    """The slides of the first cell."""
+    return page.locator(".picture-slides").first
+
+
 def handle(page):
-    return page.locator(".sl-slider").get_by_role("slider")
+    return place(page).get_by_role("slider")
 
 
 def shows(page, number: int) -> None:
     """Wait until the picture and what is said are those of a number."""
-    page.locator(".sl-picture svg text", has_text=f"the disc lies at {number}").wait_for()
+    place(page).locator(".sl-picture svg text", has_text=f"the disc lies at {number}").wait_for()
     words = f"the disc at {number}: a disc at {number} of 9"
-    page.locator(".sl-words [role=status]", has_text=words).wait_for()
+    place(page).locator(".sl-words [role=status]", has_text=words).wait_for()
 
 
 def test_the_arrow_keys_move_the_slider_which_keeps_the_focus(page):
@@ -84,14 +109,14 @@ def test_the_arrow_keys_move_the_slider_which_keeps_the_focus(page):
 
 
 def test_a_press_on_the_slider_moves_it(page):
-    box = page.locator(".sl-slider .slider-container").bounding_box()
+    box = place(page).locator(".slider-container").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.locator(".sl-picture svg text", has_text="lies at 0").wait_for(state="detached")
-    assert page.locator(".sl-picture svg text").text_content()[-1] in "345"
+    place(page).locator(".sl-picture svg text", has_text="lies at 0").wait_for(state="detached")
+    assert place(page).locator(".sl-picture svg text").text_content()[-1] in "345"
 
 
 def test_buttons_that_say_what_they_do_move_it_by_keyboard(page):
-    root = page.locator(".picture-slides")
+    root = place(page)
     on = root.get_by_role("button", name="next")
     on.focus()
     for number in (1, 2):
@@ -112,11 +137,11 @@ def test_tab_reaches_the_slider_and_both_buttons(page):
         reached.append(page.evaluate("document.activeElement.innerText"))
     assert reached == ["◀ previous", "next ▶"]
     page.keyboard.press("Tab")
-    assert not page.evaluate("document.activeElement.matches('.picture-slides *')")
+    assert not place(page).evaluate("e => e.contains(document.activeElement)")
 
 
 def test_the_picture_says_what_it_shows(page):
-    root = page.locator(".picture-slides")
+    root = place(page)
     assert root.get_by_role("img", name="a disc at 0 of 9").count() == 1
     assert root.locator(".sl-slider").get_by_text("Place").count() == 1
     assert root.get_by_role("status").count() == 1
@@ -130,9 +155,28 @@ def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width
     shows(page, 9)
     ring = handle(page).evaluate("e => getComputedStyle(e).boxShadow")
     assert "0px 0px 0px 4px" in ring  # who moves it by keyboard sees where the focus is
-    root = page.locator(".picture-slides")
+    root = place(page)
     assert page.evaluate("faint_texts(document.querySelector('.picture-slides'))") == []
     assert root.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     root.screenshot(path=folder / f"slides_{theme}_{width}.png")
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 800)])
+def test_a_training_film_can_be_read_in_both_themes_and_in_a_narrow_window(
+    page, theme, width, tmp_path
+):
+    lab.set_theme(page, theme)
+    page.set_viewport_size({"width": width, "height": 1000})
+    film = page.locator(".picture-slides").last
+    film.get_by_role("slider").press("End")
+    film.locator("svg text", has_text="after epoch 3 of 3").wait_for()
+    film.get_by_role("img", name="after epoch 3 of 3: 56 of 60 right").wait_for()
+    assert (
+        page.evaluate("faint_texts([...document.querySelectorAll('.picture-slides')].at(-1))") == []
+    )
+    assert film.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    film.screenshot(path=folder / f"film_{theme}_{width}.png")

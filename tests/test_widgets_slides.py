@@ -3,12 +3,14 @@
 import re
 from xml.etree import ElementTree
 
+import nbformat
 import pytest
 
 from helpers.svg import circle, picture
 from helpers.widgets import Slides
 from helpers.widgets.common import WIDGET_VIEW
 from tests.clicks import one, text_of
+from tests.conftest import ROOT
 
 pytestmark = [
     pytest.mark.usefixtures("no_callback_fails"),
@@ -113,3 +115,15 @@ def test_an_index_beyond_the_last_is_refused_and_the_picture_stays():
     with pytest.raises(ValueError, match="from 0 to 2, not 3"):
         shown.index = 3
     assert shown.index == 1 and shown.drawing == shown.drawings[1]
+
+
+def test_on_the_saved_page_of_section_6_7_the_film_is_three_pictures_and_a_table():
+    path = ROOT / "notebooks" / "06_7_fine_tuning.ipynb"
+    assert path.stat().st_size < 400_000
+    cells = nbformat.read(path, 4).cells
+    (cell,) = [cell for cell in cells if "Slides(frames" in cell.source]
+    picture_of, table = (output["data"] for output in cell.outputs)
+    titles = re.findall(r">([^<]+): \d+ of 100 right<", picture_of["image/svg+xml"])
+    assert titles == ["before the training", "after epoch 2 of 5", "after epoch 5 of 5"]
+    rows = re.findall(r'<th scope="row">([^<]+)</th>', table["text/html"])
+    assert rows == ["before the training", *(f"after epoch {epoch}" for epoch in range(1, 6))]

@@ -1,0 +1,237 @@
+"""The film of a training shows what the model was after each epoch, and changes nothing in it."""
+
+import os
+import re
+import signal
+import warnings
+from statistics import mean
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from helpers.classifying_token import POSITIONS, class_logits, up_to_classifying_token
+from helpers.data import create_dataloaders
+from helpers.fine_tuning import fine_tune, fine_tuning_defaults
+from helpers.freezing import FreezePlan, replace_head
+from helpers.loading import load_pretrained
+from helpers.training_film import Film, film_of
+from tests.conftest import TINY, random_model
+from tests.labs import BOOK, messages
+
+TRAIN, VALIDATION = messages(48, 0), messages(20, 1)
+SETTINGS = {"epochs": 3, "lr": 1e-2, "progress": False}
+LORA = FreezePlan.lora(3, 1, rank=1, alpha=2.0)
+
+
+def classifier():
+    torch.manual_seed(5)
+    return replace_head(random_model(TINY))
+
+
+def tiny_film(plan=BOOK, **changes) -> Film:
+    return film_of(classifier(), TRAIN, VALIDATION, plan, **SETTINGS | changes)
+
+
+@pytest.mark.parametrize("plan", [BOOK, LORA, FreezePlan.everything(3)])
+def test_a_training_that_is_filmed_is_the_same_to_the_bit(plan):
+    filmed, plain = classifier(), classifier()
+    film = film_of(filmed, TRAIN, VALIDATION, plan, **SETTINGS)
+    history = fine_tune(plain, TRAIN, VALIDATION, plan, **SETTINGS)
+    assert film.history.step_losses == history.step_losses
+    assert film.history.val_losses == history.val_losses
+    for (name, a), (_, b) in zip(
+        filmed.state_dict().items(), plain.state_dict().items(), strict=True
+    ):
+        assert torch.equal(a, b), name
+    assert filmed.training == plain.training
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_each_frame_holds_what_the_model_said_after_that_epoch(position):
+    film = tiny_film(position=position)
+    assert [frame.epoch for frame in film.frames] == [0, 1, 2, 3]
+    assert film.names == [
+        "before the training", "after epoch 1", "after epoch 2", "after epoch 3",
+    ]  # fmt: skip
+    assert film.val_losses[1:] == pytest.approx(film.history.val_losses, abs=1e-5)
+    right = [1 - wrong.float().mean().item() for wrong in film.mistakes]
+    assert right[1:] == pytest.approx(film.history.val_accs)
+    for epochs in (0, 2):  # a training that ended there has the same model
+        model = classifier()
+        if epochs:
+            settings = SETTINGS | {"epochs": epochs, "position": position}
+            fine_tune(model, TRAIN, VALIDATION, BOOK, **settings)
+        with torch.no_grad():
+            ids = torch.tensor(VALIDATION.encoded_texts)
+            expected = class_logits(model.eval(), ids, position)
+        frame = film.frames[epochs]
+        torch.testing.assert_close(frame.logits, expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            frame.probabilities, expected.softmax(dim=1), atol=1e-5, rtol=1e-4
+        )
+
+
+def test_the_best_epochs_weights_stay_and_the_film_goes_to_the_end():
+    model = classifier()
+    film = film_of(model, TRAIN, VALIDATION, BOOK, keep="best", **SETTINGS | {"lr": 0.1})
+    assert len(film.frames) == 4 and film.history.best_epoch < 3
+    assert torch.equal(model.out_head.weight, film.frames[film.history.best_epoch].weight)
+
+
+def test_the_training_loss_of_an_epoch_is_the_mean_of_its_steps():
+    film = tiny_film()
+    steps = film.history.step_losses
+    assert len(steps) == 18
+    expected = [mean(steps[i : i + 6]) for i in (0, 6, 12)]
+    assert film.train_losses == pytest.approx(expected, abs=1e-6)
+
+
+# --- the two directions ---------------------------------------------------------------------------
+
+
+def test_places_mean_the_same_in_all_frames_and_keep_what_lies_in_the_plane():
+    film = tiny_film()
+    vectors = torch.cat([frame.vectors for frame in film.frames])
+    places = torch.cat(film.places)
+    assert places.shape == (4 * 20, 2)
+    centred = vectors - vectors.mean(dim=0)
+    total = centred.square().sum()
+    torch.testing.assert_close(places.square().sum(dim=0) / total, film.directions.shares)
+    variances = torch.linalg.eigvalsh(centred.T @ centred).flip(0)[:2]  # another way to them
+    torch.testing.assert_close(places.square().sum(dim=0), variances, atol=1e-3, rtol=1e-3)
+
+
+def test_the_boundary_is_exact_for_what_lies_in_the_plane_of_the_picture():
+    film = tiny_film()
+    for frame, (a, b, c) in zip(film.frames, film.boundaries, strict=True):
+        places = 20 * torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+        vectors = film.directions.mean + places @ film.directions.axes
+        logits = F.linear(vectors, frame.weight, frame.bias)
+        sides = places @ torch.tensor([a, b]) + c
+        torch.testing.assert_close(sides, logits[:, 1] - logits[:, 0], atol=1e-3, rtol=1e-3)
+
+
+def test_how_many_lie_on_the_side_of_their_answer_is_counted():
+    film = tiny_film()
+    for number, (a, b, c) in enumerate(film.boundaries):
+        said = [x * a + y * b + c > 0 for x, y in film.places[number].tolist()]
+        answers = (film.frames[number].probabilities[:, 1] > 0.5).tolist()
+        count = sum(x == y for x, y in zip(said, answers, strict=True))
+        assert film.num_on_their_side[number] == count
+
+
+# --- what may go wrong ----------------------------------------------------------------------------
+
+
+def test_an_interruption_leaves_the_frames_of_the_whole_epochs(monkeypatch):
+    from helpers import fine_tuning
+
+    update, model = fine_tuning._Bars.update, classifier()
+
+    def interrupting(bars, progress):
+        update(bars, progress)
+        if len(progress.history.step_losses) == 15:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(fine_tuning._Bars, "update", interrupting)
+    with pytest.warns(UserWarning, match="interrupted; the model has the weights of 2 whole"):
+        film = film_of(model, TRAIN, VALIDATION, BOOK, **SETTINGS)
+    assert film.names == ["before the training", "after epoch 1", "after epoch 2"]
+    assert len(film.val_losses) == 3 and len(film.train_losses) == 2 and film.epochs == 3
+    assert torch.equal(film.frames[-1].weight, model.out_head.weight)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"model": "nano"}, TypeError, "model must be a GPTModel, not 'nano'"),
+        ({"validation": ["a text"]}, TypeError, "validation must be a SpamDataset"),
+        ({"train": None}, TypeError, "train must be a SpamDataset"),
+        ({"plan": "book"}, TypeError, "plan must be a FreezePlan, not 'book'"),
+        ({"plan": FreezePlan.book(4)}, ValueError, "4 blocks"),
+        ({"plan": FreezePlan(3, frozenset())}, ValueError, "nothing to train"),
+        ({"position": "end"}, ValueError, "not 'end'"),
+        ({"epochs": 0}, ValueError, "epochs must be a whole number from 1, not 0"),
+        ({"lr": -1}, ValueError, "lr must be a finite number above 0, not -1"),
+        ({"keep": "all"}, ValueError, "keep must be 'last' or 'best', not 'all'"),
+    ],
+)
+def test_what_cannot_be_filmed_is_refused_in_a_sentence(changes, error, words):
+    model = classifier()
+    before = model.out_head.weight.clone()
+    arguments = {"model": model, "train": TRAIN, "validation": VALIDATION, "plan": BOOK}
+    arguments |= SETTINGS | changes
+    with pytest.raises(error, match=re.escape(words)):
+        film_of(**arguments)
+    assert torch.equal(model.out_head.weight, before)
+
+
+def test_a_model_of_three_classes_or_with_its_language_model_head_is_refused():
+    three = replace_head(random_model(TINY), num_classes=3)
+    with pytest.raises(ValueError, match="ham and spam, but the model's head has 3 outputs"):
+        film_of(three, TRAIN, VALIDATION, BOOK)
+    with pytest.raises(ValueError, match="language-model head"):
+        film_of(random_model(TINY), TRAIN, VALIDATION, BOOK)
+
+
+def test_an_error_in_what_looks_at_an_epoch_comes_out_and_leaves_that_epochs_weights():
+    model, seen = classifier(), []
+
+    def refuse(history):
+        seen.append(model.out_head.weight.clone())
+        raise RuntimeError(f"seen after {len(history.val_accs)}")
+
+    with warnings.catch_warnings(action="error"), pytest.raises(RuntimeError, match="after 1"):
+        fine_tune(model, TRAIN, VALIDATION, BOOK, on_epoch=refuse, **SETTINGS)
+    assert len(seen) == 1 and torch.equal(model.out_head.weight, seen[0])
+
+
+# --- what section 6.7 says ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Film:
+    train, validation, _ = (loader.dataset for loader in create_dataloaders("sms-mini"))
+    model = load_pretrained("gpt2-nano (12M)")
+    torch.manual_seed(123)
+    replace_head(model)
+    lr = fine_tuning_defaults("gpt2-nano (12M)")["lr"]
+    plan = FreezePlan.book(6)
+    return film_of(model, train, validation, plan, lr=lr, seed=123, progress=False)
+
+
+def test_before_the_training_all_padded_messages_lie_on_one_spot(bundled):
+    train = create_dataloaders("sms-mini")[0].dataset
+    texts = create_dataloaders("sms-mini")[1].dataset.encoded_texts
+    lengths = [len(up_to_classifying_token(ids, "last_token")) for ids in texts]
+    full = torch.tensor(lengths) == train.max_length
+    places = bundled.places[0]
+    spot = places[~full].median(dim=0).values
+    away = (places - spot).norm(dim=1)
+    assert full.sum() == 2 and away[full].min() > 25 and away[~full].max() < 2  # 30, 0.7
+    assert (bundled.frames[0].answers == 1).sum() <= 3  # one, and 58 mistakes
+    assert bundled.mistakes[0].sum() > 50
+    shares = bundled.directions.shares.tolist()
+    assert 0.55 < shares[0] < 0.7 and 0.1 < shares[1] < 0.22  # .63, .16
+    second = [(places[:, 1] ** 2) for places in bundled.places]
+    long, all_of_it = (
+        sum(part.sum() for part in each) for each in ([p[full] for p in second], second)
+    )
+    assert 0.7 < long / all_of_it < 0.9  # .81
+
+
+def test_the_mistakes_get_surer_and_the_line_is_right_for_nearly_all(bundled):
+    counts = [mistakes.sum().item() for mistakes in bundled.mistakes[1:]]
+    assert all(8 <= count <= 26 for count in counts)  # 11, 15, 16, 22, 18
+    sure = []
+    for frame, mistakes in zip(bundled.frames, bundled.mistakes, strict=True):
+        sureness = frame.probabilities.amax(dim=1)[mistakes]
+        sure.append((sureness > 0.9).sum().item())
+        if frame.epoch == 1:
+            assert sureness.median() < 0.72  # .67: near the line
+    assert sure[2] <= 4 and sure[5] >= 8  # 1, 13
+    assert min(bundled.num_on_their_side) >= 94  # 96
+    losses = bundled.val_losses
+    assert bundled.history.best_epoch <= 3 and losses[5] > 1.6 * losses[2]  # .30, .67
+    assert bundled.train_losses == sorted(bundled.train_losses, reverse=True)
