@@ -1,8 +1,9 @@
 """The code behind the notebooks; each file has one job and imports only from floors below its own.
 
-7  widgets
-6  lab, experiments, reading
-5  classify, tables, work, pictures, training_film
+8  widgets
+7  reading
+6  lab, experiments, pictures
+5  classify, tables, work, training_film
 4  fine_tuning, diagrams, exercises, inside
 3  training, gradient_reach, costs, history, class_vectors, measures
 2  loading, data, classifying_token, freezing, frozen_cache, shapes

@@ -25,6 +25,12 @@ class Drawing:
     svg: str
     words: str
 
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height."""
+        width, height = re.search(r'viewBox="0 0 (\S+) (\S+)"', self.svg).groups()
+        return float(width), float(height)
+
     def _repr_svg_(self) -> str:
         return self.svg
 
@@ -48,16 +54,30 @@ def picture(drawn: Iterable[str], words: str, width: float, height: float) -> Dr
 
 def below_each_other(drawings: Sequence[Drawing], titles: Sequence[str]) -> Drawing:
     """Return several pictures as one, each below its title; the words, too, in this order."""
-    room, y, width, drawn = 26, 0.0, 0.0, []
+    room, y, drawn = 26, 0.0, []
     for drawing, title in zip(drawings, titles, strict=True):
-        opening = re.match(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', drawing.svg)
-        inside = drawing.svg[opening.end() : drawing.svg.rindex("</svg>")].strip("\n")
         drawn.append(text(12, y + 19, title, size=14, bold=True))
-        drawn.append(f'<g transform="translate(0 {length(y + room)})">\n{inside}\n</g>')
-        width = max(width, float(opening[1]))
-        y += room + float(opening[2])
+        drawn.append(_moved(drawing, 0, y + room))
+        y += room + drawing.size[1]
     lines = (f"{title}: {each.words}" for title, each in zip(titles, drawings, strict=True))
-    return picture(drawn, "\n".join(lines), width, y)
+    return picture(drawn, "\n".join(lines), max(each.size[0] for each in drawings), y)
+
+
+def side_by_side(*drawings: Drawing) -> Drawing:
+    """Return several pictures as one, beside each other; the words, too, in this order."""
+    x, drawn = 0.0, []
+    for drawing in drawings:
+        drawn.append(_moved(drawing, x, 0))
+        x += drawing.size[0]
+    words = "\n".join(each.words for each in drawings)
+    return picture(drawn, words, x, max(each.size[1] for each in drawings))
+
+
+def _moved(drawing: Drawing, x: float, y: float) -> str:
+    """What a picture shows, without its frame, moved right and down."""
+    svg = drawing.svg
+    inside = svg[svg.index(">") + 1 : svg.rindex("</svg>")].strip("\n")
+    return f'<g transform="translate({length(x)} {length(y)})">\n{inside}\n</g>'
 
 
 # --- strokes --------------------------------------------------------------------------------------

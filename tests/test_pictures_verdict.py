@@ -21,8 +21,8 @@ from helpers.pictures.verdict import (
     draw_slices,
     percent,
     say_figures,
-    side_by_side,
 )
+from helpers.svg import side_by_side
 
 SVG = "{http://www.w3.org/2000/svg}"
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1, 1, 0]
@@ -154,9 +154,11 @@ def test_a_slice_is_a_dot_in_its_interval_with_its_counts():
 
 
 def test_pictures_beside_each_other_are_as_wide_as_both_and_overlap_nowhere():
-    drawing = side_by_side(draw_matrix(COUNTS), draw_reliability(calibration_bins([1], [0.9])))
-    root = ElementTree.fromstring(drawing.svg)
-    inner = list(root.iter(f"{SVG}svg"))[1:]
-    assert [float(svg.get("x")) for svg in inner] == [0, float(inner[0].get("width"))]
-    assert float(root.get("width")) == sum(float(svg.get("width")) for svg in inner)
-    assert "confusion matrix" in drawing.words and "expected calibration error" in drawing.words
+    left, right = draw_matrix(COUNTS), draw_reliability(calibration_bins([1], [0.9]))
+    drawing = side_by_side(left, right)
+    moved = ElementTree.fromstring(drawing.svg).findall(f"{SVG}g")
+    width = left.size[0]
+    assert [g.get("transform") for g in moved] == ["translate(0 0)", f"translate({width:g} 0)"]
+    assert drawing.size == (width + right.size[0], max(left.size[1], right.size[1]))
+    assert len(list(moved[1].iter())) == len(list(ElementTree.fromstring(right.svg).iter()))
+    assert drawing.words == f"{left.words}\n{right.words}"

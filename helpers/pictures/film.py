@@ -1,7 +1,6 @@
 """One frame of a training film: the validation messages as dots, and the losses so far.
 
-Colour and shape tell ham from spam, a ring is a mistake. All frames of a film have one scale. The
-film is what `film_of` in the file training_film returns.
+Colour and shape tell ham from spam, a ring is a mistake. All frames of a film have one scale.
 """
 
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from helpers.svg import (
     text,
     whole_ticks,
 )
+from helpers.training_film import Film
 
 WIDTH, HEIGHT = 720, 372
 DOTS = (20.0, 42.0, 430.0, 262.0)  # left, top, width and height of the frame of the dots
@@ -31,7 +31,7 @@ FENCE = 4  # quartile ranges beyond the quartiles; dots further out would push a
 HOLDS = 0.9  # share of the messages on their side of a boundary from which on it is drawn
 
 
-def draw_frame(film, number: int) -> Drawing:
+def draw_frame(film: Film, number: int) -> Drawing:
     """Draw a frame of a film, from 0: the messages before the training, or after so many epochs.
 
     The boundary of p = 0.5 is drawn where at least HOLDS of the messages lie on the side that the
@@ -56,7 +56,7 @@ def draw_frame(film, number: int) -> Drawing:
 # --- the dots -------------------------------------------------------------------------------------
 
 
-def _dots_axes(film) -> Axes:
+def _dots_axes(film: Film) -> Axes:
     """The same for all frames of a film, with room for the rings; what is far out lies outside."""
     spans = []
     for values in torch.cat(film.places).T:  # along the first direction, and along the second
@@ -74,7 +74,7 @@ def _num_outside(axes: Axes, places: torch.Tensor) -> int:
     return ((places < low) | (places > high)).any(dim=1).sum().item()
 
 
-def _dots(axes: Axes, film, number: int) -> Iterator[str]:
+def _dots(axes: Axes, film: Film, number: int) -> Iterator[str]:
     """Ham first, then spam, and the mistakes last, so that none lies hidden."""
     places, mistakes = film.places[number].tolist(), film.mistakes[number].tolist()
     labels = film.labels.tolist()
@@ -107,7 +107,7 @@ def _dashed(strokes: str) -> str:
     return path(strokes).replace("/>", ' stroke-dasharray="6 4"/>')
 
 
-def _legend(film, number: int, with_boundary: bool, outside: int) -> Iterator[str]:
+def _legend(film: Film, number: int, with_boundary: bool, outside: int) -> Iterator[str]:
     left, y = DOTS[0], DOTS[1] + DOTS[3] + 22
     x = left + 8
     for label, mistake, words in ((0, False, "ham"), (1, False, "spam"), (1, True, "a mistake")):
@@ -128,7 +128,7 @@ def _legend(film, number: int, with_boundary: bool, outside: int) -> Iterator[st
 # --- the curves -----------------------------------------------------------------------------------
 
 
-def _curves(film, number: int) -> Iterator[str]:
+def _curves(film: Film, number: int) -> Iterator[str]:
     """The losses up to this frame, on the scale of the whole film."""
     val, train = film.val_losses, film.train_losses
     highest = max(0.8, *val, *train)
@@ -148,17 +148,17 @@ def _curves(film, number: int) -> Iterator[str]:
 # --- words ----------------------------------------------------------------------------------------
 
 
-def _title(film, number: int) -> str:
+def _title(film: Film, number: int) -> str:
     count, wrong = len(film.labels), film.mistakes[number].sum().item()
     name = film.names[number] + (f" of {film.epochs}" if number else "")
     return f"{name}: {count - wrong} of {count} right"
 
 
-def _on_their_side(film, number: int) -> str:
+def _on_their_side(film: Film, number: int) -> str:
     return f"{film.num_on_their_side[number]} of {len(film.labels)}"
 
 
-def _say(film, number: int, with_boundary: bool) -> str:
+def _say(film: Film, number: int, with_boundary: bool) -> str:
     labels, mistakes = film.labels, film.mistakes[number]
     wrong = [(mistakes & (labels == label)).sum().item() for label in (0, 1)]
     losses = f"validation loss {film.val_losses[number]:.2f}"

@@ -4,7 +4,6 @@ Each shows what `helpers.measures` found, and says it in words.
 """
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 
 from helpers.data import LABELS
@@ -237,22 +236,3 @@ def _say_share(part: Slice) -> str:
         return "no such message"
     low, high = (round(100 * share) for share in part.interval)
     return f"{part.right} of {part.count}, {percent(part.share)} ({low} to {high} %)"
-
-
-# --- several --------------------------------------------------------------------------------------
-
-
-def side_by_side(*drawings: Drawing) -> Drawing:
-    """Return pictures as one, beside each other, for where only one can be shown."""
-    sizes = [_size(drawing) for drawing in drawings]
-    drawn, x = [], 0.0
-    for drawing, (width, _) in zip(drawings, sizes, strict=True):
-        drawn.append(drawing.svg.replace("<svg ", f'<svg x="{length(x)}" ', 1))
-        x += width
-    words = "\n".join(drawing.words for drawing in drawings)
-    return picture(drawn, words, x, max(height for _, height in sizes))
-
-
-def _size(drawing: Drawing) -> tuple[float, float]:
-    width, height = re.search(r'viewBox="0 0 (\S+) (\S+)"', drawing.svg).groups()
-    return float(width), float(height)

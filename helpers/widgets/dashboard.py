@@ -30,9 +30,8 @@ from helpers.pictures.verdict import (
     percent,
     say_figures,
     say_threshold,
-    side_by_side,
 )
-from helpers.svg import Drawing
+from helpers.svg import Drawing, side_by_side
 from helpers.tables import html_table
 from helpers.widgets.common import Folded, Quiet, ask, named, show_with_words, style_sheet
 
