@@ -14,10 +14,11 @@ import torch
 from helpers.checks import instance_of
 from helpers.class_vectors import class_vectors
 from helpers.classifying_token import check_position, take_position
-from helpers.model import GPTModel
+from helpers.model import GPTModel, has_causal_mask
 
 __all__ = [
     "Directions",
+    "attention_and_answers",
     "attention_weights",
     "class_after_each_block",
     "class_vectors",
@@ -37,15 +38,7 @@ def attention_weights(model: GPTModel, token_ids: torch.Tensor) -> torch.Tensor:
     q of message i. Each row sums to 1, and under the causal mask what follows q gets exactly 0
     (Vaswani et al. 2017). The numbers are on the model's device. Raises what the model raises.
     """
-    found: list[torch.Tensor] = []
-
-    def note(dropout, inputs):  # what attention's dropout is given are the weights
-        found.append(inputs[0])
-
-    token_ids = _on_device(model, token_ids)
-    with _hooked(note, *(block.att.dropout for block in model.trf_blocks)):
-        model.eval()(token_ids)
-    return torch.stack(found)
+    return _in_one_pass(model, token_ids)[0]
 
 
 # --- what tips it ---------------------------------------------------------------------------------
@@ -70,9 +63,12 @@ def token_influence(
         raise ValueError(f"of {len(ids)} tokens none can be left out; give at least 2")
     shortened = [(*ids[:i], *ids[i + 1 :]) for i in range(len(ids))]
     distinct = list(dict.fromkeys(shortened))
-    vectors = class_vectors(model, [ids], position), class_vectors(model, distinct, position)
+    groups = [[ids], distinct]
+    if position != "mean" and has_causal_mask(model):  # then rows of two lengths can run together
+        groups = [[ids, *distinct]]
+    vectors = torch.cat([class_vectors(model, rows, position) for rows in groups])
     device = model.out_head.weight.device
-    logits = model.out_head(torch.cat(vectors).to(device)).float().cpu()  # (1 + distinct, classes)
+    logits = model.out_head(vectors.to(device)).float().cpu()  # (1 + distinct, classes)
     odds = _log_odds(logits, logits[0].argmax().item())
     number = {row: i for i, row in enumerate(distinct, start=1)}
     return odds[0] - odds[[number[row] for row in shortened]]
@@ -99,20 +95,45 @@ def class_after_each_block(
     reading of vectors that it has never met. Raises ValueError for another position and for more
     than one message, and what the model raises.
     """
+    return attention_and_answers(model, token_ids, position)[1]
+
+
+@torch.no_grad()
+def attention_and_answers(
+    model: GPTModel, token_ids: torch.Tensor, position: str = "last"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what `attention_weights` and `class_after_each_block` do, from one pass of one message.
+
+    Raises what these raise.
+    """
     check_position(position)
-    token_ids = _on_device(model, token_ids)
+    instance_of("token ids", token_ids, torch.Tensor, "a torch.Tensor")
     if token_ids.ndim != 2 or len(token_ids) != 1:
         raise ValueError(f"give one message, (1, n), not {tuple(token_ids.shape)}")
+    weights, streams = _in_one_pass(model, token_ids)
+    logits = model.out_head(model.final_norm(streams))  # (n_layers + 1, n, classes)
+    taken = take_position(logits, token_ids.to(logits.device).expand(len(logits), -1), position)
+    return weights, taken.float().softmax(dim=-1).cpu()
+
+
+def _in_one_pass(model: GPTModel, token_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return all attention weights, (n_layers, b, n_heads, n, n), and what goes into each block and
+    into the norm after the last one, ((n_layers + 1) · b, n, d).
+    """
+    weights: list[torch.Tensor] = []
     streams: list[torch.Tensor] = []
-
-    def note(module, inputs):  # what goes into each block, and into the norm after the last one
-        streams.append(inputs[0])
-
-    with _hooked(note, *model.trf_blocks, model.final_norm):
+    token_ids = _on_device(model, token_ids)
+    with (
+        # what attention's dropout is given are the weights
+        _hooked(lambda _, inputs: weights.append(inputs[0]), *_dropouts(model)),
+        _hooked(lambda _, inputs: streams.append(inputs[0]), *model.trf_blocks, model.final_norm),
+    ):
         model.eval()(token_ids)
-    logits = model.out_head(model.final_norm(torch.cat(streams)))  # (n_layers + 1, n, classes)
-    taken = take_position(logits, token_ids.expand(len(logits), -1), position)
-    return taken.float().softmax(dim=-1).cpu()
+    return torch.stack(weights), torch.cat(streams)
+
+
+def _dropouts(model: GPTModel) -> list[torch.nn.Module]:
+    return [block.att.dropout for block in model.trf_blocks]
 
 
 # --- where messages lie ---------------------------------------------------------------------------
@@ -151,7 +172,7 @@ def main_directions(vectors: torch.Tensor, count: int = 2) -> Directions:
     mean = vectors.mean(dim=0)
     _, sizes, axes = torch.linalg.svd(vectors - mean, full_matrices=False)
     variances = sizes.square()
-    if not variances.sum() > 0:
+    if not variances.sum() > 1e-12 * vectors.square().sum():  # or what there is, is rounding
         raise ValueError("the vectors are all alike, so they differ in no direction")
     axes = axes[:count]
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))

@@ -16,7 +16,7 @@ from helpers.classify import SpamClassifier
 from helpers.classifying_token import check_position, classifying_place
 from helpers.config import END_OF_TEXT
 from helpers.data import LABELS
-from helpers.inside import attention_weights, class_after_each_block, token_influence
+from helpers.inside import attention_and_answers, token_influence
 from helpers.pictures.influence import mark, shortened
 from helpers.tables import html_table
 from helpers.tokenizer import encode_message, visible_tokens
@@ -150,10 +150,10 @@ def answer(classifier: SpamClassifier, reading: Reading, left_out: Collection[in
         raise ValueError("all tokens are left out: bring one back to have something to classify")
     row = reading.row(left_out)
     token_ids = torch.tensor([row])  # (1, m)
-    after_blocks = class_after_each_block(classifier.model, token_ids, reading.position)
+    weights, after_blocks = attention_and_answers(classifier.model, token_ids, reading.position)
     if not after_blocks.isfinite().all():
         raise ValueError(DAMAGED)
-    weights = attention_weights(classifier.model, token_ids)[:, 0].float().cpu()
+    weights = weights[:, 0].float().cpu()  # (n_layers, n_heads, m, m)
     place = classifying_place(row, reading.position)
     attention = weights.mean(dim=2) if place is None else weights[:, :, place]
     return Answer(after_blocks, attention, len(kept))

@@ -10,6 +10,7 @@ from helpers.classifying_token import POSITIONS, class_logits, class_probabiliti
 from helpers.config import END_OF_TEXT, gpt_config
 from helpers.freezing import replace_head
 from helpers.inside import (
+    attention_and_answers,
     attention_weights,
     class_after_each_block,
     class_vectors,
@@ -223,6 +224,12 @@ def test_the_answer_after_each_block_is_that_of_a_model_cut_there(model, positio
     assert steps.std(dim=0).max() > 0.01 and hooks_of(model) == 0 and not model.training
 
 
+def test_attention_and_answers_from_one_pass_are_those_of_two(model):
+    weights, steps = attention_and_answers(model, ids(PADDED), "last_token")
+    assert torch.equal(weights, attention_weights(model, ids(PADDED)))
+    assert torch.equal(steps, class_after_each_block(model, ids(PADDED), "last_token"))
+
+
 # --- where messages lie ---------------------------------------------------------------------------
 
 
@@ -283,6 +290,9 @@ def test_the_main_directions_are_those_of_sklearns_pca():
         (lambda m: class_vectors(m, [[1], []]), ValueError, "a message has no tokens"),
         (lambda m: class_vectors(m, [MESSAGE, [1]], "mean"), ValueError, "pad or cut them"),
         (lambda m: main_directions(torch.ones(5, 4)), ValueError, "all alike"),
+        (lambda m: main_directions(torch.full((7, 4), 0.1)), ValueError, "all alike"),
+        (lambda m: main_directions(torch.zeros(7, 4)), ValueError, "all alike"),
+        (lambda m: attention_and_answers(m, ids(MESSAGE, MESSAGE)), ValueError, "one message"),
         (lambda m: main_directions(torch.ones(1, 4)), ValueError, r"at least 2 .*\(1, 4\)"),
         (lambda m: main_directions([[1, 2]]), TypeError, "vectors must be a torch.Tensor"),
     ],

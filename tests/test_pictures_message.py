@@ -15,7 +15,7 @@ from helpers.pictures.influence import draw_influence
 from helpers.pictures.loss import draw_loss
 
 SVG = "{http://www.w3.org/2000/svg}"
-PAD = "<|endoftext|>"
+PAD, SHARES = "<|endoftext|>", [0.1, 0.2, 0.2, 0.1, 0.1, 0.3]
 TOKENS = ["Win", "␣a", "␣free", "<b>", "␣x" * 30]
 
 
@@ -74,17 +74,19 @@ def test_bars_are_as_high_as_the_shares_and_every_share_is_said():
 
 
 @pytest.mark.parametrize(
-    ("place", "names", "values"),
+    ("place", "shares", "names", "values"),
     [
-        (5, ["a", "b", f"3 × {PAD}", f"{PAD} (itself)"], [0.1, 0.2, 0.4, 0.3]),
-        (1, ["a", "b (itself)"], [0.1, 0.2]),
-        (0, ["a (itself)", "b"], [0.1, 0.2]),
-        (None, ["a", "b", f"4 × {PAD}"], [0.1, 0.2, 0.7]),
+        (5, SHARES, ["a", "b", f"3 × {PAD}", f"{PAD} (itself)"], [0.1, 0.2, 0.4, 0.3]),
+        (None, SHARES, ["a", "b", f"4 × {PAD}"], [0.1, 0.2, 0.7]),
+        (1, [0.4, 0.6, 0, 0, 0, 0], ["a", "b (itself)"], [0.4, 0.6]),  # it sees no padding
+        (0, [1, 0, 0, 0, 0, 0], ["a (itself)", "b"], [1, 0]),
+        (1, SHARES, ["a", "b (itself)", f"4 × {PAD}"], [0.1, 0.2, 0.7]),  # without the causal mask
     ],
 )
-def test_padding_is_added_up_and_the_token_that_classifies_is_told_apart(place, names, values):
-    shares = torch.tensor([0.1, 0.2, 0.2, 0.1, 0.1, 0.3])
-    found = named_shares(["a", "b"], shares, place)
+def test_padding_is_added_up_and_the_token_that_classifies_is_told_apart(
+    place, shares, names, values
+):
+    found = named_shares(["a", "b"], torch.tensor(shares), place)
     assert found[0] == names and found[1] == pytest.approx(values)
 
 

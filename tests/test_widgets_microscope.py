@@ -14,6 +14,7 @@ from helpers.classifying_token import class_probabilities
 from helpers.config import END_OF_TEXT
 from helpers.freezing import replace_head
 from helpers.inside import attention_weights, class_after_each_block, token_influence
+from helpers.model import without_causal_mask
 from helpers.pictures.influence import FACTORS, chip_class, mark, say_influence
 from helpers.reading import PADDINGS, answer, influence_on_spam, read_message
 from helpers.tokenizer import get_tokenizer
@@ -239,6 +240,17 @@ def test_attention_is_that_of_the_classifying_token_in_the_block_and_head_that_a
             assert float(line[block]) == pytest.approx(to_message, abs=0.0051)
 
 
+def test_without_the_causal_mask_the_padding_that_the_last_real_token_sees_is_shown():
+    whole = classifier("last_token")
+    without_causal_mask(whole.model)
+    microscope = MessageMicroscope(whole, MESSAGE)
+    expected = whole.probabilities([MESSAGE])[0]
+    torch.testing.assert_close(microscope.probabilities, expected, atol=1e-6, rtol=0)
+    assert "7 × &lt;|endoftext|&gt;" in picture(microscope, "mm-attention")
+    press(chips(microscope)[0])
+    assert text_of(microscope, "mm-change").startswith("without Win: spam")
+
+
 def test_the_answer_after_each_block_is_said(microscope):
     row = torch.tensor([IDS + 7 * [END_OF_TEXT]])
     steps = class_after_each_block(microscope.classifier.model, row, microscope.position)[:, 1]
@@ -379,7 +391,8 @@ def test_a_page_without_a_kernel_gets_picture_table_and_words(microscope, monkey
     microscope._ipython_display_()
     (data,) = sent
     assert data["image/svg+xml"].startswith("<svg") and "␣free" in data["image/svg+xml"]
-    assert "␣a left out" in data["text/plain"] and "block 0" in data["text/plain"]
+    for words in ("␣a left out", "block 0, mean of all heads", "after 0, "):
+        assert words in data["text/plain"], words
     assert data["text/html"].startswith("<table>") and "<td>" in data["text/html"]
 
 

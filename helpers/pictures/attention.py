@@ -58,15 +58,14 @@ def named_shares(
     token can't see is left out, and the token itself is told apart.
     """
     names, values = list(tokens), shares[: len(tokens)].tolist()
-    behind = shares[len(tokens) :]
-    if place is not None and place < len(tokens):
-        names[place] += " (itself)"
-        return names, values
-    others = behind if place is None else behind[:-1]
-    if len(others):
+    behind, in_message = shares[len(tokens) :], place is not None and place < len(tokens)
+    others = behind if place is None or in_message else behind[:-1]
+    if len(others) and (not in_message or others.any()):
         names.append(f"{len(others)} × {PAD}" if len(others) > 1 else PAD)
         values.append(others.sum().item())
-    if place is not None:
+    if in_message:
+        names[place] += " (itself)"
+    elif place is not None:
         names.append(f"{PAD} (itself)")
         values.append(behind[-1].item())
     return names, values

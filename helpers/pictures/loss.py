@@ -19,15 +19,15 @@ def draw_loss(p: float) -> Drawing:
     lowest = math.exp(-MOST)
     steps = [lowest + (1 - lowest) * (i / 100) ** 2 for i in range(101)]  # dense where it is steep
     x, y = axes.at(p, loss)
-    right = p > 0.6
+    middle, bottom = axes.at(0.5, 0)
     words = f"{p:g} for the correct class costs {loss:.2f}"
     drawn = [
         *axes.drawn("probability of the correct class", "loss", (0, 0.25, 0.5, 0.75, 1), range(6)),
-        line([axes.at(0.5, 0), axes.at(0.5, MOST)], "#767676", 1),
-        text(axes.at(0.5, 0)[0] + 6, 46, "from here on it is the answer", size=11),
+        line([(middle, bottom), axes.at(0.5, MOST)], "#767676", 1),
+        text(middle + 8, 46, "from here on it is the answer", size=11),
+        text(middle + 8, 90, words, size=13, bold=True),
         line([axes.at(step, -math.log(step)) for step in steps], BLUE),
-        line([(x, axes.at(p, 0)[1]), (x, y)], ORANGE),
+        line([(x, bottom), (x, y)], ORANGE),
         circle(x, y, 6, ORANGE),
-        text(x - 10 if right else x + 12, min(y - 10, 244), words, anchor="end" if right else "start", bold=True),
-    ]  # fmt: skip
-    return picture(drawn, f"the loss −ln p falls from left to right; {words}", 560, 300)
+    ]
+    return picture(drawn, f"the loss −ln p falls from left to right; {words}", 580, 300)

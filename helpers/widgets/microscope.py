@@ -25,6 +25,7 @@ from helpers.pictures.influence import (
 from helpers.reading import (
     AS_IN_TRAINING,
     PADDINGS,
+    SPAM,
     Answer,
     Reading,
     answer,
@@ -268,8 +269,7 @@ class MessageMicroscope(VBox):
         self._show["change"].value = f'<p role="status">{change}</p>'
         self._show_attention()
         if not self.small:
-            after = self._answer.after_blocks[:, 1].tolist()
-            self._show["after"].value = draw_after_blocks(after).svg
+            self._show["after"].value = self._forming().svg
 
     def _show_attention(self) -> None:
         self._show["attention"].value = self._attention().svg
@@ -287,14 +287,20 @@ class MessageMicroscope(VBox):
         )
         return draw_attention(*named_shares(tokens, shares, place), title)
 
+    def _forming(self) -> Drawing:
+        return draw_after_blocks(self._answer.after_blocks[:, SPAM].tolist())
+
     def _head_in_words(self) -> str:
         return MEAN if self._head is None else f"head {self._head}"
 
     def _ipython_display_(self, **_) -> None:
         """Show the widget; picture and table go along for pages where nothing is live."""
-        drawing, attention = self.drawing, self._attention()
-        words = f"{drawing.words}\n{attention.words}"
-        html = self._show["table"].value + f"<p>{escape(attention.words)}</p>"
+        drawing = self.drawing
+        others = [self._attention().words]
+        if not self.small:
+            others.append(self._forming().words)
+        html = self._show["table"].value + "".join(f"<p>{escape(words)}</p>" for words in others)
+        words = "\n".join([drawing.words, *others])
         show_with_words(self, drawing.svg, html, words)
 
 

@@ -132,14 +132,14 @@ for p in (0.99, 0.9, 0.5, 0.1, 0.01):
 # The unit is the *nat*, as the logarithm is the natural one.
 #
 # **Predict:** a message gets 0.1 for its correct class, then 0.05, half as much. What is added to its loss? And from 0.02
-# to 0.01? Then move the slider to the right.
+# to 0.01? Then move the slider to the left.
 
 # %%
 from helpers.pictures.loss import draw_loss
 from helpers.widgets import Slides
 
-chances = (0.99, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
-Slides([draw_loss(p) for p in chances], [f"{p:g}" for p in chances], "Correct class gets")
+chances = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
+Slides([draw_loss(p) for p in chances], list(map(str, chances)), "Correct class gets", start=7)
 
 # %% [markdown]
 # Each halving adds the same, ln 2 = 0.69: the surer a wrong answer is, the steeper the price rises for the next step
