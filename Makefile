@@ -32,7 +32,7 @@ test: $(VENV)/installed $(COLAB)/installed $(OLD_KERNEL)/installed  ## everythin
 notebooks: $(VENV)/installed    ## execute and save all notebooks (FROM=py or FROM=ipynb where a pair differs, ONLY=name for one)
 	$(BIN)/python notebooks/build.py save $(if $(FROM),--from $(FROM)) $(ONLY)
 
-images: $(VENV)/installed       ## redraw images/; the Explorer's picture needs Chromium
+images: $(VENV)/installed       ## redraw images/; the widgets' pictures need Chromium
 	$(BIN)/python -m helpers.diagrams
 	$(BIN)/python -m tests.screenshot
 

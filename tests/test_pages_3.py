@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.classify import load_or_train
+from helpers.classify import SpamClassifier, load_or_train
 from helpers.config import ASSETS
 from helpers.data import SMS_MINI, read_messages
 from helpers.measures import (
@@ -21,6 +21,7 @@ from helpers.measures import (
     spam_probabilities,
 )
 from helpers.nano.pretraining import encode_documents, read_documents, split_documents
+from helpers.reading import answer, influence_on_spam, read_message
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
 from tests.conftest import ROOT, load_parts
 
@@ -90,10 +91,28 @@ def test_of_the_test_messages_of_sms_mini_eleven_are_hard():
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory) -> dict[str, tuple[list[int], torch.Tensor, list[str]]]:
-    """Labels, logits and texts of each part of sms-mini, by the classifier of section 6.8."""
+def classifier(tmp_path_factory) -> SpamClassifier:
+    """That of section 6.8."""
     path = tmp_path_factory.mktemp("saved") / "classifier.safetensors"
-    classifier = load_or_train(path, "gpt2-nano (12M)", "sms-mini")
+    return load_or_train(path, "gpt2-nano (12M)", "sms-mini")
+
+
+def test_the_words_that_tip_the_message_under_the_microscope_are_those_that_section_6_8_names(
+    classifier,
+):
+    message = read_message(classifier, "Your free prize is waiting, call now")
+    influence = influence_on_spam(classifier, message)
+    order = [message.tokens[i] for i in influence.argsort(descending=True)]
+    assert sorted(order[:2]) == ["Your", "␣free"] and order[-1] == "␣is"
+    assert influence[message.tokens.index("␣is")] < -0.7 * influence.max()
+    assert answer(classifier, message).spam > 0.7
+    assert all(answer(classifier, message, {i}).spam < 0.4 for i in (0, 1))
+    assert "*free* and *Your* speak most for spam" in page("06_8_using_the_classifier")
+
+
+@pytest.fixture(scope="module")
+def answers(classifier) -> dict[str, tuple[list[int], torch.Tensor, list[str]]]:
+    """Labels, logits and texts of each part of sms-mini, by that classifier."""
     parts = zip(("train", "validation", "test"), load_parts("sms-mini"), strict=True)
     with warnings.catch_warnings(action="ignore"):  # a few messages are cut
         return {

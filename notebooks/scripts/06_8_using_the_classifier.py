@@ -112,10 +112,17 @@ for text, label in zip(my_messages, classifier.classify_many(my_messages), stric
 # %% tags=["nbval-ignore-output"]
 from helpers.widgets import MessageMicroscope
 
-microscope = MessageMicroscope(classifier, text=my_messages[0])
+microscope = MessageMicroscope(classifier, text="Your free prize is waiting, call now")
 microscope
 
 # %% [markdown]
+# <details><summary>Answer, for the bundled pair</summary>
+#
+# *free* and *Your* speak most for spam, and without either of them the answer is ham. *is* speaks for ham, nearly as strongly.
+# No list of spam words would have *Your* and *is*: what a word does depends on its company.
+#
+# </details>
+#
 # Is that *why* it is spam? Influence is about one token at a time: of two words that say the same, each alone seems to matter
 # little. And *attention*, which the microscope shows too, can be quite different and lead to the same answer (Jain and Wallace
 # 2019); it is a hint that one has to test (Wiegreffe and Pinter 2019).
