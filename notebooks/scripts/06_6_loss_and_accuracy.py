@@ -119,20 +119,10 @@ print(
 #
 # Training needs a measure that changes a little when a weight changes a little. Accuracy doesn't: it stays the same
 # until a message tips over, and then it jumps. **Cross-entropy** is smooth. For one message it is −ln p, where p is the
-# probability that the model gives to the *correct* class.
-
-# %%
-import math
-
-for p in (0.99, 0.9, 0.5, 0.1, 0.01):
-    print(f"correct class gets {p:<5} loss {-math.log(p):.2f}")
-
-# %% [markdown]
-# A confident right answer costs next to nothing, equal probabilities cost 0.69, and a confident wrong answer costs a lot.
-# The unit is the *nat*, as the logarithm is the natural one.
+# probability that the model gives to the *correct* class. The unit is the *nat*, as the logarithm is the natural one.
 #
-# **Predict:** a message gets 0.1 for its correct class, then 0.05, half as much. What is added to its loss? And from 0.02
-# to 0.01? Then move the slider to the left.
+# **Predict:** what does a sure right answer cost (p = 0.99), what do equal probabilities, what does a sure wrong answer (0.01)?
+# And what is added when p is halved? Then move the slider.
 
 # %%
 from helpers.pictures.loss import draw_loss
@@ -142,8 +132,8 @@ chances = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 Slides([draw_loss(p) for p in chances], list(map(str, chances)), "Correct class gets", start=7)
 
 # %% [markdown]
-# Each halving adds the same, ln 2 = 0.69: the surer a wrong answer is, the steeper the price rises for the next step
-# in probability, without an end. That is why one terribly wrong message can outweigh many good ones.
+# Next to nothing, 0.69, and 4.61. Each halving adds the same, ln 2 = 0.69: the surer a wrong answer is, the steeper the price
+# rises, without an end. That is why one terribly wrong message can outweigh many good ones.
 #
 # For a batch one takes the mean; torch does softmax, logarithm and mean at once.
 
@@ -343,6 +333,8 @@ with torch.no_grad():
 my_answer = None
 
 # %%
+import math
+
 from helpers.exercises import check
 
 check(
