@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,13 @@ from urllib.request import Request, urlopen
 from helpers.lab.runs import FOLDER as RUNS_FOLDER
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 CHROMIUM = next(
     filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome", MAC])), None
 )
+PATIENCE = 120  # seconds for what a press brings about, on a busy machine
 FOLDERS = (
     "JUPYTER_CONFIG_DIR",
     "JUPYTER_DATA_DIR",
@@ -116,6 +117,13 @@ THEME = """async theme => {
     const changing = () => document.body.dataset.jpThemeName !== theme
         || document.getElementById('jupyterlab-splash');
     while (changing()) await new Promise(resolve => setTimeout(resolve, 20));
+}"""
+SETTLED = """async () => {
+    const {kernel} = jupyterapp.shell.currentWidget.sessionContext.session;
+    for (let i = 0; i < 2; i++) {
+        await kernel.requestKernelInfo();
+        await new Promise(requestAnimationFrame);
+    }
 }"""
 RUN = "() => jupyterapp.commands.execute('notebook:run-all-cells')"
 COMPLAINTS = """() => {
@@ -226,8 +234,9 @@ def lab(folder: Path) -> Iterator[Address]:
 @contextmanager
 def browser() -> Iterator["Browser"]:
     """A headless Chromium."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
@@ -280,6 +289,51 @@ def run_all(page: "Page", timeout: float = 180) -> None:
     """
     page.evaluate(WITHIN, [RUN, None, timeout])
     check(page)
+
+
+def shows(found: "Locator") -> None:
+    """Wait until something is in sight, and all else that the kernel has sent with it.
+
+    The kernel's answer to a question comes after all that it has sent before.
+    """
+    found.wait_for()
+    found.page.evaluate(WITHIN, [SETTLED, None, PATIENCE])
+
+
+@contextmanager
+def opened(
+    course: Path,
+    name: str,
+    ready: str,
+    height: int = 1000,
+    before: Callable[["Page"], object] = lambda page: None,
+) -> Iterator["Page"]:
+    """A notebook's page in a JupyterLab of its own, all cells run, what `ready` selects in sight.
+
+    `before` is called with the page before anything is run. At the end no callback has failed.
+    """
+    with lab(course) as address, browser() as chromium:
+        page = open_notebook(chromium, address, name, height=height)
+        page.set_default_timeout(1000 * PATIENCE)
+        before(page)
+        run_all(page)
+        page.locator(ready).last.wait_for()
+        page.add_script_tag(content=CONTRAST)
+        yield page
+        check(page)
+        page.close()
+
+
+def assert_readable(root: "Locator", picture: str) -> None:
+    """No text of a widget is faint, and none of it is cut off.
+
+    A screenshot is left in the folder that the environment variable SCREENSHOTS names, if it does.
+    """
+    if folder := os.environ.get("SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        root.screenshot(path=Path(folder, f"{picture}.png"))
+    assert root.evaluate("e => faint_texts(e)") == []
+    assert root.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
 
 
 def check(page: "Page") -> None:

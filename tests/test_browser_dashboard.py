@@ -3,9 +3,6 @@
 Screenshots are left in the folder that the environment variable SCREENSHOTS names, if it does.
 """
 
-import os
-from pathlib import Path
-
 import nbformat
 import pytest
 
@@ -64,15 +61,8 @@ def answers(course) -> tuple[list[str], list[int], list[float]]:
 
 @pytest.fixture(scope="module")
 def opened(course):
-    with lab.lab(course) as address, lab.browser() as browser:
-        page = lab.open_notebook(browser, address, NOTEBOOK, height=1700)
-        page.set_default_timeout(30_000)
-        lab.run_all(page)
-        page.locator(".db-matrix svg").wait_for()
-        page.add_script_tag(content=lab.CONTRAST)
+    with lab.opened(course, NOTEBOOK, ".db-matrix svg", 1700) as page:
         yield page
-        lab.check(page)  # no callback has failed on the way
-        page.close()
 
 
 @pytest.fixture
@@ -92,7 +82,7 @@ def set_threshold(page, value: str) -> None:
     box = page.get_by_role("spinbutton", name="Threshold")
     box.fill(value)
     box.press("Enter")
-    matrix_at(page, f"{float(value):.2f}").wait_for()
+    lab.shows(matrix_at(page, f"{float(value):.2f}"))
 
 
 def open_field(page, field: str) -> None:
@@ -121,7 +111,7 @@ def test_the_arrow_keys_move_the_threshold_and_everything_follows(page, answers)
     handle.focus()
     for _ in range(40):
         page.keyboard.press("ArrowRight")
-    matrix_at(page, "0.90").wait_for()
+    lab.shows(matrix_at(page, "0.90"))
     counts = counts_at(labels, p_spam, 0.9)
     shows_counts(page, counts)
     assert page.get_by_role("spinbutton", name="Threshold").input_value() == "0.9"
@@ -130,7 +120,7 @@ def test_the_arrow_keys_move_the_threshold_and_everything_follows(page, answers)
         assert f"{what} {100 * share:.0f} %" in figures
     assert f"recall {100 * counts.recall:.0f} %" in page.locator(".db-curve").inner_text()
     page.keyboard.press("End")
-    page.locator(".db-figures", has_text="No precision: nothing is called spam.").wait_for()
+    lab.shows(page.locator(".db-figures", has_text="No precision: nothing is called spam."))
     assert "nan" not in page.locator(".classifier-dashboard").inner_text().lower()
 
 
@@ -156,6 +146,7 @@ def test_a_field_lists_its_messages_the_surest_first_ten_at_a_time(page, answers
     page.get_by_role("button", name="ham called spam").click()
     lines = page.locator(".db-message")
     expect(lines).to_contain_text([texts[i] for i in inside[:10]], use_inner_text=True)
+    lab.shows(lines.last)
     assert f"10 of {len(inside)} messages" in page.locator(".db-heading").inner_text()
     page.locator(".db-more").focus()
     page.keyboard.press("Space")
@@ -187,7 +178,7 @@ def test_the_reliability_diagram_and_the_slices_are_a_press_away(page):
     assert root.locator(".db-reliability").count() == 0
     for words, name in (("reliability diagram", "reliability"), ("slices", "slices")):
         root.get_by_role("button", name=words).click()
-        root.locator(f".db-{name} svg").wait_for()
+        lab.shows(root.locator(f".db-{name} svg"))
     assert "expected calibration error" in (
         root.locator(".db-reliability svg").get_attribute("aria-label")
     )
@@ -223,7 +214,7 @@ def test_every_control_says_what_it_is(page):
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 800)])
-def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width, tmp_path):
+def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width):
     root = page.locator(".classifier-dashboard")
     open_field(page, "ham-spam")
     page.locator(".db-message").first.click()
@@ -231,15 +222,10 @@ def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width
     folds = [root.get_by_role("button", name=name) for name in ("reliability diagram", "slices")]
     for fold in folds:
         fold.click()
-    page.locator(".db-slices svg").wait_for()
+    lab.shows(page.locator(".db-slices svg"))
     lab.set_theme(page, theme)
     page.set_viewport_size({"width": width, "height": 2400})
     page.locator(".db-figures").scroll_into_view_if_needed()
-    faint = page.evaluate("faint_texts(document.querySelector('.classifier-dashboard'))")
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    root.screenshot(path=folder / f"dashboard_{theme}_{width}.png")
+    lab.assert_readable(root, f"dashboard_{theme}_{width}")
     for fold in folds:
         fold.click()
-    assert faint == []
-    assert root.evaluate("e => e.scrollWidth - e.clientWidth") <= 0

@@ -5,17 +5,13 @@ variable SCREENSHOTS names, if it does.
 """
 
 import json
-import os
 import re
-from pathlib import Path
 
 import pytest
 
 from helpers.lab.runs import FILE, POSITIONS
 from tests import lab
 from tests.screenshot import LAB_NOTEBOOK, lab_in
-
-SECONDS = 120  # for a training, on a busy machine
 
 pytestmark = pytest.mark.skipif(
     lab.missing() is not None, reason=f"the Freeze Lab in a browser: {lab.missing()}"
@@ -29,16 +25,11 @@ def course(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(course):
-    with lab.lab(course) as address, lab.browser() as browser:
-        page = lab.open_notebook(browser, address, LAB_NOTEBOOK, height=1700)
-        page.set_default_timeout(1000 * SECONDS)
+    def shows_its_static_form(page):
         assert page.locator(".freeze-lab").count() == 0 and "No run yet." in page.content()
-        lab.run_all(page)
-        page.locator(".fx-train").wait_for()
-        page.add_script_tag(content=lab.CONTRAST)
+
+    with lab.opened(course, LAB_NOTEBOOK, ".fx-train", 1700, shows_its_static_form) as page:
         yield page
-        lab.check(page)  # no callback has failed on the way
-        page.close()
 
 
 @pytest.fixture
@@ -83,7 +74,7 @@ def train(page) -> int:
 
     number = run_lines(page).count() + 1
     page.locator(".fx-train").click()
-    expect(run_lines(page)).to_have_count(number, timeout=1000 * SECONDS)
+    expect(run_lines(page)).to_have_count(number, timeout=1000 * lab.PATIENCE)
     shows(page, "status", f"Run {number} is done")
     return number
 
@@ -217,17 +208,12 @@ def test_every_control_says_what_it_is(page):
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 800)])
-def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width, tmp_path):
+def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width):
     train(page)
     lab.set_theme(page, theme)
     page.set_viewport_size({"width": width, "height": 1700 if width > 1000 else 2600})
     page.locator(".fx-train").scroll_into_view_if_needed()
-    assert page.evaluate("faint_texts(document.querySelector('.freeze-lab'))") == []
-    root = page.locator(".freeze-lab")
-    assert root.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    root.screenshot(path=folder / f"lab_{theme}_{width}.png")
+    lab.assert_readable(page.locator(".freeze-lab"), f"lab_{theme}_{width}")
 
 
 def test_the_test_set_is_opened_by_a_press_and_every_later_run_says_so(page):  # the last: it stays

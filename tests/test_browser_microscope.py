@@ -4,9 +4,7 @@ The classifier is the nano with a random head; nothing is trained.
 Screenshots are left in the folder that the environment variable SCREENSHOTS names, if it does.
 """
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 
@@ -24,15 +22,8 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     course = microscope_in(tmp_path_factory.mktemp("course"))
-    with lab.lab(course) as address, lab.browser() as browser:
-        page = lab.open_notebook(browser, address, MICROSCOPE_NOTEBOOK, height=1500)
-        page.set_default_timeout(20_000)
-        lab.run_all(page)
-        page.locator(".mm-token-10").first.wait_for()
-        page.add_script_tag(content=lab.CONTRAST)
+    with lab.opened(course, MICROSCOPE_NOTEBOOK, ".mm-token-10", 1500) as page:
         yield page
-        lab.check(page)  # no callback has failed on the way
-        page.close()
 
 
 @pytest.fixture
@@ -60,7 +51,7 @@ def type_in(page, text: str) -> None:
 
 def shows(page, name: str, words: str) -> None:
     """Wait until `.mm-<name>` holds these words."""
-    page.locator(f".mm-{name}", has_text=words).first.wait_for()
+    lab.shows(page.locator(f".mm-{name}", has_text=words).first)
 
 
 def choose(page, css: str, name: str) -> None:
@@ -89,7 +80,7 @@ def test_typing_changes_chips_answer_and_attention_with_each_key(page):
     box.type(" lol")
     expect(page.locator(".mm-token")).to_have_count(TOKENS + 1)
     shows(page, "token-11", "␣lol")
-    page.locator('.mm-attention svg[aria-label*="␣lol (itself)"]').wait_for()
+    lab.shows(page.locator('.mm-attention svg[aria-label*="␣lol (itself)"]'))
     assert probability(page) != before
     type_in(page, "hi")
     expect(page.locator(".mm-token")).to_have_count(1)
@@ -116,7 +107,7 @@ def test_block_and_head_are_chosen_and_the_picture_follows(page):
         choose(page, css, name)
         block = "block 3"
         head = f"head {name}" if css == "head" and name.isdigit() else "mean of all heads"
-        page.locator(".mm-attention", has_text=f"{block}, {head}").wait_for()
+        lab.shows(page.locator(".mm-attention", has_text=f"{block}, {head}"))
         seen.add(picture(page, "attention"))
     assert len(seen) == 3  # the last one was there before
     assert page.locator(".mm-shares text", has_text="▸3").count() == 1
@@ -125,12 +116,12 @@ def test_block_and_head_are_chosen_and_the_picture_follows(page):
 def test_after_one_endoftext_the_middle_blocks_hardly_look_at_the_message(page):
     choose(page, "padding", "1")
     choose(page, "position", "padded end")
-    page.locator(".mm-attention", has_text="padded end looks").wait_for()
+    lab.shows(page.locator(".mm-attention", has_text="padded end looks"))
     shows(page, "row", "then 1 of padding")
     after = [float(x) for x in re.findall(r"\d?\.\d\d", picture(page, "shares"))]
     assert len(after) == 6 and after[0] > 0.5 and min(after) < 0.2
     choose(page, "position", "last real token")
-    page.locator(".mm-attention", has_text="last real token looks").wait_for()
+    lab.shows(page.locator(".mm-attention", has_text="last real token looks"))
     assert re.findall(r"\d?\.\d\d", picture(page, "shares")) == ["1.00"] * 6
     assert "␣now (itself)" in picture(page, "attention")
 
@@ -200,7 +191,7 @@ def test_the_numbers_and_the_limits_unfold(page):
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 800)])
-def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width, tmp_path):
+def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width):
     page.locator(".mm-token-3").click()
     shows(page, "change", "without ␣phone")
     lab.set_theme(page, theme)
@@ -210,10 +201,6 @@ def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width
     page.locator(".mm-limits").wait_for()
     root = page.locator(".message-microscope")
     root.scroll_into_view_if_needed()
-    assert page.evaluate("faint_texts(document.querySelector('.message-microscope'))") == []
-    assert root.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    root.screenshot(path=folder / f"microscope_{theme}_{width}.png")
+    lab.assert_readable(root, f"microscope_{theme}_{width}")
     for what in ("the numbers", "what this does not show"):
         page.get_by_role("button", name=f"Hide {what}").click()

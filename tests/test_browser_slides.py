@@ -3,9 +3,6 @@
 Screenshots are left in the folder that the environment variable SCREENSHOTS names, if it does.
 """
 
-import os
-from pathlib import Path
-
 import nbformat
 import pytest
 
@@ -61,14 +58,8 @@ def opened(tmp_path_factory):
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, folder / NOTEBOOK)
     (folder / "helpers").symlink_to(ROOT / "helpers")
-    with lab.lab(folder) as address, lab.browser() as browser:
-        page = lab.open_notebook(browser, address, NOTEBOOK)
-        lab.run_all(page)
-        page.locator(".sl-picture svg").last.wait_for()
-        page.add_script_tag(content=lab.CONTRAST)
+    with lab.opened(folder, NOTEBOOK, ".sl-picture svg") as page:
         yield page
-        lab.check(page)  # no callback has failed on the way
-        page.close()
 
 
 @pytest.fixture
@@ -148,35 +139,22 @@ def test_the_picture_says_what_it_shows(page):
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 800)])
-def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width, tmp_path):
+def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width):
     lab.set_theme(page, theme)
     page.set_viewport_size({"width": width, "height": 1000})
     handle(page).press("End")
     shows(page, 9)
     ring = handle(page).evaluate("e => getComputedStyle(e).boxShadow")
     assert "0px 0px 0px 4px" in ring  # who moves it by keyboard sees where the focus is
-    root = place(page)
-    assert page.evaluate("faint_texts(document.querySelector('.picture-slides'))") == []
-    assert root.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    root.screenshot(path=folder / f"slides_{theme}_{width}.png")
+    lab.assert_readable(place(page), f"slides_{theme}_{width}")
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 800)])
-def test_a_training_film_can_be_read_in_both_themes_and_in_a_narrow_window(
-    page, theme, width, tmp_path
-):
+def test_a_training_film_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width):
     lab.set_theme(page, theme)
     page.set_viewport_size({"width": width, "height": 1000})
     film = page.locator(".picture-slides").last
     film.get_by_role("slider").press("End")
     film.locator("svg text", has_text="after epoch 3 of 3").wait_for()
     film.get_by_role("img", name="after epoch 3 of 3: 56 of 60 right").wait_for()
-    assert (
-        page.evaluate("faint_texts([...document.querySelectorAll('.picture-slides')].at(-1))") == []
-    )
-    assert film.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    film.screenshot(path=folder / f"film_{theme}_{width}.png")
+    lab.assert_readable(film, f"film_{theme}_{width}")
