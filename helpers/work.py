@@ -193,11 +193,13 @@ def _passes(
 ) -> _Passes:
     """Return the passes through `parts`.
 
-    With `one_token` only one token of each message goes on from the last block. There attention's
-    two products are of (h, d) with (d, n) and of (h, n) with (n, d).
+    With `one_token` only one token of each message goes on from the last block, where attention's
+    two products are of (h, d) with (d, n) and of (h, n) with (n, d). Without, all go on, and only
+    their mean goes into the head.
     """
     d, h, last_block = cfg["emb_dim"], cfg["n_heads"], f"trf_blocks.{cfg['n_layers'] - 1}"
-    of_one_token = (last_block, "final_norm", "out_head") if one_token else ()
+    # the head meets one vector of each message: one token's, or the mean of all
+    of_one_token = (last_block, "final_norm", "out_head") if one_token else ("out_head",)
 
     every = StepCount()  # what every token goes through
     for part in parts:
