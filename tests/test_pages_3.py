@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from helpers.classify import SpamClassifier, load_or_train
-from helpers.config import ASSETS
+from helpers.config import ASSETS, END_OF_TEXT
 from helpers.data import SMS_MINI, read_messages
+from helpers.inside import attention_weights, class_after_each_block
 from helpers.measures import (
     calibration_bins,
     counts_at,
@@ -123,6 +124,22 @@ def answers(classifier) -> dict[str, tuple[list[int], torch.Tensor, list[str]]]:
             )
             for name, part in parts
         }
+
+
+def test_the_answer_to_a_padded_message_forms_in_the_last_block_as_section_6_8_says(classifier):
+    rows = [get_tokenizer().encode(text) for text in load_parts("sms-mini")[2]["Text"][:30]]
+    width, shares, spam = classifier.max_length, [], []
+    for ids in (ids for ids in rows if len(ids) < width - 5):
+        row = torch.tensor([ids + [END_OF_TEXT] * (width - len(ids))])
+        weights = attention_weights(classifier.model, row)[:, 0, :, -1, : len(ids)]
+        shares.append(weights.sum(dim=-1).mean(dim=-1))
+        spam.append(class_after_each_block(classifier.model, row)[:, 1])
+    shares, spam = torch.stack(shares), torch.stack(spam)  # (messages, 6) and (messages, 7)
+    assert shares[:, -1].mean() > 0.8  # 1.00
+    assert shares[:, :-1].mean(dim=0).max() < 0.15  # .05, .00, …
+    spread = spam.amax(dim=0) - spam.amin(dim=0)
+    assert spread[:-1].max() < 0.1 and spread[-1] > 0.9  # .02; .12 .92 .90 .95 .93 .54 for all
+    assert "nearly the same of every padded message" in page("06_8_using_the_classifier")
 
 
 def said(pattern: str) -> list[float]:

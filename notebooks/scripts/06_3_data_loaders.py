@@ -70,7 +70,8 @@ draw_tokens(["do u hav time", "Congratulations!! tinyurl 💰"])
 # %% [markdown]
 # One token more, as `hav` falls to pieces: ␣ha and v. What was rare in GPT-2's training texts is cut into what was
 # frequent; a dashed border marks a piece that goes on with a word. Nothing is unknown: in the worst case a token is one
-# byte. The bag of money is cut inside the character, into three tokens that hold a space and its four bytes.
+# byte. The bag of money is cut inside the character, into three tokens that hold a space (20, in base 16) and its four
+# bytes.
 
 # %% [markdown]
 # ## Different lengths
@@ -86,7 +87,7 @@ lengths = train["Text"].map(lambda text: len(tokenizer.encode(text)))
 draw_lengths(lengths.tolist())
 
 # %% [markdown]
-# A bar counts the messages of five lengths: the second one those of 5 to 9 tokens. Half of all messages have at most 31
+# Each bar takes in five lengths: the second one counts the messages of 5 to 9 tokens. Half of them all have at most 31
 # tokens: that is the *median*. The longest has 82, and only 25 of the 700 have 65 or more.
 
 # %% [markdown]
@@ -159,8 +160,8 @@ draw_padding(lengths.tolist(), batch_size=8)
 
 # %% [markdown]
 # Each picture is all the training messages, one thin row below the other; what is white is not there at all. With one length
-# more than half is padding. With each batch's own it is 44 %; as messages meet by chance, another order gives one or two more
-# or less. Sorted by length, hardly any is left: a thin light edge.
+# more than half is padding. With each batch's own it is 44 %; as messages meet by chance, another order gives one or two
+# percentage points more or less. Sorted by length, hardly any is left: a thin light edge.
 
 # %% [markdown]
 # So equal rows as such cost next to nothing. What costs is *one* length for all, and that long and short messages meet by

@@ -239,11 +239,12 @@ from helpers.pictures.words import draw_nearest
 draw_nearest(model, ["Monday", "mother", "dinner", "u", "win", "£"], count=6)
 
 # %% [markdown]
-# (A space, which belongs to the token, is drawn as ␣. `print(_.words)`, right after a picture of this course, says it in words.)
+# (␣ is a space, which belongs to the token. The words in bold are looked up with one, too, as they stand inside a sentence.
+# `print(_.words)`, right after a picture of this course, says it in words.)
 #
 # The six tokens most like *Monday* are the other six days. Nobody told the nano about days, or that *u* is *you*: rows become
 # alike when tokens are used alike. That is not meaning the same: the second most like *win* is *lose*. And the nano has read
-# little: its *£* and *€* are nearly one token, and what follows them has nothing to do with money.
+# little: its *£* and *€* have nearly the same row, and what comes after these in the list has nothing to do with money.
 
 # %% [markdown]
 # A row is a point in a space of 192 dimensions. To draw points on paper we keep two directions: those in which the drawn rows
@@ -290,9 +291,9 @@ tokens = visible_tokens(token_ids[0].tolist(), get_tokenizer())
 draw_attention_step(model, token_ids, tokens, at=3, block=4, head=3)
 
 # %% [markdown]
-# Each strip is a vector, a bar for each number: up if it is above 0, down if it is below. The query of *her* fits the key of
-# *sister* best: *her* takes 82 % of what it gathers in this head from there, so the lowest strip looks much like the value of
-# *sister*. *phone* comes later, so it has no part.
+# Each strip is a vector of 32 numbers (192, shared out among six heads), a bar for each: up if it is above 0, down if it is
+# below. The query of *her* fits the key of *sister* best, with the highest score, −2.8: *her* takes 82 % of what it gathers
+# in this head from there, so the lowest strip looks much like the value of *sister*. *phone* comes later, so it has no part.
 #
 # Other heads look elsewhere. **Predict** what *her* looks at in block 1, head 4.
 

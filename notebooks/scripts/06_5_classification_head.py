@@ -290,7 +290,7 @@ print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label
 # %% [markdown]
 # **The gradient's way.** Each part is told from above how the loss would change with what it *puts out*. From that it
 # works out the gradients of its own parameters, if it is trainable, and how the loss would change with what came *in*,
-# which it hands down. A frozen part does only the second: the gradient *crosses* it. The backward pass *ends* in the
+# which it hands down: the gradient *crosses* it. A frozen part does only the second. The backward pass *ends* in the
 # lowest trainable part. (The two embeddings stand side by side, so neither is ever crossed.)
 
 # %% [markdown]
@@ -299,7 +299,7 @@ print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label
 #
 # - the weights;
 # - a gradient for each trainable parameter;
-# - for each of these two *moments*: running averages from which the optimizer AdamW sets the size of its steps;
+# - for each of these, two *moments*: running averages from which the optimizer AdamW sets the size of its steps;
 # - what the forward pass keeps for the backward pass: a gradient is worked out from what went into a part.
 #
 # **Predict:** if the *first* block learned in the last one's place, which of the four would change? And the number of
@@ -309,7 +309,8 @@ print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label
 # Here is your model as you left it. Each part is a *toggle*, a button that freezes or trains it; ▸ opens a block into its
 # four pieces: attention (`att`), feed-forward (`ff`) and two norms. If only some of them learn, the block is *partly
 # trainable*. *Train* offers ready-made choices (*custom*: none of them), *Model* all the sizes, without weights. With *the
-# loaded model*, the button under the picture runs it on your message. *Adapters* and *LoRA* are for later.
+# loaded model*, the button under the picture runs it on your message. *Adapters* and *LoRA* are for
+# [6.B](06_B_freeze_lab.ipynb).
 #
 # The upper costs are those of one training step on *Batch size* messages like yours, with 4 bytes a number (*float32*).
 # (Where nothing is live you see a picture and tables.)
@@ -333,8 +334,8 @@ explorer
 # </details>
 
 # %% [markdown]
-# The lower table is about a whole training. Under a frozen part the same numbers come out in each epoch, so `fine_tune`,
-# in section 6.7, runs it only once for each message.
+# The lower table is about a whole training, on as many messages as in the book. Under a frozen part the same numbers come
+# out in each epoch, so `fine_tune`, in section 6.7, runs it only once for each message.
 #
 # **Predict:** for which choices does that save hardly anything? Try *head only* and *everything*.
 #

@@ -133,7 +133,8 @@ Slides([draw_loss(p) for p in chances], list(map(str, chances)), "Correct class 
 
 # %% [markdown]
 # Next to nothing, 0.69, and 4.61. Each halving adds the same, ln 2 = 0.69: the surer a wrong answer is, the steeper the price
-# rises, without an end. That is why one terribly wrong message can outweigh many good ones.
+# rises, without an end. That is why one terribly wrong message can outweigh many good ones. (From the grey line on, the
+# correct class is the answer.)
 #
 # For a batch one takes the mean; torch does softmax, logarithm and mean at once.
 
@@ -186,9 +187,9 @@ print(repr(tokenizer.decode(message[-1:].tolist())))
 
 # %% [markdown]
 # Padding! The book classifies by the last position all the same, and it works: the causal mask lets the padding look back at
-# the whole message. But does it? A block's *attention weights* say how much of each token goes into a position; those of a
-# position sum to 1. `attention_weights` reads them out of the model while it runs. We add up what the message's tokens
-# get from the last position, in each block (the mean of its heads).
+# the whole message. But does the padding do so? A block's *attention weights* say how much of each token goes into a
+# position; those of a position sum to 1. `attention_weights` reads them out of the model while it runs. We add up what the
+# message's tokens get from the last position, in each block (the mean of its heads).
 
 # %%
 from helpers.inside import attention_weights
@@ -220,10 +221,10 @@ draw_shares(shares, "What the last position gives to the message")
 
 # %% [markdown]
 # (Darker is more.) One full stop gives the message most of its attention in every block. One `<|endoftext|>` does so in the
-# first block only, and block 4 next to none. So it is not the distance: there is none. The nano was pretrained on
+# first block only, and gives next to none in block 4. So it is not the distance: there is none. The nano was pretrained on
 # documents with `<|endoftext|>` before each one. What follows it is *another* document, so the model has learned not to
-# look back across it. Many tokens of a kind dilute the rest, full stops too; but fifty `<|endoftext|>` leave nothing in the
-# middle blocks.
+# look back across it. Many tokens of a kind dilute the rest, full stops too; but fifty `<|endoftext|>` leave next to
+# nothing in blocks 1 to 4.
 
 # %% [markdown]
 # So fine-tuning at the padded end must first teach the last block to look back. It can: that block is trained. A head alone
@@ -265,13 +266,13 @@ print(torch.allclose(without_padding, with_padding, atol=1e-4))
 # %% [markdown]
 # ## Under the microscope
 #
-# See both for yourself. Type a message: below it stand its tokens, each as a button. Press one to leave it out, and the
-# answer follows. Colour and signs say what each token does for it: `+` speaks for spam, `−` for ham, `·` hardly for either.
-# This is the token's *influence*: how much the answer changes without it.
+# See both for yourself. Type a message: each token is a button. Press one to leave it out, and the answer follows. Colour
+# and signs say what each token does for it: `+` speaks for spam, `−` for ham, `·` hardly for either. Its *influence* is the
+# factor by which it changes the *odds* of spam, p / (1 − p), or that factor's logarithm, in nats.
 #
 # The head has learned nothing yet. **Predict:** how many tokens get a sign at the padded end, and how many at the last real
-# token? Then press "last real token". After that go back, set the padding to 0, to 1 and to 10, and watch the attention to
-# the message.
+# token? Then press "last real token". After that go back, set the padding to 0, 1 and 10, and watch the attention to the
+# message.
 
 # %%
 from helpers.classify import SpamClassifier
@@ -282,7 +283,7 @@ microscope = MessageMicroscope(untrained, "Win a free phone! Text YES to 80086 n
 microscope
 
 # %% [markdown]
-# At the padded end not one token of this message gets a mark: hardly anything of it arrives there. At the last real token
+# At the padded end not one token of this message gets a sign: hardly anything of it arrives there. At the last real token
 # nearly all get one. They mean nothing yet, as a random head reads them; after training, in section 6.8, they will.
 #
 # Two warnings. A large share of *attention* does not prove that a token decided: other attention can lead to the same answer

@@ -120,7 +120,7 @@ optimizer.zero_grad()  # forget it: the real training starts below
 # ```
 #
 # `train_classifier_simple` is the book's loop around them. It goes through the training data five times, and every 50
-# steps measures the loss on 5 batches of training and of validation data. On two processor cores it takes about half a
+# steps measures the loss on 5 batches of training and of validation data. On two processor cores it takes less than a
 # minute for the bundled pair. GPT-2 124M takes many times longer; use a graphics card if you can.
 
 # %%
@@ -188,11 +188,11 @@ for epoch, train_loss, val_loss in zip(epochs, train_losses, val_losses, strict=
 # by its own size, so its first step moves every trainable weight by about `lr`, however little that
 # weight matters, and all together overshoot. The next steps make up for it.
 #
-# Then both fall steeply, and later unevenly. The training loss is measured on five other batches
-# each time, the validation loss always on the same five: where it jumps, the model itself has
-# changed. When the training loss goes on falling and the validation loss does not, the model learns
-# its training messages by heart. That is *overfitting*. **Do you see it here?** Five batches are 40
-# messages; two sections further down all are measured.
+# Then both fall, later unevenly. The training loss is measured on five other batches each time, the
+# validation loss always on the same five: where it jumps, the model itself has changed. When the
+# training loss goes on falling and the validation loss does not, the model learns its training
+# messages by heart. That is *overfitting*. **Do you see it here?** Five batches are 40 messages;
+# further down all are measured.
 
 # %% [markdown]
 # The accuracies after each epoch are measured on five batches, too: a message is 2.5 points.
@@ -210,18 +210,16 @@ plt.show()
 # %% [markdown]
 # ## The same, in a fraction of the time
 #
-# Section 6.6 has shown: what comes out below the last block is the same for the same message, before,
-# during and after the training. The book's loop computes it again in every epoch all the same, and
-# in the last block it computes an answer for every token, of which it uses one. Two ideas save
-# nearly all of that:
+# Below the last block the same message gives the same numbers, however long one trains (section 6.6).
+# The book's loop computes them again in every epoch, and in the last block an answer for every token,
+# of which it uses one. Two ideas save this:
 #
-# - **A boundary.** The embeddings and the blocks below the lowest trainable part run once for each
-#   message, and what they put out is kept. Every step starts from there.
-# - **One position.** In the last block, only the token that classifies needs to ask (a query) and to
-#   be reworked (feed-forward). It still looks at all tokens before it.
+# - **A boundary.** What lies below the lowest trainable part, in the picture below the line, runs once
+#   for each message, and what it puts out is kept.
+# - **One position.** In the last block, only the token that classifies needs to ask (a query) and be
+#   reworked (feed-forward). It looks at all tokens before it.
 #
-# In the picture, what lies below the line runs once. **Predict:** will the losses differ from those
-# of the book's loop?
+# **Predict:** will the losses differ from those of the book's loop?
 
 # %%
 from helpers.diagrams import draw_classifier
@@ -284,8 +282,8 @@ assert difference < 0.05  # rounding grows from step to step, but not far
 # *all* validation messages after each epoch; with `keep="best"` it leaves the weights of the lowest
 # validation loss. `film_of` does the same and keeps, before the training and after each epoch, the
 # vector that the head reads of each validation message. The picture shows these vectors as dots, along
-# the two directions in which they differ most over all frames (*principal component analysis*, Pearson
-# 1901).
+# the two directions in which they differ most over the whole training (*principal component analysis*,
+# Pearson 1901).
 #
 # **Predict:** where do the dots lie before the training, and where do they go? Where are the mistakes?
 # After which epoch is the model best? Then move the slider.
@@ -314,8 +312,8 @@ Slides(frames, film.names, "The training")
 # Before, nearly all lie on one spot: at the padded end the model knows hardly anything of them. (The
 # two at the edge have no padding.) The first epoch draws the spot out into a band, from ham to spam;
 # most of the 11 mistakes lie near the dashed line, where p = 0.5. Then the band gets longer: far from
-# the line means *sure*. The mistakes go along: after the second epoch one of the 15 has p > 0.9, after
-# the last 13 of the 18.
+# the line means *sure*. The mistakes go along: after the second epoch one of the 15 is surer than 0.9,
+# after the last 13 of the 18.
 #
 # The validation loss is lowest after the second epoch, then it doubles; the training loss, the mean of
 # an epoch's steps, falls to the end. The rest was learning by heart.
@@ -323,12 +321,12 @@ Slides(frames, film.names, "The training")
 # %% [markdown]
 # The picture leaves something out. Its directions carry 63 and 16 % of the variance, and four fifths of
 # the second come from the two long messages. Dots side by side may differ in the rest, which the head
-# reads, too. So the dashed line is right only for what lies in the picture's plane: in each frame it
-# parts at least 96 of the 100 messages as the model does.
+# reads, too. So the dashed line is right only for the picture's plane: in each frame it parts at least
+# 96 of the 100 messages as the model does.
 #
-# The accuracy hides all this: 85 % after the second epoch, 82 % after the last. How can the loss double?
-# Here is what each validation message costs, for both models, sorted. **Predict:** do many cost a
-# little more, or a few much more?
+# The accuracy shows less of it: 89 % after the first epoch, 85 % after the second, 82 % after the last.
+# How can the loss double? Here is what each validation message costs, for both models, sorted.
+# **Predict:** do many cost a little more, or a few much more?
 
 # %%
 from helpers.classifying_token import class_logits
@@ -355,9 +353,9 @@ plt.show()
 # %% [markdown]
 # A few cost much more: the solid line stays near zero longer, then shoots up far above the dashed
 # one. (Above the thin line, at 0.69, lie the mistakes.) With the bundled pair there are 18 mistakes
-# instead of 15, but each costs 3.5 nats on average instead of 1.4, and the dearest ten. −ln p counts
-# how sure a mistake is; accuracy counts only that it is one. So the accuracy may even rise while the
-# loss rises: some close calls turn right, and a few mistakes get surer.
+# instead of 15, but each costs 3.5 nats on average instead of 1.4, and the dearest costs ten. −ln p
+# counts how sure a mistake is; accuracy counts only that it is one. So the accuracy may even rise
+# while the loss rises: some close calls turn right, and a few mistakes get surer.
 
 # %% [markdown]
 # ## The verdict
@@ -568,7 +566,7 @@ forget()
 # - A step is: loss, gradient, a small move. An epoch is one pass through the training data.
 # - Only what is trainable gets a gradient; the frozen part stays the same to the bit.
 # - Watch the validation loss, on all messages: where it turns up, the model memorises; keep the best
-#   epoch. Accuracy shows it late or not at all.
+#   epoch. Accuracy counts mistakes, not how sure they are.
 # - The test data gives the verdict; it must not help you choose. And a simple method belongs beside it.
 # - What is frozen below the lowest trainable part need run only once for each message: same numbers,
 #   less time.

@@ -103,8 +103,9 @@ for text, label in zip(my_messages, classifier.classify_many(my_messages), stric
 # ## Which words tip it?
 #
 # The **Message Microscope** leaves out one token of a message after the other and asks the classifier each time. By how much
-# the answer moves is the token's *influence*: towards spam (+) or towards ham (−). Press a token to leave it out, and again to
-# bring it back, or type another message.
+# the answer moves is the token's *influence*: towards spam (+) or towards ham (−). It is the factor by which the token
+# changes the *odds* of spam, p / (1 − p), or that factor's logarithm, in nats. Press a token to leave it out, and again to bring
+# it back, or type another message.
 #
 # **Predict:** which token of the message below speaks most for spam? Does any speak for ham? Does the answer change when the
 # strongest one goes?
@@ -123,16 +124,18 @@ microscope
 #
 # </details>
 #
-# Is that *why* it is spam? Influence is about one token at a time: of two words that say the same, each alone seems to matter
-# little. And *attention*, which the microscope shows too, can be quite different and lead to the same answer (Jain and Wallace
-# 2019); it is a hint that one has to test (Wiegreffe and Pinter 2019).
+# Is that *why*? Influence is about one token at a time: of two words that say the same, each alone seems to matter little. And
+# *attention* is only a hint, to be tested (Jain and Wallace 2019; Wiegreffe and Pinter 2019).
+#
+# Choose block 5: there the padded end looks at the message, in the blocks below hardly at all. So after fewer blocks the head
+# says nearly the same of every padded message.
 
 # %% [markdown]
 # ## Fool it
 #
 # A game in two rounds: turn the scam into one that passes as ham, and the kindness into one that is called spam, with as few
-# words changed as you can. They must stay what they are: a scam asks for the card, a kindness is one. Type into the microscope,
-# leave tokens out, then put your messages here.
+# words changed as you can. The scam must still ask for the card, the kindness still be one. Type into the microscope, leave
+# tokens out, then put your messages here.
 
 # %%
 a_scam = "Your account is blocked. Verify your card at northway-secure.example today."
@@ -176,7 +179,7 @@ assert accuracy > 0.75 and precision > 0.65 and recall > 0.65
 
 
 # %% [markdown]
-# A square is as large as its share of all messages.
+# A square is as large as its share of all messages. Here the graver mistake, ham called spam, is the more frequent one.
 #
 # So far a message was called spam if its probability of spam was above one half. In the **dashboard** that is a *threshold* to
 # move. The curve beside the matrix shows precision against recall at all thresholds, and the point where you are.
@@ -269,9 +272,9 @@ draw_reliability(bins)
 # right, the circle how sure they were. Where both agree, a model is *calibrated*. The **expected calibration error** is the mean
 # distance between the two, each bin weighing as much as it has messages.
 #
-# Nearly all answers are in the last bin, and its circle is above its bar: this model is *overconfident*. No wonder: the loss,
-# −ln p, still falls when the answer to a training message is right already and only becomes surer. One number mends much of it:
-# exercise 2.
+# Most answers are in the last bin, with a confidence of about 99 % and about 89 % of them right: this model is *overconfident*.
+# No wonder: the loss, −ln p, still falls when the answer to a training message is right already and only becomes surer. One
+# number mends much of it: exercise 2.
 
 # %% [markdown]
 # ## Does it read the order of words?
@@ -428,7 +431,7 @@ except ValueError as error:
 # - A classifier is more than weights: tokenizer, length and position belong to it.
 # - One accuracy hides two kinds of mistakes; precision and recall show them, and a threshold trades one for the other.
 # - What tips an answer can be tried, token by token. That is no reason in a person's sense.
-# - Mistakes suggest what the model fails on. Whether it is so, a count says, of right answers too.
+# - Mistakes suggest what the model fails on. Whether it is so, only a count tells, one that has the right answers, too.
 # - A probability out of softmax says how sure the model is, not how often it is right.
 # - Most of what this classifier goes by is which words occur, not their order.
 
