@@ -67,8 +67,8 @@ def token_influence(
     if position != "mean" and has_causal_mask(model):  # then rows of two lengths can run together
         groups = [[ids, *distinct]]
     vectors = torch.cat([class_vectors(model, rows, position) for rows in groups])
-    device = model.out_head.weight.device
-    logits = model.out_head(vectors.to(device)).float().cpu()  # (1 + distinct, classes)
+    vectors = vectors.to(model.out_head.weight)  # on its device, in its precision
+    logits = model.out_head(vectors).float().cpu()  # (1 + distinct, classes)
     odds = _log_odds(logits, logits[0].argmax().item())
     number = {row: i for i, row in enumerate(distinct, start=1)}
     return odds[0] - odds[[number[row] for row in shortened]]

@@ -182,6 +182,14 @@ def test_a_token_that_speaks_against_the_answer_has_an_influence_below_zero():
     assert influence.argmin() == 2 and influence[2] < -1
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_influence_in_another_precision_is_nearly_the_same(model, dtype):
+    expected = token_influence(model, MESSAGE)
+    found = token_influence(model.to(dtype), MESSAGE)
+    assert found.dtype == torch.float32 and expected.abs().min() > 0.3
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
+
+
 def test_equal_messages_run_once(model, monkeypatch):
     run = []
     monkeypatch.setattr(
