@@ -282,6 +282,9 @@ def test_the_main_directions_are_those_of_sklearns_pca():
         (lambda m: token_influence(m, ids(MESSAGE)), ValueError, "token ids of one message"),
         (lambda m: token_influence(m, 5), ValueError, "token ids of one message"),
         (lambda m: token_influence(m, [0.5, 1.5]), ValueError, "token ids of one message"),
+        (lambda m: token_influence(m, "hi"), ValueError, "token ids of one message"),
+        (lambda m: token_influence(m, [None, 1]), ValueError, "token ids of one message"),
+        (lambda m: token_influence(m, [True, False]), ValueError, "token ids of one message"),
         (lambda m: token_influence(m, MESSAGE, "end"), ValueError, "not 'end'"),
         (lambda m: token_influence(m, [1] * 40), ValueError, "context length of 32"),
         (
@@ -300,6 +303,8 @@ def test_the_main_directions_are_those_of_sklearns_pca():
         (lambda m: main_directions(torch.ones(5, 4)), ValueError, "all alike"),
         (lambda m: main_directions(torch.full((7, 4), 0.1)), ValueError, "all alike"),
         (lambda m: main_directions(torch.zeros(7, 4)), ValueError, "all alike"),
+        (lambda m: main_directions(torch.full((7, 4), torch.nan)), ValueError, "not finite"),
+        (lambda m: main_directions(ids(MESSAGE, PADDED[3:])), ValueError, "not torch.int64"),
         (lambda m: attention_and_answers(m, ids(MESSAGE, MESSAGE)), ValueError, "one message"),
         (lambda m: main_directions(torch.ones(1, 4)), ValueError, r"at least 2 .*\(1, 4\)"),
         (lambda m: main_directions([[1, 2]]), TypeError, "vectors must be a torch.Tensor"),
