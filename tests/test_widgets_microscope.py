@@ -379,6 +379,18 @@ def test_the_table_holds_each_token_and_its_influence(microscope):
         assert float(row[2].replace("−", "-")) == pytest.approx(value, abs=0.0051)
 
 
+def test_a_token_that_multiplies_the_odds_beyond_all_numbers_is_shown(microscope):
+    click(microscope, "the numbers")
+    found = set()
+    for factor, text in ((1e6, "hello you"), (-1, "hello you there")):  # the second turns the sides
+        with torch.no_grad():
+            microscope.classifier.model.out_head.weight *= factor
+        microscope.text = text
+        assert microscope.influence.abs().max() > 1000 and text_of(microscope, "mm-problem") == ""
+        found |= {row[3] for row in rows(microscope, "mm-table")}
+    assert found == {"× 0.00", "more than × 485,165,195"}
+
+
 def test_what_neither_shows_unfolds(microscope):
     click(microscope, "what this does not show")
     assert "Wiegreffe and Pinter (2019)" in text_of(microscope, "mm-limits")
