@@ -126,7 +126,8 @@ class SpamClassifier:
             raise TypeError(f"give a list of texts, not {texts!r}; classify() takes one")
         rows = list(map(self._row, texts))
         vectors = class_vectors(self.model, rows, self.position, precision)  # (b, emb_dim)
-        logits = self.model.out_head(vectors.to(self.device)).float().cpu()
+        head = self.model.out_head
+        logits = head(vectors.to(head.weight)).float().cpu()  # on its device, in its precision
         if not logits.isfinite().all():
             raise ValueError(
                 "the model's answer is not a number: its weights are damaged; load or train again"

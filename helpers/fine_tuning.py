@@ -242,6 +242,8 @@ def _run_to_the_end(
             steps.throw(interruption)
         except StopIteration as end:
             return end.value
+    finally:  # an error here leaves the weights at once, and not when its traceback is forgotten
+        steps.close()
 
 
 class _Bars:

@@ -56,8 +56,11 @@ def token_influence(
     together; of those that are equal, as within padding, only one. Raises ValueError for another
     position and for fewer than two tokens, of which none can be left out.
     """
-    ids = torch.as_tensor(token_ids).tolist()
-    if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
+    try:
+        ids = torch.as_tensor(token_ids).tolist()
+    except (TypeError, ValueError, RuntimeError):  # texts, None, rows of different lengths
+        ids = None
+    if not isinstance(ids, list) or not all(type(token) is int for token in ids):
         raise ValueError("give the token ids of one message, (n,): a list or a tensor")
     if len(ids) < 2:
         raise ValueError(f"of {len(ids)} tokens none can be left out; give at least 2")
@@ -67,8 +70,8 @@ def token_influence(
     if position != "mean" and has_causal_mask(model):  # then rows of two lengths can run together
         groups = [[ids, *distinct]]
     vectors = torch.cat([class_vectors(model, rows, position) for rows in groups])
-    device = model.out_head.weight.device
-    logits = model.out_head(vectors.to(device)).float().cpu()  # (1 + distinct, classes)
+    vectors = vectors.to(model.out_head.weight)  # on its device, in its precision
+    logits = model.out_head(vectors).float().cpu()  # (1 + distinct, classes)
     odds = _log_odds(logits, logits[0].argmax().item())
     number = {row: i for i, row in enumerate(distinct, start=1)}
     return odds[0] - odds[[number[row] for row in shortened]]
@@ -161,7 +164,8 @@ def main_directions(vectors: torch.Tensor, count: int = 2) -> Directions:
 
     This is principal component analysis (Pearson 1901). The sign of a direction is arbitrary; it is
     set so that its largest component is positive. Raises ValueError for fewer vectors, or shorter
-    ones, than directions, and for vectors that are all alike.
+    ones, than directions, for vectors that are all alike, and for numbers that are no floats or not
+    finite.
     """
     instance_of("vectors", vectors, torch.Tensor, "a torch.Tensor")
     if vectors.ndim != 2 or min(vectors.shape) < count:
@@ -169,6 +173,10 @@ def main_directions(vectors: torch.Tensor, count: int = 2) -> Directions:
             f"{count} directions need at least {count} vectors of {count} numbers, "
             f"not {tuple(vectors.shape)}"
         )
+    if not vectors.is_floating_point():
+        raise ValueError(f"vectors must be floats, not {vectors.dtype}; use .float()")
+    if not vectors.isfinite().all():
+        raise ValueError("the vectors hold values that are not finite: the model is damaged")
     mean = vectors.mean(dim=0)
     _, sizes, axes = torch.linalg.svd(vectors - mean, full_matrices=False)
     variances = sizes.square()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.checks import finite_number, whole_number
+from helpers.checks import finite_number, instance_of, whole_number
 from helpers.data import LABELS
 from helpers.results import wilson_interval
 from helpers.tokenizer import encode_message
@@ -267,12 +267,14 @@ def shares_right(
 
     `kinds` has, for each name, which messages are of that kind: True or False, (num_messages,).
     Raises ValueError for what `counts_at` does, and for a kind of another length or with other
-    values.
+    values, TypeError for what is no dictionary by names.
     """
+    instance_of("kinds", kinds, Mapping, "a dictionary: for each name True or False a message")
     labels, p_spam = _checked(labels, p_spam)
     is_right = _called_spam(p_spam, threshold) == labels
     slices = []
     for name, chosen in kinds.items():
+        instance_of("the name of a kind", name, str, "a text")
         chosen = np.asarray(chosen)
         if chosen.dtype != bool or chosen.shape != labels.shape:
             raise ValueError(
@@ -333,7 +335,7 @@ def _checked_probabilities(p_spam) -> np.ndarray:
 def _numbers(name: str, values) -> np.ndarray:
     """Return a tensor, an array, a Series or a list as float64."""
     if hasattr(values, "detach"):
-        values = values.detach().cpu()
+        values = values.detach().cpu().double()  # numpy knows no bfloat16
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

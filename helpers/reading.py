@@ -24,6 +24,7 @@ from helpers.tokenizer import encode_message, visible_tokens
 SPAM = LABELS.index("spam")
 AS_IN_TRAINING = "as in training"
 PADDINGS = ("0", "1", "10", AS_IN_TRAINING)  # how many padding tokens follow a message
+MOST_NATS = 20.0  # above it a factor of the odds has more digits than say anything
 DAMAGED = "the model's answer is not a number: its weights are damaged; load or train again"
 
 
@@ -169,12 +170,19 @@ def influence_table(tokens: Sequence[str], influences: Sequence[float]) -> str:
             f"{i}  {token}",
             mark(value),
             "–" if math.isnan(value) else f"{round(value, 2) + 0.0:+.2f}".replace("-", "−"),
-            "–" if math.isnan(value) else f"× {math.exp(round(value, 2)):.2f}",
+            "–" if math.isnan(value) else _factor(round(value, 2)),
         )
         for i, (token, value) in enumerate(zip(tokens, influences, strict=True))
     ]
     header = ("token", "mark", "nats towards spam", "what it does to the odds of spam")
     return html_table(header, rows, "What each token does for the answer")
+
+
+def _factor(nats: float) -> str:
+    """Return what so many nats do to the odds."""
+    if nats > MOST_NATS:
+        return f"more than × {math.exp(MOST_NATS):,.0f}"
+    return f"× {math.exp(nats):.2f}"
 
 
 def say_change(reading: Reading, left_out: Collection[int], before: Answer, after: Answer) -> str:

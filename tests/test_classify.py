@@ -110,6 +110,16 @@ def test_bfloat16_gives_nearly_the_same_probabilities_and_another_precision_is_r
         spam_filter.probabilities(TEXTS, "float64")
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_model_in_another_precision_answers_too(dtype):
+    spam_filter = classifier()
+    expected = spam_filter.probabilities(TEXTS)
+    spam_filter.model.to(dtype)
+    found = spam_filter.probabilities(TEXTS)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
+
+
 def test_the_books_function_and_the_class_agree_on_the_last_position():
     spam_filter = classifier("last")
     for text in TEXTS:

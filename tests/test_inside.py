@@ -182,6 +182,14 @@ def test_a_token_that_speaks_against_the_answer_has_an_influence_below_zero():
     assert influence.argmin() == 2 and influence[2] < -1
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_influence_in_another_precision_is_nearly_the_same(model, dtype):
+    expected = token_influence(model, MESSAGE)
+    found = token_influence(model.to(dtype), MESSAGE)
+    assert found.dtype == torch.float32 and expected.abs().min() > 0.3
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
+
+
 def test_equal_messages_run_once(model, monkeypatch):
     run = []
     monkeypatch.setattr(
@@ -274,6 +282,9 @@ def test_the_main_directions_are_those_of_sklearns_pca():
         (lambda m: token_influence(m, ids(MESSAGE)), ValueError, "token ids of one message"),
         (lambda m: token_influence(m, 5), ValueError, "token ids of one message"),
         (lambda m: token_influence(m, [0.5, 1.5]), ValueError, "token ids of one message"),
+        (lambda m: token_influence(m, "hi"), ValueError, "token ids of one message"),
+        (lambda m: token_influence(m, [None, 1]), ValueError, "token ids of one message"),
+        (lambda m: token_influence(m, [True, False]), ValueError, "token ids of one message"),
         (lambda m: token_influence(m, MESSAGE, "end"), ValueError, "not 'end'"),
         (lambda m: token_influence(m, [1] * 40), ValueError, "context length of 32"),
         (
@@ -292,6 +303,8 @@ def test_the_main_directions_are_those_of_sklearns_pca():
         (lambda m: main_directions(torch.ones(5, 4)), ValueError, "all alike"),
         (lambda m: main_directions(torch.full((7, 4), 0.1)), ValueError, "all alike"),
         (lambda m: main_directions(torch.zeros(7, 4)), ValueError, "all alike"),
+        (lambda m: main_directions(torch.full((7, 4), torch.nan)), ValueError, "not finite"),
+        (lambda m: main_directions(ids(MESSAGE, PADDED[3:])), ValueError, "not torch.int64"),
         (lambda m: attention_and_answers(m, ids(MESSAGE, MESSAGE)), ValueError, "one message"),
         (lambda m: main_directions(torch.ones(1, 4)), ValueError, r"at least 2 .*\(1, 4\)"),
         (lambda m: main_directions([[1, 2]]), TypeError, "vectors must be a torch.Tensor"),

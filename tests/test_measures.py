@@ -274,6 +274,15 @@ def test_what_cannot_be_measured_is_said(case):
     assert words in str(raised.value)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_measured_as_it_is(dtype):
+    labels, logits = made_up(8)
+    halves = torch.tensor(logits).to(dtype)
+    assert fit_temperature(labels, halves) == fit_temperature(labels, halves.double().numpy())
+    p_spam = halves.softmax(dim=1)[:, 1]
+    assert counts_at(labels, p_spam) == counts_at(labels, p_spam.double().numpy())
+
+
 def test_the_order_of_the_messages_does_not_matter():
     rng = random.Random(0)
     labels, logits = made_up(8)

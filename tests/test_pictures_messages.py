@@ -220,8 +220,30 @@ def test_the_silhouettes_are_as_wide_as_their_rows():
         (
             lambda: draw_chances({1: [PARTS["test"][:0]]}, 1, ["test"]),
             ValueError,
-            "a part 'test' holds no message",
+            "the part 'test' holds no message",
         ),
+        (
+            lambda: draw_splits({"test": PARTS["test"].replace({"Label": {0: "ham", 1: "spam"}})}),
+            ValueError,
+            r"part 'test' must be 0 \(ham\) or 1 \(spam\), not '(ham|spam)'",
+        ),
+        (
+            lambda: draw_chances({1: [PARTS["test"].assign(Label="ham")]}, 1, ["test"]),
+            ValueError,
+            "must be 0 .* not 'ham'",
+        ),
+        (lambda: draw_chances({1: [PARTS["test"]]}, 1), ValueError, "1 parts, but .* 3 names"),
+        (
+            lambda: draw_splits({"test": PARTS["test"][["Text"]]}),
+            ValueError,
+            "part 'test' has no column 'Label'",
+        ),
+        (
+            lambda: draw_splits({"test": PARTS["test"].assign(Text=None)}),
+            TypeError,
+            "a message must be a text, not None",
+        ),
+        (lambda: draw_splits(list(PARTS.values())), TypeError, "parts must be a dictionary"),
         (lambda: draw_lengths([]), ValueError, "no lengths to draw"),
         (lambda: draw_lengths([3, 0]), ValueError, "length 2 must be a whole number from 1, not 0"),
         (lambda: draw_lengths([2.5]), ValueError, "length 1 must be a whole number"),

@@ -1,5 +1,6 @@
 """The film of a training shows what the model was after each epoch, and changes nothing in it."""
 
+import gc
 import os
 import re
 import signal
@@ -188,6 +189,29 @@ def test_an_error_in_what_looks_at_an_epoch_comes_out_and_leaves_that_epochs_wei
 
 
 # --- what section 6.7 says ------------------------------------------------------------------------
+
+
+def test_after_an_error_in_what_looks_at_an_epoch_nothing_changes_the_model_later():
+    model, plain = classifier(), classifier()
+
+    def refuse(history):
+        if len(history.val_losses) == 2:
+            raise LookupError("no more room for a frame")
+
+    settings = SETTINGS | {"lr": 1.0, "keep": "best"}  # such steps make the second epoch worse
+    with pytest.raises(LookupError) as raised:  # which, as in a notebook, keeps the traceback
+        fine_tune(model, TRAIN, VALIDATION, BOOK, on_epoch=refuse, **settings)
+    history = fine_tune(plain, TRAIN, VALIDATION, BOOK, **settings | {"epochs": 2})
+    assert history.best_epoch == 1
+    for (name, a), (_, b) in zip(
+        model.state_dict().items(), plain.state_dict().items(), strict=True
+    ):
+        assert torch.equal(a, b), name
+    with torch.no_grad():
+        model.out_head.weight.zero_()
+    del raised
+    gc.collect()
+    assert not model.out_head.weight.any()
 
 
 @pytest.fixture(scope="module")

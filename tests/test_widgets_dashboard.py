@@ -211,6 +211,13 @@ BAD_INPUT = {
         lambda c: Dashboard(c, GOOD.assign(Label="ham")), ValueError, "0 (ham) or 1 (spam), not 'ham'"
     ),
     "no label": (lambda c: Dashboard(c, GOOD.assign(Label=math.nan)), ValueError, "not nan"),
+    "a label left open": (
+        lambda c: Dashboard(c, GOOD.assign(Label=pd.array([None], dtype="Int64"))), ValueError, "<NA>"
+    ),
+    "a list of kinds": (lambda c: Dashboard(c, GOOD, kinds=[[True]]), TypeError, "a dictionary"),
+    "a kind with a number for a name": (
+        lambda c: Dashboard(c, GOOD, kinds={1: [True]}), TypeError, "name of a kind must be a text"
+    ),
     "an empty message": (lambda c: Dashboard(c, GOOD.assign(Text=" ")), ValueError, "is empty"),
     "no text": (lambda c: Dashboard(c, GOOD.assign(Text=7)), TypeError, "must be a text, not 7"),
     "a kind of another length": (
@@ -231,6 +238,49 @@ def test_what_cannot_be_shown_is_said(case, classifier):
     with pytest.raises(kind) as raised:
         attempt(classifier)
     assert words in str(raised.value)
+
+
+def everything(shown) -> dict:
+    """All that a learner sees but for which message was taken."""
+    for words in ("slices", "diagram"):
+        click(shown, words)
+    names = ("figures", "matrix", "curve", "heading", "reliability", "slices")
+    found = {name: one(shown, f"db-{name}").value for name in names}
+    for words in ("slices", "diagram"):
+        click(shown, words)
+    fields = [(field.description, field.tooltip) for field in each(shown, "db-field")]
+    return found | {"fields": fields, "listed": [line.removeprefix("✓ ") for line in listed(shown)]}
+
+
+def test_after_random_presses_what_is_shown_is_what_a_new_one_would_show(
+    classifier, messages, p_spam
+):
+    rng, taken = random.Random(0), []
+    strange = messages.set_index(pd.Index([rng.choice("abc") for _ in range(120)]))
+    shown = Dashboard(classifier, strange, taken.append)
+    for number in range(120):
+        kind = rng.choice(["threshold-box", "threshold", "field", "message", "more", "code"])
+        buttons = each(shown, f"db-{kind}")
+        if kind == "code":
+            shown.threshold = rng.choice((0, 1, np.float32(0.3), rng.random()))
+        elif kind.startswith("threshold"):
+            values = (round(rng.random(), 2), float(rng.choice(p_spam)))
+            buttons[0].value = values[kind == "threshold-box"]
+        elif buttons:
+            button = rng.choice(buttons)
+            button.click()
+            assert kind != "message" or button.description.endswith(f"  {taken[-1]}")
+        print(kind)  # pytest shows this only where the test fails
+        if number % 8:  # a new one takes a while
+            continue
+        new = Dashboard(classifier, messages)
+        new.threshold = shown.threshold
+        if shown.field:
+            new.show_field(*shown.field)
+            while len(listed(new)) < len(listed(shown)):
+                click(new, "more")
+        assert everything(shown) == everything(new)
+    assert len(taken) > 5
 
 
 def test_moving_the_threshold_back_and_forth_makes_no_further_buttons(shown, monkeypatch):

@@ -379,6 +379,18 @@ def test_the_table_holds_each_token_and_its_influence(microscope):
         assert float(row[2].replace("−", "-")) == pytest.approx(value, abs=0.0051)
 
 
+def test_a_token_that_multiplies_the_odds_beyond_all_numbers_is_shown(microscope):
+    click(microscope, "the numbers")
+    found = set()
+    for factor, text in ((1e6, "hello you"), (-1, "hello you there")):  # the second turns the sides
+        with torch.no_grad():
+            microscope.classifier.model.out_head.weight *= factor
+        microscope.text = text
+        assert microscope.influence.abs().max() > 1000 and text_of(microscope, "mm-problem") == ""
+        found |= {row[3] for row in rows(microscope, "mm-table")}
+    assert found == {"× 0.00", "more than × 485,165,195"}
+
+
 def test_what_neither_shows_unfolds(microscope):
     click(microscope, "what this does not show")
     assert "Wiegreffe and Pinter (2019)" in text_of(microscope, "mm-limits")
@@ -404,14 +416,31 @@ def test_nothing_that_it_does_is_deprecated():
     assert [str(w.message) for w in caught if "`ipykernel.comm.Comm`" not in str(w.message)] == []
 
 
+SHOWN = ("row", "probability", "change", "attention", "shares", "after", "table", "tokens")
+
+
+def shown_by(microscope) -> dict[str, object]:
+    """All that a learner sees of the message and its answer."""
+    click(microscope, "the numbers")
+    found = {name: one(microscope, f"mm-{name}") for name in SHOWN}
+    chips_shown = [
+        (c.description, c.tooltip, c.value, sorted(c._dom_classes))
+        for c in found.pop("tokens").children
+    ]
+    click(microscope, "the numbers")
+    return {name: widget.value for name, widget in found.items()} | {"tokens": chips_shown}
+
+
 def test_after_random_presses_what_is_shown_is_what_a_new_one_would_show():
     rng, whole = random.Random(0), classifier()
     microscope = MessageMicroscope(whole, MESSAGE)
-    texts = (MESSAGE, "hi", " ", "you won 😀", "x" * 300, "call me later")
-    for _ in range(150):
+    texts = (MESSAGE, "hi", " ", "", "you won 😀", "x" * 300, "call me later")
+    readable = MESSAGE
+    for number in range(240):
         kind = rng.choice(["text", "chip", "chip", "chip", "block", "head", "position", "padding"])
         if kind == "text":
             microscope.text = rng.choice(texts)
+            readable = microscope.text if microscope.text.strip() else readable
         elif kind == "chip":
             press(rng.choice(chips(microscope)))
         else:
@@ -419,9 +448,49 @@ def test_after_random_presses_what_is_shown_is_what_a_new_one_would_show():
         print(kind)  # pytest shows this only where the test fails
         pressed = tuple(i for i, chip in enumerate(chips(microscope)) if chip.value)
         assert microscope.left_out == pressed and len(pressed) < len(chips(microscope))
-        if microscope.text.strip():
-            reading = read_message(
-                whole, microscope.text, chosen(microscope, "mm-padding"), microscope.position
-            )
-            expected = answer(whole, reading, pressed).probabilities
-            torch.testing.assert_close(microscope.probabilities, expected, atol=1e-6, rtol=0)
+        problem = text_of(microscope, "mm-problem")
+        if "all tokens are left out" not in problem:  # of the message that is shown
+            assert ("the message is empty" in problem) == (not microscope.text.strip())
+        if number % 8:  # a new one takes a while
+            continue
+        new = MessageMicroscope(whole, readable)
+        for css in ("mm-block", "mm-head", "mm-position", "mm-padding"):
+            choose(new, css, chosen(microscope, css))
+        for i in pressed:
+            press(chips(new)[i])
+        assert shown_by(microscope) == shown_by(new)
+
+
+def test_what_is_chosen_while_the_text_cannot_be_read_is_for_the_message_that_is_shown(microscope):
+    microscope.text = ""
+    choose(microscope, "mm-padding", "1")
+    other = "last real token" if microscope.position == "last" else "padded end"
+    choose(microscope, "mm-position", other)
+    press(chips(microscope)[1])
+    row = torch.tensor([[IDS[0], *IDS[2:], END_OF_TEXT]])
+    expected = class_probabilities(microscope.classifier.model, row, microscope.position)[0]
+    torch.testing.assert_close(microscope.probabilities, expected, atol=1e-6, rtol=0)
+    assert "5 tokens, then 1 of padding" in text_of(microscope, "mm-row")
+    itself = "␣now (itself)" if microscope.position == "last_token" else "&gt; (itself)"
+    assert itself in picture(microscope, "mm-attention")
+    assert "the message is empty" in text_of(microscope, "mm-problem")  # which it still is
+
+
+def test_a_choice_that_the_model_fails_at_is_taken_back(microscope):
+    before, place = microscope.position, chosen(microscope, "mm-position")
+    with torch.no_grad():
+        microscope.classifier.model.out_head.weight.fill_(torch.nan)
+    for css, option in (("mm-position", "last real token"), ("mm-position", "padded end")):
+        choose(microscope, css, option)
+    choose(microscope, "mm-padding", "0")
+    assert "its weights are damaged" in text_of(microscope, "mm-problem")
+    assert microscope.position == before and chosen(microscope, "mm-position") == place
+    assert chosen(microscope, "mm-padding") == "as in training"
+
+
+def test_a_late_press_on_a_token_that_is_gone_does_nothing(microscope):
+    gone = chips(microscope)[4]
+    microscope.text = "hi you"
+    press(gone)
+    assert microscope.left_out == ()
+    assert text_of(microscope, "mm-change") == "" == text_of(microscope, "mm-problem")

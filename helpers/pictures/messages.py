@@ -33,8 +33,9 @@ def draw_splits(parts: Mapping[str, pd.DataFrame]) -> Drawing:
 
     A part is a table with the columns `Label` (0 ham, 1 spam) and `Text`. The lengths are drawn as
     shares of the part's messages, all on one scale. Raises ValueError for no part, and for one
-    without messages.
+    without messages, without these columns or with other labels.
     """
+    instance_of("parts", parts, Mapping, "a dictionary: a part's name and its table")
     if not parts:
         raise ValueError("there is no part to draw; give at least one")
     lengths = {name: _words_in(name, part) for name, part in parts.items()}
@@ -70,10 +71,21 @@ def draw_splits(parts: Mapping[str, pd.DataFrame]) -> Drawing:
 
 def _words_in(name: str, part: pd.DataFrame) -> list[int]:
     """Return how many words each message of a part has: what stands between spaces."""
+    _check_part(name, part)
+    for message in part["Text"]:
+        instance_of("a message", message, str, "a text")
+    return [len(message.split()) for message in part["Text"]]
+
+
+def _check_part(name: str, part: pd.DataFrame) -> None:
     instance_of(name, part, pd.DataFrame, "a table with the columns Label and Text")
+    if missing := [column for column in ("Label", "Text") if column not in part.columns]:
+        raise ValueError(f"the part {name!r} has no column {missing[0]!r}")
     if not len(part):
         raise ValueError(f"the part {name!r} holds no message")
-    return [len(message.split()) for message in part["Text"]]
+    if not (right := part["Label"].isin((0, 1))).all():
+        wrong = part["Label"][~right].tolist()[0]
+        raise ValueError(f"a label of the part {name!r} must be 0 (ham) or 1 (spam), not {wrong!r}")
 
 
 def _labels_bar(name: str, ham: int, spam: int, y: float) -> Iterator[str]:
@@ -101,15 +113,19 @@ def draw_chances(
     """Draw each part's share of spam in several random splits: a dot for each, rounded to 1 %.
 
     `draws` has the parts of each seed, in the order of `names`; those of the seed `marked` are drawn
-    as an orange square. Raises ValueError where `draws` lacks that seed, and for a part without
-    messages.
+    as an orange square. Raises ValueError where `draws` lacks that seed, for another number of parts
+    than names, and for a part that `draw_splits` refuses.
     """
     if marked not in draws:
         raise ValueError(f"no split has the seed {marked}; there are {sorted(draws) or 'none'}")
     percents: list[dict[int, int]] = []  # of each part: seed → spam, rounded to whole percents
     for i, name in enumerate(names):
-        if not all(len(parts[i]) for parts in draws.values()):
-            raise ValueError(f"a part {name!r} holds no message")
+        for parts in draws.values():
+            if len(parts) != len(names):
+                raise ValueError(
+                    f"a split has {len(parts)} parts, but there are {len(names)} names"
+                )
+            _check_part(name, parts[i])
         percents.append({s: _percent(parts[i]["Label"]) for s, parts in draws.items()})
     low = min(50, *(min(found.values()) for found in percents)) - 1
     high = max(50, *(max(found.values()) for found in percents)) + 1

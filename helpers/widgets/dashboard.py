@@ -46,8 +46,9 @@ class Dashboard(VBox):
     on a message calls `on_message` with its text, as to show it in the Message Microscope. `kinds`
     has, for each name, which messages are of that kind; short and long ones are always there.
     `threshold`, `counts`, `field` (correct and called label, or None) and `message` (the text that
-    was pressed) hold what is shown. Raises TypeError for what is no classifier, no DataFrame or no
-    function, ValueError for a table without these columns or with what no classifier can answer.
+    was pressed) hold what is shown. Raises TypeError for what is no classifier, DataFrame, function,
+    text or dictionary, ValueError for a table without these columns or with what no classifier can
+    answer.
     """
 
     def __init__(
@@ -64,7 +65,9 @@ class Dashboard(VBox):
         self._texts, self._labels = _columns(messages)
         self._p_spam = classifier.probabilities(self._texts)[:, 1].numpy()  # (num_messages,)
         self._curve = precision_recall_curve(self._labels, self._p_spam)
-        self._kinds = short_and_long(self._texts, classifier.tokenizer) | dict(kinds or {})
+        kinds = {} if kinds is None else kinds
+        instance_of("kinds", kinds, Mapping, "a dictionary: for each name True or False a message")
+        self._kinds = short_and_long(self._texts, classifier.tokenizer) | dict(kinds)
         self._on_message, self._quiet = on_message, Quiet()
         self.field: tuple[str, str] | None = None
         self.message = ""
@@ -250,7 +253,6 @@ def _columns(messages: pd.DataFrame) -> tuple[list[str], list[int]]:
     if not len(messages):
         raise ValueError("there is no message to show; give at least one")
     labels = messages["Label"].tolist()
-    if any(label not in (0, 1) for label in labels):
-        wrong = next(label for label in labels if label not in (0, 1))
-        raise ValueError(f"a label must be 0 (ham) or 1 (spam), not {wrong!r}")
+    if wrong := [label for label in labels if label is pd.NA or label not in (0, 1)]:
+        raise ValueError(f"a label must be 0 (ham) or 1 (spam), not {wrong[0]!r}")
     return messages["Text"].tolist(), labels

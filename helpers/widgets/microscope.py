@@ -90,6 +90,7 @@ class MessageMicroscope(VBox):
             name: place for name, place in OTHER_PLACES.items() if place == classifier.position
         }
         self._reading: Reading = read_message(classifier, text)
+        self._taken, self._unread = text, ""  # the text that is shown; why that in the box is not
         self._left_out: frozenset[int] = frozenset()
         self._influence: torch.Tensor
         self._whole: Answer
@@ -189,15 +190,33 @@ class MessageMicroscope(VBox):
     # --- what the learner does ---
 
     def _change_text(self, _) -> None:
-        self._read_or_say(frozenset())
+        try:
+            self._read(self._text.value)
+        except _FAILURES as error:
+            self._unread = say_problem(error)
+        else:
+            self._unread = ""
+            self._show_message()
+        self._show["problem"].value = self._unread
 
     def _choose_place(self, name: str) -> None:
-        self._place.choose(name)
-        self._read_or_say(self._left_out)
+        self._read_anew(self._place, name)
 
     def _choose_padding(self, name: str) -> None:
-        self._padding.choose(name)
-        self._read_or_say(self._left_out)
+        self._read_anew(self._padding, name)
+
+    def _read_anew(self, choice: Choice, name: str) -> None:
+        """Take a choice for the message that is shown, which need not be what stands in the box."""
+        before = choice.chosen
+        choice.choose(name)
+        try:
+            self._read(self._taken, self._left_out)
+        except _FAILURES as error:
+            choice.choose(before)
+            self._show["problem"].value = say_problem(error)
+        else:
+            self._show["problem"].value = self._unread
+            self._show_message()
 
     def _choose_block(self, name: str) -> None:
         self._blocks.choose(name)
@@ -210,7 +229,7 @@ class MessageMicroscope(VBox):
         self._show_attention()
 
     def _press(self, number: int) -> None:
-        if not self._quiet:
+        if not self._quiet and number < len(self._reading.tokens):  # or it is a late one
             self._leave_out(self._left_out ^ {number})
 
     def _leave_out(self, left_out: frozenset[int]) -> None:
@@ -220,18 +239,9 @@ class MessageMicroscope(VBox):
         except _FAILURES as error:
             self._show["problem"].value = f'<p role="alert">{escape(str(error))}.</p>'
         else:
-            self._left_out, self._show["problem"].value = left_out, ""
+            self._left_out, self._show["problem"].value = left_out, self._unread
             self._show_answer()
         self._show_chips()
-
-    def _read_or_say(self, left_out: frozenset[int]) -> None:
-        try:
-            self._read(self._text.value, left_out)
-        except _FAILURES as error:
-            self._show["problem"].value = say_problem(error)
-        else:
-            self._show["problem"].value = ""
-            self._show_message()
 
     def _read(self, text: str, left_out: frozenset[int] = frozenset()) -> None:
         """Take a message; nothing is changed where it can't be taken."""
@@ -240,7 +250,7 @@ class MessageMicroscope(VBox):
         influence = influence_on_spam(self.classifier, reading, whole)
         left = answer(self.classifier, reading, left_out) if left_out else whole
         self._reading, self._whole, self._influence = reading, whole, influence
-        self._left_out, self._answer = left_out, left
+        self._taken, self._left_out, self._answer = text, left_out, left
 
     # --- what is shown ---
 
