@@ -32,7 +32,7 @@ from helpers.freezing import (
 from helpers.gradient_reach import GradientReach
 from helpers.model import part_names
 from helpers.shapes import Shape, trace_shapes
-from helpers.svg import INK, TEXT, Drawing, arrow, picture, text
+from helpers.svg import BLUE, INK, ORANGE, TEXT, Drawing, arrow, picture, text
 from helpers.tokenizer import get_tokenizer, visible_tokens
 
 IMAGES = Path(__file__).parent.parent / "images"
@@ -444,8 +444,8 @@ def plot_values(epochs_seen, examples_seen, train_values, val_values, label="los
     also saves a PDF.
     """
     figure, axes = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
-    axes.plot(epochs_seen, train_values, label=f"training {label}", color=EDGE[TRAINABLE])
-    axes.plot(epochs_seen, val_values, "--", label=f"validation {label}", color=EDGE[FROZEN])
+    axes.plot(epochs_seen, train_values, label=f"training {label}", color=BLUE)
+    axes.plot(epochs_seen, val_values, "--", label=f"validation {label}", color=ORANGE)
     axes.set(xlabel="epochs", ylabel=label)
     axes.legend()
     above = axes.twiny()

@@ -92,7 +92,7 @@ def test_the_boundary_is_drawn_where_it_is_true_to_nearly_all_and_left_out_elsew
     ]
     answers = FILM.frames[1].answers.tolist()  # ham and spam were drawn in order of their mistakes
     assert sorted(spam_side) in (sorted(map(bool, answers)), sorted(not a for a in answers))
-    assert "p = 0.5, true for 6 of 6" in texts(drawing)
+    assert "p = 0.5; parts 6 of 6 as the model does" in texts(drawing)
     assert "the dashed line of p = 0.5 has 6 of 6 messages" in drawing.words
 
     # the model decides by what the two main directions leave out

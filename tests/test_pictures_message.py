@@ -68,7 +68,7 @@ def test_everything_lies_on_the_paper_and_words_are_there_for_who_cannot_see_it(
 def test_bars_are_as_high_as_the_shares_and_every_share_is_said():
     drawing = draw_attention(["Win", "␣a", "␣free", "!"], [0.4, 0.2, 0.104, 0.0], "Where it looks")
     bars = [number(box, "height") for box in parts(drawing, "rect") if number(box, "width") == 18]
-    assert bars == [46, 23, 12]  # of 46 pixels; .1 of .4 is a quarter; nothing has none
+    assert bars == [24, 12, 6]  # of 60 pixels; nothing has none
     assert drawing.words == "Where it looks: Win 0.40, ␣a 0.20, ␣free 0.10"
     assert [t for t in texts(drawing) if t[0] in ".·"] == [".40", ".20", ".10", "·"]
 

@@ -125,8 +125,10 @@ def test_a_bar_is_as_high_as_the_share_right_and_a_circle_as_the_mean_confidence
     drawing = draw_reliability(bins)
     heights = [float(h) for h in re.findall(r'<rect [^>]*height="([\d.]+)" rx', drawing.svg)]
     assert heights == pytest.approx([224 * 1, 224 * 0.5], abs=0.1)
-    ys = [float(y) for y in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', drawing.svg)]
-    assert ys == pytest.approx([72 + 224 * 0.4, 72 + 224 * 0.15], abs=0.1)
+    circles = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawing.svg)
+    places = [52 + 310 * 0.2, 72 + 224 * 0.4], [52 + 310 * 0.7, 72 + 224 * 0.15]
+    for circle, place in zip(circles, places, strict=True):
+        assert list(map(float, circle)) == pytest.approx(place, abs=0.1)
     assert [words for words in texts(drawing) if words == "2"] == ["2", "2"]  # messages in each
     assert "confidence 0.75 to 1.00: 2 messages, mean confidence 85 %, right 50 %" in drawing.words
     assert drawing.words.endswith("expected calibration error 38 %")

@@ -10,20 +10,19 @@ import torch
 from helpers.pictures.influence import chip_width, shortened
 from helpers.svg import BLUE, TEXT, Drawing, mixed, picture, rect, text
 
-WIDTH, BAR = 720, 46  # pixels
+WIDTH, BAR = 720, 60  # pixels
 PAD = "<|endoftext|>"
 
 
 def draw_attention(tokens: Sequence[str], shares: Sequence[float], title: str) -> Drawing:
-    """Draw a bar above each token, as high as its share, the largest one as high as there is room."""
+    """Draw a bar above each token, as high as its share; a share of 1 is BAR high."""
     shares = [round(share, 2) for share in shares]
-    largest = max([*shares, 0.01])
     drawn, x, y = [text(0, 14, title, size=13, bold=True)], 0.0, 24.0
     for token, share in zip(tokens, shares, strict=True):
         width = max(chip_width(shortened(token)), 36)
         if x and x + width > WIDTH:
             x, y = 0.0, y + BAR + 46
-        drawn += _column(shortened(token), share, share / largest, x, y, width)
+        drawn += _column(shortened(token), share, x, y, width)
         x += width
     said = ", ".join(
         f"{token} {share:.2f}" for token, share in zip(tokens, shares, strict=True) if share
@@ -31,11 +30,9 @@ def draw_attention(tokens: Sequence[str], shares: Sequence[float], title: str) -
     return picture(drawn, f"{title}: {said}", WIDTH, y + BAR + 46)
 
 
-def _column(
-    token: str, share: float, of_largest: float, x: float, y: float, width: float
-) -> Iterator[str]:
+def _column(token: str, share: float, x: float, y: float, width: float) -> Iterator[str]:
     middle, bottom = x + width / 2, y + 14 + BAR
-    height = round(BAR * of_largest)
+    height = round(BAR * share)
     if height:
         yield rect(middle - 9, bottom - height, 18, height, BLUE)
     words = _two_digits(share) if share else "·"

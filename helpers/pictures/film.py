@@ -116,7 +116,9 @@ def _legend(film: Film, number: int, with_boundary: bool, outside: int) -> Itera
         x += 66
     if with_boundary:
         yield _dashed(f"M{x + 24:g},{y:g}h30")
-        yield text(x + 60, y + 4, f"p = 0.5, true for {_on_their_side(film, number)}")
+        yield text(
+            x + 60, y + 4, f"p = 0.5; parts {_on_their_side(film, number)} as the model does"
+        )
     yield text(
         left, y + 28, "left–right, up–down: the two directions in which the vectors differ most"
     )

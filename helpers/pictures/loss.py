@@ -24,10 +24,10 @@ def draw_loss(p: float) -> Drawing:
     drawn = [
         *axes.drawn("probability of the correct class", "loss", (0, 0.25, 0.5, 0.75, 1), range(6)),
         line([(middle, bottom), axes.at(0.5, MOST)], "#767676", 1),
-        text(middle + 8, 46, "from here on it is the answer", size=11),
+        text(middle + 8, 46, "from here on the correct class is the answer", size=11),
         text(middle + 8, 90, words, size=13, bold=True),
         line([axes.at(step, -math.log(step)) for step in steps], BLUE),
         line([(x, bottom), (x, y)], ORANGE),
         circle(x, y, 6, ORANGE),
     ]
-    return picture(drawn, f"the loss −ln p falls from left to right; {words}", 580, 300)
+    return picture(drawn, f"the loss −ln p, marked at p = {p:g}: {words}", 580, 300)

@@ -159,11 +159,11 @@ def draw_reliability(bins: Sequence[Bin]) -> Drawing:
     """
     axes = Axes((52, 72, 310, 224), (bins[0].low, bins[-1].high), (0, 1))
     edges = [bins[0].low, *(bin.high for bin in bins)]
-    key = "bars: share right · circles: mean confidence · line: alike"
+    key = "bars: share right · circles: mean confidence · line: as sure as right"
     drawn = [text(207, 18, key, anchor="middle")]
     for bin in bins:
         middle = (axes.at(bin.low, 0)[0] + axes.at(bin.high, 0)[0]) / 2
-        drawn += _bar(axes, bin, middle)
+        drawn += _bar(axes, bin)
         drawn.append(text(middle, 62, str(bin.count), anchor="middle", size=11))
     drawn += [
         text(48, 62, "messages", anchor="end", size=9),
@@ -174,15 +174,15 @@ def draw_reliability(bins: Sequence[Bin]) -> Drawing:
     return picture(drawn, _say_bins(bins), WIDTH, HEIGHT)
 
 
-def _bar(axes: Axes, bin: Bin, middle: float) -> Iterator[str]:
+def _bar(axes: Axes, bin: Bin) -> Iterator[str]:
     if not bin.count:
         return
     left, bottom = axes.at(bin.low, 0)
     right, top = axes.at(bin.high, bin.right)
     yield rect(left + 2, top, right - left - 4, bottom - top, mixed(STRONG, BLUE), BLUE)
-    _, sure = axes.at(bin.low, bin.confidence)
-    yield line([(middle, top), (middle, sure)], ORANGE, 3)
-    yield circle(middle, sure, 5, "none", ORANGE, 2.5)
+    x, sure = axes.at(bin.confidence, bin.confidence)
+    yield line([(x, top), (x, sure)], ORANGE, 3)
+    yield circle(x, sure, 5, "none", ORANGE, 2.5)
 
 
 def _say_bins(bins: Sequence[Bin]) -> str:

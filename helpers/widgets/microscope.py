@@ -96,7 +96,7 @@ class MessageMicroscope(VBox):
         self._whole: Answer
         self._answer: Answer
         self._quiet, self._chips = Quiet(), []
-        self._block, self._head = 0, None
+        self._block, self._head = classifier.model.cfg["n_layers"] - 1, None
         self._make_controls(text)
         super().__init__(self._arranged())
         named(self, "fx-widget message-microscope")
@@ -106,7 +106,7 @@ class MessageMicroscope(VBox):
 
     def _make_controls(self, text: str) -> None:
         cfg = self.classifier.model.cfg
-        blocks, heads = map(str, range(cfg["n_layers"])), map(str, range(cfg["n_heads"]))
+        blocks, heads = list(map(str, range(cfg["n_layers"]))), map(str, range(cfg["n_heads"]))
         self._text = named(ask(Text, "fx-text", "Message", value=text), "mm-text")
         self._place = Choice("mm-position", "Classify at", self._places, self._choose_place)
         self._padding = Choice("mm-padding", "Padding", PADDINGS, self._choose_padding)
@@ -120,7 +120,7 @@ class MessageMicroscope(VBox):
             next(name for name, place in self._places.items() if place == self.classifier.position)
         )
         self._padding.choose(AS_IN_TRAINING)
-        self._blocks.choose("0")
+        self._blocks.choose(blocks[self._block])
         self._heads.choose(MEAN)
         self._restore.on_click(lambda _: self._leave_out(frozenset()))
 

@@ -128,8 +128,8 @@ print(
 from helpers.pictures.loss import draw_loss
 from helpers.widgets import Slides
 
-chances = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
-Slides([draw_loss(p) for p in chances], list(map(str, chances)), "Correct class gets", start=7)
+chances = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
+Slides([draw_loss(p) for p in chances], list(map(str, chances)), "Correct class gets", start=5)
 
 # %% [markdown]
 # Next to nothing, 0.69, and 4.61. Each halving adds the same, ln 2 = 0.69: the surer a wrong answer is, the steeper the price
@@ -283,8 +283,14 @@ microscope = MessageMicroscope(untrained, "Win a free phone! Text YES to 80086 n
 microscope
 
 # %% [markdown]
-# At the padded end not one token of this message gets a sign: hardly anything of it arrives there. At the last real token
-# nearly all get one. They mean nothing yet, as a random head reads them; after training, in section 6.8, they will.
+# At the padded end not one token of this message gets a sign: hardly anything of it arrives there. And at the last real token?
+
+# %%
+at_its_own_end = SpamClassifier(model, train_loader.dataset.max_length, position="last_token")
+MessageMicroscope(at_its_own_end, microscope.text).drawing
+
+# %% [markdown]
+# Nearly all get one. They mean nothing yet, as a random head reads them; after training, in section 6.8, they will.
 #
 # Two warnings. A large share of *attention* does not prove that a token decided: other attention can lead to the same answer
 # (Jain & Wallace 2019), so it needs a test (Wiegreffe & Pinter 2019), such as leaving the token out. And *influence* leaves

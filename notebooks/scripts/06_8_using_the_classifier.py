@@ -203,7 +203,14 @@ display(Dashboard(classifier, test, on_message=look), microscope)
 # Press a field to read its messages, the surest first. Press one of them, and the microscope, which stands here again, takes it:
 # what tipped it?
 #
-# Read the mistakes in both fields. What do they have in common? **Note down** a guess.
+# Read the mistakes in both fields; here are three of each. What do they have in common? **Note down** a guess.
+
+# %% tags=["nbval-ignore-output"]
+from helpers.measures import field_at
+
+for correct, called in (("ham", "spam"), ("spam", "ham")):
+    for i in field_at(test["Label"], p_spam, 0.5, correct, called)[:3]:
+        print(f"{correct} called {called}, p_spam {p_spam[i]:.2f}: {texts[i][:70]}")
 
 # %% [markdown]
 # ## Counting a guess
