@@ -13,6 +13,7 @@ from helpers.pictures.answer import draw_after_blocks, draw_probabilities
 from helpers.pictures.attention import draw_attention, draw_shares, named_shares
 from helpers.pictures.influence import draw_influence
 from helpers.pictures.loss import draw_loss
+from tests.drawings import check_that_all_can_be_seen, check_that_no_words_overlap
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAD, SHARES = "<|endoftext|>", [0.1, 0.2, 0.2, 0.1, 0.1, 0.3]
@@ -181,3 +182,11 @@ def test_the_loss_of_a_probability_is_marked_and_said(p, loss):
 def test_what_is_no_probability_above_0_is_refused(p):
     with pytest.raises(ValueError, match="p must be a finite number above 0 to 1"):
         draw_loss(p)
+
+
+@pytest.mark.parametrize("num_blocks", [6, 12, 48])
+def test_the_shares_of_a_model_of_any_depth_can_be_seen(num_blocks):
+    drawing = draw_shares({"1 × .": [0.9] * num_blocks, "50 × .": [0.1] * num_blocks}, "Shares", 1)
+    check_that_all_can_be_seen(drawing)
+    check_that_no_words_overlap(drawing)
+    assert drawing.words.count(".90") == drawing.words.count(".10") == num_blocks

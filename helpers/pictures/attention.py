@@ -74,6 +74,7 @@ def draw_shares(
     """Draw a line of boxes for each row, one for each block, the darker the larger the share.
 
     A row is a name and the share that goes to the message in each block; block `chosen` is marked.
+    Of a model of very many blocks only the words hold the figures.
     """
     rows = {name: [round(share, 2) for share in shares] for name, shares in rows.items()}
     blocks = range(max(map(len, rows.values())))
@@ -91,9 +92,9 @@ def draw_shares(
         for block, share in enumerate(shares):
             x = left + step * block
             drawn.append(rect(x + 1, y, step - 2, 27, mixed(0.7 * share, BLUE), "#767676"))
-            drawn.append(
-                text(x + step / 2, y + 18, _two_digits(share), size, anchor="middle", fill=TEXT)
-            )
+            if step > 2 * size:  # else there is no room for the figure
+                figure = _two_digits(share)
+                drawn.append(text(x + step / 2, y + 18, figure, size, anchor="middle", fill=TEXT))
     said = "; ".join(
         f"{name}: {' '.join(_two_digits(share) for share in shares)}"
         for name, shares in rows.items()

@@ -159,8 +159,8 @@ def draw_reliability(bins: Sequence[Bin]) -> Drawing:
     """
     axes = Axes((52, 72, 310, 224), (bins[0].low, bins[-1].high), (0, 1))
     edges = [bins[0].low, *(bin.high for bin in bins)]
-    key = "bars: share right · circles: mean confidence · line: as sure as right"
-    drawn = [text(207, 18, key, anchor="middle")]
+    key = "bars: share right · circles: mean confidence · line: equal"
+    drawn = [text(WIDTH / 2, 18, key, anchor="middle")]
     for bin in bins:
         middle = (axes.at(bin.low, 0)[0] + axes.at(bin.high, 0)[0]) / 2
         drawn += _bar(axes, bin)
