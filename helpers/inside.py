@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from helpers.checks import instance_of
+from helpers.checks import instance_of, whole_number
 from helpers.class_vectors import class_vectors
 from helpers.classifying_token import check_position, take_position
 from helpers.model import GPTModel, has_causal_mask
@@ -46,16 +46,21 @@ def attention_weights(model: GPTModel, token_ids: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def token_influence(
-    model: GPTModel, token_ids: torch.Tensor | Sequence[int], position: str = "last"
+    model: GPTModel,
+    token_ids: torch.Tensor | Sequence[int],
+    position: str = "last",
+    label: int | None = None,
 ) -> torch.Tensor:
-    """Return what each token of a message, (n,), does for its predicted class: float32 (n,), in nats.
+    """Return what each token of a message, (n,), does for a class: float32 (n,), in nats.
 
-    That is how much the log-odds ln(p / (1 - p)) of the class that the model names fall when the
-    token is left out (Zeiler & Fergus 2014; Li et al. 2016): above 0 it speaks for the class, below
-    0 against it. What follows the gap moves up by one position. All messages with one token less run
-    together; of those that are equal, as within padding, only one. Raises ValueError for another
-    position and for fewer than two tokens, of which none can be left out.
+    That is how much the log-odds ln(p / (1 - p)) of class `label` (None: the one that the model
+    names) fall when the token is left out (Zeiler & Fergus 2014; Li et al. 2016): above 0 it speaks
+    for the class, below 0 against it. What follows the gap moves up by one position. All messages
+    with one token less run together; of those that are equal, as within padding, only one. Raises
+    ValueError for another position or label and for fewer than two tokens, of which none can be
+    left out.
     """
+    instance_of("model", model, torch.nn.Module, "a GPTModel")
     try:
         ids = torch.as_tensor(token_ids).tolist()
     except (TypeError, ValueError, RuntimeError):  # texts, None, rows of different lengths
@@ -64,6 +69,8 @@ def token_influence(
         raise ValueError("give the token ids of one message, (n,): a list or a tensor")
     if len(ids) < 2:
         raise ValueError(f"of {len(ids)} tokens none can be left out; give at least 2")
+    if label is not None:
+        label = whole_number("label", label, 0, model.out_head.out_features - 1)
     shortened = [(*ids[:i], *ids[i + 1 :]) for i in range(len(ids))]
     distinct = list(dict.fromkeys(shortened))
     groups = [[ids], distinct]
@@ -72,7 +79,7 @@ def token_influence(
     vectors = torch.cat([class_vectors(model, rows, position) for rows in groups])
     vectors = vectors.to(model.out_head.weight)  # on its device, in its precision
     logits = model.out_head(vectors).float().cpu()  # (1 + distinct, classes)
-    odds = _log_odds(logits, logits[0].argmax().item())
+    odds = _log_odds(logits, logits[0].argmax().item() if label is None else label)
     number = {row: i for i, row in enumerate(distinct, start=1)}
     return odds[0] - odds[[number[row] for row in shortened]]
 

@@ -81,24 +81,20 @@ def read_message(
     )
 
 
-def influence_on_spam(
-    classifier: SpamClassifier, reading: Reading, whole: "Answer | None" = None
-) -> torch.Tensor:
+def influence_on_spam(classifier: SpamClassifier, reading: Reading) -> torch.Tensor:
     """Return what each token of a message does for "spam": float32 (n,), in nats.
 
     That is how much the log-odds of spam fall when it is left out: above 0 it speaks for spam, below
-    0 for ham. The number of padding tokens stays the same. `whole` is the answer to the whole
-    message, where it is at hand. Of a message of one token, which can't
+    0 for ham. The number of padding tokens stays the same. Of a message of one token, which can't
     be left out, it is not a number. Raises ValueError for a damaged model.
     """
     if len(reading.token_ids) == 1:
         return torch.tensor([torch.nan])
     row = reading.row()
-    influence = token_influence(classifier.model, row, reading.position)[: len(reading.token_ids)]
+    influence = token_influence(classifier.model, row, reading.position, SPAM)
     if not influence.isfinite().all():
         raise ValueError(DAMAGED)
-    whole = whole or answer(classifier, reading)
-    return influence if whole.probabilities.argmax() == SPAM else -influence
+    return influence[: len(reading.token_ids)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -286,6 +286,11 @@ def test_the_main_directions_are_those_of_sklearns_pca():
         (lambda m: token_influence(m, [None, 1]), ValueError, "token ids of one message"),
         (lambda m: token_influence(m, [True, False]), ValueError, "token ids of one message"),
         (lambda m: token_influence(m, MESSAGE, "end"), ValueError, "not 'end'"),
+        (
+            lambda m: token_influence(m, MESSAGE, label=2),
+            ValueError,
+            "label must be .*0 to 1, not 2",
+        ),
         (lambda m: token_influence(m, [1] * 40), ValueError, "context length of 32"),
         (
             lambda m: class_after_each_block(m, ids(MESSAGE, MESSAGE)),

@@ -11,6 +11,7 @@ import torch
 from helpers.chips import CHIP_FILL
 from helpers.inside import attention_weights
 from helpers.loading import load_pretrained
+from helpers.model import without_causal_mask
 from helpers.pictures.attention_steps import (
     BAR_WIDTH,
     STRIP_HEIGHT,
@@ -61,6 +62,15 @@ def test_what_a_head_gathers_is_what_the_model_itself_puts_together(at, block, h
     assert torch.allclose(step.scores.softmax(dim=0), step.weights, atol=1e-6)
     assert len(step.weights) == at + 1 and step.weights.sum() == pytest.approx(1, abs=1e-5)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in NANO.modules())
+
+
+def test_without_the_causal_mask_a_token_gathers_from_those_after_it_too():
+    model = without_causal_mask(load_pretrained("gpt2-nano (12M)"))
+    step = attention_step(model, IDS, 1, 4, 3)
+    assert len(step.weights) == 5 and step.weights.sum() == pytest.approx(1, abs=1e-5)
+    drawing = draw_attention_step(model, IDS, TOKENS, 1, 4, 3)
+    check_that_all_can_be_seen(drawing)
+    assert all(f"{token}: score" in drawing.words for token in TOKENS)
 
 
 def test_the_picture_of_attention_holds_the_steps_numbers():

@@ -368,6 +368,19 @@ def test_no_row_is_longer_than_the_models_context():
     assert influence_on_spam(whole, reading).isfinite().all()
 
 
+@pytest.mark.parametrize("position", ["last", "last_token"])
+def test_on_the_edge_between_spam_and_ham_no_sign_turns(position):
+    whole = classifier(position)
+    reading, head = read_message(whole, MESSAGE), whole.model.out_head
+    expected = influence_on_spam(whole, reading)  # which a bias can't change
+    ham, spam = whole.logits([MESSAGE])[0]
+    start = head.bias[1].item() - (spam - ham).item()
+    for step in range(-20, 21):
+        with torch.no_grad():
+            head.bias[1] = start + 5e-8 * step
+        torch.testing.assert_close(influence_on_spam(whole, reading), expected, atol=1e-4, rtol=0)
+
+
 # --- what is shown --------------------------------------------------------------------------------
 
 

@@ -21,10 +21,11 @@ MOST_TOKENS = 12  # for which a picture has room
 
 @dataclass(frozen=True, eq=False)
 class AttentionStep:
-    """What one head computes for token `at`, from itself and the tokens before it.
+    """What one head computes for token `at`, from the k tokens that it sees.
 
-    `query` (m,), `keys` and `values` (at + 1, m), `scores` and `weights` (at + 1,), and `gathered`
-    (m,), the sum of the values, each times its weight; all on the CPU.
+    Those are itself and the ones before it; without the causal mask all. `query` (m,), `keys` and
+    `values` (k, m), `scores` and `weights` (k,), and `gathered` (m,), the sum of the values, each
+    times its weight; all on the CPU.
     """
 
     at: int
@@ -50,6 +51,7 @@ def attention_step(
     block = whole_number("block", block, 0, len(model.trf_blocks) - 1, ", the last block")
     attention = model.trf_blocks[block].att
     head = whole_number("head", head, 0, attention.num_heads - 1, ", the last head")
+    seen = at + 1 if attention.causal else token_ids.shape[1]
     found: dict[str, torch.Tensor] = {}
     layers = {"query": attention.W_query, "key": attention.W_key, "value": attention.W_value}
     handles = [
@@ -57,12 +59,12 @@ def attention_step(
         for name, layer in layers.items()
     ]
     try:
-        weights = attention_weights(model, token_ids)[block, 0, head, at, : at + 1].float().cpu()
+        weights = attention_weights(model, token_ids)[block, 0, head, at, :seen].float().cpu()
     finally:
         for handle in handles:
             handle.remove()
     query, keys, values = (
-        out[0, : at + 1].chunk(attention.num_heads, dim=-1)[head].float().cpu()
+        out[0, :seen].chunk(attention.num_heads, dim=-1)[head].float().cpu()
         for out in found.values()
     )
     scores = keys @ query[at] / math.sqrt(query.shape[-1])
@@ -95,13 +97,13 @@ def draw_attention_step(
 ) -> Drawing:
     """Draw how token `at` of a message (1, n) gathers in one head, block and head from 0.
 
-    Its query is compared with the keys of the tokens up to itself; the scores become weights, and
+    Its query is compared with the keys of the tokens that it sees; the scores become weights, and
     the values are added, each times its weight. `tokens` is how the tokens are written. Raises what
     `attention_step` raises, and ValueError for another number of tokens.
     """
     step = attention_step(model, token_ids, at, block, head)
     tokens = _check_tokens(tokens, token_ids)
-    m, rows = len(step.query), range(step.at + 1)
+    m, rows = len(step.query), range(len(step.keys))
     percents = [round(100 * weight) for weight in step.weights.tolist()]
     scores = [f"{score:.1f}".replace("-", "−") for score in step.scores.tolist()]
     title = f"block {block}, head {head}: what {tokens[at]} gathers, with {m} numbers a token"

@@ -247,7 +247,7 @@ class MessageMicroscope(VBox):
         """Take a message; nothing is changed where it can't be taken."""
         reading = read_message(self.classifier, text, self._padding.chosen, self.position)
         whole = answer(self.classifier, reading)
-        influence = influence_on_spam(self.classifier, reading, whole)
+        influence = influence_on_spam(self.classifier, reading)
         left = answer(self.classifier, reading, left_out) if left_out else whole
         self._reading, self._whole, self._influence = reading, whole, influence
         self._taken, self._left_out, self._answer = text, left_out, left
