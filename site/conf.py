@@ -14,16 +14,19 @@ project = "GPT-2 as a spam classifier"
 extensions = ["myst_nb"]
 html_theme = "sphinx_book_theme"
 html_title = project
+templates_path = ["templates"]
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
 html_use_index = False
+html_context = {"default_mode": "auto"}  # light or dark, as the reader has it
 html_theme_options = {
     "show_toc_level": 2,
     "use_download_button": False,
     "use_fullscreen_button": False,
+    "footer_content_items": [],
 }
 
 # the course's folder is the source, so that a link leads where it leads on GitHub
