@@ -7,12 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 COLAB := .overlays/colab
 OLD_KERNEL := .overlays/ipykernel6
+AXE := .overlays/axe
 FROM ?=
 
 SGD ?= ../shared/data/dialogues/sgd.txt.xz
 SMS ?= ../shared/data/sms/SMSSpamCollection
 
-.PHONY: lab run test notebooks images colab bench corpus
+.PHONY: lab run test notebooks images colab bench corpus site
 .DEFAULT_GOAL := lab
 
 lab: $(VENV)/installed          ## open JupyterLab at section 6.5 (what is not trusted is shown without its pictures)
@@ -23,7 +24,7 @@ lab: $(VENV)/installed          ## open JupyterLab at section 6.5 (what is not t
 run: $(VENV)/installed          ## execute all notebooks in order and print a table
 	$(BIN)/python notebooks/build.py run
 
-test: $(VENV)/installed $(COLAB)/installed $(OLD_KERNEL)/installed  ## everything that proves the project
+test: $(VENV)/installed $(COLAB)/installed $(OLD_KERNEL)/installed $(AXE)/installed  ## everything that proves the project
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@# two processes, a file to each at a time: a notebook's cells share a kernel
@@ -42,6 +43,10 @@ bench: $(VENV)/installed        ## measure, print a table and write it to benchm
 corpus: $(VENV)/installed       ## build corpus/ and corpus-short/, the nano's text; needs npm and Debian's bible-kjv
 	$(BIN)/python -m helpers.nano.corpus --out corpus $(if $(wildcard $(SGD)),--dialogues $(SGD)) $(if $(wildcard $(SMS)),--without $(SMS))
 	$(BIN)/python -m helpers.nano.texting --text corpus --out corpus-short $(if $(wildcard $(SMS)),--without $(SMS))
+
+site: $(VENV)/installed         ## show the notebooks as pages, with their saved outputs: site/_build/html/index.html
+	rm -rf site/_build
+	$(BIN)/python -m sphinx -M html . site/_build -c site -q -W --keep-going
 
 colab: $(VENV)/installed        ## stamp the repository's address into badges and setup cells: make colab REPO=owner/name
 	$(BIN)/python notebooks/build.py colab $(REPO)
@@ -65,3 +70,10 @@ $(OLD_KERNEL)/installed: $(VENV)/installed Makefile
 	rm -rf $(OLD_KERNEL)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(OLD_KERNEL) ipykernel==6.17.1
 	@touch $@
+
+# what tests/test_site.py asks about the pages; without npm or the net that test is skipped, and the next `make test` tries again
+$(AXE)/installed: Makefile
+	rm -rf $(AXE)
+	mkdir -p $(AXE)
+	@if npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(AXE) axe-core@4.14.1; then touch $@; else \
+	  echo "axe-core could not be fetched with npm: its look at the pages will be skipped"; fi

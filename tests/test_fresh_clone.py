@@ -28,7 +28,7 @@ def clone(tmp_path_factory):
         if path.name != "installed":
             (clone / ".venv" / path.name).symlink_to(path)
     (clone / ".venv" / "installed").touch()
-    for overlay in ("colab", "ipykernel6"):
+    for overlay in ("colab", "ipykernel6", "axe"):
         (clone / ".overlays" / overlay).mkdir(parents=True)
         (clone / ".overlays" / overlay / "installed").touch()
     return clone

@@ -175,13 +175,18 @@ def test_where_the_workflow_may_not_push_it_says_what_to_do(pushed):
     assert done.returncode == 1 and "By hand: make colab REPO=someone/published" in done.stdout
 
 
-def test_the_workflow_that_stamps_may_push_and_the_tests_may_not():
+def test_a_workflow_may_do_what_it_is_for_and_has_what_it_needs():
     assert WORKFLOWS["stamp"]["permissions"] == {"contents": "write"}
     assert WORKFLOWS["ci"]["permissions"] == {"contents": "read"}
+    assert WORKFLOWS["pages"]["permissions"] == {"contents": "read"}
+    may = {"pages": "write", "id-token": "write"}
+    jobs = WORKFLOWS["pages"]["jobs"]
+    assert [job.get("permissions") for job in jobs.values()] == [None, may]
     installed = WORKFLOWS["stamp"]["jobs"]["stamp"]["steps"][-2]["run"].split()
+    for_pages = jobs["build"]["steps"][2]["run"].split()
     needed = {
         line.split()[1].split(".")[0]
         for line in (ROOT / "notebooks" / "build.py").read_text(encoding="utf-8").splitlines()
         if line.startswith(("import ", "from "))
     }
-    assert needed - sys.stdlib_module_names - {"helpers"} <= set(installed)
+    assert needed - sys.stdlib_module_names - {"helpers"} <= set(installed) & set(for_pages)

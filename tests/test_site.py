@@ -1,0 +1,241 @@
+"""The course as pages, built once: whole, without the net, and for every eye, hand and screen."""
+
+import json
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+from notebooks import build
+from tests import lab
+from tests.conftest import ROOT
+
+NAMES = build.names()
+NOTEBOOKS = [f"notebooks/{name}" for name in NAMES]
+AXE = ROOT / ".overlays" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+COLAB = "https://colab.research.google.com/"
+COLOURS = ["color-contrast", "link-in-text-block"]  # axe's rules to which light or dark matters
+VIOLATIONS = """async rules => {
+    const {violations} = await axe.run({resultTypes: ['violations'], ...rules});
+    return violations.filter(({impact}) => ['serious', 'critical'].includes(impact))
+        .flatMap(({id, nodes}) => nodes.map(node => [id, node.html, node.failureSummary]));
+}"""
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="the pages are built on Linux; on Windows myst-nb builds into no other drive",
+)
+needs_a_browser = pytest.mark.skipif(lab.missing() is not None, reason=str(lab.missing()))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the pages, built as `make site` does, from the outputs as they are saved."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-M", "html", ".", folder, "-c", "site"]
+    done = subprocess.run(
+        [*command, "-q", "-W", "--keep-going"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    """Each page's tree of elements, by its name without an ending."""
+    files = [file for file in site.rglob("*.html") if "_static" not in file.parts]
+    return {
+        file.relative_to(site).with_suffix("").as_posix(): BeautifulSoup(
+            file.read_text(encoding="utf-8"), "html.parser"
+        )
+        for file in files
+    }
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with lab.browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(chromium):
+    """An empty page, which asks nothing of the net and has no error as long as it is open."""
+    page, asked, errors = chromium.new_page(), [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    # from a disk, without a server, the search shows titles alone: it may not fetch the excerpts
+    assert set(errors) <= {"Failed to fetch"}
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def notebook(name):
+    return nbformat.read(ROOT / f"{name}.ipynb", 4)
+
+
+def text_of(element):
+    return " ".join(element.get_text().split())
+
+
+# --- whole ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_has_a_page_with_its_title_its_cells_and_their_outputs(pages, name):
+    article, cells = pages[name].article, notebook(name).cells
+    title = cells[0].source.split("\n")[0].removeprefix("# ")
+    assert text_of(article.h1).removesuffix("#") == title
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert len(article.select(".cell_input")) == len(code)
+    outputs = [output for cell in code for output in cell.outputs]
+    assert len(article.select(".cell_output")) == sum(bool(cell.outputs) for cell in code)
+    drawn = [o for o in outputs if {"image/svg+xml", "image/png"} & set(o.get("data", ()))]
+    assert len(article.select(".cell_output > a > img")) == len(drawn)
+    printed = [o.text.strip() for o in outputs if o.output_type == "stream"]
+    assert [e.get_text().strip() for e in article.select(".output.stream")] == printed
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_what_is_folded_in_a_notebook_is_folded_on_its_page(pages, name):
+    saved = nbformat.writes(notebook(name)).count("<details>")
+    folded = pages[name].article.select("details")
+    assert len(folded) == saved
+    for details in folded:
+        assert details.summary and len(text_of(details)) > len(text_of(details.summary))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_page_has_one_button_for_colab_the_notebooks_own(pages, name):
+    badge = re.search(rf"\({COLAB}github/\S+\)", notebook(name).cells[0].source)[0][1:-1]
+    buttons = pages[name].select(f'[href^="{COLAB}"]')
+    assert [(button["href"], text_of(button)) for button in buttons] == [(badge, "Open in Colab")]
+
+
+def test_the_first_page_is_the_readme_and_leads_through_the_chapter_in_order(site, pages):
+    index, readme = site / "index.html", site / "README.html"
+    assert index.read_bytes() == readme.read_bytes()
+    links = [link["href"] for link in pages["index"].select(".bd-sidebar-primary nav a")]
+    assert links[: len(NAMES)] == [f"{name}.html" for name in NOTEBOOKS]
+    for here, there in pairwise(NOTEBOOKS):
+        assert pages[here].select_one("a.right-next")["href"] == f"{Path(there).name}.html"
+
+
+def test_a_picture_says_in_words_what_it_shows(pages):
+    for name, tree in pages.items():
+        for image in tree.select("img"):
+            assert image.get("alt") or "aria-label" in image.attrs, (name, image)
+            assert "_images/" not in image.get("alt", ""), (name, image)
+
+
+def test_every_link_and_picture_leads_somewhere(site, pages):
+    anchors = {
+        (site / f"{name}.html").as_uri(): {e["id"] for e in tree.select("[id]")}
+        for name, tree in pages.items()
+    }
+    dead, followed = [], 0
+    for name, tree in pages.items():
+        here = (site / f"{name}.html").as_uri()
+        for element in tree.select("[href], [src]"):
+            target = urlsplit(urljoin(here, element.get("href", element.get("src"))))
+            if target.scheme != "file":
+                continue
+            followed += 1
+            file = target._replace(query="", fragment="").geturl()
+            anchor = unquote(target.fragment)
+            missing = anchor and anchor not in anchors.get(file, set())
+            if missing or not Path(unquote(target.path)).is_file():
+                dead.append((name, str(element)[:200]))
+    assert dead == [] and followed > 1000
+
+
+def test_the_search_knows_words_of_each_page(site, pages):
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(re.fullmatch(r"Search\.setIndex\((.*)\)", index)[1])
+    assert set(index["docnames"]) == set(pages) - {"index", "search"}
+    known = {number: set() for number in range(len(index["docnames"]))}
+    for word, numbers in index["terms"].items():
+        for number in [numbers] if isinstance(numbers, int) else numbers:
+            known[number].add(word)
+    assert min(map(len, known.values())) > 20
+
+
+# --- without the net ------------------------------------------------------------------------------
+
+
+def test_scripts_styles_and_pictures_come_with_the_pages(site, pages):
+    for name, tree in pages.items():
+        for element in tree.select("[src], link[href]"):
+            address = element.get("src", element.get("href"))
+            assert not re.match(r"(?:https?:)?//", address), (name, address)
+    for file in site.rglob("*.css"):
+        outside = r"""(?:url\(|@import)\s*["']?(?:https?:)?//[^)]*"""
+        assert re.findall(outside, file.read_text(encoding="utf-8")) == [], file
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+
+@needs_a_browser
+def test_the_search_finds_a_page_by_a_word_on_it(site, page):
+    page.goto((site / "search.html").as_uri() + "?q=snowflake")
+    found = page.locator("#search-results a[href*='06_5_classification_head']")
+    found.first.wait_for(timeout=20_000)
+
+
+@needs_a_browser
+def test_on_a_phone_a_button_shows_the_chapters(site, page):
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.goto((site / f"{NOTEBOOKS[2]}.html").as_uri())
+    page.locator("button.primary-toggle:visible").first.click()
+    page.locator("dialog[open]").get_by_role("link", name="6.4").click()
+    page.wait_for_url("**/06_4_pretrained_weights.html")
+
+
+@needs_a_browser
+def test_what_is_folded_opens_at_a_press(site, page):
+    page.goto((site / f"{NOTEBOOKS[4]}.html").as_uri())
+    details = page.locator("article details").first
+    inside = details.locator("p").first
+    assert not inside.is_visible()
+    details.locator("summary").press("Enter")
+    assert inside.is_visible()
+
+
+@needs_a_browser
+def test_in_the_dark_pictures_lie_on_light_paper(site, page):
+    page.emulate_media(color_scheme="dark")
+    page.goto((site / f"{NOTEBOOKS[4]}.html").as_uri())
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 18, 18)"
+    styles = page.locator(".cell_output img").evaluate_all(
+        "all => all.map(e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).filter])"
+    )
+    assert styles and all(style == ["rgb(255, 255, 255)", "none"] for style in styles)
+
+
+@needs_a_browser
+@pytest.mark.skipif(
+    not AXE.exists(), reason="no axe-core: `make .overlays/axe/installed` fetches it with npm"
+)
+def test_axe_finds_nothing_serious_and_nothing_sticks_out(site, pages, page):
+    axe, faults = AXE.read_text(encoding="utf-8"), []
+    for name in sorted(set(pages) - {"index"}):
+        for width in (400, 1200):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme="light")
+            page.goto((site / f"{name}.html").as_uri())
+            page.evaluate(axe)
+            page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                rules = {} if scheme == "light" else {"runOnly": COLOURS}
+                faults += [(name, scheme, width, *v) for v in page.evaluate(VIOLATIONS, rules)]
+                wide = page.evaluate("document.documentElement.scrollWidth")
+                faults += [(name, scheme, width, f"{wide} wide")] if wide > width else []
+    assert faults == []
