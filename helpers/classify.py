@@ -227,9 +227,9 @@ def _check_finite(state: dict[str, torch.Tensor]) -> None:
 
 # the files that decide what comes out of training; another version of them trains another model
 TRAINING_CODE = (
-    "class_vectors.py", "classify.py", "classifying_token.py", "config.py", "data.py", "device_and_precision.py",
-    "fine_tuning.py", "freezing.py", "frozen_cache.py", "history.py", "loading.py", "lora.py",
-    "model.py", "tokenizer.py", "training.py",
+    "class_vectors.py", "classify.py", "classifying_token.py", "config.py", "data.py",
+    "device_and_precision.py", "fine_tuning.py", "freezing.py", "frozen_cache.py", "history.py",
+    "loading.py", "lora.py", "model.py", "tokenizer.py", "training.py",
 )  # fmt: skip
 
 
