@@ -9,6 +9,7 @@ import torch
 from helpers.history import History
 from helpers.pictures.film import CURVES, DOTS, draw_frame
 from helpers.training_film import Film, Frame
+from tests.drawings import check_that_all_can_be_seen, check_that_no_words_overlap
 
 SVG = "{http://www.w3.org/2000/svg}"
 LABELS = torch.tensor([0, 0, 0, 1, 1, 1])
@@ -56,6 +57,12 @@ def texts(drawing) -> list[str]:
 
 def near(a: tuple[float, float], b: tuple[float, float]) -> bool:
     return abs(a[0] - b[0]) < 0.2 and abs(a[1] - b[1]) < 0.2
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_all_of_a_frame_can_be_seen(number):
+    check_that_all_can_be_seen(draw_frame(FILM, number))
+    check_that_no_words_overlap(draw_frame(FILM, number))
 
 
 @pytest.mark.parametrize("number", range(3))

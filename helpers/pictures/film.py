@@ -24,7 +24,7 @@ from helpers.svg import (
 )
 from helpers.training_film import Film
 
-WIDTH, HEIGHT = 720, 372
+WIDTH, HEIGHT = 720, 392
 DOTS = (20.0, 42.0, 430.0, 262.0)  # left, top, width and height of the frame of the dots
 CURVES = (506.0, 56.0, 194.0, 248.0)
 FENCE = 4  # quartile ranges beyond the quartiles; dots further out would push all others together
@@ -115,12 +115,11 @@ def _legend(film: Film, number: int, with_boundary: bool, outside: int) -> Itera
         yield text(x + 13, y + 4, words)
         x += 66
     if with_boundary:
-        yield _dashed(f"M{x + 24:g},{y:g}h30")
-        yield text(
-            x + 60, y + 4, f"p = 0.5; parts {_on_their_side(film, number)} as the model does"
-        )
+        words = f"p = 0.5; parts {_on_their_side(film, number)} as the model does"
+        yield _dashed(f"M{left:g},{y + 24:g}h30")
+        yield text(left + 38, y + 28, words)
     yield text(
-        left, y + 28, "left–right, up–down: the two directions in which the vectors differ most"
+        left, y + 52, "left–right, up–down: the two directions in which the vectors differ most"
     )
     if outside:
         right, bottom = left + DOTS[2] - 8, DOTS[1] + DOTS[3] - 16
