@@ -324,6 +324,20 @@ def opened(
         page.close()
 
 
+def tab_reaches_every_control(root: "Locator") -> None:
+    """From a widget's first control on, Tab goes through all that can be used, and then leaves it."""
+    controls = root.locator("select, input, button, [role=slider]")
+    usable = "all => all.filter(e => !e.disabled && e.checkVisibility()).length"
+    expected, reached = controls.evaluate_all(usable), 1
+    controls.first.focus()
+    while root.evaluate("e => e.contains(document.activeElement)"):
+        root.page.evaluate("document.activeElement.dataset.reached = true")
+        root.page.keyboard.press("Tab")
+        reached += 1
+        assert reached <= expected + 1
+    assert root.locator("[data-reached]").count() == expected
+
+
 def assert_readable(root: "Locator", picture: str) -> None:
     """No text of a widget is faint, and none of it is cut off.
 

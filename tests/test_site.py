@@ -21,6 +21,7 @@ NOTEBOOKS = [f"notebooks/{name}" for name in NAMES]
 AXE = ROOT / ".overlays" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 COLAB = "https://colab.research.google.com/"
 COLOURS = ["color-contrast", "link-in-text-block"]  # axe's rules to which light or dark matters
+AT_ONCE = "* { transition: none !important; }"  # axe would meet colours on their way to the dark
 VIOLATIONS = """async rules => {
     const {violations} = await axe.run({resultTypes: ['violations'], ...rules});
     return violations.filter(({impact}) => ['serious', 'critical'].includes(impact))
@@ -230,6 +231,7 @@ def test_axe_finds_nothing_serious_and_nothing_sticks_out(site, pages, page):
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme="light")
             page.goto((site / f"{name}.html").as_uri())
+            page.add_style_tag(content=AT_ONCE)
             page.evaluate(axe)
             page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
             for scheme in ("light", "dark"):
