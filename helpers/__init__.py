@@ -2,9 +2,9 @@
 
 8  widgets
 7  reading
-6  lab, experiments, pictures
+6  lab, experiments, pictures, exercises
 5  classify, tables, work, training_film
-4  fine_tuning, diagrams, exercises, inside
+4  fine_tuning, diagrams, inside
 3  training, gradient_reach, costs, history, class_vectors, measures
 2  loading, data, classifying_token, freezing, frozen_cache, shapes
 1  tokenizer, model, lora, device_and_precision, download, results, chips

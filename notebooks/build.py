@@ -25,6 +25,7 @@ from tqdm import tqdm
 # run as a script, Python searches this folder for imports, and not the course's
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from helpers.files import FOLDER as FOLDER_OF_A_LEARNER
 from helpers.files import whole_file
 
 FOLDER = Path(__file__).resolve().parent
@@ -40,6 +41,8 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 BAR = re.compile(r"^(?P<what>[^:]*):?\s+\d+%\|.*$", re.DOTALL)
 # between a text and a cell that defines something; ruff wants two
 ONE_LINE_ABOVE_A_DEFINITION = re.compile(r"(?<!\n)\n\n(?=(?:#.*\n)+(?:def|class|async def|@) ?\w)")
+# in JupyterLab, and on the course's pages
+FOLDED_AWAY = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
 SECONDS_A_CELL = 600
 TEMPLATE = "owner/gpt2-classification-course"  # the address before any is stamped
 
@@ -123,8 +126,8 @@ def execute(name: str, notebook: nbformat.NotebookNode, bar: tqdm, folder: Path 
     begun = [1]
     start = time.perf_counter()
     try:
-        with tempfile.TemporaryDirectory() as empty:  # without the runs that a learner has kept
-            client.execute(env={**os.environ, "FREEZE_LAB_FOLDER": empty})
+        with tempfile.TemporaryDirectory() as empty:  # without what a learner has kept
+            client.execute(env={**os.environ, FOLDER_OF_A_LEARNER: empty})
     except CellExecutionError as error:
         raise CannotBuild(
             f"{name}, cell {begun[-1]} raised {error.ename}: {error.evalue}\n{error}"
@@ -149,14 +152,17 @@ def _leave_sigint_to_python() -> None:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Strip what changes from run to run or needs a live kernel; raise ValueError for anything
+    """Strip what changes from run to run or needs a live kernel, fold the setup away; raise ValueError for anything
     written to stderr.
     """
     notebook.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
+    setup = next((cell for cell in notebook.cells if cell.cell_type == "code"), None)
     for number, cell in enumerate(notebook.cells, start=1):
         cell.id = f"cell-{number:02d}"
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell is setup:
+            cell.metadata = nbformat.from_dict(FOLDED_AWAY)
         if cell.cell_type == "code":
             cell.outputs = [still for output in cell.outputs for still in _without_widget(output)]
         for output in cell.get("outputs", []):
@@ -169,13 +175,13 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _without_widget(output: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    """Return what a widget sent along for pages where nothing is live: its picture and its table,
-    one below the other.
+    """Return what a widget sent along for pages where nothing is live: its picture, if it has one,
+    and its table, one below the other.
 
     In one output they would be two forms of one thing, of which a page shows one.
     """
     data = output.get("data", {})
-    if data.pop(WIDGET_VIEW, None) is None or "text/html" not in data:
+    if data.pop(WIDGET_VIEW, None) is None or not {"text/html", "image/svg+xml"} <= set(data):
         return [output]
     table = nbformat.v4.new_output("display_data", {"text/html": data.pop("text/html")})
     return [output, table]

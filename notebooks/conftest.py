@@ -1,12 +1,12 @@
-"""The notebooks run here as on a first day: without the runs that a learner has kept beside them."""
+"""The notebooks run here as on a first day: without what a learner has kept beside them."""
 
 import tempfile
 
 import pytest
 
-from helpers.lab.runs import FOLDER
+from helpers.files import FOLDER
 
-empty = tempfile.TemporaryDirectory(prefix="freeze_lab_")
+empty = tempfile.TemporaryDirectory(prefix="course_")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -44,7 +44,7 @@ def test_tidying_strips_what_is_volatile_and_refuses_what_was_written_to_stderr(
     cell.outputs = [nbformat.v4.new_output("display_data", bar)]
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {}})
     tidy = build.tidy(notebook)
-    assert tidy.metadata == build.NOTEBOOK_METADATA and tidy.cells[0].metadata == {"tags": ["a"]}
+    assert tidy.metadata == build.NOTEBOOK_METADATA and tidy.cells[0].metadata == build.FOLDED_AWAY
     assert tidy.cells[0].outputs[0].data == {"text/plain": "[a progress bar: saving]"}
     widget = {
         "text/plain": "words",

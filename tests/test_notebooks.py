@@ -67,7 +67,9 @@ def test_a_notebook_holds_nothing_that_changes_from_run_to_run(name):
     assert [cell.id for cell in notebook.cells] == [
         f"cell-{i:02d}" for i in range(1, len(notebook.cells) + 1)
     ]
-    assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
+    setup = code_cells(name)[0]
+    assert setup.metadata == build.FOLDED_AWAY
+    assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells if cell is not setup)
     assert build.WIDGET_VIEW not in nbformat.writes(notebook)
     printed = "".join(str(output) for cell in code_cells(name) for output in cell.outputs)
     assert not re.search(r" at 0x[0-9a-f]{6}|/home/|/root/|/Users/|/tmp/", printed)

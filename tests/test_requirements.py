@@ -62,7 +62,13 @@ FLOORS = {  # as the docstring of helpers/__init__.py has them
     for number, names in re.findall(r"^(\d)  (.*)$", helpers.__doc__, re.MULTILINE)
     for name in names.split(", ")
 }
-ROOMS = ("widgets", "lab", "experiments", "pictures")  # folders of files with one job among them
+ROOMS = (
+    "widgets",
+    "lab",
+    "experiments",
+    "pictures",
+    "exercises",
+)  # folders of files with one job among them
 
 
 def test_a_helper_imports_only_from_floors_below_and_the_nanos_room_is_apart():

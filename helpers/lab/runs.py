@@ -7,7 +7,6 @@ that runs of another model or on other messages are never compared with these.
 """
 
 import copy
-import os
 import secrets
 from collections.abc import Generator, Iterable
 from contextlib import closing
@@ -34,7 +33,6 @@ from helpers.training import calc_accuracy_loader
 from helpers.work import TrainingWork, work_of_training
 
 FILE = "freeze_lab.jsonl"
-FOLDER = "FREEZE_LAB_FOLDER"  # the environment variable with the folder for it, if it is set
 BATCH_SIZE = 8
 RUN, TEST_OPENED = "run", "test opened"  # the kinds of rows
 
@@ -343,11 +341,6 @@ class Kept:
     test_opened: bool
     num_others: int
     notes: tuple[str, ...]
-
-
-def default_folder() -> Path:
-    """Return the folder for the file: where FOLDER says, or where the notebook is."""
-    return Path(os.environ.get(FOLDER) or ".")
 
 
 def keep_run(path: str | Path, run: Run, belongs_to: dict[str, str]) -> None:

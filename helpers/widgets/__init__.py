@@ -4,6 +4,7 @@ explorer   the Freeze Explorer: what a choice of trained parts means
 lab        the Freeze Lab: train, and compare what came of each choice
 dashboard  the classifier's dashboard: which mistakes it makes, at which threshold, on what
 microscope the Message Microscope: what in a message tips the answer, and where the model looks
+prediction a question to commit to, before its answer is shown
 slides     a slider that moves through pictures
 common     what they are made of: the tower of toggles, rows to choose from, what folds
 
@@ -15,6 +16,7 @@ from helpers.widgets.dashboard import Dashboard
 from helpers.widgets.explorer import FreezeExplorer
 from helpers.widgets.lab import FreezeLab
 from helpers.widgets.microscope import MessageMicroscope
+from helpers.widgets.prediction import predict
 from helpers.widgets.slides import Slides
 
-__all__ = ["Dashboard", "FreezeExplorer", "FreezeLab", "MessageMicroscope", "Slides"]
+__all__ = ["Dashboard", "FreezeExplorer", "FreezeLab", "MessageMicroscope", "Slides", "predict"]

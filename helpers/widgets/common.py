@@ -76,9 +76,11 @@ def style_sheet() -> HTML:
 
 
 def show_with_words(widget, picture: str, html: str, words: str) -> None:
-    """Show a widget, and send picture, tables and words along for pages where nothing is live."""
+    """Show a widget, and send picture (if any), tables and words along for pages where nothing is live."""
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    data = {WIDGET_VIEW: view, "image/svg+xml": picture, "text/html": html, "text/plain": words}
+    data = {WIDGET_VIEW: view, "text/html": html, "text/plain": words}
+    if picture:
+        data["image/svg+xml"] = picture
     display(data, raw=True)
 
 

@@ -17,6 +17,7 @@ import torch
 from ipywidgets import HTML, BoundedIntText, Button, FloatText, HBox, VBox
 
 from helpers.classifying_token import POSITIONS
+from helpers.files import beside_the_notebook
 from helpers.fine_tuning import Progress
 from helpers.freezing import FreezePlan
 from helpers.history import History
@@ -29,7 +30,6 @@ from helpers.lab.runs import (
     Run,
     Settings,
     Training,
-    default_folder,
     finished_run,
     keep_run,
     keep_test_opened,
@@ -103,7 +103,7 @@ class FreezeLab(VBox):
         material: Material | None = None,
     ):
         self.material = material or load_material(model_name, data_name)
-        self.path = Path(folder or default_folder(), FILE)
+        self.path = Path(folder, FILE) if folder else beside_the_notebook(FILE)
         self.model: GPTModel | None = None
         self.history: History | None = None
         self._model_settings: Settings | None = None

@@ -25,7 +25,7 @@
 # the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
 # it. With another choice expect other figures.
 
-# %%
+# %% tags=["hide-input"]
 import subprocess
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The check cells of the exercises: functions that say what is off."""
+"""Whether an answer is right, and what is off about it: a number, a text, a set, entries in order."""
 
 import inspect
 import math
@@ -7,9 +7,7 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from numbers import Real
 
-from helpers.costs import Cost, training_cost
-from helpers.freezing import TRAINABLE, FreezePlan
-from helpers.measures import cross_entropy, fit_temperature
+from helpers.exercises.record import OPEN, SOLVED, TRIED, record
 
 NOT_YET = "Not answered yet: "
 SHOWN_ENTRIES, SHOWN_LETTERS = 6, 60  # more of an answer than this is not repeated
@@ -23,7 +21,6 @@ IS_DUE = {  # what kind of answer is asked for → in words
     "set": "a set: entries in curly brackets, with commas between them",
     "sequence": "entries in order: in round brackets, with commas between them",
 }
-NEAR = 0.01  # nats of loss by which a temperature may miss the best one
 FACTORS = {  # these factors between an answer and the right one have likely reasons
     2: "",
     3: "",
@@ -35,24 +32,30 @@ FACTORS = {  # these factors between an answer and the right one have likely rea
 }
 
 
-def check(given, expected, hint: str = "") -> None:
+def check(given, expected, hint: str = "", name: str = "") -> None:
     """Print whether `given` is right, and if not, what is off about it, and `hint`.
 
     None means not answered yet. Numbers count by value, floats within 1 %: numpy's, torch's and
     tensors of one element too, and texts such as "890,498". Texts count whatever their capitals; a
-    list will do for a tuple or a set. Whatever is given, nothing is raised.
+    list will do for a tuple or a set. Whatever is given, nothing is raised. `name`, which begins
+    with the section, is what `progress` calls the exercise.
     """
-    given, expected = _plain(given), _plain(expected)
-    if question := _unanswered(given):
+    given, expected = plain(given), plain(expected)
+    state = TRIED
+    if question := unanswered(given):
         print(NOT_YET + question)
-    elif _same(given, expected):
-        print(f"Right: {_show(expected)}.")
+        state = OPEN
+    elif same(given, expected):
+        print(f"Right: {show(expected)}.")
+        state = SOLVED
     else:
-        remark = _what_is_off(given, expected)
-        print(f"{_show(given)} is not it{': ' if remark else ''}{remark}. {hint}".rstrip())
+        remark = what_is_off(given, expected)
+        print(f"{show(given)} is not it{': ' if remark else ''}{remark}. {hint}".rstrip())
+    if name:
+        record(name, state)
 
 
-def _plain(value):
+def plain(value):
     """Return a tensor, array or Series as a number or lists of numbers, anything else as it is."""
     if isinstance(value, type) or not (hasattr(value, "tolist") and hasattr(value, "shape")):
         return value
@@ -68,7 +71,7 @@ def _plain(value):
     return listed
 
 
-def _unanswered(given) -> str:
+def unanswered(given) -> str:
     """Return what is still to do where there is no answer yet."""
     if given is None or given is ...:
         return "put your answer in the place of None and run both cells again."
@@ -97,10 +100,10 @@ def _kind(value) -> str:
     return "sequence" if isinstance(value, IN_ORDER) else ""
 
 
-def _same(given, expected) -> bool:
-    given, kind = _plain(given), _kind(expected)
+def same(given, expected) -> bool:
+    given, kind = plain(given), _kind(expected)
     if kind == "number":
-        number = _number_in(given)
+        number = number_in(given)
         return number is not None and _equal(number, expected)
     if kind == "text":
         return isinstance(given, str) and _folded(given) == _folded(expected)
@@ -108,11 +111,11 @@ def _same(given, expected) -> bool:
         return isinstance(given, SEVERAL) and not any(_missing_and_too_much(given, expected))
     if kind == "sequence":
         alike = isinstance(given, IN_ORDER) and len(given) == len(expected)
-        return alike and all(map(_same, given, expected))
+        return alike and all(map(same, given, expected))
     return given is expected  # True and False, of which there is one each
 
 
-def _number_in(given) -> int | float | None:
+def number_in(given) -> int | float | None:
     """Return the number that a plain value is or that a text says; None where it is none."""
     if isinstance(given, str):
         return _number_in_text(given)
@@ -142,10 +145,10 @@ def _equal(number: int | float, expected: int | float) -> bool:
     """Is a number the expected one: a float within 1 %, a whole number exactly?"""
     if not isinstance(expected, float):
         return number == expected
-    return abs(_as_float(number) - expected) <= 0.01 * abs(expected)
+    return abs(as_float(number) - expected) <= 0.01 * abs(expected)
 
 
-def _as_float(number: int | float) -> float:
+def as_float(number: int | float) -> float:
     """Return the nearest float, an infinite one for an integer that is too large."""
     try:
         return float(number)
@@ -161,20 +164,20 @@ def _folded(text: str) -> str:
 def _missing_and_too_much(given: Collection, expected: Collection) -> tuple[list, list]:
     """Return the expected entries that are not given, and the given ones that are not expected."""
     given, expected = _in_order(given), _in_order(expected)
-    missing = [e for e in expected if not any(_same(g, e) for g in given)]
-    too_much = [g for g in given if not any(_same(g, e) for e in expected)]
+    missing = [e for e in expected if not any(same(g, e) for g in given)]
+    too_much = [g for g in given if not any(same(g, e) for e in expected)]
     return missing, too_much
 
 
 # --- what is off? ---------------------------------------------------------------------------------
 
 
-def _what_is_off(given, expected) -> str:
+def what_is_off(given, expected) -> str:
     """Return words that complete "… is not it: "; "" where there is nothing to say."""
     due, kind = _kind(expected), _kind(given)
     if inspect.isroutine(given):
         return "a function has to be called, with round brackets after its name"
-    if due == "number" and (number := _number_in(given)) is not None:
+    if due == "number" and (number := number_in(given)) is not None:
         return _how_far_off(number, expected)
     if due == "number" and isinstance(given, tuple) and _has_thousands(given):
         written = "".join(map(str, given))
@@ -197,7 +200,7 @@ def _has_thousands(numbers: tuple) -> bool:
 
 
 def _how_far_off(number: int | float, expected: int | float) -> str:
-    value, right = _as_float(number), _as_float(expected)
+    value, right = as_float(number), as_float(expected)
     if math.isnan(value):
         return "it stands for an undefined result, such as 0 · ∞"
     if math.isinf(value):
@@ -248,7 +251,7 @@ def _which_entries(given: Collection, expected: Collection) -> str:
 
 def _which_places(given: Sequence, expected: Sequence) -> str:
     """Say which places differ, or that the number of places does."""
-    if len(given) == 1 and _kind(_plain(given[0])) == "sequence" and _same(given[0], expected):
+    if len(given) == 1 and _kind(plain(given[0])) == "sequence" and same(given[0], expected):
         return "there is one pair of brackets too many around it"
     if len(given) != len(expected):
         entries = "entry" if len(given) == 1 else "entries"
@@ -257,8 +260,8 @@ def _which_places(given: Sequence, expected: Sequence) -> str:
         return f"{remark}; {detail}" if detail else remark
     if not any(_missing_and_too_much(given, expected)):
         return "all that is in it belongs there, but in other places"
-    places = [i for i, pair in enumerate(zip(given, expected, strict=True)) if not _same(*pair)]
-    some = [f"{i} ({_show(given[i], inside=True)})" for i in places[:SHOWN_ENTRIES]]
+    places = [i for i, pair in enumerate(zip(given, expected, strict=True)) if not same(*pair)]
+    some = [f"{i} ({show(given[i], inside=True)})" for i in places[:SHOWN_ENTRIES]]
     more = f" and {len(places) - len(some):,} more" if len(places) > len(some) else ""
     return f"counted from 0, what differs is place {', '.join(some)}{more}"
 
@@ -266,9 +269,9 @@ def _which_places(given: Sequence, expected: Sequence) -> str:
 # --- in words -------------------------------------------------------------------------------------
 
 
-def _show(value, inside: bool = False) -> str:
+def show(value, inside: bool = False) -> str:
     """Return a value in words; `inside` brackets as Python writes it. Calls no foreign repr."""
-    value = _plain(value)
+    value = plain(value)
     kind = _kind(value)
     if kind == "number":
         return _show_number(value, inside)
@@ -287,7 +290,7 @@ def _show(value, inside: bool = False) -> str:
 
 
 def _show_number(number: Real | Decimal, inside: bool) -> str:
-    number = _number_in(number)
+    number = number_in(number)
     if number is None:
         return "a number without a value"
     if isinstance(number, float):
@@ -299,7 +302,7 @@ def _show_number(number: Real | Decimal, inside: bool) -> str:
 
 
 def _show_several(entries: Collection, inside: bool) -> str:
-    if inside and any(_kind(_plain(entry)) in ("set", "sequence") for entry in entries):
+    if inside and any(_kind(plain(entry)) in ("set", "sequence") for entry in entries):
         return "[…]"  # lists in lists in lists
     words = _listed(entries)
     if _kind(entries) == "set":
@@ -311,7 +314,7 @@ def _show_several(entries: Collection, inside: bool) -> str:
 
 def _listed(entries: Collection) -> str:
     """Return the entries with commas between them, many cut short."""
-    words = [_show(entry, inside=True) for entry in _in_order(entries)[:SHOWN_ENTRIES]]
+    words = [show(entry, inside=True) for entry in _in_order(entries)[:SHOWN_ENTRIES]]
     more = len(entries) - len(words)
     return ", ".join([*words, f"… ({more:,} more)"] if more else words)
 
@@ -319,126 +322,5 @@ def _listed(entries: Collection) -> str:
 def _in_order(entries: Collection) -> list:
     """Return the entries as a list, those of a set sorted by what is shown of them."""
     if _kind(entries) == "set":
-        return sorted(entries, key=lambda entry: _show(entry, inside=True))
+        return sorted(entries, key=lambda entry: show(entry, inside=True))
     return list(entries)
-
-
-# --- the task of section 6.8 about temperature ----------------------------------------------------
-
-
-def check_temperature(given, labels, logits) -> None:
-    """Print whether the loss at temperature `given` is within NEAR of the least that one reaches.
-
-    `labels` are (num_messages,), `logits` (num_messages, 2), of messages that the model was not
-    trained on. None means not answered yet. Whatever is given, nothing is raised for it.
-    """
-    given = _plain(given)
-    if question := _unanswered(given):
-        print(NOT_YET + question)
-        return
-    number = _number_in(given)
-    value = math.nan if number is None else _as_float(number)
-    if not math.isfinite(value) or value <= 0:
-        print(f"{_show(given)} is not it: a temperature is a number above 0.")
-        return
-    try:
-        best = fit_temperature(labels, logits)
-    except ValueError as error:
-        print(f"On these messages no temperature is best: {error}.")
-        return
-    loss, least = (cross_entropy(labels, logits, t) for t in (value, best))
-    if loss <= least + NEAR:
-        before = cross_entropy(labels, logits)
-        print(
-            f"Right: at {value:g} the loss is {loss:.3f}; without a temperature it is {before:.3f}."
-        )
-    else:
-        side = "less sure: go higher" if value < best else "surer: go lower"
-        print(
-            f"Not yet: at {value:g} the loss is {loss:.3f}. It falls if the answers become {side}."
-        )
-
-
-# --- the tasks of section 6.5, which look at what the Freeze Explorer shows -----------------------
-
-
-def check_cheapest_block(explorer) -> None:
-    """Say what keeps the shown plan from being the cheapest backward pass in which a whole block
-    learns.
-
-    The last block alone has the least work. `final_norm` adds none, and the head adds its matrix;
-    as it is random and should learn, the plan is right with it and without.
-    """
-    plan = explorer.plan
-    last, blocks = f"trf_blocks.{plan.n_layers - 1}", range(plan.n_layers)
-    _say_first(
-        (
-            all(plan.state(f"trf_blocks.{i}") != TRAINABLE for i in blocks),
-            "No block is wholly trainable: all four of its pieces have to learn.",
-        ),
-        (
-            explorer.reach.lowest != last,
-            f"The gradient goes down to {explorer.reach.lowest}. "
-            "What could you change to make its way shorter?",
-        ),
-        when_right=_price_of_the_head(explorer, FreezePlan(plan.n_layers, {last})),
-    )
-
-
-def _price_of_the_head(explorer, without: FreezePlan) -> str:
-    """Say what the head's learning adds to the backward pass of the cheapest plan, `without` it."""
-    least = _backward(explorer, without).amount
-    most = _backward(explorer, without.toggle("out_head")).amount
-    percent = 100 * (most - least) / most
-    share = f"{percent:.1f} %" if percent >= 0.1 else "less than 0.1 %"
-    head = f"{most - least:,} of {most:,} multiply-adds, {share}"
-    path = "The gradient ends in the last block and crosses no other one."
-    if explorer.plan.state("out_head") == TRAINABLE:
-        return (
-            f"{path} Only a frozen head would be cheaper, by {head}. "
-            "But its weights are random: it has to learn, as in the book's choice."
-        )
-    return (
-        f"{path} Nothing is cheaper. But the head stays random like this: let it learn, too; "
-        f"its matrix takes {head}."
-    )
-
-
-def check_long_way(explorer, most_percent: float = 1, least_share: float = 0.4) -> None:
-    """Say what is off: few parameters, in percent of all, and a large share of the backward work of
-    training all.
-    """
-    everything = _backward(explorer, FreezePlan.everything(explorer.plan.n_layers))
-    share = explorer.cost.backward.amount / everything.amount
-    percent = explorer.report.percent
-    _say_first(
-        (percent == 0, "Nothing is trainable."),
-        (
-            percent >= most_percent,
-            f"{percent:.2f} % are trainable: too many. "
-            "Which parts, or pieces of a block, have few?",
-        ),
-        (
-            share < least_share,
-            f"The backward pass has {100 * share:.0f} % of that work. "
-            "How far down does the gradient go?",
-        ),
-    )
-
-
-def _backward(explorer, plan: FreezePlan) -> Cost:
-    """Return the backward work of another plan on the batch that the Explorer shows."""
-    head = next(shape for shape in explorer.shapes if shape.part == "out_head")
-    batch_size, num_tokens, num_classes = head.shape
-    return training_cost(explorer.cfg, plan, batch_size, num_tokens, num_classes).backward
-
-
-def _say_first(*remarks: tuple[bool, str], when_right: str = "") -> None:
-    """Print the first remark that applies, or that the task is solved; a remark is (applies,
-    words).
-    """
-    for applies, words in remarks:
-        if applies:
-            print(f"Not yet. {words}")
-            return
-    print(f"Right. {when_right}".rstrip())
