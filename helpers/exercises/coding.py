@@ -6,6 +6,7 @@ An error inside the learner's code is shown with the learner's own line.
 """
 
 import dis
+import inspect
 import linecache
 import pkgutil
 import traceback
@@ -86,13 +87,14 @@ def judge(given: Callable, exercise: Exercise) -> tuple[str, str]:
     written = getattr(given, exercise.method, None) if exercise.method else given
     if written is None:
         return TRIED, f"Not yet: the class has no {exercise.method} any more; take the stub again."
+    written = inspect.unwrap(written)  # without decorators
     if _is_a_stub(written):
         return OPEN, NOT_YET_WRITTEN
     try:
         tried = exercise.trial(given)
     except Mistake as mistake:
         return TRIED, f"Not yet: {mistake}"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return TRIED, f"Not yet: {_say_error(error, written)}"
     return SOLVED, f"Right: tried with {tried}."
 

@@ -1,0 +1,163 @@
+"""A prediction reveals nothing before a guess, and says the truth after it."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.exercises.prediction import Number, OneOf, Order, Question, Shape, in_html
+from helpers.exercises.record import RIGHT, UNSAID, WRONG, progress
+from helpers.svg import Drawing
+from helpers.widgets import predict
+from helpers.widgets.prediction import Prediction
+from tests.clicks import each, one, press, text_of
+
+SHARE = Question(
+    "How much is *padding*?",
+    Number(within=5, unit="%"),
+    right="Yes, {answer}.",
+    wrong={"too low": "More than {guess}.", "too high": "Less.", 100: "Then no word is left."},
+    then="It is `<|endoftext|>`.",
+)
+SHAPE = Question("Which shape?", Shape(), "Two classes.", {(1, 4): "That went in.", "else": "No."})
+LABEL = Question("Which label?", OneOf("ham", "spam & co"), "Yes.", {"spam & co": "No list."})
+ORDER = Question("Which order?", Order("a: one", "b: two", "c: three"), "Yes.", {"else": "No."})
+CASES = {"share": (SHARE, 60.2), "shape": (SHAPE, (1, 4, 2)), "label": (LABEL, "ham")}
+CASES |= {"order": (ORDER, ("b", "a", "c"))}
+
+
+def asked(which: str, show=None) -> Prediction:
+    return Prediction(f"9.9 {which}", *CASES[which], show)
+
+
+def shown(widget) -> str:
+    """All HTML and all labels that a learner has before the eyes."""
+    texts = [str(getattr(widget, name, "")) for name in ("value", "description", "tooltip")]
+    return " ".join(texts + [shown(child) for child in getattr(widget, "children", ())])
+
+
+@pytest.mark.parametrize(
+    ("which", "typed", "is_right", "words"),
+    [
+        ("share", "60", True, "60.2 %, as you said.Yes, 60.2 %."),
+        ("share", " 56 % ", True, "Yes"),
+        ("share", "60,0", True, "Yes"),
+        ("share", "50", False, "60.2 %, you said 50 %.More than 50 %."),
+        ("share", "70", False, "Less."),
+        ("share", "97", False, "Then no word is left."),
+        ("shape", "(1, 4, 2)", True, "(1, 4, 2), as you said."),
+        ("shape", "1x4×2", True, "Two classes."),
+        ("shape", "[1 4]", False, "That went in."),
+        ("shape", "2", False, "No."),
+        ("label", "ham", True, "Yes."),
+        ("label", "spam & co", False, "you said spam & co.No list."),
+        ("order", "b a c", True, "b, a, c, as you said."),
+        ("order", "BAC", True, "Yes."),
+        ("order", "a, b, c", False, "No."),
+    ],
+)
+def test_a_guess_is_understood_and_gets_its_sentence(which, typed, is_right, words):
+    widget = asked(which)
+    before = shown(widget)
+    widget.commit(typed)
+    assert widget.is_right is is_right and words in text_of(widget, "pr-reply")
+    assert "60.2" not in before and "endoftext" not in before and "Yes" not in before
+
+
+@pytest.mark.parametrize(
+    ("which", "typed", "words"),
+    [
+        ("share", "much", "'much' is no number; the answer is a number."),
+        ("share", "<b>9", "'<b>9' is no number"),
+        ("share", "nan", "no number"),
+        ("shape", "four", "'four' is no shape; the answer is a shape, such as (1, 4, 2)."),
+        ("order", "a b", "the answer is the letters a, b, c in your order, each once."),
+        ("order", "a a b", "no order"),
+        ("label", "eggs", "none of the options"),
+        *((which, " ", "First your guess, then Commit") for which in CASES),
+    ],
+)
+def test_what_is_no_guess_is_answered_in_a_sentence_and_reveals_nothing(which, typed, words):
+    widget = asked(which)
+    widget.commit(typed)
+    assert words in text_of(widget, "pr-problem") and not one(widget, "pr-reply").value
+    assert widget.guess is None and len(one(widget, "pr-row").children) == 2
+
+
+def test_the_first_guess_counts_and_then_there_is_no_field_left():
+    widget = asked("share")
+    one(widget, "pr-guess").value = "50"
+    one(widget, "pr-commit").click()
+    widget.commit("60")
+    assert (widget.guess, widget.is_right) == (50, False) and not each(widget, "pr-commit")
+
+
+def test_options_are_pressed():
+    widget = asked("label")
+    one(widget, "pr-commit").click()
+    assert "First your guess" in text_of(widget, "pr-problem")
+    press(each(widget, "fx-choice")[1])
+    press(each(widget, "fx-choice")[0])
+    one(widget, "pr-commit").click()
+    assert widget.is_right and "Yes" in text_of(widget, "pr-reply")
+
+
+def test_a_picture_and_what_follows_come_with_the_answer():
+    widget = asked("share", Drawing('<svg class="here"></svg>', "the words"))
+    assert "<svg" not in shown(widget)
+    widget.commit("1")
+    assert '<svg class="here">' in shown(widget) and "<code>&lt;|endoftext|&gt;</code>" in shown(
+        widget
+    )
+
+
+@pytest.mark.parametrize("answer", [np.float32(60.2), torch.tensor(60.2), 60])
+def test_an_answer_may_be_numpys_or_torchs(answer):
+    widget = Prediction("9.9 share", SHARE, answer)
+    widget.commit("60")
+    assert widget.is_right
+
+
+def static_form(widget, capsys, monkeypatch) -> dict:
+    sent = []
+    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
+    widget._ipython_display_()
+    (data,) = sent
+    return data
+
+
+@pytest.mark.parametrize("which", CASES)
+def test_where_nothing_is_live_the_answer_is_folded_below_the_question(which, capsys, monkeypatch):
+    data = static_form(asked(which, "a line\n<b>"), capsys, monkeypatch)
+    page = data["text/html"]
+    ElementTree.fromstring(f"<div>{page}</div>")
+    question, fold = page.split("<details><summary>Answer</summary>")
+    assert ("Predict:" in question and "Yes" in fold) or "Two classes" in fold
+    assert page.endswith("</details>") and "&lt;b&gt;" in fold and "image/svg+xml" not in data
+    assert data["text/plain"].startswith("[Predict: ")
+
+
+def test_what_was_predicted_is_kept_and_only_the_first_time(capsys):
+    for typed in ("1", "60"):
+        asked("share").commit(typed)
+    asked("label").commit("ham")
+    asked("shape")
+    progress("9.9")
+    printed = capsys.readouterr().out
+    assert "predictions: 2 of 3 made, 1 came true" in printed
+    for state, name in ((WRONG, "share"), (RIGHT, "label"), (UNSAID, "shape")):
+        assert f"{state:<18} {name}\n" in printed
+
+
+def test_a_question_that_nobody_asks_is_named(capsys):
+    with pytest.raises(ValueError, match=r"no question is called '6\.3 nothing'; there are"):
+        predict("6.3 nothing", 1)
+
+
+def test_words_may_have_code_and_emphasis_and_no_markup_of_their_own():
+    assert (
+        in_html("a `b*c*d` <i> *e*\n\nf")
+        == ("<p>a <code>b<i>c</i>d</code> &lt;i&gt; <i>e</i></p><p>f</p>")
+        or in_html("`b`") == "<p><code>b</code></p>"
+    )
