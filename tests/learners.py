@@ -39,12 +39,22 @@ def defined(source: str) -> set[str]:
     return names
 
 
-def solutions(notebook: nbformat.NotebookNode) -> list[str]:
-    """The code of each folded solution that has some."""
-    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+def solutions(notebook: nbformat.NotebookNode) -> list[tuple[int, str]]:
+    """The code of each folded solution that has some, with the number of its cell."""
     return [
-        block for text in texts for fold in SOLUTION.findall(text) for block in BLOCK.findall(fold)
+        (number, block)
+        for number, cell in enumerate(notebook.cells)
+        if cell.cell_type == "markdown"
+        for fold in SOLUTION.findall(cell.source)
+        for block in BLOCK.findall(fold)
     ]
+
+
+def solution_of(name: str, number: int, found: list[tuple[int, str]]) -> str:
+    """The solution that defines what cell `number` checks: the next one, or else the one before."""
+    own = [(place, code) for place, code in found if name in defined(code)]
+    below = [code for place, code in own if place > number]
+    return (below or [code for _, code in own[::-1]] or [""])[0]
 
 
 def calls(source: str, what: str) -> list[ast.Call]:
@@ -61,13 +71,12 @@ def checked(source: str) -> set[str]:
 
 def played(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook with what the two learners put in, in cells tagged "careless" and "diligent"."""
-    solved = {name: code for code in solutions(notebook) for name in defined(code)}
-    wrongs, cells = wrong("WRONG"), []
+    found, wrongs, cells = solutions(notebook), wrong("WRONG"), []
 
     def put(source: str, *tags: str) -> None:
         cells.append(nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)}))
 
-    for cell in notebook.cells:
+    for number, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
         if predictions := calls(cell.source, "predict"):
@@ -86,8 +95,8 @@ def played(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 for answer in CARELESS_ANSWERS:
                     put(f"{name} = {answer}")
                     put(cell.source, "careless", name, "")
-            if name in solved:
-                put(solved[name])
+            if solution := solution_of(name, number, found):
+                put(solution)
                 put(cell.source, "diligent", name)
                 break
         else:

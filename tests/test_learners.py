@@ -136,8 +136,8 @@ def test_every_exercise_and_question_stands_on_its_page():
     }
     for name, (section, _) in EXERCISES.items():
         assert f"check_code({name})" in text[section], name
-        assert any(name in defined(code) for code in solutions(nbformat.reads(text[section], 4))), (
-            name
-        )
+        assert any(
+            name in defined(code) for _, code in solutions(nbformat.reads(text[section], 4))
+        ), name
     for name, (section, _) in all_of("QUESTIONS").items():
         assert name.split()[0] == section and name in text[section], name
