@@ -94,6 +94,59 @@ def test_a_notebook_has_the_parts_that_every_notebook_has(name):
     assert first[0].cell_type == "markdown"
 
 
+FOLD = re.compile(r"<details>.*?</details>", re.DOTALL)
+EXERCISE = re.compile(r"^\*\*.+\*\* (?:difficulty .*?|\((?:[a-z]+, )?)(\d+) minutes", re.MULTILINE)
+WRITE_IT = re.compile(
+    r"^\*\*Write it: .+\*\* difficulty (●+)(○*) \((\d) of 5\), "
+    r"importance (●+)(○*) \((\d) of 5\), \d+ minutes\.?$",
+    re.MULTILINE,
+)
+WORDS_A_MINUTE, MINUTES_A_PREDICTION = 200, 0.5
+
+
+def read_words(name):
+    """The words of each text cell, without what is folded."""
+    cells = [cell for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown"]
+    return [len(FOLD.sub("", cell.source).split()) for cell in cells]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_is_more_to_do_than_to_read(name):
+    words = read_words(name)
+    assert max(words) <= 120
+    assert sum(words) / len(code_cells(name)) < 50
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_minutes_stated_are_those_that_reading_and_doing_take(name):
+    (stated,) = re.findall(r"About (\d+) minutes", NOTEBOOKS[name].cells[0].source)
+    predictions = sum(cell.source.count("predict(") for cell in code_cells(name))
+    doing = sum(map(int, EXERCISE.findall(text_of(name)))) + MINUTES_A_PREDICTION * predictions
+    minutes = sum(read_words(name)) / WORDS_A_MINUTE + doing
+    assert minutes <= int(stated) <= min(40, minutes + 7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_to_be_written_says_how_hard_and_how_important_it_is(name):
+    exercises = WRITE_IT.findall(text_of(name))
+    for full, rest, number, full_2, rest_2, number_2 in exercises:
+        assert len(full) == int(number) and len(full_2) == int(number_2)
+        assert len(full + rest) == len(full_2 + rest_2) == 5
+    checks = [cell for cell in code_cells(name) if re.search(r"^check_code\(", cell.source, re.M)]
+    assert len(exercises) == text_of(name).count("**Write it") == len(checks)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_ends_with_five_questions_and_ones_own_progress(name):
+    (questions,) = [
+        cell.source for cell in NOTEBOOKS[name].cells if cell.source.startswith("## Five questions")
+    ]
+    numbers = re.findall(r"<details><summary>(\d)\. .*\?</summary>", questions)
+    assert numbers == list("12345") and questions.count("</details>") == 5
+    section = name[:4].replace("06_", "6.")
+    assert f'progress("{section}")' in code_cells(name)[-1].source
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_opens_quickly(name):
     assert (ROOT / "notebooks" / f"{name}.ipynb").stat().st_size < 400_000
