@@ -85,16 +85,18 @@ def test_what_is_no_guess_is_answered_in_a_sentence_and_reveals_nothing(which, t
     assert widget.guess is None and len(one(widget, "pr-row").children) == 2
 
 
-def test_the_first_guess_counts_and_then_there_is_no_field_left():
+def test_the_first_guess_counts_and_then_the_field_is_closed():
     widget = asked("share")
     one(widget, "pr-guess").value = "50"
     one(widget, "pr-commit").click()
     widget.commit("60")
-    assert (widget.guess, widget.is_right) == (50, False) and not each(widget, "pr-commit")
+    assert (widget.guess, widget.is_right) == (50, False) and one(widget, "pr-guess").disabled
+    assert one(widget, "pr-commit").description == "✓ Committed"
 
 
 def test_options_are_pressed():
     widget = asked("label")
+    assert [b.description for b in each(widget, "fx-choice")] == ["ham", "spam & co"]
     one(widget, "pr-commit").click()
     assert "First your guess" in text_of(widget, "pr-problem")
     press(each(widget, "fx-choice")[1])

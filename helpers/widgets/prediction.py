@@ -32,6 +32,7 @@ class Prediction(VBox):
         options = getattr(question.kind, "options", ())
         if options:
             self._field = Choice("pr-options", "Your guess", options, self._choose)
+            self._field.choose("")  # none of them yet
         else:
             unit = getattr(question.kind, "unit", "")
             label = f"Your guess ({unit})" if unit else "Your guess"
@@ -43,9 +44,9 @@ class Prediction(VBox):
             named(HTML(), "fx-problem pr-problem"),
             named(HTML(), "pr-reply"),
         )
-        self._row = named(HBox([self._field, self._button]), "fx-wrap pr-row")
+        row = named(HBox([self._field, self._button]), "fx-wrap pr-row")
         asked = named(HTML(_ask(question)), "pr-question")
-        super().__init__([style_sheet(), asked, self._row, self._problem, self._reply])
+        super().__init__([style_sheet(), asked, row, self._problem, self._reply])
         named(self, "fx-widget prediction")
         record(name, UNSAID)
 
@@ -74,7 +75,9 @@ class Prediction(VBox):
         shown = self.question.kind.show
         verdict = "as you said" if self.is_right else f"you said {shown(guess)}"
         self._problem.value = ""
-        self._row.children = ()  # a guess is made once
+        for control in getattr(self._field, "children", [self._field]):
+            control.disabled = True  # a guess is made once
+        self._button.description = "✓ Committed"  # it keeps the keyboard's focus
         self._reply.value = (
             f'<div role="status"><p><b>{escape(shown(self.answer))}</b>, {escape(verdict)}.</p>'
             f"{in_html(words)}{self._rest()}</div>"
