@@ -45,7 +45,7 @@ class Prediction(VBox):
             named(HTML(), "pr-reply"),
         )
         row = named(HBox([self._field, self._button]), "fx-wrap pr-row")
-        asked = named(HTML(_ask(question)), "pr-question")
+        asked = named(HTML(_ask(question, with_options=False)), "pr-question")
         super().__init__([style_sheet(), asked, row, self._problem, self._reply])
         named(self, "fx-widget prediction")
         record(name, UNSAID)
@@ -110,9 +110,9 @@ class Prediction(VBox):
         show_with_words(self, "", page, f"[Predict: {self.question.ask}]")
 
 
-def _ask(question: Question) -> str:
-    """Return a question with its options or items, as HTML."""
-    items = getattr(question.kind, "options", ())
+def _ask(question: Question, with_options: bool = True) -> str:
+    """Return a question with its items, and its options where they are no buttons, as HTML."""
+    items = getattr(question.kind, "options", ()) if with_options else ()
     if isinstance(question.kind, Order):
         items = question.kind.items
     several = "".join(f"<li>{in_html(item)[3:-4]}</li>" for item in items)
