@@ -15,15 +15,9 @@
 # # 6.2 Preparing the data
 #
 # After this notebook you can turn a file of labelled messages into a balanced set, split into training, validation and
-# test data.
+# test data. About 25 minutes. Figures are those of the bundled pair; with another choice expect others.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_2_preparing_the_data.ipynb)
-
-# %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
-# though not every notebook needs both. The outputs shown, and remarks about them, are those of the pair that comes with
-# the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
-# it. With another choice expect other figures.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -45,15 +39,12 @@ CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: down
 CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI
 
 # %% [markdown]
-# ## Two sets of messages
+# ## Messages
 #
-# - **sms-mini** comes with this course: 1,000 text messages written for it, half wanted (*ham*), half not (*spam*).
-#   A hundred of them are hard on purpose: a bank's true one-time code, a scam in a friend's tone.
-# - The **SMS Spam Collection** is the book's: 5,574 real messages, collected by Almeida, Gómez Hidalgo and Yamakami
-#   (2011) and kept by UCI's Machine Learning Repository. It is downloaded when you choose it. (The book, and so this
-#   course, works with 5,572 rows, because pandas joins a few lines at quotation marks.)
-#
-# Both are files of lines `label<TAB>text`.
+# - **sms-mini**: 1,000 text messages written for this course, half wanted (*ham*), half not (*spam*). A hundred are hard
+#   on purpose: a bank's true one-time code, a scam in a friend's tone.
+# - **SMS Spam Collection**: the book's 5,574 real messages, by Almeida, Gómez Hidalgo and Yamakami (2011). (pandas joins a
+#   few at quotation marks: 5,572 rows, in the book as here.)
 
 # %%
 from helpers.data import load_messages
@@ -65,36 +56,80 @@ for label, text in messages[["Label", "Text"]].head(6).values:
 # %%
 messages["Label"].value_counts()
 
-# %% [markdown]
-# In the SMS Spam Collection the two labels are far from even: read as the book does, it has 4,825 ham and 747 spam.
-#
-# **Predict:** how accurate is a "filter" that calls *every* message ham, on sms-mini and on the collection?
-
 # %%
-print(f"always ham: {(messages['Label'] == 'ham').mean():.1%} of {CHOOSE_DATA}")
-print(f"always ham: {4825 / (4825 + 747):.1%} of the SMS Spam Collection")
+from helpers.widgets import predict
 
-# %% [markdown]
-# 86.6 % without having looked at a single message! Accuracy, the share of right answers, says little when one class is
-# rare. So we make the classes equal in size: then a filter that has learned nothing gets about 50 %, a fair line to beat.
+ham, spam = 4825, 747  # of the SMS Spam Collection
+predict("6.2 always ham", 100 * ham / (ham + spam))
 
 # %% [markdown]
 # ## Balance
 #
-# `create_balanced_dataset` keeps all spam and draws as many ham messages by chance. The draw has a fixed *seed*, the
-# start of the random numbers, so it comes out the same every time; it is the book's seed, 123.
+# So we make the classes equal in size: keep all spam and draw as many ham messages by chance. A *seed*, the start of the
+# random numbers, makes the draw come out the same every time; the book's is 123.
+
+# %%
+predict("6.2 rows of the balanced collection", 2 * min(ham, spam))
+
+# %% [markdown]
+# **Write it: balance the data.** difficulty ●●○○○ (2 of 5), importance ●●●○○ (3 of 5), 8 minutes
+#
+# Return a table with as many ham rows as there are spam rows, drawn with the book's seed, and below them all spam.
+#
+# <details><summary>A hint</summary>
+#
+# `df[df["Label"] == "spam"]` are the spam rows. A table's `sample(n, random_state=…)` draws n of its rows.
+#
+# </details>
+#
+# <details><summary>A bigger hint</summary>
+#
+# Draw `len(spam)` rows from the ham alone; `pd.concat([above, below])` puts one table on top of another.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_create_balanced_dataset(df):
+#     spam, ham = df[df["Label"] == "spam"], df[df["Label"] == "ham"]
+#     return pd.concat([ham.sample(len(spam), random_state=123), spam])
+# ```
+#
+# </details>
+
+# %%
+import pandas as pd
+
+
+def my_create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
+    """Return all spam rows, and before them as many ham rows, drawn with seed 123.
+
+    `df` has the columns Label ("ham" or "spam") and Text; there is at least as much ham as spam.
+    """
+    ...
+
+
+# %%
+from helpers.exercises import check_code
+
+check_code(my_create_balanced_dataset)
+
+# %% [markdown]
+# From here on the course's own version works; it also refuses what can't be balanced.
 
 # %%
 from helpers.data import create_balanced_dataset
+from helpers.exercises import show_source
 
+show_source(create_balanced_dataset)
+
+# %%
 balanced = create_balanced_dataset(messages)
 balanced["Label"].value_counts()
 
 # %% [markdown]
-# sms-mini was balanced before, so nothing was left out. The collection gives 747 of each, which is 1,494 messages.
-
-# %% [markdown]
-# ## Labels become numbers
+# sms-mini was balanced before, so nothing was left out.
 #
 # A model computes with numbers: 0 stands for ham, 1 for spam.
 
@@ -103,55 +138,54 @@ numbered = balanced.assign(Label=balanced["Label"].map({"ham": 0, "spam": 1}))
 numbered["Label"].value_counts()
 
 # %% [markdown]
+# How long are the messages? A bar on the right is the share of messages that have so many words. (This course's pictures
+# also speak: `print(_.words)`, right after one, says in words all that it shows.)
+
+# %%
+from helpers.pictures.messages import draw_splits
+
+draw_splits({"all": numbered})
+
+# %% [markdown]
 # ## Split
 #
 # Three parts, for three uses that must not mix:
 #
 # - **training** data: the model learns from it;
 # - **validation** data: we look at it while we choose settings, such as when to stop;
-# - **test** data: we look at it once, at the end. It stands for messages that nobody has seen.
+# - **test** data: we look at it once, at the end.
 #
-# A model can learn its training messages by heart. Only messages that it has not seen tell whether it has learned
-# something about spam. `random_split` shuffles with a fixed seed and cuts: 70 %, 10 %, and the remaining 20 %.
+# A model can learn its training messages by heart; only messages that it has not seen tell what it has learned about
+# spam. `random_split` shuffles with a fixed seed and cuts: 70 %, 10 %, and what remains.
 
-# %% tags=["key-figure"]
+# %%
 from helpers.data import random_split
 
+show_source(random_split)
+
+# %% tags=["key-figure"]
 train, validation, test = random_split(numbered, 0.7, 0.1)
 print(f"{len(train)} training, {len(validation)} validation, {len(test)} test messages")
 
 # %% [markdown]
-# (For the collection: 1045, 149 and 300, as in the book.)
-#
-# Is each part balanced, too? And are its messages as long as those of the others? Nothing forces it, chance decides.
-# **Predict:** how alike will the three parts be?
+# (For the collection: 1045, 149 and 300, as in the book.) Is each part balanced, too? Nothing forces it.
 
 # %%
-from helpers.pictures.messages import draw_splits
+parts = {"training": train, "validation": validation, "test": test}
+furthest = max(parts, key=lambda name: abs(parts[name]["Label"].mean() - 0.5))
 
-draw_splits({"training": train, "validation": validation, "test": test})
-
-# %% [markdown]
-# On the right, a bar is the share of a part's messages that have so many words, and the orange line marks the *median*: half
-# of the messages are at most that long. The lengths are much alike. The shares of spam are not: 59.0 % of the validation data,
-# but 43.5 % of the test data. (This course's pictures also speak: `print(_.words)`, right after one, says in words all that
-# it shows.)
-#
-# Was that bad luck? The fourth argument of `random_split` is another seed. **Predict:** with forty seeds, between which two
-# shares of spam will each part lie?
+predict("6.2 the part that strays", furthest, draw_splits(parts))
 
 # %%
 from helpers.pictures.messages import draw_chances
 
 draws = {seed: random_split(numbered, 0.7, 0.1, seed) for seed in range(100, 140)}
-draw_chances(draws, marked=123)
+percents = [100 * part["Label"].mean() for _, part, _ in draws.values()]  # of validation data
+apart = round(max(percents) - min(percents))
+
+predict("6.2 forty seeds", apart, draw_chances(draws, marked=123))
 
 # %% [markdown]
-# Each dot is a split; the book's seed is the orange square. The 700 training messages have from 48 to 52 % spam, the 200 test
-# messages from 44 to 55 %, and the 100 validation messages from 39 to 61 %: the smaller the part, the further chance
-# strays. The book's seed is among the less lucky ones. But a seed chosen because its figures look nice is a way to fool
-# oneself, so we keep it. Instead an accuracy should be compared with that of always naming the commoner label.
-#
 # From here on one call does all of this section:
 
 # %%
@@ -163,50 +197,48 @@ print(len(train), len(validation), len(test))
 # %% [markdown]
 # ## Can a word list do it?
 #
-# A filter without any learning: call a message spam if it contains one of a few tell-tale words. **Predict** its
-# accuracy.
+# A filter without any learning: call a message spam if it contains one of a few tell-tale words.
 
 # %%
-tell_tales = [
-    "free",
-    "win",
-    "won",
-    "claim",
-    "prize",
-    "cash",
-    "urgent",
-    "click",
-    "offer",
-    "£",
-    "$",
-]
+tell_tales = ["free", "win", "won", "claim", "prize", "cash", "urgent"]
+tell_tales += ["click", "offer", "£", "$"]
 
 
-def has_tell_tale(text):
-    return any(word in text.lower() for word in tell_tales)
+def judge(words, part):
+    """Return how accurate a list of words is, in percent, and this in words."""
+    says_spam = part["Text"].map(lambda text: any(word in text.lower() for word in words))
+    is_spam = part["Label"] == 1
+    percent = 100 * (says_spam == is_spam).mean()
+    missed, wrongly = (~says_spam & is_spam).sum(), (says_spam & ~is_spam).sum()
+    return percent, f"{percent:.1f} % right, {missed} spam missed, {wrongly} ham called spam"
 
 
-for name, part in {"training": train, "validation": validation}.items():
-    says_spam, is_spam = part["Text"].map(has_tell_tale), part["Label"] == 1
-    print(f"{name:<11} {(says_spam == is_spam).mean():.1%} right, ", end="")
-    print(
-        f"{(~says_spam & is_spam).sum()} spam missed, {(says_spam & ~is_spam).sum()} ham called spam"
-    )
+# %%
+accuracy, on_training = judge(tell_tales, train)
+_, on_validation = judge(tell_tales, validation)
+shown = f"training:   {on_training}\nvalidation: {on_validation}"
 
-# %% [markdown]
-# Better than always naming the commoner label (51 and 59 %), but *these* words are not enough: much spam uses none of
-# them, and the filter finds *win* in *window* and *won* in *won't*. A list of words whose weights were learned from the
-# training messages would do much better. GPT-2 can use the order of words and what surrounds them as well; whether that
-# pays, sections 6.7 and 6.8 will tell.
+predict("6.2 a list of words", accuracy, shown)
 
 # %% [markdown]
 # ## Try it
 #
-# **1. A better list.** (easy, 5 minutes) Change `tell_tales` above. While you try words, put `{"training": train}` in the
-# place of the dictionary in the loop; put the validation data back when you have finished, and look at it once. Leave
-# the test data alone.
-#
-# **2. Another split.** (medium, 3 minutes) How many messages would `random_split(numbered, 0.6, 0.15)` put in the *test*
+# **1. A better list.** (easy, 5 minutes) Try words on the training data; when you have finished, look at the validation
+# data once. Leave the test data alone.
+
+# %%
+my_words = ["free", "reply", "tell", "hello"]
+print(judge(my_words, train)[1])
+
+# %% [markdown]
+# **2. Another seed.** (easy, 2 minutes) Change the last number: which part's share of spam changes least?
+
+# %%
+names = ("training", "validation", "test")
+draw_splits(dict(zip(names, random_split(numbered, 0.7, 0.1, 7), strict=True)))
+
+# %% [markdown]
+# **3. Another split.** (medium, 3 minutes) How many messages would `random_split(numbered, 0.6, 0.15)` put in the *test*
 # part? Work it out first.
 
 # %%
@@ -219,15 +251,54 @@ check(
     my_answer,
     len(random_split(numbered, 0.6, 0.15)[2]),
     "The test part is what the other two fractions leave over.",
+    name="6.2 another split",
 )
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# What remains is 1 − 0.6 − 0.15 = 0.25 of all messages; for sms-mini that is 250. (For the collection's 1,494 it is 374,
-# because the first two parts are rounded down.)
+# ```python
+# my_answer = len(numbered) - int(0.6 * len(numbered)) - int(0.15 * len(numbered))
+# ```
+#
+# 1 − 0.6 − 0.15 = 0.25 of all: 250 of sms-mini's 1,000. (Of the collection's 1,494 it is 374, as the first two parts are
+# rounded down.)
 #
 # </details>
+
+# %% [markdown]
+# ## Five questions
+#
+# <details><summary>1. Why does a high accuracy say little when one class is rare?</summary>
+#
+# Always naming the commoner class reaches it, too.
+#
+# </details>
+# <details><summary>2. What does balancing cost?</summary>
+#
+# The ham messages that are left out: nothing is learned from them.
+#
+# </details>
+# <details><summary>3. Why is ham drawn by chance, with a seed?</summary>
+#
+# By chance, so that it stands for all ham; with a seed, so that everyone gets the same rows.
+#
+# </details>
+# <details><summary>4. What is validation data for, and what test data?</summary>
+#
+# Validation data is for choosing settings; test data for one verdict at the end.
+#
+# </details>
+# <details><summary>5. Which share varies more from split to split: that of 100 messages or of 700?</summary>
+#
+# That of 100: the fewer messages, the further chance strays.
+#
+# </details>
+
+# %%
+from helpers.exercises import progress
+
+progress("6.2")
 
 # %% [markdown]
 # ## What to take away
