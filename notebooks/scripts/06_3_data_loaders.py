@@ -15,15 +15,9 @@
 # # 6.3 Data loaders
 #
 # After this notebook you can turn messages of different lengths into batches of equally long rows of numbers, the form
-# in which a model takes them.
+# in which a model takes them. About 30 minutes. Figures are those of the bundled pair; with another choice expect others.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_3_data_loaders.ipynb)
-
-# %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
-# though not every notebook needs both. The outputs shown, and remarks about them, are those of the pair that comes with
-# the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
-# it. With another choice expect other figures.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -61,22 +55,18 @@ draw_tokens(["Do you have time"])
 # %% [markdown]
 # Each box is a token, with its id below it. The sign ␣ stands for a space, which belongs to the word that follows it. (This
 # course's pictures also speak: `print(_.words)`, right after one, says in words all that it shows.)
-#
-# **Predict:** will the same words in a hurry, `"do u hav time"`, give more tokens or fewer?
 
 # %%
-draw_tokens(["do u hav time", "Congratulations!! tinyurl 💰"])
+from helpers.widgets import predict
 
-# %% [markdown]
-# One token more, as `hav` falls to pieces: ␣ha and v. What was rare in GPT-2's training texts is cut into what was
-# frequent; a dashed border marks a piece that goes on with a word. Nothing is unknown: in the worst case a token is one
-# byte. The bag of money is cut inside the character, into three tokens that hold a space (20, in base 16) and its four
-# bytes.
+usual, hurry = (len(tokenizer.encode(text)) for text in ("Do you have time", "do u hav time"))
+compared = "as many" if hurry == usual else "more" if hurry > usual else "fewer"
+shown = draw_tokens(["do u hav time", "Congratulations!! tinyurl 💰"])
+
+predict("6.3 the same words in a hurry", compared, shown)
 
 # %% [markdown]
 # ## Different lengths
-#
-# How many tokens has a message? **Predict** the length of a usual one and of the longest, of the training messages.
 
 # %%
 from helpers.data import load_splits
@@ -84,29 +74,23 @@ from helpers.pictures.messages import draw_lengths
 
 train, validation, test = load_splits(CHOOSE_DATA)
 lengths = train["Text"].map(lambda text: len(tokenizer.encode(text)))
-draw_lengths(lengths.tolist())
 
-# %% [markdown]
-# Each bar takes in five lengths: the second one counts the messages of 5 to 9 tokens. Half of them all have at most 31
-# tokens: that is the *median*. The longest has 82, and only 25 of the 700 have 65 or more.
+predict("6.3 the longest message", lengths.max(), draw_lengths(lengths.tolist()))
 
 # %% [markdown]
 # A *batch* is several messages that go through the model together, in one tensor, and a tensor is a rectangle: all its
-# rows are equally long. There are two ways to get there: cut all to the shortest, or fill all up to the longest.
-# Cutting loses words, so we fill up. That is called *padding*.
-#
-# **Predict:** the first eight training messages are filled up to the length of the longest one of all, 82. How much of the
-# rectangle will be padding?
+# rows are equally long. We could cut all messages to the shortest, or fill all up to the longest. Cutting loses words, so
+# we fill up. That is called *padding*.
 
 # %%
-from helpers.pictures.messages import draw_batch
+from helpers.pictures.messages import batch_widths, draw_batch, share_of_padding
 
-draw_batch(lengths.tolist()[:8], width=lengths.max())
+first, longest = lengths.tolist()[:8], int(lengths.max())
+share = 100 * share_of_padding(first, [longest] * len(first))
+
+predict("6.3 padding in a batch", share, draw_batch(first, width=longest))
 
 # %% [markdown]
-# Each row is a message, each cell one token id: first its tokens (dark), then padding (light). Beside a row stands how many
-# there are of each. The longest message of all is in another batch, so even the longest rows end in padding.
-#
 # GPT-2 has no token that means "nothing here". Like the book we take `<|endoftext|>`, which stood between documents in
 # GPT-2's training.
 
@@ -118,54 +102,167 @@ print(END_OF_TEXT, repr(tokenizer.decode([END_OF_TEXT])))
 # %% [markdown]
 # ## A dataset
 #
-# A *dataset*, for torch, is anything that knows its length and gives out item number i. `SpamDataset` encodes all messages
-# and pads them to the longest one; item i is the row of token ids and the label of message i. This is message 1:
+# A *dataset*, for torch, is anything that knows its length and gives out item number i: here the row of token ids and the
+# label of message i.
+
+# %% [markdown]
+# **Write it: an item of the dataset.** difficulty ●●○○○ (2 of 5), importance ●●●●● (5 of 5), 10 minutes
+#
+# Write `__getitem__`: return the ids of message `index`, cut or padded at the end to `max_length`, and its label, both as
+# tensors of whole numbers.
+#
+# <details><summary>A hint</summary>
+#
+# `ids[:n]` cuts a list at the end, and `[7] * 3` is `[7, 7, 7]`; a list times a negative number is empty.
+#
+# </details>
+#
+# <details><summary>A bigger hint</summary>
+#
+# Append `self.max_length - len(ids)` padding ids with `+`, which makes a new list, and cut. `torch.tensor` of whole numbers
+# is `torch.long`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# class MySpamDataset(Dataset):
+#     def __init__(self, encoded, labels, max_length, pad_token_id=50256):
+#         self.encoded, self.labels = encoded, labels
+#         self.max_length, self.pad_token_id = max_length, pad_token_id
+#
+#     def __len__(self):
+#         return len(self.encoded)
+#
+#     def __getitem__(self, index):
+#         ids = self.encoded[index]
+#         padding = [self.pad_token_id] * (self.max_length - len(ids))
+#         row = (ids + padding)[: self.max_length]
+#         return torch.tensor(row), torch.tensor(self.labels[index])
+# ```
+#
+# </details>
+
+# %%
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+
+class MySpamDataset(Dataset):
+    """Messages as rows of token ids, cut or padded to one length."""
+
+    def __init__(self, encoded, labels, max_length, pad_token_id=50256):
+        self.encoded = encoded  # of each message a list of token ids, of any length
+        self.labels = labels  # of each message 0 (ham) or 1 (spam)
+        self.max_length, self.pad_token_id = max_length, pad_token_id
+
+    def __len__(self):
+        return len(self.encoded)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (token_ids (max_length,), label ()), both torch.long."""
+        ...
+
+
+# %%
+from helpers.exercises import check_code
+
+check_code(MySpamDataset)
+
+# %% [markdown]
+# The course's `SpamDataset` pads all rows beforehand, and encodes the texts itself.
+
+# %%
+from helpers.data import SpamDataset, pad
+from helpers.exercises import show_source
+
+show_source(SpamDataset, pad)
 
 # %%
 draw_tokens([train["Text"].iloc[1]])
 
-# %% [markdown]
-# **Predict:** how many ids will item 1 have, and which ones at its end?
-
 # %%
-from helpers.data import SpamDataset
-
-train_dataset = SpamDataset(train, tokenizer, max_length=None)
-print(len(train_dataset), "messages of", train_dataset.max_length, "token ids")
-
+train_dataset = SpamDataset(train, tokenizer, max_length=None)  # None: the longest message's
 token_ids, label = train_dataset[1]
-print(token_ids)
-print("label", label.item())
+
+predict("6.3 the shape of an item", tuple(token_ids.shape), f"{token_ids}\nlabel {label}")
 
 # %% [markdown]
-# After the message comes 50256 again and again. Validation and test messages are padded to the *training* length, and
-# cut if they are longer: the model must be used as it was trained.
+# Validation and test messages are padded to the *training* length, and cut if they are longer: the model must be used as
+# it was trained.
 
 # %%
 validation_dataset = SpamDataset(validation, tokenizer, max_length=train_dataset.max_length)
 test_dataset = SpamDataset(test, tokenizer, max_length=train_dataset.max_length)
 
+
 # %% [markdown]
-# How much of *all* the training ids is padding, and is that the price of equal rows? The model computes with every id, but
-# only the rows of *one batch* must be equal. **Predict** the share of padding in three cases, in batches of eight:
+# ## Which ids are padding?
 #
-# 1. all messages are filled up to one length;
-# 2. each batch is filled up to its own longest message;
-# 3. so again, but messages of like length come into one batch.
+# A *mask* says it: True for a real token, False for padding. But `<|endoftext|>` may also stand inside a message; only at
+# the end of a row it is padding.
+
+# %% [markdown]
+# **Write it: the mask of padding.** difficulty ●●●○○ (3 of 5), importance ●●●○○ (3 of 5), 8 minutes
+#
+# Return True for each token that is real: it is none of the padding ids with which its row ends. Do it for all rows at
+# once, without changing them.
+#
+# <details><summary>A hint</summary>
+#
+# A place is real if at it, or anywhere behind it, stands something else than padding.
+#
+# </details>
+#
+# <details><summary>A bigger hint</summary>
+#
+# `flip(1)` turns the rows round, and `cumsum(1)` counts along a row; what has been met is above 0. Then turn back.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_padding_mask(token_ids, pad_token_id=50256):
+#     real = token_ids != pad_token_id
+#     from_here_on = real.flip(1).cumsum(1).flip(1)  # how many there are from each place on
+#     return from_here_on > 0
+# ```
+#
+# </details>
+
+
+# %%
+def my_padding_mask(token_ids: torch.Tensor, pad_token_id: int = 50256) -> torch.Tensor:
+    """Return which of `token_ids` (batch, num_tokens) are no padding: bool, of the same shape.
+
+    In a row of padding alone nothing is real.
+    """
+    ...
+
+
+# %%
+check_code(my_padding_mask)
+
+# %% [markdown]
+# The book's model gets no such mask: it has to learn what padding is. Section 6.6 finds the last real token of each row.
+#
+# ## What padding costs
+#
+# The model computes with every id, but only the rows of *one batch* must be equal.
 
 # %%
 from helpers.pictures.messages import draw_padding
 
-draw_padding(lengths.tolist(), batch_size=8)
+every = lengths.tolist()
+predict("6.3 each batch its own length", 100 * share_of_padding(every, batch_widths(every, 8)))
 
-# %% [markdown]
-# Each picture is all the training messages, one thin row below the other; what is white is not there at all. With one length
-# more than half is padding. With each batch's own it is 44 %; as messages meet by chance, another order gives one or two
-# percentage points more or less. Sorted by length, hardly any is left: a thin light edge.
+# %%
+in_order = sorted(every)
+share = 100 * share_of_padding(in_order, batch_widths(in_order, 8))
 
-# %% [markdown]
-# So equal rows as such cost next to nothing. What costs is *one* length for all, and that long and short messages meet by
-# chance. Like the book we pay it, for simplicity: every batch has the same shape. Section 6.7 shows how to spare it.
+predict("6.3 sorted by length", share, draw_padding(every, batch_size=8))
 
 # %% [markdown]
 # ## Loaders
@@ -175,16 +272,13 @@ draw_padding(lengths.tolist(), batch_size=8)
 # weigh as much as one of eight. For measuring, every message counts, in order.
 
 # %%
-import torch
-from torch.utils.data import DataLoader
-
 torch.manual_seed(123)
 train_loader = DataLoader(train_dataset, batch_size=8, shuffle=True, drop_last=True)
 validation_loader = DataLoader(validation_dataset, batch_size=8)
 test_loader = DataLoader(test_dataset, batch_size=8)
 
 input_batch, target_batch = next(iter(train_loader))
-print("token ids", tuple(input_batch.shape), "labels", tuple(target_batch.shape))
+predict("6.3 the shape of a batch", tuple(input_batch.shape))
 
 # %% tags=["key-figure"]
 print(
@@ -192,8 +286,7 @@ print(
 )
 
 # %% [markdown]
-# (The SMS Spam Collection gives 130, 19 and 38 batches, as in the book.) Again one call does it all; the later
-# notebooks use it.
+# (The SMS Spam Collection gives 130, 19 and 38 batches, as in the book.) Again one call does it all:
 
 # %%
 from helpers.data import create_dataloaders
@@ -201,7 +294,7 @@ from helpers.data import create_dataloaders
 train_loader, validation_loader, test_loader = create_dataloaders(
     CHOOSE_DATA, tokenizer, batch_size=8
 )
-print(len(train_loader), len(validation_loader), len(test_loader))
+show_source(create_dataloaders)
 
 # %% [markdown]
 # ## Try it
@@ -219,17 +312,21 @@ check(
     my_answer,
     len(train_dataset) // 16,
     "Only whole batches count: divide and drop the remainder.",
+    name="6.3 batches of 16",
 )
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `len(train_dataset) // 16`: for sms-mini 700 // 16 = 43, and 12 messages are left out in each epoch, not always the
-# same ones.
+# ```python
+# my_answer = len(train_dataset) // 16
+# ```
+#
+# For sms-mini 700 // 16 = 43, and 12 messages are left out in each epoch, not always the same ones.
 #
 # </details>
 #
-# **2. Too long.** (easy, 2 minutes) GPT-2 reads at most 1,024 tokens. Change the 2000 until it is accepted.
+# **2. Too long.** (easy, 2 minutes) Change the 2000 until it is accepted. Where does the limit come from?
 
 # %%
 try:
@@ -238,6 +335,40 @@ except ValueError as error:
     print(error)
 else:
     print("accepted")
+
+# %% [markdown]
+# ## Five questions
+#
+# <details><summary>1. Why must the rows of a batch be equally long?</summary>
+#
+# They are one tensor, which is a rectangle.
+#
+# </details>
+# <details><summary>2. With which token do we pad, and why with this one?</summary>
+#
+# With `<|endoftext|>`, 50256: GPT-2 has none that means "nothing here", and this one stood between documents.
+#
+# </details>
+# <details><summary>3. What makes padding cost so much?</summary>
+#
+# One length for all, and long and short messages in one batch. Sorted by length, hardly any is left.
+#
+# </details>
+# <details><summary>4. Why is only the training data shuffled?</summary>
+#
+# Training should meet the messages in another order each epoch; for measuring, the order changes nothing.
+#
+# </details>
+# <details><summary>5. Why drop the last batch in training, but not in measuring?</summary>
+#
+# In training a small batch would weigh as much as a full one; in measuring every message counts.
+#
+# </details>
+
+# %%
+from helpers.exercises import progress
+
+progress("6.3")
 
 # %% [markdown]
 # ## What to take away
