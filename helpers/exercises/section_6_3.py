@@ -84,6 +84,10 @@ def _try_padding_mask(solve):
             "it hides every 50256, even one inside a message: only those after the last real "
             "token are padding."
         )
+    if torch.equal(got, (token_ids != END).cumprod(dim=1).bool()):
+        raise Mistake(
+            "your mask ends at the first 50256: what follows it inside a message is real, too."
+        )
     if torch.equal(got, ~real) or torch.equal(got, token_ids == END):
         raise Mistake("it is the wrong way round: True is for a real token, False for padding.")
     last = real & ~torch.cat([real[:, 1:], torch.zeros(4, 1, dtype=torch.bool)], dim=1)

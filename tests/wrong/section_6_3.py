@@ -103,6 +103,7 @@ WRONG = {
         ),
         (mask(RIGHT_MASK + "return seen.long()"), "the mask is torch.int64"),
         (mask("return real"), "it hides every 50256"),
+        (mask("return real.cumprod(1).bool()"), "your mask ends at the first 50256"),
         (mask("return ~real"), "the wrong way round"),
         (mask(RIGHT_MASK + "return ~seen"), "the wrong way round"),
         (
