@@ -15,31 +15,14 @@
 # # 6.1 Two kinds of fine-tuning
 #
 # After this notebook you can say what fine-tuning for classification is, how it differs from fine-tuning for
-# instructions, and what the seven other notebooks of this course will do.
+# instructions, and what this course will do. About 10 minutes.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_1_kinds_of_fine_tuning.ipynb)
 
 # %% [markdown]
-# GPT-2 was *pretrained*: it read a great deal of text, and at every place it had to guess the next *token*, a word or a
-# piece of one. *Fine-tuning* takes such a model and trains it a little further, on a small set of examples, for one
-# purpose. There are two common kinds.
-#
-# | | classification fine-tuning | instruction fine-tuning |
-# | --- | --- | --- |
-# | the model answers with | one of a few fixed classes | a text |
-# | an example of training | a message and its label, "spam" | a request and a good answer |
-# | it can do afterwards | this one task | many tasks that can be put in words |
-# | data and time needed | little | much more |
-
-# %% [markdown]
-# This course does the first. A classifier can only say what it was trained to say: a spam filter says "spam" or "ham"
-# (the old joke name for mail that is wanted) and nothing about the weather. That is why it can be small and quick.
-
-# %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
-# though not every notebook needs both. The outputs shown, and remarks about them, are those of the pair that comes with
-# the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
-# it. With another choice expect other figures.
+# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices:
+# figures are those of the *bundled* pair, the nano, a very small GPT-2 trained for this course, and sms-mini, 1,000
+# messages written for it; with another choice expect others.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -61,10 +44,8 @@ CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: down
 CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI
 
 # %% [markdown]
-# ## Why not just ask?
-#
-# Could we not ask the pretrained model whether a message is spam? **Predict** what it will answer, then run the cell.
-# (What these few lines do is explained in section 6.4.)
+# GPT-2 was *pretrained*: it read a great deal of text, and at every place it had to guess the next *token*, a word or a
+# piece of one. Can such a model sort messages? Guess, press Commit, and see.
 
 # %%
 from helpers.loading import load_pretrained
@@ -73,69 +54,84 @@ from helpers.tokenizer import text_to_token_ids, token_ids_to_text
 
 model = load_pretrained(CHOOSE_MODEL)
 
+
+def goes_on(text):
+    """Return a text and what the model writes behind it: section 6.4 explains how."""
+    return token_ids_to_text(generate_text_simple(model, text_to_token_ids(text), 12, 1024))
+
+
+# %%
+from helpers.widgets import predict
+
 question = (
     "Is the following message spam? Answer yes or no. Message: You won a free phone! Answer:"
 )
-token_ids = generate_text_simple(
-    model, text_to_token_ids(question), max_new_tokens=12, context_size=1024
-)
-print(token_ids_to_text(token_ids))
+whole = goes_on(question)
+written = whole.removeprefix(question).strip().lower()
+begins = next((word for word in ("yes", "no") if written.startswith(word)), "something else")
+
+predict("6.1 what the pretrained model answers", f"with {begins}", whole)
 
 # %% [markdown]
-# It does not answer. It writes what usually *follows* such a text, because that is all it has learned: the bundled
-# nano has read many e-mails (wanted and unwanted), and goes on as e-mails do. One prompt proves little, and larger
-# pretrained models sometimes answer. But to answer reliably, a model is usually fine-tuned on instructions; and to sort
-# reliably, on labels.
+# ## Two kinds
+#
+# *Fine-tuning* trains such a model a little further, on few examples, for one purpose.
+#
+# | | classification | instructions |
+# | --- | --- | --- |
+# | answers | one of a few classes | a text |
+# | example | a message and its label, "spam" | a request and a good answer |
+# | can do | one task | many tasks |
+# | needs | little data and time | much more |
+#
+# This course does the first. A spam filter says "spam" or "ham" (the old joke name for wanted mail) and nothing else: it
+# can be small and quick.
 
 # %% [markdown]
 # ## What changes in the model
-#
-# For each token that goes in, the pretrained model puts out one number for every token of its vocabulary. A classifier
-# puts out one number for every class.
 
 # %% tags=["key-figure"]
-vocabulary, classes = model.out_head.out_features, 2
-print(f"outputs for each token: {vocabulary:,} before, {classes} after")
-
-# %% [markdown]
-# The rest keeps its shape, and most of it keeps its weights, too. Four words for the picture below:
-#
-# - a *parameter* is a number in the model that training can change; many of them are called *weights*;
-# - a *block* first lets each token gather information from earlier tokens (*attention*), then reworks each token by
-#   itself (*feed-forward*); GPT-2 124M stacks twelve of them;
-# - a *layer norm* rescales each token's numbers, which keeps training stable;
-# - the *head* is the last layer, the one that gives the answer.
-
-# %% [markdown]
-# The picture shows GPT-2 124M as the course will fine-tune it, from the bottom, where the tokens go in, to the head at
-# the top. Blue boxes with a dashed border and a snowflake ❄ are *frozen*: they stay as they are. Orange ones with a
-# pencil ✎ are trained: one block of twelve, the last layer norm and the head, 5.70 % of the parameters.
+print(f"outputs for each token: {model.out_head.out_features:,} before fine-tuning")
 
 # %%
-from helpers.diagrams import figure_6_12
+from helpers.data import LABELS
 
-figure_6_12()
+predict("6.1 outputs of a classifier", len(LABELS))
+
+# %% [markdown]
+# The rest keeps its shape, and most of it its weights. Four words:
+#
+# - a *parameter* is a number that training can change; many are called *weights*;
+# - a *block* first lets each token gather information from earlier ones (*attention*), then reworks each by itself
+#   (*feed-forward*);
+# - a *layer norm* rescales each token's numbers, which keeps training stable;
+# - the *head* is the last layer, which gives the answer.
+
+# %%
+from helpers.config import gpt_config
+from helpers.diagrams import figure_6_12
+from helpers.freezing import FreezePlan, parameter_report
+
+report = parameter_report(gpt_config("gpt2-small (124M)"), FreezePlan.book(12))
+predict("6.1 the share that is trained", report.percent, figure_6_12())
 
 # %% [markdown]
 # ## The map
 #
-# | notebook | what you do there |
-# | --- | --- |
-# | 6.1 | tell the two kinds of fine-tuning apart (you are here) |
-# | [6.2](06_2_preparing_the_data.ipynb) | get messages, balance ham and spam, split them in three |
-# | [6.3](06_3_data_loaders.ipynb) | turn messages into equally long rows of token ids, in batches |
-# | [6.4](06_4_pretrained_weights.ipynb) | read a GPT-2 checkpoint and let the model write |
-# | [6.5](06_5_classification_head.ipynb) | exchange the head, freeze the rest, get two probabilities |
-# | [6.6](06_6_loss_and_accuracy.ipynb) | measure how good the classifier is: not at all, yet |
-# | [6.7](06_7_fine_tuning.ipynb) | train it and watch loss and accuracy |
-# | [6.8](06_8_using_the_classifier.ipynb) | classify your own messages, see its mistakes, save and load it |
+# - [6.2](06_2_preparing_the_data.ipynb): get messages, balance them, split them in three
+# - [6.3](06_3_data_loaders.ipynb): turn them into equally long rows of token ids
+# - [6.4](06_4_pretrained_weights.ipynb): read a GPT-2 checkpoint and let the model write
+# - [6.5](06_5_classification_head.ipynb): exchange the head, freeze the rest
+# - [6.6](06_6_loss_and_accuracy.ipynb): measure how good the classifier is
+# - [6.7](06_7_fine_tuning.ipynb): train it, watch loss and accuracy
+# - [6.8](06_8_using_the_classifier.ipynb): classify your own messages, see its mistakes
 #
-# Each notebook runs alone, so you can start anywhere; in order they are a path. 6.5 is the heart.
+# Each notebook runs alone; in order they are a path. 6.5 is the heart.
 
 # %% [markdown]
 # ## Try it
 #
-# **Which of these are classification?** (easy, 3 minutes) Put the letters into the set, such as `{"a", "b"}`.
+# **1. Which of these are classification?** (easy, 3 minutes) Put the letters into the set, such as `{"a", "b"}`.
 #
 # - a: say whether a review is good, bad or mixed
 # - b: translate a recipe
@@ -153,15 +149,59 @@ check(
     my_answer,
     {"a", "c", "e"},
     "A classifier picks from a list that is fixed beforehand; it does not write.",
+    name="6.1 which are classification",
 )
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `{"a", "c", "e"}`: each answer is one from a short, fixed list. Translating and shortening need new text, which is a
-# matter for instruction fine-tuning.
+# ```python
+# my_answer = {"a", "c", "e"}
+# ```
+#
+# Each answer is one from a short, fixed list. Translating and shortening need new text: a matter for instruction
+# fine-tuning.
 #
 # </details>
+#
+# **2. Ask it something else.** (easy, 2 minutes)
+
+# %%
+print(goes_on("What is the capital of France?"))
+
+# %% [markdown]
+# ## Five questions
+#
+# <details><summary>1. What does a pretrained model do with a question?</summary>
+#
+# It goes on as such texts usually do.
+#
+# </details>
+# <details><summary>2. What can a classifier answer?</summary>
+#
+# One of the few classes that it was trained for.
+#
+# </details>
+# <details><summary>3. Which kind of fine-tuning needs more data?</summary>
+#
+# That for instructions.
+#
+# </details>
+# <details><summary>4. How many outputs has the head of a spam filter, and what had it before?</summary>
+#
+# Two, one for every class; before, one for each of 50,257 tokens.
+#
+# </details>
+# <details><summary>5. What does “frozen” mean?</summary>
+#
+# Training leaves these parameters as they are.
+#
+# </details>
+
+# %%
+from helpers.exercises import progress
+
+progress("6.1")
 
 # %% [markdown]
 # ## What to take away
