@@ -70,11 +70,11 @@ def checked(source: str) -> set[str]:
 
 
 def played(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with what the two learners put in, in cells tagged "careless" and "diligent"."""
+    """The notebook with what the two learners put in, in cells marked "careless" and "diligent"."""
     found, wrongs, cells = solutions(notebook), wrong("WRONG"), []
 
     def put(source: str, *tags: str) -> None:
-        cells.append(nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)}))
+        cells.append(nbformat.v4.new_code_cell(source, metadata={"played": list(tags)}))
 
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":

@@ -45,7 +45,7 @@ def test_wrong_answers_hear_what_is_off_and_the_pages_solutions_are_right(name, 
     )
     client.execute(env=environment)
     for cell in notebook.cells:
-        kind, *rest = cell.metadata.get("tags") or [""]
+        kind, *rest = cell.metadata.get("played") or [""]
         if kind == "careless":
             exercise, words = rest
             assert words in printed(cell), (exercise, words, printed(cell))
