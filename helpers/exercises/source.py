@@ -8,8 +8,8 @@ class Source:
     """The source of functions or classes, folded away until someone unfolds it."""
 
     def __init__(self, *things):
-        self.names = [thing.__qualname__ for thing in things]
         self.text = "\n\n".join(inspect.getsource(thing).rstrip() for thing in things)
+        self.names = [thing.__qualname__ for thing in things]
 
     def __repr__(self) -> str:
         return f"[folded: the course's {', '.join(self.names)}]"

@@ -1,0 +1,30 @@
+"""The course's own code on a page is the real one, folded."""
+
+import inspect
+from html import unescape
+from xml.etree import ElementTree
+
+import pytest
+
+from helpers.classifying_token import last_token_positions
+from helpers.data import SpamDataset
+from helpers.exercises import show_source
+
+
+def test_the_code_is_that_of_the_file_and_folded():
+    shown = show_source(last_token_positions, SpamDataset)
+    page = ElementTree.fromstring(shown._repr_html_())
+    assert page.tag == "details" and "open" not in page.attrib
+    assert (
+        "".join(page.find("summary").itertext()) == "The course's last_token_positions, SpamDataset"
+    )
+    code = unescape("".join(page.find("pre").itertext()))
+    for thing in (last_token_positions, SpamDataset):
+        assert inspect.getsource(thing).rstrip() in code
+    assert repr(shown) == "[folded: the course's last_token_positions, SpamDataset]"
+
+
+@pytest.mark.parametrize("thing", [3, "text", None])
+def test_what_has_no_code_is_refused(thing):
+    with pytest.raises(TypeError):
+        show_source(thing)
