@@ -60,8 +60,8 @@ predict("6.6 a sure wrong answer", -math.log(0.01))
 from helpers.pictures.loss import draw_loss
 from helpers.widgets import Slides
 
-chances = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
-Slides([draw_loss(p) for p in chances], list(map(str, chances)), "Correct class gets", start=5)
+chances = (0.05, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
+Slides([draw_loss(p) for p in chances], list(map(str, chances)), "Correct class gets", start=3)
 
 # %% [markdown]
 # ## From logits to a label
