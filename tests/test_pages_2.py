@@ -1,5 +1,5 @@
-"""What sections 6.6 and 6.7 and appendix 6.E say of the bundled pair, where no cell proves it: the reasons and the
-solutions.
+"""What sections 6.6 and 6.7 and appendix 6.E say of the bundled pair, where no cell proves it: the
+reasons and the solutions.
 
 After training only ranges are asserted, as rounding differs between processors.
 """

@@ -71,7 +71,8 @@ QUESTIONS = {
             "too low": "One token of each message it does need.",
             100: "So the book's loop does it, but the answer is read from one token of each message.",
         },
-        then="The *keys* and *values* of attention are another matter: the last token looks at all.",
+        then="So in the last block only the token that classifies asks (a *query*) and is reworked. The "
+        "*keys* and *values* of attention are another matter: it looks at all tokens before it.",
     ),
     "6.E losses": Question(
         "`fine_tune` runs the frozen part once for each message and lets the last block answer for one "

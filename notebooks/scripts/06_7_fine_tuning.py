@@ -268,7 +268,9 @@ predict("6.7 best epoch", late if best_epoch > 3 else "the first to the third")
 # %%
 sureness = film.frames[last_epoch].probabilities.amax(dim=1)[film.mistakes[last_epoch]]
 share = (sureness > 0.9).float().mean()
-in_words = "hardly any" if share < 0.15 else "about a quarter" if share < 0.4 else "half or more"
+in_words = (
+    "hardly any" if share < 0.15 else "about a quarter" if share < 0.4 else "half or more"
+)
 predict("6.7 sure mistakes", in_words)
 
 # %%
@@ -278,7 +280,7 @@ best, last = (
     cross_entropy(film.frames[epoch].logits, film.labels, reduction="none")
     for epoch in (best_epoch, last_epoch)
 )
-few = last.median() <= best.median()  # most have not become dearer
+few = last.median() <= best.median()
 predict(
     "6.7 dear mistakes",
     "a few messages cost much more" if few else "many messages cost a little more",

@@ -98,17 +98,12 @@ book_seconds = time.perf_counter() - started
 from helpers.widgets import predict
 
 token_ids, _ = next(iter(val_loader))
-num_messages, num_tokens = token_ids.shape
-needed = num_messages  # the classifying token of each
-predict("6.E one token's share", round(100 * needed / (num_messages * num_tokens), 1))
+num_messages = len(token_ids)
+predict("6.E one token's share", round(100 * num_messages / token_ids.numel(), 1))
 
 # %% [markdown]
-# Two ideas save this:
-#
-# - **A boundary.** What lies below the lowest trainable part, in the picture below the line, runs once
-#   for each message, and what it puts out is kept.
-# - **One position.** In the last block, only the token that classifies needs to ask (a *query*) and be
-#   reworked (feed-forward). It looks at all tokens before it.
+# For what lies below the last block there is a **boundary**, in the picture a dotted line. What is below the lowest
+# trainable part runs once for each message, and what it puts out is kept.
 
 # %%
 from helpers.diagrams import draw_classifier
@@ -121,7 +116,7 @@ report, reach = parameter_report(model.cfg, plan), gradient_reach(plan)
 draw_classifier(report, shapes, reach=reach, cached=frozen_blocks(plan))
 
 # %% [markdown]
-# `fine_tune` does both, with the messages in the same order.
+# `fine_tune` keeps it, lets the last block answer for one token only, and takes the messages in the same order.
 
 # %%
 from helpers.fine_tuning import fine_tune
@@ -133,7 +128,7 @@ print("run once and kept:", history.cached or "nothing")
 
 # %%
 differences = [b - a for a, b in zip(step_losses, history.step_losses, strict=True)]
-same = max(map(abs, differences)) < 0.05  # rounding grows from step to step, but not far
+same = max(map(abs, differences)) < 0.05
 side = "a little lower" if sum(differences) < 0 else "a little higher"
 predict("6.E losses", "not, but for rounding" if same else side)
 
@@ -204,7 +199,7 @@ plt.show()
 
 # %% tags=["nbval-ignore-output", "key-figure"]
 difference = max(map(abs, differences))
-assert difference < 0.05
+assert difference < 0.05  # rounding grows from step to step, but not far
 print(f"largest difference between the losses of a step: {difference:.0e}")
 times = f"""the book's loop: {book_seconds:.0f} s
 fine_tune: {history.seconds_encoding:.1f} s for the frozen part, once
@@ -258,7 +253,9 @@ from statistics import mean
 from helpers.config import ASSETS
 from helpers.experiments.guesses import read_results
 
-results = read_results(ASSETS / "experiments" / "nano-sms-mini.jsonl", CHOOSE_MODEL, CHOOSE_DATA)
+results = read_results(
+    ASSETS / "experiments" / "nano-sms-mini.jsonl", CHOOSE_MODEL, CHOOSE_DATA
+)
 rows_of = {"a": 13, "b": 5, "c": 2}
 found = {
     letter: mean(r["accuracy"]["validation"] for r in results if r["row"] == row)
