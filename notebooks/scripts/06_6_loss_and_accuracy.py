@@ -225,7 +225,10 @@ show_source(calc_accuracy_loader)
 # Which of the two should one believe?
 
 # %%
-probabilities = {"a": [0.6, 0.6, 0.6, 0.01], "b": [0.9, 0.9, 0.49, 0.49]}  # of the correct class
+probabilities = {
+    "a": [0.6, 0.6, 0.6, 0.01],
+    "b": [0.9, 0.9, 0.49, 0.49],
+}  # of the correct class
 means = {name: -sum(map(math.log, ps)) / len(ps) for name, ps in probabilities.items()}
 right = {name: sum(p > 0.5 for p in ps) for name, ps in probabilities.items()}
 shown = "\n".join(
@@ -318,7 +321,9 @@ for mark in (".", "<|endoftext|>"):
 
 block = min(4, len(model.trf_blocks) - 1)
 picture = draw_shares(shares, "What the last position gives to the message")
-predict("6.6 one token that separates", round(100 * shares["1 × <|endoftext|>"][block]), picture)
+predict(
+    "6.6 one token that separates", round(100 * shares["1 × <|endoftext|>"][block]), picture
+)
 
 # %% [markdown]
 # A head alone can't fetch what the padded end has not gathered ([6.E](06_E_a_fraction_of_the_time.ipynb) has an exercise on
