@@ -183,7 +183,7 @@ check_code(my_last_query_attention)
 show_source(attention_at)
 
 # %% [markdown]
-# ## As good, and how much faster?
+# ## Beside each other
 #
 # In the picture the thick line is the book's loop, the thin one `fine_tune`; below it, how far apart they are.
 
