@@ -150,8 +150,8 @@ def test_the_books_figures_for_larger_models_are_those_of_the_rows():
     ("what", "number"),
     [("nothing", 1), ("1,024 tokens", 13), ("everything trained", 5), ("first token", 2)],
 )
-def test_section_6_7_quotes_the_validation_figures_of_the_books_exercises(what, number):
-    script = (ROOT / "notebooks/scripts/06_7_fine_tuning.py").read_text(encoding="utf-8")
+def test_appendix_6_e_quotes_the_validation_figures_of_the_books_exercises(what, number):
+    script = (ROOT / "notebooks/scripts/06_E_a_fraction_of_the_time.py").read_text(encoding="utf-8")
     values = [100 * value for value in of(number, "validation")]
     figures = f"{mean(values):.0f} % | {min(values):.0f}, {max(values):.0f} %"
     assert f"| {what} | {figures} | {ROWS[number].book:.2f} % |" in script

@@ -579,3 +579,5 @@ else:
 # - The mean over all tokens, the missing mask, shuffled words and `ignore_index` made no difference that these messages can show.
 # - Where the trainings of one row lie far apart, one training tells a story, not an answer.
 # - A random control and a simple method belong beside every result.
+#
+# Next: [6.E, the same, in a fraction of the time](06_E_a_fraction_of_the_time.ipynb).
