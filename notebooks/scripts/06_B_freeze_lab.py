@@ -15,15 +15,10 @@
 # # 6.B The Freeze Lab
 #
 # After this notebook you can say what a choice of trained parts *brings*, because you have trained it, and you know which
-# differences are too small to mean anything.
+# differences are too small to mean anything. About 35 minutes. Figures are those of the bundled pair; with another choice
+# expect others.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_B_freeze_lab.ipynb)
-
-# %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
-# though not every notebook needs both. The outputs shown, and remarks about them, are those of the pair that comes with
-# the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
-# it. With another choice expect other figures.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -47,15 +42,41 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## Guess first
 #
-# The Freeze Explorer of section 6.5 says what a choice *costs*. It can't say what it brings: for that, somebody has to
-# train. Since the frozen part runs only once (section 6.7), this takes seconds.
-#
-# **Predict,** and write your guesses down. Half of the messages are spam, so guessing gets an accuracy of 0.5.
-#
-# 1. Only the head learns, 386 of 12.5 million parameters, and the row's last position classifies, as in the book. Which
-#    accuracy: 0.6, 0.7, 0.8 or 0.9?
-# 2. The same, but the last token *before the padding* classifies. Better, worse, or no difference?
-# 3. The book's choice, a thousand times as many parameters, at the row's last position. Better than 2?
+# The Freeze Explorer of section 6.5 says what a choice *costs*. What it brings, only a training can say. Since the frozen
+# part runs only once (section 6.7), this takes seconds. Here are three choices, each trained with three seeds, while you
+# read on:
+
+# %%
+from helpers.freezing import FreezePlan
+from helpers.lab.runs import Settings, load_material, train_whole
+
+material = load_material(CHOOSE_MODEL, CHOOSE_DATA)
+cfg = material.pretrained.cfg
+n_layers = cfg["n_layers"]
+head, book = FreezePlan.head_only(n_layers), FreezePlan.book(n_layers)
+runs = [
+    train_whole(material, Settings(plan, position, lr=material.lr, num_seeds=3))
+    for plan, position in [(head, "last"), (head, "last_token"), (book, "last")]
+]
+
+# %%
+from helpers.widgets import predict
+
+nearest = min((0.6, 0.7, 0.8, 0.9), key=lambda accuracy: abs(accuracy - runs[0].accuracy))
+predict("6.B the head alone", str(nearest))
+
+
+# %%
+def beside(run, other):
+    if run.interval[0] > other.interval[1]:
+        return "better"
+    return "worse" if run.interval[1] < other.interval[0] else "can't tell"
+
+
+predict("6.B before the padding", beside(runs[1], runs[0]))
+
+# %%
+predict("6.B the book's choice", beside(runs[2], runs[1]))
 
 # %% [markdown]
 # ## The Lab
@@ -65,9 +86,8 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 #   *seeds*. Another seed means another random head and another order of the batches: more seeds show what is luck.
 # - **▶ Train** trains, **■ Stop** goes back to the last whole epoch. Each finished run gets a row below.
 #
-# Train your three guesses now, first with one seed, then with three.
-#
-# (If nothing moves after a press, run `lab.train()` in a cell of your own: it does the same.)
+# Train the three choices now, first with one seed, then with three. (If nothing moves after a press, run `lab.train()` in
+# a cell of your own: it does the same.)
 
 # %%
 from helpers.widgets import FreezeLab
@@ -76,27 +96,24 @@ lab = FreezeLab(CHOOSE_MODEL, CHOOSE_DATA)
 lab
 
 # %% [markdown]
-# How to read a row: the *accuracy* is the share of all 100 validation messages that are classified correctly, after the
-# last epoch. Behind it stand the lowest and the highest of the seeds, and a *95 % interval* (Wilson 1927). It is made so that
-# 19 of 20 such intervals hold the accuracy on all messages of the kind. With 100 messages it is wide, 8 points to both
-# sides. Two runs whose intervals overlap may well be equally good.
+# How to read a row: the *accuracy* is the share of all 100 validation messages that are classified correctly. Behind it
+# stand the lowest and the highest of the seeds, and a *95 % interval* (Wilson 1927): 19 of 20 such intervals hold the
+# accuracy on all messages of the kind. With 100 messages it is wide, 8 points to both sides. Two runs whose intervals
+# overlap may well be equally good.
 #
 # In the picture a run further left costs less, a higher one is more often right. The orange ones are beaten by none in
-# both. That is the *Pareto front*: whatever you value, the best is one of these.
+# both: the *Pareto front*.
 
 # %% [markdown]
 # ## The same in code
 #
-# A button is no secret. This is what it does for one seed, here with the head and the final norm:
+# This is what the button does for one seed, here with the head and the final norm:
 
 # %%
 from helpers.fine_tuning import fine_tune
-from helpers.freezing import FreezePlan
 from helpers.lab.runs import new_classifier
 
-material = lab.material
 model = new_classifier(material.pretrained, seed=1)
-n_layers = model.cfg["n_layers"]
 history = fine_tune(
     model, material.train, material.validation, FreezePlan.last_blocks(n_layers, 0),
     epochs=2, lr=material.lr, seed=1, position="mean", progress=False,
@@ -117,20 +134,16 @@ draw_runs(lab.rows, against="seconds")
 #
 # Some choices of the Lab are called *LoRA* (Hu et al. 2021). There no matrix of a block learns. Beside each stands an
 # *adapter*, two narrow matrices A and B, and only these learn. What goes through W also goes through A and then B, and both
-# results are added. B starts at zero, so that at first the adapter adds nothing.
-#
-# The picture shows one matrix of the model with an adapter of *rank* 4: W stays frozen, A brings the numbers down to four,
-# B brings them up again.
+# results are added. B starts at zero, so that at first the adapter adds nothing. Here one matrix has an adapter of *rank* 4:
 
 # %%
 from helpers.pictures.lora import figure_lora
 
-cfg = material.pretrained.cfg
 figure_lora(cfg, rank=4, alpha=8.0)
 
 # %% [markdown]
-# **Predict:** the first matrix of a feed-forward network has four times as many rows as columns (768 × 192 in the nano).
-# How many parameters does its adapter of rank 8 have? Put your number in the place of `None`.
+# **An adapter's size.** (easy, 3 minutes) The first matrix of a feed-forward network has four times as many rows as columns
+# (768 × 192 in the nano). How many parameters does its adapter of rank 8 have? Put your number in the place of `None`.
 
 # %%
 my_number = None
@@ -138,17 +151,25 @@ my_number = None
 # %%
 from helpers.exercises import check
 
-check(my_number, 8 * 5 * cfg["emb_dim"], "A is 8 × emb_dim, B is 4 · emb_dim × 8.")
+check(
+    my_number,
+    8 * 5 * cfg["emb_dim"],
+    "A is 8 × emb_dim, B is 4 · emb_dim × 8.",
+    name="6.B an adapter's size",
+)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `8 * 192 + 768 * 8`: for the nano 7,680, beside 147,456 frozen ones.
+# ```python
+# my_number = 8 * 192 + 768 * 8
+# ```
+#
+# For the nano 7,680, beside 147,456 frozen ones.
 #
 # </details>
 #
-# In a block six matrices get an adapter: the four of attention and the two of the feed-forward network. For the last block
-# alone, with the head:
+# In a block six matrices get an adapter: four of attention, two of the feed-forward network. For the last block and the head:
 
 # %% tags=["key-figure"]
 from helpers.freezing import parameter_report
@@ -160,8 +181,8 @@ report = parameter_report(cfg, FreezePlan.book(n_layers))
 print(f"the book's choice: {report.trainable:,} parameters learn")
 
 # %% [markdown]
-# After the training an adapter can be added into its matrix, W + (alpha / rank) · B A, and is gone: the answer is the same,
-# and costs no more than before.
+# After the training an adapter can be added into its matrix, W + (alpha / rank) · B A: the answer is the same, and costs no
+# more than before.
 
 # %%
 import torch
@@ -234,6 +255,10 @@ check_more_is_worse(lab, my_reason)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
+# ```python
+# my_reason = "b"
+# ```
+#
 # The book's choice with 2 epochs, and with 5. With three seeds the validation loss was 0.34 to 0.42 after 2, and 0.49 to
 # 0.75 after 5, while the training accuracy went from 0.86 to above 0.95: (b), *overfitting*. The accuracy hardly tells. A
 # model that is wrong and very sure of it pays in the loss.
@@ -241,19 +266,9 @@ check_more_is_worse(lab, my_reason)
 # </details>
 
 # %% [markdown]
-# ## What we measured
+# ## What was measured
 #
-# Stop here until you have trained your three guesses. The next two cells train them with the seeds 1, 2 and 3.
-
-# %%
-from helpers.lab.runs import Settings, train_whole
-
-head, book = FreezePlan.head_only(n_layers), FreezePlan.book(n_layers)
-guesses = [(head, "last"), (head, "last_token"), (book, "last")]
-runs = [
-    train_whole(material, Settings(plan, position, lr=material.lr, num_seeds=3))
-    for plan, position in guesses
-]
+# The three choices of the beginning, in figures:
 
 # %% tags=["nbval-ignore-output"]
 for run in runs:
@@ -276,16 +291,13 @@ draw_runs(runs)
 # that 100 messages can say.
 #
 # </details>
-#
-# In the picture of the three, run 1 lies far below the others, and run 2 is as high as run 3 with a thousandth of its
-# parameters.
 
 # %% [markdown]
 # ## Try it
 #
 # **1. Your own adapter.** (medium, 5 minutes) Choose *adds or takes an adapter* under *A press*, then *head only*, and give
-# an adapter to the attention (`att`) of the last block alone: ▸ opens the block. How many parameters learn with rank 1?
-# **Predict** before you look; put your number in the place of `None`.
+# an adapter to the attention (`att`) of the last block alone: ▸ opens the block. How many parameters learn with rank 1? Reckon
+# before you look.
 
 # %%
 my_count = None
@@ -296,17 +308,21 @@ check(
     my_count,
     parameter_report(cfg, plan).trainable,
     "Four matrices with an adapter of rank 1 each, and the head.",
+    name="6.B your own adapter",
 )
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `4 * (192 + 192) + 386`: for the nano 1,922.
+# ```python
+# my_count = 4 * (192 + 192) + 386
+# ```
+#
+# For the nano 1,922.
 #
 # </details>
 #
-# **2. The first token.** (easy, 3 minutes) **Predict** what happens at the position *first*, then train it. Why does it
-# not matter which parts learn?
+# **2. The first token.** (easy, 3 minutes) Train at the position *first*. Why does it hardly matter which parts learn?
 #
 # <details><summary>Solution</summary>
 #
@@ -316,9 +332,44 @@ check(
 # </details>
 
 # %% [markdown]
+# ## Five questions
+#
+# <details><summary>1. Why does a training with most parts frozen take only seconds?</summary>
+#
+# The frozen part is run once for each message, and its outputs are kept for all epochs.
+#
+# </details>
+# <details><summary>2. Why train with more than one seed?</summary>
+#
+# The head's first weights and the order of the batches are random. The spread of the seeds shows how much of a difference may
+# be luck.
+#
+# </details>
+# <details><summary>3. What does it mean if the intervals of two runs overlap?</summary>
+#
+# That they may well be equally good: these messages don't settle it.
+#
+# </details>
+# <details><summary>4. Why does a fresh adapter change nothing?</summary>
+#
+# Its B starts at zero, so B A is zero, and it adds nothing.
+#
+# </details>
+# <details><summary>5. Why choose by the validation messages and not by the test messages?</summary>
+#
+# Who chooses by the test set has fitted the choice to it; it can't tell any more whether the choice was good.
+#
+# </details>
+
+# %%
+from helpers.exercises import progress
+
+progress("6.B")
+
+# %% [markdown]
 # ## What to take away
 #
-# - What a choice brings can be measured, and with most of the model frozen that takes seconds.
+# - With most of the model frozen, what a choice brings is measured in seconds.
 # - Where the answer is read can matter more than how much is trained.
 # - A difference that lies inside the intervals, or inside the spread of the seeds, is none that you have shown.
 # - LoRA trains a few parameters beside frozen matrices; afterwards they can be merged into them.

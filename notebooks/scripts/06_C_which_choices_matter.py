@@ -15,15 +15,9 @@
 # # 6.C Which choices matter
 #
 # After this notebook you can say which choices of the chapter mattered here and which did not, and tell a difference from
-# noise.
+# noise. About 35 minutes. Figures are those of the bundled pair; with another choice expect others.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_C_which_choices_matter.ipynb)
-
-# %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
-# though not every notebook needs both. The outputs shown, and remarks about them, are those of the pair that comes with
-# the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
-# it. With another choice expect other figures.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -47,12 +41,12 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## Nineteen questions
 #
-# Why the last token, and not the first? Why only one block? The book's repository answers what readers asked about this
-# chapter with a table of 19 rows (folder `ch06/02_bonus_additional-experiments`). Row 1 is the chapter as it stands, and each
-# other row changes one choice, or two. Each row was trained once, and tested on 300 messages.
+# Why the last token, and not the first? Why only one block? The book's repository answers with a table of 19 rows (folder
+# `ch06/02_bonus_additional-experiments`). Row 1 is the chapter as it stands, and each other row changes one choice, or two.
+# Each row was trained once, and tested on 300 messages.
 #
-# Here the same rows are asked of the nano and sms-mini, and answered with *error bars*. Let us first see why that is needed.
-# How sure is one test accuracy? The book's row 1 has 95.00 %, its row 17 has 95.33 %:
+# Here the same rows are asked of the nano and sms-mini, and answered with *error bars*. How sure is one test accuracy? The
+# book's row 1 has 95.00 %, its row 17 has 95.33 %:
 
 # %%
 from helpers.results import wilson_interval
@@ -65,12 +59,11 @@ for accuracy in (0.9500, 0.9533):
 # %% [markdown]
 # The two differ by a single message. And a test set is a sample: other messages of the same kind would have given another
 # figure. The range on the right is a *95 % interval*: made by this recipe (Wilson's, of 1927), 19 of 20 such ranges hold the
-# accuracy that very many messages would show. It is five points wide. A difference that could just as well be chance is called
-# *noise*.
+# accuracy that very many messages would show. A difference that could just as well be chance is called *noise*.
 
 # %% [markdown]
 # There is a second source of chance: the *seed*. It decides the head's first weights and the order of the messages. So each row
-# was trained five times here, with the seeds 1 to 5. That took a while, so the results come with the course:
+# was trained five times here, with the seeds 1 to 5. The results come with the course:
 
 # %%
 from helpers.experiments.guesses import Folded, Guesses, read_results
@@ -82,12 +75,11 @@ print(f"{len(results)} trainings, {len(first[0]['right'])} test messages each")
 print("row 1:", ", ".join(f"{result['accuracy']['test']:.1%}" for result in first))
 
 # %% [markdown]
-# The same model, messages and settings, five times: the seed alone moves the accuracy by some points.
+# The seed alone moves the accuracy by some points.
 #
 # ## Messages in pairs
 #
-# A trick makes the intervals narrower. Two rows were tested on the *same* messages, and most messages are easy, or hard, for
-# both. So we don't compare two accuracies, each with a wide interval, but look at each message: how many of the five trainings
+# Two rows were tested on the *same* messages, and most are easy, or hard, for both. So we look at each message: how many of the five trainings
 # got it right in one row, and how many in the other? The mean of these differences is the difference in accuracy, and their
 # spread says how sure it is (Student's t for pairs, 1908). Made-up answers show it:
 
@@ -103,15 +95,14 @@ for right in (one, other):
 print("in pairs: {:+.1%}, {:+.1%} to {:+.1%}".format(*paired_interval(other, one)))
 
 # %% [markdown]
-# Alone, each accuracy is unsure by more than the four points between them. In pairs the difference is clear: four messages got
-# better, none worse.
+# In pairs the difference is clear: four messages got better, none worse.
 #
 # ## The game
 #
-# For each row, say what you expect of its test accuracy beside row 1, or another row that is named: `"better"`, `"worse"` or
-# `"no difference"`. Put it in the place of `None` and run the cell. Only then it shows what was measured. "No difference" means:
-# zero lies in the interval, so these messages can't tell. Under each cell a reason is folded; unfold it after your guess.
-# About two minutes each.
+# **Fourteen guesses.** (easy, 7 minutes) For each row, say what you expect of its test accuracy beside row 1, or another
+# row that is named: `"better"`, `"worse"` or `"no difference"`. Put it in the place of `None` and run the cell. Only then
+# it shows what was measured. "No difference" means: zero lies in the interval, so these messages can't tell. Under each
+# cell a reason is folded; unfold it after your guess.
 
 # %%
 guesses = Guesses(results)
@@ -392,9 +383,8 @@ for ignored in (-100, 50256, 1):  # -100 is torch's default
     print(f"{ignored:>6}: {F.cross_entropy(logits, labels, ignore_index=ignored):.4f}")
 
 # %% [markdown]
-# Only 1 leaves something out, since some labels are 1. So row 18 is row 1, step by step and digit by digit. It is not so when
-# a model learns to *write* (the book's chapter 7): then the labels are tokens, padding among them, and `ignore_index` keeps it
-# out of the loss.
+# Only 1 leaves something out. So row 18 is row 1, digit by digit. When a model learns to *write* (the book's chapter 7), the
+# labels are tokens, padding among them, and `ignore_index` keeps it out of the loss.
 #
 # ## A closer look at row 15
 #
@@ -418,7 +408,7 @@ print("equal:", torch.allclose(without_padding, before_padding, atol=1e-4))
 # %% [markdown]
 # The causal mask hides from each token what follows it. So the last real token sees the same with padding and without, in every
 # block, and all that is learned from it is the same. In rows 15 and 16 even the batches were the same: eight messages a
-# step, in one order. Here they are beside each other:
+# step, in one order. So, beside each other:
 
 # %%
 from helpers.experiments.report import compare, say
@@ -428,9 +418,9 @@ print("row 15 beside row 16:", say(compare(results, 15, against=16)))
 # %% [markdown]
 # ## Counting words
 #
-# All rows are fine-tuned transformers. What would a simple method do? *TF-IDF* gives each message a number for each word: how
+# What would a simple method do? *TF-IDF* gives each message a number for each word: how
 # often it occurs there, the more so the fewer messages have it. *Logistic regression* weighs these numbers (section
-# [6.7](06_7_fine_tuning.ipynb) has the details). There is no chance in it, so it is trained once, in a fraction of a second.
+# [6.7](06_7_fine_tuning.ipynb) has the details). There is no chance in it, so it is trained once.
 
 # %%
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -518,12 +508,16 @@ my_answer = None
 # %%
 from helpers.exercises import check
 
-check(my_answer, 4, "96.33 % − 95.00 % = 1.33 %, of 300 messages.")
+check(my_answer, 4, "96.33 % − 95.00 % = 1.33 %, of 300 messages.", name="6.C one message")
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `4`: 289 right instead of 285.
+# ```python
+# my_answer = 4
+# ```
+#
+# 289 right instead of 285.
 #
 # </details>
 #
@@ -534,12 +528,21 @@ check(my_answer, 4, "96.33 % − 95.00 % = 1.33 %, of 300 messages.")
 my_count = None
 
 # %%
-check(my_count, 7200, "Six times narrower needs 6² times as many messages.")
+check(
+    my_count,
+    7200,
+    "Six times narrower needs 6² times as many messages.",
+    name="6.C how many messages",
+)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `7200`: 200 · 6². That is why small differences between good models need large test sets.
+# ```python
+# my_count = 200 * 6**2
+# ```
+#
+# That is why small differences between good models need large test sets.
 #
 # </details>
 
@@ -569,6 +572,40 @@ else:
 # head looks where the message is.
 #
 # </details>
+
+# %% [markdown]
+# ## Five questions
+#
+# <details><summary>1. Two rows differ by one of 300 messages. What does that say?</summary>
+#
+# Next to nothing: the interval of each accuracy is five points wide.
+#
+# </details>
+# <details><summary>2. Why are intervals in pairs narrower?</summary>
+#
+# Both rows were tested on the same messages, most of which are easy, or hard, for both. Only where they differ counts.
+#
+# </details>
+# <details><summary>3. Why was each row trained with five seeds?</summary>
+#
+# The seed decides the head's first weights and the order of the messages; alone it moves the accuracy by some points.
+#
+# </details>
+# <details><summary>4. Why does `ignore_index=50256` change nothing here?</summary>
+#
+# It leaves out rows by their label, and labels are 0 and 1. 50256 is a number among the inputs.
+#
+# </details>
+# <details><summary>5. Why must rows 15 and 16 do the same?</summary>
+#
+# By the causal mask the last real token sees nothing of the padding that follows; and the batches were the same.
+#
+# </details>
+
+# %%
+from helpers.exercises import progress
+
+progress("6.C")
 
 # %% [markdown]
 # ## What to take away
