@@ -262,8 +262,8 @@ def test_right_is_every_plan_but_the_books_whose_extra_work_is_only_the_heads_ma
 
 def test_before_anything_is_toggled_no_task_of_the_explorer_is_solved(capsys):
     explorer = FreezeExplorer("gpt2-nano (12M)")
-    for check in (check_cheapest_block, check_long_way):
-        check(explorer)
+    for task in (check_cheapest_block, check_long_way):
+        task(explorer)
         assert capsys.readouterr().out.startswith("Not yet.")
 
 
