@@ -136,6 +136,15 @@ shown = "\n".join(
 
 predict("6.5 the share that learns", parameter_report(cfg, plan).percent, shown)
 
+# %% [markdown]
+# ## Step 5: what comes out now
+
+# %%
+with torch.no_grad():
+    outputs = model(inputs)
+
+predict("6.5 the shape with the new head", tuple(outputs.shape), str(outputs.numpy().round(1)))
+
 
 # %% [markdown]
 # **Write it: how many learn.** difficulty ●○○○○ (1 of 5), importance ●●●●○ (4 of 5), 3 minutes
@@ -200,6 +209,17 @@ print(say_reach(explorer.reach))
 for cost in (*explorer.cost, *explorer.work):
     print(f"{cost.what:<53} {cost}")
 print(explorer.report)
+
+# %% [markdown]
+# **Figure 6.12**, selective fine-tuning, for our model: the input is at the bottom, what is frozen blue and dashed.
+
+# %%
+from helpers.diagrams import draw_classifier
+
+draw_classifier(parameter_report(cfg, plan))
+
+# %%
+print(draw_classifier(parameter_report(cfg, plan)).words)
 
 # %%
 two = parameter_report(cfg, FreezePlan.last_blocks(cfg["n_layers"], 2))
@@ -391,26 +411,6 @@ check_code(my_frozen_blocks)
 from helpers.gradient_reach import frozen_blocks
 
 show_source(frozen_blocks)
-
-# %% [markdown]
-# ## Step 5: what comes out now
-
-# %%
-with torch.no_grad():
-    outputs = model(inputs)
-
-predict("6.5 the shape with the new head", tuple(outputs.shape), str(outputs.numpy().round(1)))
-
-# %% [markdown]
-# **Figure 6.12**, selective fine-tuning, for our model: the input is at the bottom, what is frozen blue and dashed.
-
-# %%
-from helpers.diagrams import draw_classifier
-
-draw_classifier(parameter_report(cfg, plan))
-
-# %%
-print(draw_classifier(parameter_report(cfg, plan)).words)
 
 # %% [markdown]
 # ## Step 6: from the last token to probabilities
