@@ -440,10 +440,9 @@ predict("6.5 rows that stay", sum(same), f"stays as it was: {same}")
 # the same order. Class 0 is ham, class 1 is spam.
 
 # %%
-last = outputs[:, -1, :]
+last = outputs[:, -1, :]  # (1, 2): of each message the last row
 probabilities = torch.softmax(last, dim=-1)
 label = ["ham", "spam"][torch.argmax(probabilities, dim=-1).item()]
-print(tuple(last.shape))
 print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label}")
 
 # %% [markdown]
