@@ -57,7 +57,7 @@ def shows(page, name: str, words: str) -> None:
 
 
 def choose(page, name: str) -> None:
-    page.locator(".fx-choice", has_text=name).click()
+    page.locator(".freeze-explorer .fx-choice", has_text=name).click()
 
 
 def preset_is(page, name: str) -> None:
@@ -170,7 +170,7 @@ def test_a_message_is_drawn_as_text_and_what_cannot_be_read_is_said(page):
         assert page.get_by_role("alert").count() == 1
     box.fill("late 😀")
     shows(page, "shapes", "⟨20 F0 9F 98⟩")
-    assert page.locator(".fx-problem").inner_text().strip() == ""
+    assert page.locator(".freeze-explorer .fx-problem").inner_text().strip() == ""
     page.locator(".fx-batch input").fill("8")
     page.locator(".fx-batch input").press("Enter")
     shows(page, "shapes", "(8, 3, 768)")
@@ -202,7 +202,7 @@ def test_every_control_says_what_it_is_and_the_picture_has_words(page):
         ("Classes", "spinbutton"),
     ):
         assert explorer.get_by_role(role, name=label).count() == 1, label
-    choices = set(page.locator(".fx-choice").all_inner_texts())
+    choices = set(page.locator(".freeze-explorer .fx-choice").all_inner_texts())
     assert choices >= {"✓ gpt2-small (124M)", "gpt2-xl (1558M)", "✓ the book's choice", "custom"}
     for name in set(explorer.get_by_role("button").all_inner_texts()) - choices:
         words = " ".join(name.split())

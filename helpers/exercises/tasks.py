@@ -57,7 +57,8 @@ def check_cheapest_block(explorer) -> None:
     learns.
 
     The last block alone has the least work. `final_norm` adds none, and the head adds its matrix;
-    as it is random and should learn, the plan is right with it and without.
+    as it is random and should learn, the plan is right with it and without. Only the book's choice
+    is not: the page's Explorer opens with it, before anything was looked for.
     """
     plan = explorer.plan
     last, blocks = f"trf_blocks.{plan.n_layers - 1}", range(plan.n_layers)
@@ -71,6 +72,11 @@ def check_cheapest_block(explorer) -> None:
             explorer.reach.lowest != last,
             f"The gradient goes down to {explorer.reach.lowest}. "
             "What could you change to make its way shorter?",
+        ),
+        (
+            plan == FreezePlan.book(plan.n_layers),
+            "That is the book's choice, with which the Explorer opened. "
+            "Which part could be frozen as well, to save a little?",
         ),
         when_right=_price_of_the_head(explorer, FreezePlan(plan.n_layers, {last})),
     )

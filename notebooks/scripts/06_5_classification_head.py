@@ -15,24 +15,10 @@
 # # 6.5 Adding a classification head
 #
 # After this notebook you can turn a GPT-2 that continues texts into a model that puts a message into one of two
-# classes, and you can say which of its parameters will learn.
+# classes, and you can say which of its parameters will learn and what that costs. About 40 minutes. Figures are those of
+# the bundled pair; with another choice expect others.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_5_classification_head.ipynb)
-
-# %% [markdown]
-# A pretrained GPT-2 answers one question: *which token comes next?* There are 50,257 answers. Our question, *is this
-# message spam or ham?*, has two. Most of what GPT-2 knows about English is useful for both. So we keep the model, exchange
-# the layer that gives the answer, and let only the topmost parts learn.
-#
-# Six steps lead from the configuration to two probabilities. Then the *Freeze Explorer* lets you try any choice of parts,
-# for any size of GPT-2. The section's number and the names are those of the book's chapter 6; the figures are this
-# course's own.
-
-# %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices,
-# though not every notebook needs both. The outputs shown, and remarks about them, are those of the pair that comes with
-# the course (the *bundled* pair): the nano, a very small GPT-2 trained for it, and sms-mini, 1,000 messages written for
-# it. With another choice expect other figures.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -56,8 +42,10 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## Step 1: the configuration
 #
-# A model's *configuration* is the handful of sizes that fixes the shape of everything in it. Some settings are the same
-# for every GPT-2; these differ:
+# A model's *configuration* is the handful of sizes that fixes the shape of everything in it: how many tokens it knows
+# (`vocab_size`) and reads at once (`context_length`), how many numbers stand for a token inside (`emb_dim`), how many
+# transformer blocks are stacked, and how many attention heads each has. `drop_rate` is for training (0: no dropout);
+# `qkv_bias` is a detail of GPT-2's attention.
 
 # %%
 from helpers.config import MODEL_CONFIGS, gpt_config
@@ -65,24 +53,13 @@ from helpers.config import MODEL_CONFIGS, gpt_config
 for name, sizes in MODEL_CONFIGS.items():
     print(f"{name:<21}", sizes)
 
-# %%
 cfg = gpt_config(CHOOSE_MODEL)
 cfg
 
 # %% [markdown]
-# - `vocab_size`: how many different tokens (word pieces) the model knows.
-# - `context_length`: the most tokens that it can read at once.
-# - `emb_dim`: how many numbers stand for one token inside the model, its *embedding*.
-# - `n_layers`: how many transformer blocks are stacked; `n_heads`: how many attention heads each has (another kind of head
-#   than the one that this notebook is about).
-# - `drop_rate`: the share of values that dropout sets to zero in training; 0 turns it off.
-# - `qkv_bias`: whether queries, keys and values get a bias, as they do in GPT-2.
-
-# %% [markdown]
 # ## Step 2: the pretrained model
 #
-# `load_pretrained` builds the model and puts the checkpoint's weights into it, as section 6.4 did by hand, and sets it to
-# evaluation mode, in which dropout is off. Its outermost parts:
+# `load_pretrained` does what section 6.4 did by hand. The outermost parts, from where a message goes in:
 
 # %%
 from helpers.loading import load_pretrained
@@ -92,44 +69,34 @@ for name, part in model.named_children():
     print(f"{name:<11} {type(part).__name__}")
 
 # %% [markdown]
-# The list begins where a message goes in: two embeddings, a dropout (off here), a stack of blocks, a last layer norm, and
-# the output layer `out_head`, also called the *head*. (`print(model)` shows all that is inside, as the book does.) What
-# has to change is the head:
-
-# %%
-model.out_head
-
-# %% [markdown]
-# It turns each token's vector into one number for each token of the vocabulary: the *logits*, scores that can be any
-# number.
+# The last part is the *head*. It turns each token's vector into scores, called *logits*, which can be any number.
 
 # %%
 from helpers.tokenizer import get_tokenizer, text_to_token_ids
 
 tokenizer = get_tokenizer()
 inputs = text_to_token_ids("Do you have time", tokenizer)
+print(model.out_head)
 print(inputs, tuple(inputs.shape))
 
 # %% [markdown]
-# The shape is `(batch, num_tokens)`: one message of four tokens.
-#
-# **Predict:** which shape comes out of the model with its present head?
+# What goes in has the shape `(batch, num_tokens)`: one message of four tokens.
 
 # %%
 import torch
 
+from helpers.widgets import predict
+
 with torch.no_grad():  # no training here, so no gradients are kept
     outputs = model(inputs)
-print(tuple(outputs.shape))
 
-# %% [markdown]
-# `(1, 4, 50257)`: for each of the four tokens, a score for every token that might follow it.
+predict("6.5 the shape with the old head", tuple(outputs.shape))
 
 # %% [markdown]
 # ## Step 3: freeze everything
 #
-# *Freezing* a parameter means: the optimizer will leave it as it is. In torch one flag does it. With `requires_grad`
-# off, no gradient is computed for the parameter, and without a gradient there is no change.
+# *Freezing* a parameter means: the optimizer will leave it as it is. In torch one flag does it. Without
+# `requires_grad` no gradient is computed, and without a gradient there is no change.
 
 # %%
 for param in model.parameters():
@@ -138,22 +105,13 @@ for param in model.parameters():
 # %% [markdown]
 # ## Step 4: a new head, and what is to learn
 #
-# We put a new layer in the head's place, with as many inputs as before, but two outputs, one for each class. Its weights
-# are random; the seed makes sure that you see our figures. A fresh layer is trainable.
+# In the head's place comes a layer with two outputs, one for each class. Its weights are random (the seed makes sure that
+# you see our figures), and it is trainable. Like the book, we let the last block and the last norm learn, too.
 
 # %%
 torch.manual_seed(123)
-num_classes = 2
-model.out_head = torch.nn.Linear(in_features=cfg["emb_dim"], out_features=num_classes)
-model.out_head
+model.out_head = torch.nn.Linear(in_features=cfg["emb_dim"], out_features=2)
 
-# %% [markdown]
-# Training the new head alone would be possible, but experiments in the book's repository found, with GPT-2 124M, 72 %
-# test accuracy for the head alone and 95 % with the last block and the last layer norm. So we thaw these two. (Both figures
-# are for classifying at the end of the padding. At a message's own last token the nano's head alone does nearly as well:
-# [6.A](06_A_where_nano_comes_from.ipynb) compares.)
-
-# %%
 for param in model.trf_blocks[-1].parameters():
     param.requires_grad = True
 
@@ -161,159 +119,79 @@ for param in model.final_norm.parameters():
     param.requires_grad = True
 
 # %% [markdown]
-# **Predict:** how many percent of the parameters will learn? The embeddings are large, and a block is one of several.
-
-# %% tags=["key-figure"]
-trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-total = sum(p.numel() for p in model.parameters())
-print(f"{trainable:,} of {total:,} parameters are trainable: {100 * trainable / total:.2f} %")
-
-# %% [markdown]
-# `FreezePlan.book` makes the same choice, and `parameter_report` counts without building the weights, so it can answer
-# for every size at once.
+# (Why not the head alone? Experiments in the book's repository, with GPT-2 124M, found 72 % test accuracy for that and 95 % for
+# this choice. Both classify at the end of the padding; at a message's own last token the nano's head alone does nearly as
+# well: [6.A](06_A_where_nano_comes_from.ipynb) compares.)
 
 # %%
 from helpers.freezing import FreezePlan, parameter_report
 
 plan = FreezePlan.book(cfg["n_layers"])
 assert FreezePlan.of(model) == plan  # what we set by hand is the book's plan
-print(parameter_report(cfg, plan))
+sizes = {name: gpt_config(name) for name in MODEL_CONFIGS}
+shown = "\n".join(
+    f"{name:<21} {parameter_report(size, FreezePlan.book(size['n_layers'])).percent:5.2f} %"
+    for name, size in sizes.items()
+)
 
-# %%
-for name in MODEL_CONFIGS:
-    sizes = gpt_config(name)
-    report = parameter_report(sizes, FreezePlan.book(sizes["n_layers"]))
-    print(
-        f"{name:<21} {report.trainable:>11,} of {report.total:>13,} trainable: {report.percent:5.2f} %"
-    )
-
-# %% [markdown]
-# Among OpenAI's four sizes, the larger the model, the smaller the share: there are more blocks, and still only one of
-# them learns. The nano stands apart, because its token embedding makes up three quarters of it.
-#
-# Here is **figure 6.12**, selective fine-tuning, for our model, with the input at the bottom: frozen parts are blue with a
-# dashed border and a snowflake ❄, trainable ones orange with a pencil ✎. The picture in words follows it.
-
-# %%
-from helpers.diagrams import draw_classifier
-
-report = parameter_report(cfg, plan)
-picture = draw_classifier(report)
-picture
-
-# %%
-print(picture.words)
+predict("6.5 the share that learns", parameter_report(cfg, plan).percent, shown)
 
 # %% [markdown]
 # ## Step 5: what comes out now
-#
-# **Predict** the shape before you run the cell.
 
 # %%
 with torch.no_grad():
     outputs = model(inputs)
-print(tuple(outputs.shape))
-print(outputs.numpy().round(1))
+
+predict("6.5 the shape with the new head", tuple(outputs.shape), str(outputs.numpy().round(1)))
+
 
 # %% [markdown]
-# One row for each token, as before, but each row has two logits instead of 50,257. They come from an untrained head and
-# mean nothing yet. (For GPT-2 124M the book prints −3.5983 and 3.9902 in the last row.)
+# **Write it: how many learn.** difficulty ●○○○○ (1 of 5), importance ●●●●○ (4 of 5), 3 minutes
 #
-# `trace_shapes` watches one forward pass and notes what every part puts out.
-
-# %%
-from helpers.shapes import trace_shapes
-
-shapes = trace_shapes(model, inputs)
-for shape in shapes:
-    print(shape)
-
-# %% [markdown]
-# All blocks take and give the same shape; that is why they can be stacked. `pos_emb` has no batch dimension: position
-# 0 gets the same vector in every message, so one copy is added to all.
+# Return how many of the model's parameters learn. A parameter is one number; torch gives them out in tensors.
 #
-# **Figure 6.13** shows the same for GPT-2 124M: the message at the bottom, the shapes on the right, at the top the new head
-# and a note which layer it took the place of.
-
-# %%
-from helpers.diagrams import figure_6_13
-
-figure_6_13()
-
-# %% [markdown]
-# ## Step 6: from the last token to probabilities
+# <details><summary>A hint</summary>
 #
-# Four rows came out, but a message gets one answer. Which row do we take? In GPT-2 a token may look only at itself and
-# at the tokens before it: that is the *causal mask*. Section 6.4 drew what one token gathers; here are all of this message,
-# each with its weights, as they come out of the model.
+# Go through `model.parameters()`; each has the flag `requires_grad`.
 #
-# **Predict:** of the 4 × 4 weights, how many are exactly 0?
+# </details>
+# <details><summary>A bigger hint</summary>
+#
+# `numel()` says how many numbers a tensor has. `sum` adds up.
+#
+# </details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_count_trainable(model):
+#     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+# ```
+#
+# </details>
+
 
 # %%
-from helpers.pictures.attention_steps import draw_mask
-from helpers.tokenizer import visible_tokens
+def my_count_trainable(model: torch.nn.Module) -> int:
+    """Return how many numbers, in all of the model's parameters together, learn."""
+    ...
 
-draw_mask(model, inputs, visible_tokens(inputs[0].tolist(), tokenizer))
-
-# %% [markdown]
-# Six: all that lie above the diagonal, in every head of every block. A row of the picture is a token that looks; its weights,
-# here the mean of all heads, are together 100 %, up to rounding. So the first row of `outputs` knows one word of the message, and only the last row
-# has seen them all. That is the one we take.
 
 # %%
-last = outputs[:, -1, :]
-print(tuple(last.shape))
+from helpers.exercises import check_code
 
-# %% [markdown]
-# *Softmax* turns logits into probabilities: all positive, together 1, in the same order. We agree that class 0 is ham
-# and class 1 is spam.
-
-# %%
-probabilities = torch.softmax(last, dim=-1)
-label = ["ham", "spam"][torch.argmax(probabilities, dim=-1).item()]
-print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label}")
-
-# %% [markdown]
-# "Do you have time" gets an answer, but an untrained one: another seed for the head may turn it around. Section 6.6
-# measures how bad that is, section 6.7 trains it. As softmax keeps the order, the largest logit has the largest
-# probability. Training will use the logits; the probabilities are for us.
+check_code(my_count_trainable)
 
 # %% [markdown]
 # ## The Freeze Explorer
 #
-# What if you had chosen other parts? Three ideas first.
+# Here is your model as you left it. Each part is a button that freezes ❄ or trains ✎ it; ▸ opens a block into attention
+# (`att`), feed-forward (`ff`) and two norms. *Train* has ready-made choices, *Model* all sizes. *Adapters* and
+# *LoRA* are for [6.B](06_B_freeze_lab.ipynb).
 #
-# **Forward and backward.** In training, a message first goes up through the model: the *forward pass*. At the top the
-# *loss* is computed, one number that says how wrong the answer is (section 6.6). Then the *backward pass* goes down again
-# and finds, for each trainable parameter, how the loss would change with it: its *gradient*.
-
-# %% [markdown]
-# **The gradient's way.** Each part is told from above how the loss would change with what it *puts out*. From that it
-# works out the gradients of its own parameters, if it is trainable, and how the loss would change with what came *in*,
-# which it hands down: the gradient *crosses* it. A frozen part does only the second. The backward pass *ends* in the
-# lowest trainable part. (The two embeddings stand side by side, so neither is ever crossed.)
-
-# %% [markdown]
-# **The cost.** Work is counted in *multiply-adds*: one multiplication and one addition, of which a matrix product is made.
-# (Other work, such as softmax, is small and left out.) Memory holds four things:
+# **Press** the first block. Watch the arrow on the side: how far down does it go now? Then press it again.
 #
-# - the weights;
-# - a gradient for each trainable parameter;
-# - for each of these, two *moments*: running averages from which the optimizer AdamW sets the size of its steps;
-# - what the forward pass keeps for the backward pass: a gradient is worked out from what went into a part.
-#
-# **Predict:** if the *first* block learned in the last one's place, which of the four would change? And the number of
-# trainable parameters, and the work?
-
-# %% [markdown]
-# Here is your model as you left it. Each part is a *toggle*, a button that freezes or trains it; ▸ opens a block into its
-# four pieces: attention (`att`), feed-forward (`ff`) and two norms. If only some of them learn, the block is *partly
-# trainable*. *Train* offers ready-made choices (*custom*: none of them), *Model* all the sizes, without weights. With *the
-# loaded model*, the button under the picture runs it on your message. *Adapters* and *LoRA* are for
-# [6.B](06_B_freeze_lab.ipynb).
-#
-# The upper costs are those of one training step on *Batch size* messages like yours, with 4 bytes a number (*float32*).
-# (Where nothing is live you see a picture and tables.)
+# (Where nothing is live you see a picture and tables. Numbers take 4 bytes each.)
 
 # %%
 from helpers.widgets import FreezeExplorer
@@ -322,71 +200,109 @@ explorer = FreezeExplorer(model)
 explorer
 
 # %% [markdown]
-# To check the prediction, press the first block and then the last one.
-#
-# <details><summary>What changes</summary>
-#
-# The number of trainable parameters stays as it was, and with it gradients and moments. But the gradient now crosses five
-# blocks: the bundled model's backward pass goes from 3.6 to 12.5 million multiply-adds, and the forward pass keeps
-# 196.4 kB for it instead of 55.8. That is little for four tokens. Set *Batch size* to 100, and it is 19.6 MB instead of
-# 5.6, more than gradients and moments together.
-#
-# </details>
+# Code can read what is toggled at the moment; run this again after a change.
 
-# %% [markdown]
-# The lower table is about a whole training, on as many messages as in the book. Under a frozen part the same numbers come
-# out in each epoch, so `fine_tune`, in section 6.7, runs it only once for each message.
-#
-# **Predict:** for which choices does that save hardly anything? Try *head only* and *everything*.
-#
-# <details><summary>Answer</summary>
-#
-# Where the lowest part that learns is near the bottom: hardly anything lies below it. With the nano's last block the work
-# is 86.0 billion multiply-adds the book's way and 18.0 with the frozen part run once; with *everything* 178.7 and 153.2.
-# (That it is less at all has another reason: the last block answers only for the token that classifies.)
-#
-# </details>
-
-# %% [markdown]
-# Code can read what the Explorer shows, and set `explorer.plan`; `explorer.apply_to(model)` would set your choice on a
-# model with as many blocks. The next cell prints what is toggled at the moment; run it again after a change.
-
-# %%
+# %% tags=["key-figure"]
 from helpers.diagrams import say_reach
 
-print(explorer.report)
 print(say_reach(explorer.reach))
 for cost in (*explorer.cost, *explorer.work):
     print(f"{cost.what:<53} {cost}")
+print(explorer.report)
 
 # %% [markdown]
-# Three tasks for the Explorer. After you have toggled, run the task's check cell again.
-#
-# **A. Predict first.** (easy, 3 minutes) How many parameters will be trainable with the last *two* blocks, the final norm
-# and the head? Add up the numbers on the toggles in the place of `None`, without their commas, and only then choose *last
-# two blocks*.
+# **Figure 6.12**, selective fine-tuning, for our model: the input is at the bottom, what is frozen blue and dashed.
 
 # %%
-my_prediction = None
+from helpers.diagrams import draw_classifier
+
+draw_classifier(parameter_report(cfg, plan))
 
 # %%
-from helpers.exercises import check
+print(draw_classifier(parameter_report(cfg, plan)).words)
 
-check(
-    my_prediction,
-    parameter_report(cfg, FreezePlan.last_blocks(cfg["n_layers"], 2)).trainable,
-    "Two blocks, final_norm and out_head of the model in CHOOSE_MODEL: add up four numbers.",
-)
+# %%
+two = parameter_report(cfg, FreezePlan.last_blocks(cfg["n_layers"], 2))
+
+predict("6.5 two blocks", two.trainable, str(two))
+
 
 # %% [markdown]
-# <details><summary>Solution</summary>
+# **Write it: freeze by name.** difficulty ●●○○○ (2 of 5), importance ●●●●● (5 of 5), 6 minutes
 #
-# For the bundled nano 444,864 + 444,864 + 384 + 386 = 890,498. The two blocks make up nearly all of it.
+# What do the buttons do to a model? Parameters have names, such as `trf_blocks.1.norm1.scale`. Let those learn whose name is one of `trainable`, or begins with one and a dot; freeze all others.
+#
+# <details><summary>A hint</summary>
+#
+# `model.named_parameters()` gives pairs of a name and a parameter. Set each one's flag, to True or to False.
 #
 # </details>
+# <details><summary>A bigger hint</summary>
 #
-# **B. The cheapest block.** (medium, 5 minutes) Find the choice with the least work in the backward pass in which at least
-# one whole block learns.
+# `name.startswith("trf_blocks.1")` is also True for `trf_blocks.10`: add the dot. `any` is True if one of several is.
+#
+# </details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_freeze(model, trainable):
+#     for name, parameter in model.named_parameters():
+#         parameter.requires_grad = any(
+#             name == part or name.startswith(f"{part}.") for part in trainable
+#         )
+# ```
+#
+# </details>
+
+
+# %%
+def my_freeze(model: torch.nn.Module, trainable: tuple[str, ...]) -> None:
+    """Set the flag of each parameter: those named in `trainable` learn, all others don't.
+
+    A name is that of a part or a piece, "trf_blocks.1" or "trf_blocks.1.att", or a parameter's own.
+    """
+    ...
+
+
+# %%
+check_code(my_freeze)
+
+# %% [markdown]
+# `explorer.apply_to(model)` does it with your choice. It uses the course's own:
+
+# %%
+from helpers.exercises import show_source
+
+show_source(FreezePlan.apply)
+
+# %% [markdown]
+# ## The gradient's way
+#
+# In training, a message goes up through the model: the *forward pass*. At the top the *loss* says how wrong the answer is
+# (section 6.6). Then the *backward pass* comes down again and finds each trainable parameter's *gradient*: how the loss would
+# change with it. It *ends* in the lowest part that learns. A frozen part above that is *crossed*: it hands the gradient down,
+# but needs none of its own.
+#
+# **Press** *head only*, then *everything*: what is crossed?
+
+# %% [markdown]
+# ## What it costs
+#
+# Work is counted in *multiply-adds*, of which matrix products are made (other work is small and left out). Memory holds the
+# weights, a gradient for each trainable parameter, two *moments* for each (averages that the optimizer AdamW keeps), and what
+# the forward pass keeps for the backward pass.
+
+# %%
+from helpers.costs import training_cost
+
+first_block = FreezePlan(cfg["n_layers"], {"trf_blocks.0", "final_norm", "out_head"})
+work = [training_cost(cfg, choice, 1, 4).backward.amount for choice in (plan, first_block)]
+
+predict("6.5 the first block in place of the last", work[1] / work[0])
+
+# %% [markdown]
+# **A. The cheapest block.** (medium, 4 minutes) Find the choice with the least work in the backward pass in which at least
+# one whole block learns. Toggle, then run the check.
 
 # %%
 from helpers.exercises import check_cheapest_block
@@ -396,16 +312,18 @@ check_cheapest_block(explorer)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# Only the last block, because the gradient crosses no other block on its way to it. Whether `final_norm` learns makes no
-# difference: it holds no matrix, and the gradient has to pass it anyway. The head's own learning costs the bundled model
-# 1,536 of 3,554,304 multiply-adds, nearly nothing. Its weights are random, so you would want to train it in any case, as
-# the book does.
+# ```python
+# explorer.plan = FreezePlan(cfg["n_layers"], {f"trf_blocks.{cfg['n_layers'] - 1}"})
+# ```
+#
+# Only the last block: the gradient crosses no other one. `final_norm` makes no difference: it holds no matrix, and the
+# gradient has to pass it anyway. The head's learning adds 1,536 of 3,554,304 multiply-adds. As it is random, you would want
+# to train it.
 #
 # </details>
 #
-# **C. Few parameters, a long way.** (medium, 5 minutes) Now find a choice that trains less than 1 % of the parameters and
-# still needs at least 40 % of the work that the backward pass takes when everything is trained. (Choose *everything* first
-# and note that work.)
+# **B. Few parameters, a long way.** (medium, 4 minutes) Train less than 1 % of the parameters, and still need at least 40 % of
+# the backward work of *everything*.
 
 # %%
 from helpers.exercises import check_long_way
@@ -415,20 +333,146 @@ check_long_way(explorer)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# One of the norms in `trf_blocks.0`, for example: a few hundred parameters, but the gradient has to cross all the other
-# blocks to get there. (From GPT-2 124M on, `pos_emb` will do, too.) Few trainable parameters save at most about half of
-# the backward pass; a short way saves nearly all of it. What few do save is memory for gradients and moments.
+# ```python
+# explorer.plan = FreezePlan(cfg["n_layers"], {"trf_blocks.0.norm1"})
+# ```
+#
+# A few hundred parameters, but the gradient crosses all other blocks. (From GPT-2 124M on, `pos_emb` will do, too.) So few
+# trainable parameters save at most about half of the backward pass; a short way saves nearly all of it. What few do save is memory
+# for gradients and moments.
 #
 # </details>
+#
+# ## Run once what is frozen
+#
+# Below the lowest part that learns, the same message gives the same numbers in every epoch (an *epoch* is one pass through all
+# training messages). `fine_tune`, in section 6.7, runs that part only once. The Explorer's lower table compares: a whole
+# training, on as many messages as in the book.
+
+# %%
+from helpers.work import work_of_training
+
+choices = {"head only": FreezePlan.head_only, "the book's choice": FreezePlan.book}
+choices["everything"] = FreezePlan.everything
+saved = {}
+for name, choice in choices.items():
+    whole, once = work_of_training(
+        cfg, choice(cfg["n_layers"]), [4] * 1045, [4] * 149, batch_size=1
+    )
+    saved[name] = 1 - once.amount / whole.amount
+
+predict("6.5 where running once saves nothing", min(saved, key=saved.get))
+
+
+# %% [markdown]
+# **Write it: the frozen blocks.** difficulty ●●●○○ (3 of 5), importance ●●●○○ (3 of 5), 6 minutes
+#
+# From the bottom, how many of the blocks run the same in every epoch? `trainable` holds names such as the Explorer's, `trf_blocks.2` or `trf_blocks.2.att`.
+#
+# <details><summary>A hint</summary>
+#
+# Only the lowest part that learns counts. Below `trf_blocks.2` lie blocks 0 and 1. An embedding lies below all blocks.
+#
+# </details>
+# <details><summary>A bigger hint</summary>
+#
+# `int(name.split(".")[1])` is the number of a block. `min(numbers, default=n_layers)` also knows what to do with none.
+#
+# </details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_frozen_blocks(trainable, n_layers):
+#     if "tok_emb" in trainable or "pos_emb" in trainable:
+#         return 0
+#     blocks = [int(name.split(".")[1]) for name in trainable if name.startswith("trf_blocks.")]
+#     return min(blocks, default=n_layers)
+# ```
+#
+# </details>
+
+
+# %%
+def my_frozen_blocks(trainable: set[str], n_layers: int) -> int:
+    """Return how many of `n_layers` blocks, from the bottom, lie below all that learns.
+
+    0 where an embedding, "tok_emb" or "pos_emb", learns: no block runs the same then.
+    """
+    ...
+
+
+# %%
+check_code(my_frozen_blocks)
+
+# %% [markdown]
+# The course's own says None where an embedding learns: then not even the embeddings stay the same.
+
+# %%
+from helpers.gradient_reach import frozen_blocks
+
+show_source(frozen_blocks)
+
+# %% [markdown]
+# ## Step 6: from the last token to probabilities
+#
+# Four rows came out, but a message gets one answer. Which row do we take? In GPT-2 a token may look only at itself and
+# at the tokens before it: that is the *causal mask*.
+
+# %%
+from helpers.pictures.attention_steps import draw_mask
+from helpers.tokenizer import visible_tokens
+
+tokens = visible_tokens(inputs[0].tolist(), tokenizer)
+num_tokens = len(tokens)
+ahead = torch.ones(num_tokens, num_tokens).triu(diagonal=1)  # 1 where a token would look ahead
+
+predict("6.5 weights that are zero", int(ahead.sum()), draw_mask(model, inputs, tokens))
+
+# %%
+with torch.no_grad():
+    other = model(text_to_token_ids("Do you have money", tokenizer))
+same = [torch.allclose(outputs[0, row], other[0, row], atol=1e-4) for row in range(num_tokens)]
+
+predict("6.5 rows that stay", sum(same), f"stays as it was: {same}")
+
+# %% [markdown]
+# We take the row that knows the whole message. *Softmax* turns its logits into probabilities: all positive, together 1, in
+# the same order. Class 0 is ham, class 1 is spam.
+
+# %%
+last = outputs[:, -1, :]  # (1, 2): of each message the last row
+probabilities = torch.softmax(last, dim=-1)
+label = ["ham", "spam"][torch.argmax(probabilities, dim=-1).item()]
+print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label}")
+
+# %% [markdown]
+# An answer, but an untrained one: another seed may turn it around. Section 6.6 measures how bad that is, section 6.7
+# trains. (*Run the loaded model*, under the Explorer's picture, says the same.)
+#
+# `trace_shapes` notes what every part puts out. `pos_emb` has no batch dimension: position 0 gets the same vector in
+# every message.
+
+# %%
+from helpers.shapes import trace_shapes
+
+for shape in trace_shapes(model, inputs):
+    print(shape)
+
+# %% [markdown]
+# **Figure 6.13** shows the same for GPT-2 124M.
+
+# %%
+from helpers.diagrams import figure_6_13
+
+figure_6_13()
 
 # %% [markdown]
 # ## Try it
 #
-# **1. Does a row really not see what follows?** (easy, 3 minutes) Below, the message has another last word. **Predict** which
-# rows stay as they were in `outputs`, and run it. Then change the second word instead.
+# **1. Another second word.** (easy, 2 minutes) Which rows change now? Run it, then try your own message of four tokens.
 
 # %%
-my_message = "Do you have money"
+my_message = "Do they have time"
 
 with torch.no_grad():
     other = model(text_to_token_ids(my_message, tokenizer))
@@ -436,41 +480,72 @@ for row, (before, after) in enumerate(zip(outputs[0], other[0], strict=False)):
     print(f"row {row}: {'same' if torch.allclose(before, after, atol=1e-4) else 'different'}")
 
 # %% [markdown]
-# <details><summary>What you see, and why</summary>
-#
-# With another last word only the last row differs: the first three could not know what would follow. With another second
-# word, all rows from that one on differ.
-#
-# </details>
-#
-# **2. Count by hand.** (medium, 5 minutes) How many parameters would a head for *three* classes have? Multiply inputs by
-# outputs and don't forget the bias. Put your number in the place of `None`.
+# **2. Three classes.** (easy, 2 minutes) How many parameters would a head for *three* classes have? Don't forget the bias.
 
 # %%
 my_answer = None
 
 # %%
+from helpers.exercises import check
+
 check(
     my_answer,
     parameter_report(cfg, plan, num_classes=3).parts[-1].parameters,
     "Each of the three outputs has a weight for every input, and one bias.",
+    name="6.5 three classes",
 )
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `cfg["emb_dim"] * 3 + 3`: for the bundled model 192 · 3 + 3 = 579, for GPT-2 124M 768 · 3 + 3 = 2,307.
+# ```python
+# my_answer = cfg["emb_dim"] * 3 + 3
+# ```
+#
+# For the bundled model 192 · 3 + 3 = 579, for GPT-2 124M 768 · 3 + 3 = 2,307.
 #
 # </details>
 
 # %% [markdown]
+# ## Five questions
+#
+# <details><summary>1. What is exchanged to make a classifier of GPT-2?</summary>
+#
+# The head: a layer with two outputs for each token comes in the place of one with 50,257.
+#
+# </details>
+# <details><summary>2. What does freezing a parameter do in torch?</summary>
+#
+# With `requires_grad` off no gradient is computed for it, so the optimizer leaves it as it is.
+#
+# </details>
+# <details><summary>3. Why does the last token's row classify the message?</summary>
+#
+# A token sees itself and what stands before it: only the last one has seen all.
+#
+# </details>
+# <details><summary>4. Why can a norm in block 0, with few parameters, be dear to train?</summary>
+#
+# The gradient has to cross all blocks above it, and the forward pass keeps more for it.
+#
+# </details>
+# <details><summary>5. Which part of a model has to run only once for each message?</summary>
+#
+# All that lies below the lowest part that learns: it puts out the same in every epoch.
+#
+# </details>
+
+# %%
+from helpers.exercises import progress
+
+progress("6.5")
+
+# %% [markdown]
 # ## What to take away
 #
-# - A classifier is the pretrained model with another head: the output changes from `(1, 4, 50257)` to `(1, 4, 2)`.
-# - Freezing is one flag for each parameter; the book trains the last block, the final layer norm and the head.
-# - The last token's row classifies the message, because only it has seen every token.
-# - The head is random. What it says so far is noise.
-# - The gradient comes down to the lowest trainable part. The further that is, the more work the backward pass has, and the
-#   more is kept for it. How many parameters learn decides the memory for gradients and moments.
+# - A classifier is the pretrained model with another head: `(1, 4, 50257)` becomes `(1, 4, 2)`.
+# - Freezing is one flag for each parameter; the book trains the last block, the final norm and the head.
+# - The last token's row classifies, for only it has seen every token. So far the head is random.
+# - How far down the gradient goes decides the work of the backward pass; how many parameters learn, the memory for gradients and moments.
 #
 # Next: [6.6, loss and accuracy](06_6_loss_and_accuracy.ipynb).
