@@ -171,8 +171,8 @@ QUESTIONS = {
         "*is* speaks for ham, nearly as strongly. Type the message into the microscope below.",
     ),
     "6.8 a stricter threshold": Question(
-        "There are 200 test messages. Now one is called spam only if its probability is above 0.9 "
-        "instead of 0.5. How many change their label?",
+        "Now a message is called spam only if its probability is above 0.9 instead of 0.5. How "
+        "many of the 200 test messages change their label?",
         OneOf("fewer than 20", "20 to 60", "more than 60"),
         right="Yes: nearly all probabilities are close to 0 or to 1.",
         wrong={
@@ -181,7 +181,7 @@ QUESTIONS = {
         then="So a threshold has little to choose from, for this model.",
     ),
     "6.8 hard on purpose": Question(
-        "Of the other test messages nearly nine in ten are right. Of those made hard on purpose?",
+        "Of the other test messages of sms-mini nearly nine in ten are right. Of those made hard on purpose?",
         OneOf("nine in ten as well", "three in four", "about half"),
         right="Yes: what was written to mislead does mislead this classifier.",
         wrong={"else": "Fewer: what was written to mislead does mislead this classifier."},
