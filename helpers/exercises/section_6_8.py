@@ -192,7 +192,7 @@ QUESTIONS = {
     "6.8 sure and right": Question(
         "Take the answers whose confidence is above 0.9: in the mean it is about 99 %. Which share "
         "of them is right?",
-        Number(within=4, unit="%"),
+        Number(within=3, unit="%"),
         right="Yes, about that: sure, and wrong once in ten times.",
         wrong={
             99: "That would be so if it were as right as it is sure.",

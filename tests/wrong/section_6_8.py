@@ -105,7 +105,7 @@ GUESSES = {
     "6.8 sure and right": [
         ("99 %", "as right as it is sure"),
         ("70", "most are right"),
-        ("96", "surer than it is right"),
+        ("95", "surer than it is right"),
     ],
     "6.8 words in another order": [
         ("10 to 25", "about as much as chance"),
