@@ -10,6 +10,7 @@ import torch
 from helpers.classify import SpamClassifier, load_or_train
 from helpers.config import ASSETS, END_OF_TEXT
 from helpers.data import SMS_MINI, read_messages
+from helpers.exercises.section_6_8 import QUESTIONS
 from helpers.inside import attention_weights, class_after_each_block
 from helpers.measures import (
     calibration_bins,
@@ -34,6 +35,11 @@ def page(name: str) -> str:
     """The text cells of a page, each run of blanks and line ends as one blank."""
     script = (ROOT / "notebooks" / "scripts" / f"{name}.py").read_text(encoding="utf-8")
     return " ".join(re.sub(r"^# ?", "", script, flags=re.MULTILINE).split())
+
+
+def told(question: str) -> str:
+    """What follows from a question of section 6.8, whatever was guessed."""
+    return QUESTIONS[f"6.8 {question}"].then
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +94,7 @@ def test_of_the_test_messages_of_sms_mini_eleven_are_hard():
     topic_of = dict(zip(messages["Text"], topics, strict=True))
     test = load_parts("sms-mini")[2]
     hard = test["Text"].map(topic_of).str.startswith("hard-").sum()
-    assert hard == 11 and "Eleven hard ones are few" in page("06_8_using_the_classifier")
+    assert hard == 11 and "Eleven hard ones are few" in told("hard on purpose")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +114,7 @@ def test_the_words_that_tip_the_message_under_the_microscope_are_those_that_sect
     assert influence[message.tokens.index("␣is")] < -0.7 * influence.max()
     assert answer(classifier, message).spam > 0.7
     assert all(answer(classifier, message, {i}).spam < 0.4 for i in (0, 1))
-    assert "*free* and *Your* speak most for spam" in page("06_8_using_the_classifier")
+    assert "*free* and *Your* speak most for spam" in told("a token that speaks for ham")
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +187,7 @@ def test_short_messages_are_right_as_often_as_longer_ones_as_section_6_8_says(an
     kinds = short_and_long(texts, get_tokenizer())
     short, longer = shares_right(labels, spam_probabilities(logits), kinds)
     assert abs(short.share - longer.share) < 0.06
-    assert "short messages are right as often as longer ones" in page("06_8_using_the_classifier")
+    assert "short messages are right as often as longer ones" in told("hard on purpose")
 
 
 def test_as_many_words_as_the_appendix_asks_for_make_a_whole_context():
@@ -192,3 +198,12 @@ def test_as_many_words_as_the_appendix_asks_for_make_a_whole_context():
     text = path.read_text(encoding="utf-8")[:1_000_000].replace(END_OF_TEXT_MARK, "")
     tokens_per_word = len(get_tokenizer().encode_ordinary(text)) / len(text.split())
     assert int(said[1].replace(",", "")) * tokens_per_word >= SHORTEST_DOCUMENT
+
+
+def test_answers_of_high_confidence_and_a_stricter_threshold_are_as_section_6_8_tells(answers):
+    labels, logits, _ = answers["test"]
+    p_spam = spam_probabilities(logits)
+    assert len(labels) == 200 and ((p_spam > 0.5) != (p_spam > 0.9)).sum() < 20  # 8
+    last = calibration_bins(labels, p_spam)[-1]
+    assert last.confidence == pytest.approx(0.99, abs=0.01) and 0.8 < last.right < 0.95
+    assert "about 99 %" in QUESTIONS["6.8 sure and right"].ask
