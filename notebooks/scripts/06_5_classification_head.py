@@ -346,7 +346,7 @@ check_long_way(explorer)
 # ## Run once what is frozen
 #
 # Below the lowest part that learns, the same message gives the same numbers in every epoch (an *epoch* is one pass through all
-# training messages). `fine_tune`, in section 6.7, runs that part only once. The Explorer's lower table compares: a whole
+# training messages). `fine_tune`, in [6.E](06_E_a_fraction_of_the_time.ipynb), runs that part only once. The Explorer's lower table compares: a whole
 # training, on as many messages as in the book.
 
 # %%

@@ -541,5 +541,5 @@ progress("6.8")
 
 # %% [markdown]
 # This is the end of the path. From here: the SMS Spam Collection, another size of GPT-2, or another plan (the last
-# exercise of [6.7](06_7_fine_tuning.ipynb)). And what did the model know before it met a single message? See the appendix,
+# exercise of [6.E](06_E_a_fraction_of_the_time.ipynb)). And what did the model know before it met a single message? See the appendix,
 # [where the nano comes from](06_A_where_nano_comes_from.ipynb).

@@ -407,7 +407,7 @@ predict("6.A what pretraining is worth", "less than 3 points" if gained < 3 else
 #
 # With the head alone the nano does nearly as well as with the book's plan, and yet section 6.5 quotes 72 % against 95 % for
 # GPT-2 124M: those two were measured at the padded end, where only a trained block can learn to look back at the message
-# ([6.6](06_6_loss_and_accuracy.ipynb), [6.7](06_7_fine_tuning.ipynb)).
+# ([6.6](06_6_loss_and_accuracy.ipynb), [6.E](06_E_a_fraction_of_the_time.ipynb)).
 #
 # </details>
 #

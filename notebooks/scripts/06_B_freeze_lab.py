@@ -43,7 +43,7 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # ## Guess first
 #
 # The Freeze Explorer of section 6.5 says what a choice *costs*. What it brings, only a training can say. Since the frozen
-# part runs only once (section 6.7), this takes seconds. Here are three choices, each trained with three seeds, while you
+# part runs only once ([6.E](06_E_a_fraction_of_the_time.ipynb)), this takes seconds. Here are three choices, each trained with three seeds, while you
 # read on:
 
 # %%

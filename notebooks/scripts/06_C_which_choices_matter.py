@@ -611,7 +611,7 @@ progress("6.C")
 # ## What to take away
 #
 # - One training and one test set give one figure; with an interval it becomes an answer.
-# - Compare on the same messages, in pairs. Say "no difference" where zero lies in the interval.
+# - Compare on the same messages, in pairs. Zero in the interval: no difference.
 # - Where the answer is read mattered most here, and it costs nothing. How much is trained mattered where the place was poor.
 # - The mean over all tokens, the missing mask, shuffled words and `ignore_index` made no difference that these messages can show.
 # - Where the trainings of one row lie far apart, one training tells a story, not an answer.
