@@ -419,19 +419,20 @@ show_source(frozen_blocks)
 # at the tokens before it: that is the *causal mask*.
 
 # %%
+from helpers.inside import attention_weights
 from helpers.pictures.attention_steps import draw_mask
 from helpers.tokenizer import visible_tokens
 
 tokens = visible_tokens(inputs[0].tolist(), tokenizer)
-num_tokens = len(tokens)
-ahead = torch.ones(num_tokens, num_tokens).triu(diagonal=1)  # 1 where a token would look ahead
+weights = attention_weights(model, inputs).flatten(0, 2)  # of every block and head: (…, 4, 4)
+zeros = (weights == 0).all(dim=0)
 
-predict("6.5 weights that are zero", int(ahead.sum()), draw_mask(model, inputs, tokens))
+predict("6.5 weights that are zero", int(zeros.sum()), draw_mask(model, inputs, tokens))
 
 # %%
 with torch.no_grad():
     other = model(text_to_token_ids("Do you have money", tokenizer))
-same = [torch.allclose(outputs[0, row], other[0, row], atol=1e-4) for row in range(num_tokens)]
+same = [torch.allclose(outputs[0, row], other[0, row], atol=1e-4) for row in range(len(tokens))]
 
 predict("6.5 rows that stay", sum(same), f"stays as it was: {same}")
 
