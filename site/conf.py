@@ -97,6 +97,12 @@ def say_pictures(app, doctree, docname):
         image.replace_self(link)
 
 
+def call_folds_by_what_is_read(app, pagename, templatename, context, doctree):
+    """Take a name from the fold of a cell that is other than the words that stand on it."""
+    if "body" in context:
+        context["body"] = context["body"].replace(' aria-label="Toggle hidden content"', "")
+
+
 def begin_at_index(app, error):
     if not error:
         shutil.copy(app.outdir / f"{root_doc}.html", app.outdir / "index.html")
@@ -106,4 +112,5 @@ def setup(app):
     app.connect("source-read", add_contents)
     app.connect("doctree-read", draw_badge, priority=100)  # before the pictures are collected
     app.connect("doctree-resolved", say_pictures)
+    app.connect("html-page-context", call_folds_by_what_is_read)
     app.connect("build-finished", begin_at_index)

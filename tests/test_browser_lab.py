@@ -145,6 +145,8 @@ def test_rows_are_sorted_by_a_heading_and_deleted_by_a_press(page):
 
 
 def test_an_adapter_is_added_by_keyboard_and_trained(page):
+    from playwright.sync_api import expect
+
     page.locator(".fx-press .fx-choice", has_text="adds or takes").focus()
     page.keyboard.press("Space")
     shows(page, "press", "✓ adds or takes an adapter")
@@ -152,7 +154,7 @@ def test_an_adapter_is_added_by_keyboard_and_trained(page):
     page.keyboard.press("Space")
     shows(page, "preset", "✓ LoRA, last block")
     block = page.locator(".fx-part-trf_blocks-5")
-    assert "frozen with an adapter" in block.inner_text()
+    expect(block).to_contain_text("frozen with an adapter")
     assert "fx-part-trf_blocks-5" in page.evaluate("document.activeElement.className")
     choose(page, "rank", "1")
     shows(page, "trainable", "3,842 trainable")
@@ -165,10 +167,10 @@ def test_what_cannot_be_trained_is_said_and_the_lab_goes_on(page):
     choose(page, "preset", "nothing")
     page.locator(".fx-train").click()
     shows(page, "problem", "there is nothing to train")
-    assert page.locator(".fx-problem").get_by_role("alert").count() == 1
+    assert page.locator(".freeze-lab .fx-problem").get_by_role("alert").count() == 1
     choose(page, "preset", "head only")
     train(page)
-    assert page.locator(".fx-problem").inner_text().strip() == ""
+    assert page.locator(".freeze-lab .fx-problem").inner_text().strip() == ""
 
 
 def test_tab_reaches_every_control_and_space_trains_where_the_focus_stays(page):
