@@ -22,13 +22,15 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
-FOLDER = "COURSE_FOLDER"  # the environment variable with the folder for what a learner keeps
+LEARNERS_FOLDER = (
+    "COURSE_FOLDER"  # the environment variable with the folder for what a learner keeps
+)
 HELD_BY_ANOTHER = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLOCK)
 
 
 def beside_the_notebook(name: str) -> Path:
-    """Return where a learner's own file lies: in FOLDER, if it is set, else beside the notebook."""
-    return Path(os.environ.get(FOLDER) or ".", name)
+    """Return where a learner's own file lies: in LEARNERS_FOLDER, if it is set, else beside the notebook."""
+    return Path(os.environ.get(LEARNERS_FOLDER) or ".", name)
 
 
 @contextmanager

@@ -111,10 +111,14 @@ def text(
     )
 
 
-def path(strokes: str, colour: str = INK, width: float = 1.5) -> str:
-    """Return lines, which are not filled, from SVG's path commands."""
-    ink = ' class="ink"' if colour == INK else ""
-    return f'<path d="{strokes}" fill="none" stroke="{colour}" stroke-width="{width:g}"{ink}/>'
+def path(strokes: str, colour: str = INK, width: float = 1.5, dashes: str = "") -> str:
+    """Return lines, which are not filled, from SVG's path commands.
+
+    `dashes`, "6 4", are the lengths of strokes and of gaps.
+    """
+    more = ' class="ink"' if colour == INK else ""
+    more += f' stroke-dasharray="{dashes}"' if dashes else ""
+    return f'<path d="{strokes}" fill="none" stroke="{colour}" stroke-width="{width:g}"{more}/>'
 
 
 def line(points: Sequence[tuple[float, float]], colour: str = INK, width: float = 2) -> str:

@@ -25,8 +25,7 @@ from tqdm import tqdm
 # run as a script, Python searches this folder for imports, and not the course's
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from helpers.files import FOLDER as FOLDER_OF_A_LEARNER
-from helpers.files import whole_file
+from helpers.files import LEARNERS_FOLDER, whole_file
 
 FOLDER = Path(__file__).resolve().parent
 NOTEBOOK_METADATA = {
@@ -127,7 +126,7 @@ def execute(name: str, notebook: nbformat.NotebookNode, bar: tqdm, folder: Path 
     start = time.perf_counter()
     try:
         with tempfile.TemporaryDirectory() as empty:  # without what a learner has kept
-            client.execute(env={**os.environ, FOLDER_OF_A_LEARNER: empty})
+            client.execute(env={**os.environ, LEARNERS_FOLDER: empty})
     except CellExecutionError as error:
         raise CannotBuild(
             f"{name}, cell {begun[-1]} raised {error.ename}: {error.evalue}\n{error}"
@@ -152,8 +151,9 @@ def _leave_sigint_to_python() -> None:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Strip what changes from run to run or needs a live kernel, fold the setup away; raise ValueError for anything
-    written to stderr.
+    """Strip what changes from run to run or needs a live kernel, and fold the setup away.
+
+    Raises ValueError for anything written to stderr.
     """
     notebook.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
     setup = next((cell for cell in notebook.cells if cell.cell_type == "code"), None)

@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from helpers.files import FOLDER
+from helpers.files import LEARNERS_FOLDER
 
 empty = tempfile.TemporaryDirectory(prefix="course_")
 
@@ -13,5 +13,5 @@ empty = tempfile.TemporaryDirectory(prefix="course_")
 def pytest_runtest_setup():
     """Of cells alone, so that no other test's kernel keeps its runs in the same folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER, empty.name)
+        patch.setenv(LEARNERS_FOLDER, empty.name)
         return (yield)

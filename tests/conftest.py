@@ -12,7 +12,7 @@ import torch
 
 from helpers.config import BASE_CONFIG
 from helpers.data import load_splits
-from helpers.files import FOLDER
+from helpers.files import LEARNERS_FOLDER
 from helpers.model import GPTModel
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +29,7 @@ TINY = BASE_CONFIG | {
 @pytest.fixture(autouse=True)
 def nothing_kept(tmp_path_factory, monkeypatch):
     """What a learner would keep beside the notebook goes into a folder of the test's own."""
-    monkeypatch.setenv(FOLDER, str(tmp_path_factory.mktemp("kept")))
+    monkeypatch.setenv(LEARNERS_FOLDER, str(tmp_path_factory.mktemp("kept")))
 
 
 def random_model(cfg: dict, seed: int = 0) -> GPTModel:

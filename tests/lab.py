@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from helpers.files import FOLDER as RUNS_FOLDER
+from helpers.files import LEARNERS_FOLDER
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -176,7 +176,7 @@ def lab(folder: Path) -> Iterator[Address]:
         environment = {
             name: value
             for name, value in os.environ.items()
-            if name != RUNS_FOLDER and not name.startswith("JUPYTER")
+            if name != LEARNERS_FOLDER and not name.startswith("JUPYTER")
         }
         environment |= {name: str(Path(home, name)) for name in FOLDERS}
         # relative, as in the Makefile: in a folder such as "course [2026]" no extension is found

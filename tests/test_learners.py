@@ -6,21 +6,21 @@ import inspect
 import json
 import os
 import re
-import textwrap
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from helpers.exercises.coding import all_of, judge
+from helpers.exercises.coding import all_of, judge, section_number, sections
 from helpers.exercises.prediction import ELSE, TOO_HIGH, TOO_LOW, OneOf
 from helpers.exercises.record import OPEN, TRIED, UNSAID, WRONG
-from helpers.files import FOLDER
+from helpers.files import LEARNERS_FOLDER
 from notebooks import build
 from tests.conftest import ROOT
 from tests.learners import defined, played, solutions, wrong
 
 NAMES = build.names()
+DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 
 
 def printed(cell) -> str:
@@ -35,7 +35,7 @@ def said(reply: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_answers_hear_what_is_off_and_the_pages_solutions_are_right(name, tmp_path):
     notebook = played(build.read(name))
-    environment = {**os.environ, FOLDER: str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, LEARNERS_FOLDER: str(tmp_path), "PYTHONPATH": str(ROOT)}
     client = NotebookClient(
         notebook,
         timeout=600,
@@ -107,27 +107,33 @@ def test_an_exercise_has_at_least_three_wrong_solutions_with_a_sentence_each(nam
 def test_there_are_at_least_twelve_exercises_in_code_and_twenty_predictions():
     assert len([section for section, _ in EXERCISES.values() if section[2].isdigit()]) >= 12
     assert len(all_of("QUESTIONS")) >= 20
+    assert len(EXERCISES) == 14 and "fourteen functions" in (ROOT / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", EXERCISES)
-def test_every_sentence_of_a_check_is_said_to_some_wrong_solution(name):
-    _, exercise = EXERCISES[name]
-    cases = [case for case in CASES if case[0] == name]
-    texts = [judge(run(source)[name], exercise)[1] for _, source, _ in cases]
-    heard = " ".join(texts)
-    for words in sentences(exercise.trial):
+@pytest.mark.parametrize("module", sections(), ids=section_number)
+def test_every_sentence_of_a_check_is_said_to_some_wrong_solution(module):
+    exercises = getattr(module, "EXERCISES", {})
+    cases = [case for case in CASES if case[0] in exercises]
+    heard = " ".join(judge(run(source)[name], exercises[name])[1] for name, source, _ in cases)
+    for words in sentences(module):
         assert words in heard
 
 
-def sentences(trial) -> list[str]:
-    """What a trial may say of mistakes, in pieces without what is filled in."""
-    (function,) = ast.parse(textwrap.dedent(inspect.getsource(trial))).body
-    body = function.body[1:]  # without the docstring
-    nodes = [node for part in body if not isinstance(part, ast.Return) for node in ast.walk(part)]
-    texts = [node.value for node in nodes if isinstance(node, ast.Constant)]
-    return [
-        text for text in texts if isinstance(text, str) and re.search("[a-z]{2} [a-z]+ [a-z]", text)
+def sentences(module) -> list[str]:
+    """What a section's trials may say of mistakes, in pieces without what is filled in."""
+    tree = ast.parse(inspect.getsource(module))
+    within = [
+        node for part in tree.body if isinstance(part, DEFINITIONS) for node in ast.walk(part)
     ]
+    other = {
+        node
+        for part in within
+        if isinstance(part, ast.Return)  # what was tried, for who is right
+        or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))  # a docstring
+        for node in ast.walk(part)
+    }
+    texts = [node.value for node in within if isinstance(node, ast.Constant) and node not in other]
+    return [t for t in texts if isinstance(t, str) and re.search("[a-z]{2} [a-z]+ [a-z]", t)]
 
 
 def test_every_exercise_and_question_stands_on_its_page():

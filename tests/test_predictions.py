@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.exercises.prediction import Number, OneOf, Order, Question, Shape, in_html
+from helpers.exercises.prediction import Number, OneOf, Order, Question, Shape, in_html, in_text
 from helpers.exercises.record import RIGHT, UNSAID, WRONG, progress
 from helpers.svg import Drawing
 from helpers.widgets import predict
@@ -71,6 +71,7 @@ def test_a_guess_is_understood_and_gets_its_sentence(which, typed, is_right, wor
         ("share", "much", "'much' is no number; the answer is a number."),
         ("share", "<b>9", "'<b>9' is no number"),
         ("share", "nan", "no number"),
+        ("share", "1e999", "'1e999' is no number"),
         ("shape", "four", "'four' is no shape; the answer is a shape, such as (1, 4, 2)."),
         ("order", "a b", "the answer is the letters a, b, c in your order, each once."),
         ("order", "a a b", "no order"),
@@ -121,6 +122,12 @@ def test_an_answer_may_be_numpys_or_torchs(answer):
     assert widget.is_right
 
 
+def right_words(which: str) -> str:
+    """The sentence for the right answer, as it is shown."""
+    question, answer = CASES[which]
+    return question.fill(question.right, answer)
+
+
 def static_form(widget, capsys, monkeypatch) -> dict:
     sent = []
     monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
@@ -135,7 +142,8 @@ def test_where_nothing_is_live_the_answer_is_folded_below_the_question(which, ca
     page = data["text/html"]
     ElementTree.fromstring(f"<div>{page}</div>")
     question, fold = page.split("<details><summary>Answer</summary>")
-    assert ("Predict:" in question and "Yes" in fold) or "Two classes" in fold
+    assert "Predict:" in question and right_words(which) in fold
+    assert right_words(which) not in question
     assert page.endswith("</details>") and "&lt;b&gt;" in fold and "image/svg+xml" not in data
     assert data["text/plain"].startswith("[Predict: ")
 
@@ -158,8 +166,22 @@ def test_a_question_that_nobody_asks_is_named(capsys):
 
 
 def test_words_may_have_code_and_emphasis_and_no_markup_of_their_own():
-    assert (
-        in_html("a `b*c*d` <i> *e*\n\nf")
-        == ("<p>a <code>b<i>c</i>d</code> &lt;i&gt; <i>e</i></p><p>f</p>")
-        or in_html("`b`") == "<p><code>b</code></p>"
-    )
+    words = "a `b *c* d` <i> *e*, 2 * 3 * 4\n\nf"
+    page = "<p>a <code>b *c* d</code> &lt;i&gt; <i>e</i>, 2 * 3 * 4</p><p>f</p>"
+    assert in_html(words) == page
+    assert in_text("which of `a` and *b*?") == "which of a and b?"
+
+
+@pytest.mark.parametrize(
+    ("which", "answer", "due"),
+    [
+        ("share", "much", "a number"),
+        ("share", float("nan"), "a number"),
+        ("shape", 4, "a shape"),
+        ("label", "eggs", "one of the options"),
+        ("order", ("a", "b"), "the letters a, b, c"),
+    ],
+)
+def test_an_answer_that_no_guess_could_be_is_refused(which, answer, due):
+    with pytest.raises(ValueError, match=f"9.9 {which}: the answer is {due}"):
+        Prediction(f"9.9 {which}", CASES[which][0], answer)

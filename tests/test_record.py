@@ -4,7 +4,7 @@ import pytest
 
 from helpers.exercises import check, progress
 from helpers.exercises.record import FILE, OPEN, RIGHT, SOLVED, TRIED, UNSAID, WRONG, record
-from helpers.files import FOLDER, beside_the_notebook
+from helpers.files import LEARNERS_FOLDER, beside_the_notebook
 
 
 def printed(capsys, section: str = "6.3") -> str:
@@ -63,11 +63,11 @@ def test_a_damaged_file_counts_as_none(content, capsys):
 
 def test_where_no_file_can_be_written_it_is_said(capsys, monkeypatch, tmp_path):
     (tmp_path / "a file").write_text("")
-    monkeypatch.setenv(FOLDER, str(tmp_path / "a file"))
+    monkeypatch.setenv(LEARNERS_FOLDER, str(tmp_path / "a file"))
     record("6.3 one", SOLVED)
     text = printed(capsys)
     assert "1 of 1 solved" in text and "can't be written here" in text
-    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv(LEARNERS_FOLDER, str(tmp_path))
     record("6.3 two", SOLVED)  # goes into the file with the first one
     text = printed(capsys)
     assert "2 of 2 solved" in text and "delete it to begin anew" in text

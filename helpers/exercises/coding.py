@@ -35,12 +35,11 @@ class Exercise:
     """How a learner's code is tried.
 
     `trial` takes the function, or class, raises Mistake for what is off, and returns in words what
-    was tried. Of a class, `method` is what the learner writes. `section` is filled in by `all_of`.
+    was tried. Of a class, `method` is what the learner writes.
     """
 
     trial: Callable[[Callable], str]
     method: str = ""
-    section: str = ""
 
 
 def sections() -> list:
@@ -57,7 +56,7 @@ def section_number(module) -> str:
 
 
 def all_of(kind: str) -> dict:
-    """Return what all sections have of a kind, "EXERCISES" or "QUESTIONS", by name."""
+    """Return what all sections have of a kind, "EXERCISES" or "QUESTIONS": name → (section, it)."""
     return {
         name: (section_number(module), entry)
         for module in sections()

@@ -5,18 +5,21 @@ wrong ones, what follows from it. The answer itself is computed in the notebook,
 the messages that are there. `helpers.widgets.predict` asks; what is typed is understood here.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from numbers import Real
 
 from helpers.exercises.answers import as_float, number_in
 
 TOO_LOW, TOO_HIGH, ELSE = "too low", "too high", "else"  # guesses that share what is said to them
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+EMPHASIS = re.compile(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])")
 
 
-# --- kinds of answers -----------------------------------------------------------------------------
+# --- kinds of answers: `read` a guess, say whether it `takes` an answer, is the `same`, `show` it ----
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,12 @@ class Number:
 
     def read(self, text: str) -> float:
         number = number_in(text.strip().removesuffix(self.unit or " ").strip())
-        if number is None:
+        if number is None or not self.takes(as_float(number)):
             raise ValueError(f"{text.strip()!r} is no number")
         return as_float(number)
+
+    def takes(self, answer) -> bool:
+        return isinstance(answer, Real) and math.isfinite(answer)
 
     def same(self, guess: float, answer: float) -> bool:
         return abs(guess - answer) <= max(self.within, self.tolerance * abs(answer), 1e-9)
@@ -54,6 +60,9 @@ class Shape:
             raise ValueError(f"{text.strip()!r} is no shape")
         return tuple(map(int, re.findall(r"\d+", text)))
 
+    def takes(self, answer) -> bool:
+        return isinstance(answer, tuple) and all(isinstance(length, int) for length in answer)
+
     def same(self, guess: tuple, answer: tuple) -> bool:
         return tuple(guess) == tuple(answer)
 
@@ -72,9 +81,12 @@ class OneOf:
         object.__setattr__(self, "options", options)
 
     def read(self, text: str) -> str:
-        if text not in self.options:
+        if not self.takes(text):
             raise ValueError(f"{text!r} is none of the options")
         return text
+
+    def takes(self, answer) -> bool:
+        return answer in self.options
 
     def same(self, guess: str, answer: str) -> bool:
         return guess == answer
@@ -102,9 +114,12 @@ class Order:
 
     def read(self, text: str) -> tuple[str, ...]:
         letters = re.findall(r"\w", text.lower())
-        if sorted(letters) != list(self.letters):
+        if not self.takes(letters):
             raise ValueError(f"{text.strip()!r} is no order of {', '.join(self.letters)}")
         return tuple(letters)
+
+    def takes(self, answer) -> bool:
+        return sorted(answer) == list(self.letters)
 
     def same(self, guess: tuple, answer: tuple) -> bool:
         return tuple(guess) == tuple(answer)
@@ -159,7 +174,12 @@ class Question:
 
 def in_html(words: str) -> str:
     """Return words as HTML: `code`, *emphasis*, and a paragraph for each that an empty line ends."""
-    text = escape(words.strip(), quote=False)
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
-    text = re.sub(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])", r"<i>\1</i>", text)
-    return "".join(f"<p>{part}</p>" for part in re.split(r"\n\s*\n", text) if part)
+    pieces = re.split(r"`([^`]+)`", escape(words.strip(), quote=False))  # every second is code
+    pieces[::2] = [EMPHASIS.sub(r"<i>\1</i>", text) for text in pieces[::2]]
+    pieces[1::2] = [f"<code>{code}</code>" for code in pieces[1::2]]
+    return "".join(f"<p>{part}</p>" for part in re.split(r"\n\s*\n", "".join(pieces)) if part)
+
+
+def in_text(words: str) -> str:
+    """Return words without the marks of code and emphasis."""
+    return EMPHASIS.sub(r"\1", words).replace("`", "")

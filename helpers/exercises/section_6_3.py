@@ -2,17 +2,32 @@
 
 import torch
 
+from helpers.config import END_OF_TEXT
 from helpers.exercises.coding import Exercise, Mistake, returned, tensor_of
 from helpers.exercises.prediction import Number, OneOf, Question, Shape
 
-END = 50256  # <|endoftext|>
+
+def look_at_the_row(row: list[int], ids: list[int], length: int) -> None:
+    """Raise Mistake where token ids were cut or padded to `length` in a typical wrong way."""
+    missing = length - len(ids)
+    becomes = f"a message of {len(ids)} tokens becomes {len(row)} ids at a max_length of {length}"
+    if len(row) > length:
+        raise Mistake(f"{becomes}: cut it.")
+    if len(row) < length:
+        raise Mistake(f"{becomes}: pad it.")
+    if missing < 0 and row == ids[-length:]:
+        raise Mistake("you cut at the front: what is too much at the end goes.")
+    if missing > 0 and row[missing:] == ids:
+        raise Mistake("you padded on the left: padding follows the message.")
+    if missing > 0 and row == ids + [0] * missing:
+        raise Mistake("you padded with 0, which is the token of “!”: pad with 50256.")
 
 
 def _try_dataset(solve):
     """`solve` is the learner's class: item i is (token_ids (max_length,), label ())."""
     encoded = [[11, 12, 13], [21, 22, 23, 24, 25], [31, 32, 33, 34, 35, 36, 37]]
     labels, length = [1, 0, 1], 5
-    for pad_token_id in (END, 7):
+    for pad_token_id in (END_OF_TEXT, 7):
         rows = [[*ids] for ids in encoded]
         data = solve(rows, [*labels], length, pad_token_id)
         for i, ids in enumerate(encoded):
@@ -24,26 +39,12 @@ def _try_dataset(solve):
                 raise Mistake("the other way round: first the token ids, then the label.")
             if isinstance(row, torch.Tensor) and row.ndim == 1:
                 found, missing = row.tolist(), length - len(ids)
-                if len(found) > length:
-                    raise Mistake(
-                        f"a message of {len(ids)} tokens gives {len(found)} ids at a max_length of "
-                        f"{length}: cut it."
-                    )
-                if len(found) < length:
-                    raise Mistake(
-                        f"a message of {len(ids)} tokens gives {len(found)} ids at a max_length of "
-                        f"{length}: pad it."
-                    )
-                if missing < 0 and found == ids[-length:]:
-                    raise Mistake("you cut at the front: what is too much at the end goes.")
-                if missing > 0 and found[-len(ids) :] == ids:
-                    raise Mistake("you padded on the left: padding follows the message.")
-                if missing > 0 and found == ids + [0] * missing:
-                    raise Mistake(
-                        f"you padded with 0, which is the token of “!”: pad with {pad_token_id}, "
-                        "which is in self.pad_token_id."
-                    )
-                if missing > 0 and found == ids + [END] * missing and pad_token_id != END:
+                look_at_the_row(found, ids, length)
+                if (
+                    missing > 0
+                    and found == ids + [END_OF_TEXT] * missing
+                    and pad_token_id != END_OF_TEXT
+                ):
                     raise Mistake(
                         "with pad_token_id=7 it still pads with 50256: use self.pad_token_id."
                     )
@@ -71,7 +72,14 @@ def _try_dataset(solve):
 
 def _try_padding_mask(solve):
     """`solve` takes token ids (batch, num_tokens) and returns a mask of the same shape."""
-    token_ids = torch.tensor([[5, 6, 7, END, END], [5, END, 6, 7, END], [8, 9, 5, 6, 7], [END] * 5])
+    token_ids = torch.tensor(
+        [
+            [5, 6, 7, END_OF_TEXT, END_OF_TEXT],
+            [5, END_OF_TEXT, 6, 7, END_OF_TEXT],
+            [8, 9, 5, 6, 7],
+            [END_OF_TEXT] * 5,
+        ]
+    )
     real = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0] * 5]).bool()
     given = token_ids.clone()
     got = tensor_of(solve(given), (4, 5), "the mask")
@@ -79,21 +87,23 @@ def _try_padding_mask(solve):
         raise Mistake("your function changed the token ids it was given.")
     if got.dtype != torch.bool:
         raise Mistake(f"the mask is {got.dtype}; True and False are torch.bool.")
-    if torch.equal(got, token_ids != END):
+    if torch.equal(got, token_ids != END_OF_TEXT):
         raise Mistake(
             "it hides every 50256, even one inside a message: only those after the last real "
             "token are padding."
         )
-    if torch.equal(got, (token_ids != END).cumprod(dim=1).bool()):
+    if torch.equal(got, (token_ids != END_OF_TEXT).cumprod(dim=1).bool()):
         raise Mistake(
             "your mask ends at the first 50256: what follows it inside a message is real, too."
         )
-    if torch.equal(got, ~real) or torch.equal(got, token_ids == END):
+    if torch.equal(got, ~real) or torch.equal(got, token_ids == END_OF_TEXT):
         raise Mistake("it is the wrong way round: True is for a real token, False for padding.")
     last = real & ~torch.cat([real[:, 1:], torch.zeros(4, 1, dtype=torch.bool)], dim=1)
     if torch.equal(got, real & ~last):
         raise Mistake("your mask also hides the last real token.")
-    if torch.equal(got, real | (token_ids == END) & torch.cat([real[:, :1], real[:, :-1]], dim=1)):
+    if torch.equal(
+        got, real | (token_ids == END_OF_TEXT) & torch.cat([real[:, :1], real[:, :-1]], dim=1)
+    ):
         raise Mistake("your mask leaves the first padding of each row in sight.")
     if got[3].any() and torch.equal(got[:3], real[:3]):
         raise Mistake("in a row of padding alone nothing is real, but your mask has a True there.")
@@ -103,7 +113,7 @@ def _try_padding_mask(solve):
                 f"of {token_ids[row].tolist()} the mask should be {real[row].tolist()}, not "
                 f"{got[row].tolist()}."
             )
-    other = torch.where(token_ids == END, 0, token_ids)
+    other = torch.where(token_ids == END_OF_TEXT, 0, token_ids)
     if not torch.equal(solve(other, pad_token_id=0), real):
         raise Mistake("with pad_token_id=0 it still looks for 50256: use pad_token_id.")
     return "rows with and without padding, a 50256 inside a message, a row of padding alone"
@@ -191,7 +201,7 @@ QUESTIONS = {
         then="Each picture is all the training messages, one thin row below the other; what is "
         "white is not there at all. So equal rows as such cost next to nothing. What costs is *one* "
         "length for all, and that long and short messages meet by chance. Like the book we pay it, "
-        "for simplicity. Section 6.7 shows how to spare it.",
+        "for simplicity. Appendix 6.E shows how to spare it.",
     ),
     "6.3 the shape of a batch": Question(
         "Which shape have the token ids of one training batch?",

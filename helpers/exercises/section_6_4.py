@@ -86,7 +86,7 @@ QUESTIONS = {
     "6.4 groups of words": Question(
         "Days, family, numbers, cities: which two of these groups are most alike?",
         OneOf("days and cities", "family and numbers", "days and family"),
-        right="Yes: both are names, written with a capital, and stand behind *on* or *in*.",
+        right="Yes: both are names, written with a capital.",
         wrong={
             "family and numbers": "A sister and a seven are hardly used alike.",
             "days and family": "Others are more alike. Which two are names with a capital?",

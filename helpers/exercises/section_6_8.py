@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 
+from helpers.config import END_OF_TEXT
 from helpers.exercises.coding import Exercise, Mistake, number_of, returned
 from helpers.exercises.prediction import Number, OneOf, Question
+from helpers.exercises.section_6_3 import look_at_the_row
 from helpers.measures import counts_at
 
-END = 50256  # <|endoftext|>
 ANSWERS = ("not spam", "spam")
 
 
@@ -56,24 +57,8 @@ def _try_message(solve, text: str, classes: tuple[int, int, int], length: int = 
     if not model.rows:
         raise Mistake("the model was never asked: call model(…) with the token ids.")
     ids, row = _WordsAreNumbers().encode(text), model.rows[-1]
-    missing = length - len(ids)
-    if len(row) > length:
-        raise Mistake(
-            f"of a message of {len(ids)} tokens the model got {len(row)} at a max_length of "
-            f"{length}: cut it."
-        )
-    if len(row) < length:
-        raise Mistake(
-            f"of a message of {len(ids)} tokens the model got {len(row)} at a max_length of "
-            f"{length}: pad it."
-        )
-    if missing > 0 and row[missing:] == ids:
-        raise Mistake("you padded on the left: padding follows the message.")
-    if missing > 0 and row == ids + [0] * missing:
-        raise Mistake("you padded with 0, which is the token of “!”: pad with 50256.")
-    if missing < 0 and row == ids[-length:]:
-        raise Mistake("you cut at the front: what is too much at the end goes.")
-    if row != (ids + [END] * length)[:length]:
+    look_at_the_row(row, ids, length)
+    if row != (ids + [END_OF_TEXT] * length)[:length]:
         raise Mistake(f"the model was given {row} for the message {ids}.")
     if model.training:
         raise Mistake(
@@ -172,7 +157,7 @@ QUESTIONS = {
     ),
     "6.8 a stricter threshold": Question(
         "Now a message is called spam only if its probability is above 0.9 instead of 0.5. How "
-        "many of the 200 test messages change their label?",
+        "many of the test messages change their label?",
         OneOf("fewer than 20", "20 to 60", "more than 60"),
         right="Yes: nearly all probabilities are close to 0 or to 1.",
         wrong={

@@ -104,7 +104,7 @@ def _boundary(axes: Axes, boundary: tuple[float, float, float]) -> Iterator[str]
 
 
 def _dashed(strokes: str) -> str:
-    return path(strokes).replace("/>", ' stroke-dasharray="6 4"/>')
+    return path(strokes, dashes="6 4")
 
 
 def _legend(film: Film, number: int, with_boundary: bool, outside: int) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from helpers.svg import BLUE, INK, ORANGE, Axes, Drawing, circle, length, line, path, picture, text
+from helpers.svg import BLUE, ORANGE, Axes, Drawing, circle, length, line, path, picture, text
 
 WIDTH, HEIGHT = 620, 300
 FRAME = (52, 44, 380, 206)
@@ -32,8 +32,7 @@ def draw_pretraining(
     ]
     for name, level in levels.items():
         _, y = axes.at(0, level)
-        dotted = path(f"M{FRAME[0]:g},{length(y)}H{right:g}", INK, 1)
-        drawn.append(dotted.replace("/>", ' stroke-dasharray="2 4"/>'))
+        drawn.append(path(f"M{FRAME[0]:g},{length(y)}H{right:g}", width=1, dashes="2 4"))
         drawn.append(text(right + 6, y + 4, f"{name}: {level:.1f}", size=11))
     return picture(drawn, _say(losses, validated, levels), WIDTH, HEIGHT)
 

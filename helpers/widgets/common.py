@@ -76,7 +76,9 @@ def style_sheet() -> HTML:
 
 
 def show_with_words(widget, picture: str, html: str, words: str) -> None:
-    """Show a widget, and send picture (if any), tables and words along for pages where nothing is live."""
+    """Show a widget, and send tables and words along, and a picture if there is one, for pages where
+    nothing is live.
+    """
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
     data = {WIDGET_VIEW: view, "text/html": html, "text/plain": words}
     if picture:

@@ -9,7 +9,7 @@ from html import escape
 from ipywidgets import HTML, Button, HBox, Text, VBox
 
 from helpers.exercises.coding import all_of
-from helpers.exercises.prediction import Order, Question, in_html
+from helpers.exercises.prediction import Order, Question, in_html, in_text
 from helpers.exercises.record import RIGHT, UNSAID, WRONG, record
 from helpers.svg import Drawing
 from helpers.widgets.common import Choice, ask, named, show_with_words, style_sheet
@@ -27,7 +27,8 @@ class Prediction(VBox):
         self.name, self.question, self.show = name, question, show
         self.answer = answer.item() if hasattr(answer, "item") else answer
         self.guess = self.is_right = None
-        question.kind.show(self.answer)
+        if not question.kind.takes(self.answer):
+            raise ValueError(f"{name}: the answer is {question.kind.due}, not {self.answer!r}")
         self._chosen = ""
         options = getattr(question.kind, "options", ())
         if options:
@@ -107,7 +108,7 @@ class Prediction(VBox):
             f"{_ask(self.question)}<details><summary>Answer</summary>"
             f"<p><b>{shown}</b></p>{right}{self._rest(live=False)}</details>"
         )
-        show_with_words(self, "", page, f"[Predict: {self.question.ask}]")
+        show_with_words(self, "", page, f"[Predict: {in_text(self.question.ask)}]")
 
 
 def _ask(question: Question, with_options: bool = True) -> str:

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 6.E The same, in a fraction of the time
 #
-# After this notebook you can say which part of a training is computed for nothing, and leave it out without changing a
-# figure. About 30 minutes. Figures are those of the bundled pair; with another choice expect others.
+# After this notebook you can say which part of a training is computed for nothing, and leave it out. About 30 minutes.
+# Figures are those of the bundled pair; with another choice expect others.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_E_a_fraction_of_the_time.ipynb)
 
