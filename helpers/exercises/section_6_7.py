@@ -128,7 +128,7 @@ QUESTIONS = {
     ),
     "6.7 first step": Question(
         "The loss of a batch is about 0.7 before any step. AdamW takes one step with it. What is the "
-        "loss of training batches then?",
+        "loss of this batch then?",
         OneOf("lower", "about as before", "higher"),
         right="So it is, and the more surprising for it.",
         wrong={

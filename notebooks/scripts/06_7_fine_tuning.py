@@ -146,6 +146,25 @@ from helpers.exercises import check_code
 
 check_code(my_training_step)
 
+# %%
+import copy
+
+trial = copy.deepcopy(model)  # one step of its own; the real training starts below
+trials = torch.optim.AdamW(
+    trial.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"]
+)
+torch.manual_seed(123)
+batch = next(iter(train_loader))
+before = calc_loss_batch(*batch, trial, device)
+before.backward()
+trials.step()
+change = calc_loss_batch(*batch, trial, device).item() / before.item()
+
+predict(
+    "6.7 first step",
+    "lower" if change < 0.9 else "higher" if change > 1.1 else "about as before",
+)
+
 # %% [markdown]
 # ## Training
 #
@@ -160,7 +179,6 @@ frozen_before = model.trf_blocks[0].ff.layers[0].weight.clone()
 trained_before = model.trf_blocks[-1].ff.layers[0].weight.clone()
 
 torch.manual_seed(123)
-step_losses = []  # takes the loss of each step's batch, from before the step
 train_losses, val_losses, train_accs, val_accs, examples_seen = train_classifier_simple(
     model,
     train_loader,
@@ -170,7 +188,6 @@ train_losses, val_losses, train_accs, val_accs, examples_seen = train_classifier
     num_epochs=settings["num_epochs"],
     eval_freq=50,
     eval_iter=5,
-    step_losses=step_losses,
 )
 print(f"{examples_seen:,} examples seen")
 
@@ -191,11 +208,6 @@ print(
     "trained part changed: ",
     not torch.equal(model.trf_blocks[-1].ff.layers[0].weight, trained_before),
 )
-
-# %%
-before, after = step_losses[0], train_losses[0]  # of the first batch; of five, one step later
-lower, higher = after < 0.9 * before, after > 1.1 * before
-predict("6.7 first step", "lower" if lower else "higher" if higher else "about as before")
 
 # %% [markdown]
 # ## The curves
@@ -443,7 +455,7 @@ check(
 #
 # </details>
 #
-# <details><summary>2. What happens without `zero_grad`?</summary>
+# <details><summary>2. What happens without <code>zero_grad</code>?</summary>
 #
 # `backward` adds to the gradients that are there, so each step follows the sum over all batches so far.
 #

@@ -591,7 +591,7 @@ else:
 # The seed decides the head's first weights and the order of the messages; alone it moves the accuracy by some points.
 #
 # </details>
-# <details><summary>4. Why does `ignore_index=50256` change nothing here?</summary>
+# <details><summary>4. Why does <code>ignore_index=50256</code> change nothing here?</summary>
 #
 # It leaves out rows by their label, and labels are 0 and 1. 50256 is a number among the inputs.
 #
