@@ -212,6 +212,7 @@ class TextClassifier:
         with safe_open(path, framework="pt") as file:
             settings = _settings_in(file.metadata() or {})
             found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            found = {n: (s.get_dtype(), tuple(s.get_shape())) for n, s in found.items()}
             # all that the settings say is checked while nothing has taken memory
             model = _without_values(settings, len(found))
             _check_tensors(found, model.state_dict())
@@ -347,19 +348,22 @@ def _put_saved_adapters(model: GPTModel, saved: dict) -> None:
         FreezePlan(n_layers, head, adapted, saved["rank"], saved["alpha"]).apply(model)
 
 
-def _check_tensors(found: dict, expected: dict[str, torch.Tensor]) -> None:
-    """Raise ValueError where the file's tensors are not those of the model that it tells of."""
-    if different := found.keys() ^ expected.keys():
-        name = min(different)
-        raise ValueError(
-            f"{name} is {'in the file' if name in found else 'missing'}, against its settings"
-        )
+def _check_tensors(
+    found: dict[str, tuple[str, tuple[int, ...]]], expected: dict[str, torch.Tensor]
+) -> None:
+    """Raise ValueError where a file's tensors are not those of the model that it tells of.
+
+    `found` are their dtypes, as safetensors names them, and their shapes.
+    """
+    for name in sorted(found.keys() ^ expected.keys()):
+        has = "has a tensor" if name in found else "lacks the tensor"
+        raise ValueError(f"it {has} {name}, against its settings")
     for name, tensor in expected.items():
-        shape, wanted = tuple(found[name].get_shape()), tuple(tensor.shape)
+        (dtype, shape), wanted = found[name], tuple(tensor.shape)
         if shape != wanted:
             raise ValueError(f"{name} has the shape {shape}, and by its settings {wanted}")
-        if found[name].get_dtype() not in DTYPES:
-            raise ValueError(f"{name} is {found[name].get_dtype()}, not {' or '.join(DTYPES)}")
+        if dtype not in DTYPES:
+            raise ValueError(f"{name} is of {dtype}, not of {' or '.join(DTYPES)}")
 
 
 _UNREADABLE = (  # what a file of another kind may lead to
