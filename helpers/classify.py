@@ -386,7 +386,7 @@ TRAINING_CODE = (
     "class_vectors.py", "classify.py", "classifying_token.py", "config.py", "data/dataset.py",
     "data/frames.py", "data/messages.py", "device_and_precision.py", "fine_tuning.py",
     "freezing.py", "frozen_cache.py", "history.py", "loading.py", "lora.py", "model.py",
-    "tokenizer.py", "training.py",
+    "tokenizer.py", "trained_part.py", "training.py",
 )  # fmt: skip
 
 
