@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
+import pandas as pd
 import tiktoken
 import torch
 from safetensors import SafetensorError, safe_open
@@ -393,21 +394,26 @@ TRAINING_CODE = (
 def trained_from(
     model_name: str, data_name: str, seed: int = 123, settings: dict | None = None
 ) -> dict[str, str]:
+    """Return what the classifier of a data set is trained from: `origin`, and the data's name."""
+    train, _, _ = load_splits(data_name)
+    settings = settings or fine_tuning_defaults(model_name)
+    return origin(model_name, train, seed, settings) | {"data": data_name}
+
+
+def origin(model_name: str, train: pd.DataFrame, seed: int, settings: dict) -> dict[str, str]:
     """Return what a classifier is trained from, to save along with it.
 
-    That is names, the seed, the `settings` of the training (None: `fine_tuning_defaults`), and
-    checksums of the checkpoint, the training messages and the code.
+    That is the model's name, the seed, the `settings` of the training, and checksums of the
+    checkpoint, the training texts (columns Text and Label) and the code.
     """
-    train, _, _ = load_splits(data_name)
-    messages = json.dumps([train["Label"].tolist(), train["Text"].tolist()])
+    texts = json.dumps([train["Label"].tolist(), train["Text"].tolist()])
     sources = [Path(__file__).parent.joinpath(name).read_text("utf-8") for name in TRAINING_CODE]
     return {
         "model": model_name,
         "checkpoint": file_sha256(find_checkpoint(model_size(model_name)) / INDEX),
-        "data": data_name,
-        "messages": hashlib.sha256(messages.encode()).hexdigest(),
+        "messages": hashlib.sha256(texts.encode()).hexdigest(),
         "seed": str(seed),
-        "settings": json.dumps(settings or fine_tuning_defaults(model_name), sort_keys=True),
+        "settings": json.dumps(settings, sort_keys=True),
         "code": hashlib.sha256("".join(sources).encode()).hexdigest(),
     }
 

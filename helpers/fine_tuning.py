@@ -122,7 +122,7 @@ def fine_tune(
         cache=cache,
         device=device,
     )
-    with _Bars(epochs, progress) as bars:
+    with Bars(epochs, progress) as bars:
         history = _run_to_the_end(steps, bars.update, on_epoch)
     if history.interrupted:
         warnings.warn(history.notes[-1], stacklevel=2)
@@ -277,7 +277,7 @@ def _run_to_the_end(
         steps.close()
 
 
-class _Bars:
+class Bars:
     """A bar for each phase of a fine-tuning, one below the other."""
 
     NAMES = {"encoding": ("message", "encoding messages"), "training": ("step", "fine-tuning")}
@@ -286,7 +286,7 @@ class _Bars:
         self.epochs, self.show = epochs, show
         self.phase = self.bar = self.epoch = None
 
-    def __enter__(self) -> "_Bars":
+    def __enter__(self) -> "Bars":
         return self
 
     def __exit__(self, *error) -> None:
