@@ -1,21 +1,24 @@
-"""The finished spam classifier: put a message in, get "spam" or "ham"; save it, load it.
+"""The finished classifier: put a text in, get its class, such as "spam" or "ham"; save it, load it.
 
-`classify_review` is the book's function of section 6.8. `SpamClassifier` keeps what it needs in one
-place and one file.
+`classify_review` is the book's function of section 6.8. `TextClassifier` keeps what it needs in one
+place and one file, for any classes; `SpamClassifier` is the one of ham and spam.
 """
 
 import hashlib
 import json
+import reprlib
 import warnings
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Self
 
 import tiktoken
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from helpers.checks import instance_of
+from helpers.checks import instance_of, whole_number
 from helpers.class_vectors import class_vectors
 from helpers.classifying_token import check_position, class_logits
 from helpers.config import END_OF_TEXT, model_size
@@ -23,7 +26,7 @@ from helpers.data import LABELS, check_max_length, create_dataloaders, load_spli
 from helpers.files import file_sha256, whole_file
 from helpers.fine_tuning import fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, adapters_of, replace_head
-from helpers.loading import INDEX, find_checkpoint, load_pretrained
+from helpers.loading import INDEX, LARGEST_HEADER, find_checkpoint, load_pretrained
 from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer
 
@@ -55,29 +58,34 @@ def _encode(text, tokenizer, max_length, context_length, pad_token_id=END_OF_TEX
     return pad(token_ids, min(limit, len(token_ids)) if max_length is None else limit, pad_token_id)
 
 
-class SpamClassifier:
+class TextClassifier:
     """A fine-tuned model with all that is needed to use it.
 
-    `max_length` is the length, in tokens, to which messages are cut or padded (that of the training
-    data); `position` is the one that it was trained with; `about` is a dictionary of texts that is
-    saved along, such as the model's name. Raises ValueError for a model without two classes,
-    another position, and a `max_length` beyond the context.
+    `labels` are the names of its classes, in the order of the head's outputs; `max_length` is the
+    length, in tokens, to which texts are cut or padded (that of the training data); `position` is
+    the one that it was trained with; `about` is a dictionary of texts that is saved along, such as
+    the model's name. Raises ValueError for labels that are not different texts, one for each of the
+    head's outputs, for another position, and for a `max_length` beyond the context.
     """
 
     def __init__(
         self,
         model: GPTModel,
+        labels: Sequence[str],
         max_length: int,
         tokenizer=None,
         position: str = "last",
         about: dict | None = None,
     ):
         instance_of("model", model, torch.nn.Module, "a classifier")
-        if model.out_head.out_features != len(LABELS):
+        self.labels = check_labels(labels)
+        if model.out_head.out_features != len(self.labels):
             raise ValueError(
-                f"the model's head has {model.out_head.out_features} outputs instead of 2; "
-                "see replace_head"
+                f"the model's head has {model.out_head.out_features} outputs instead of "
+                f"{len(self.labels)}; see replace_head"
             )
+        if model.out_head.bias is None:  # a file of it could not be read again
+            raise ValueError("the model's head has no bias; see replace_head")
         check_position(position)
         self.max_length = check_max_length(max_length, model.pos_emb.num_embeddings)
         self.model = model.eval()
@@ -85,7 +93,7 @@ class SpamClassifier:
         self.position = position
         self.about = about or {}
         if not isinstance(self.about, dict) or not all(
-            isinstance(value, str) for value in self.about.values()
+            isinstance(text, str) for item in self.about.items() for text in item
         ):
             raise TypeError(f"about must be a dictionary of texts, not {about!r}")
 
@@ -95,19 +103,19 @@ class SpamClassifier:
         return self.model.tok_emb.weight.device
 
     def classify(self, text: str) -> str:
-        """Return "ham" or "spam".
+        """Return the label of the likeliest class.
 
-        Raises ValueError for an empty message; a longer one is cut, with a warning.
+        Raises ValueError for an empty text; a longer one is cut, with a warning.
         """
         return self.classify_many([text])[0]
 
     def classify_many(self, texts: list[str], precision: str = "float32") -> list[str]:
-        """Return "ham" or "spam" for each text; see `probabilities`."""
+        """Return each text's label; see `logits`."""
         numbers = self.probabilities(texts, precision).argmax(dim=-1)  # (len(texts),)
-        return [LABELS[number] for number in numbers.tolist()]
+        return [self.labels[number] for number in numbers.tolist()]
 
     def probabilities(self, texts: list[str], precision: str = "float32") -> torch.Tensor:
-        """Return each text's probabilities of ham and spam: float32 (len(texts), 2).
+        """Return each text's probabilities of the classes: float32 (len(texts), num_classes).
 
         They are the softmax of `logits`, which see.
         """
@@ -115,7 +123,7 @@ class SpamClassifier:
 
     @torch.no_grad()
     def logits(self, texts: list[str], precision: str = "float32") -> torch.Tensor:
-        """Return each text's logits of ham and spam: float32 (len(texts), 2), on the CPU.
+        """Return each text's logits: float32 (len(texts), num_classes), on the CPU.
 
         Texts of like length run together, and of the last block only the token that classifies.
         `precision` "bfloat16" is faster, and may change the label of a text that is nearly both.
@@ -142,11 +150,14 @@ class SpamClassifier:
         """Write weights and settings into one safetensors file; return its path.
 
         Adapters are saved as they are; `lora.merge` gives a model without. An older file stays until
-        the new one is whole. Raises ValueError for weights that are not finite and for adapters
-        that no plan puts in, OSError when the file can't be written.
+        the new one is whole. Raises ValueError for weights that are not finite, for adapters that
+        no plan puts in, and for labels and an `about` too long for a file's header, OSError when
+        the file can't be written.
         """
         adapters = adapters_of(self.model)
         settings = {
+            "format": FORMAT,
+            "labels": self.labels,
             "cfg": self.model.cfg,
             "max_length": self.max_length,
             "position": self.position,
@@ -162,15 +173,22 @@ class SpamClassifier:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         _check_finite(state)
         with whole_file(path) as part:
-            save_file(state, part, metadata={"spam_classifier": json.dumps(settings)})
+            save_file(state, part, metadata={KEY: json.dumps(settings)})
+            if (length := _header_length(part)) > LARGEST_HEADER:
+                raise ValueError(
+                    f"with these labels and this about the file's header has {length:,} bytes, and "
+                    f"more than {LARGEST_HEADER:,} are not read; shorten them"
+                )
         return Path(path)
 
     @classmethod
-    def load(cls, path: str | Path) -> "SpamClassifier":
-        """Read a file that `save` wrote.
+    def load(cls, path: str | Path) -> Self:
+        """Read a file that `save` wrote, of this class or of the other one.
 
-        Of a model with adapters these and the head are trainable. Raises FileNotFoundError, or
-        ValueError for another or a damaged file.
+        Of a model with adapters these and the head are trainable. Nothing is read that does not fit
+        the sizes in the file. Raises FileNotFoundError, or ValueError for another or a damaged
+        file, for one of a later version of the course, and for one of other classes than this
+        class is for.
         """
         path = Path(path)
         if not path.exists():
@@ -179,28 +197,148 @@ class SpamClassifier:
             )
         try:
             return cls._read(path)
+        except _ForAnother as error:
+            raise ValueError(f"{path} {error}") from None
         except _UNREADABLE as error:
             raise ValueError(
-                f"{path} is not a whole file of SpamClassifier.save ({error}); "
+                f"{path} is not a whole file of {cls.__name__}.save ({error}); "
                 "if you don't need it, delete it and train again"
             ) from error
 
     @classmethod
-    def _read(cls, path: Path) -> "SpamClassifier":
+    def _read(cls, path: Path) -> Self:
+        if (length := _header_length(path)) > LARGEST_HEADER:
+            raise ValueError(f"a header of {length:,} bytes, of {LARGEST_HEADER:,} at most")
         with safe_open(path, framework="pt") as file:
-            settings = json.loads((file.metadata() or {})["spam_classifier"])
-            state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            settings = _settings_in(file.metadata() or {})
+            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            found = {n: (s.get_dtype(), tuple(s.get_shape())) for n, s in found.items()}
+            # all that the settings say is checked while nothing has taken memory
+            model = _without_values(settings, len(found))
+            _check_tensors(found, model.state_dict())
+            classifier = cls._of(
+                model,
+                settings["labels"],
+                max_length=settings["max_length"],
+                position=settings["position"],
+                about=settings["about"],
+            )
+            state = {name: file.get_tensor(name).clone() for name in found}
         _check_finite(state)
-        if settings["cfg"]["n_layers"] > len(state):  # or building it would take for ever
-            raise ValueError(f"{settings['cfg']['n_layers']} blocks in {len(state)} tensors")
-        with torch.device("meta"):  # no memory for weights that are about to be replaced
-            model = replace_head(GPTModel(settings["cfg"]))
-        _put_saved_adapters(model, settings.get("adapters", {}))  # older files know of none
         model.load_state_dict(state, assign=True)
-        for block, causal in zip(model.trf_blocks, settings.get("causal", ()), strict=False):
-            block.att.causal = causal  # older files know of nothing else than the mask
-        position, about = settings["position"], settings["about"]
-        return cls(model, settings["max_length"], position=position, about=about)
+        return classifier
+
+    @classmethod
+    def _of(cls, model: GPTModel, labels: tuple[str, ...], **settings) -> Self:
+        return cls(model, labels, **settings)
+
+
+class SpamClassifier(TextClassifier):
+    """The `TextClassifier` of the labels "ham" and "spam": a fine-tuned model, ready to be used.
+
+    Raises what a TextClassifier does: ValueError for a model without two classes, another position,
+    and a `max_length` beyond the context.
+    """
+
+    def __init__(
+        self,
+        model: GPTModel,
+        max_length: int,
+        tokenizer=None,
+        position: str = "last",
+        about: dict | None = None,
+    ):
+        super().__init__(model, LABELS, max_length, tokenizer, position, about)
+
+    @classmethod
+    def _of(cls, model: GPTModel, labels: tuple[str, ...], **settings) -> Self:
+        if labels != LABELS:
+            raise _ForAnother(
+                f"is a classifier with the labels {reprlib.repr(labels)}, not {LABELS}; "
+                "TextClassifier.load reads it"
+            )
+        return cls(model, **settings)
+
+
+def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes as a tuple.
+
+    Raises ValueError for fewer than two, and for what are not different texts with something in
+    them, in a tuple or a list.
+    """
+    wanted = "labels must be a tuple of two or more different texts, one for each class"
+    if not isinstance(labels, tuple | list) or len(labels) < 2:
+        raise ValueError(f"{wanted}, not {reprlib.repr(labels)}")
+    for number, label in enumerate(labels):
+        if not isinstance(label, str) or not label.strip():
+            raise ValueError(f"{wanted}; number {number} is {reprlib.repr(label)}")
+    if len(set(labels)) < len(labels):
+        twice, _ = Counter(labels).most_common(1)[0]
+        raise ValueError(f"{wanted}; {reprlib.repr(twice)} is there more than once")
+    return tuple(map(str, labels))
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+KEY, FORMAT = "text_classifier", 1  # where the settings are in a file; how they are written
+OLD_KEY = "spam_classifier"  # in files from before there were other classes
+DTYPES = ("F16", "BF16", "F32", "F64")  # what a model computes in; safetensors' names
+
+
+class _ForAnother(ValueError):
+    """A file may be whole, but another class or version reads it."""
+
+
+def _header_length(path: Path) -> int:
+    """Return how many bytes a safetensors file says that its header has."""
+    with open(path, "rb") as file:
+        return int.from_bytes(file.read(8), "little")
+
+
+def _settings_in(metadata: dict[str, str]) -> dict:
+    """Return the settings as `save` writes them today, whichever version wrote them."""
+    if KEY in metadata:
+        settings = _dictionary(metadata[KEY])
+        made = whole_number("format", settings.get("format"))
+        if made > FORMAT:
+            raise _ForAnother(
+                f"was made by a later version of the course: its format is {made}, and the latest "
+                f"one that is known here is {FORMAT}; get the newer version to read it"
+            )
+    elif OLD_KEY in metadata:
+        settings = _dictionary(metadata[OLD_KEY]) | {"labels": LABELS}
+    else:
+        raise ValueError("it holds no settings of a classifier")
+    if missing := {"cfg", "labels", "max_length", "position", "about"} - settings.keys():
+        raise ValueError(f"its settings lack {', '.join(sorted(missing))}")
+    return settings | {"labels": check_labels(settings["labels"])}
+
+
+def _dictionary(text: str) -> dict:
+    settings = json.loads(text)
+    instance_of("its settings", settings, dict, "a dictionary")
+    return settings
+
+
+def _without_values(settings: dict, num_tensors: int) -> GPTModel:
+    """Return the model of these settings on torch's meta device, where it takes no memory."""
+    cfg = settings["cfg"]
+    instance_of("cfg", cfg, dict, "a dictionary")
+    with torch.device("meta"):
+        block = GPTModel(cfg | {"n_layers": 1}).trf_blocks[0]
+        # or building the blocks would take for ever
+        most = num_tensors // len(block.state_dict())
+        what = f", as the file has {num_tensors} tensors"
+        n_layers = whole_number("n_layers", cfg.get("n_layers"), 1, most, what)
+        model = replace_head(GPTModel(cfg), len(settings["labels"]))
+    _put_saved_adapters(model, settings.get("adapters", {}))  # older files know of none
+    # older files know of nothing else than the mask
+    causal = settings.get("causal", [True] * n_layers)
+    if not isinstance(causal, list) or [type(one) for one in causal] != [bool] * n_layers:
+        raise ValueError(f"causal must be true or false for each of {n_layers} blocks")
+    for block, with_mask in zip(model.trf_blocks, causal, strict=True):
+        block.att.causal = with_mask
+    return model
 
 
 def _put_saved_adapters(model: GPTModel, saved: dict) -> None:
@@ -208,6 +346,24 @@ def _put_saved_adapters(model: GPTModel, saved: dict) -> None:
     if adapted:
         head, n_layers = frozenset({"out_head"}), model.cfg["n_layers"]
         FreezePlan(n_layers, head, adapted, saved["rank"], saved["alpha"]).apply(model)
+
+
+def _check_tensors(
+    found: dict[str, tuple[str, tuple[int, ...]]], expected: dict[str, torch.Tensor]
+) -> None:
+    """Raise ValueError where a file's tensors are not those of the model that it tells of.
+
+    `found` are their dtypes, as safetensors names them, and their shapes.
+    """
+    for name in sorted(found.keys() ^ expected.keys()):
+        has = "has a tensor" if name in found else "lacks the tensor"
+        raise ValueError(f"it {has} {name}, against its settings")
+    for name, tensor in expected.items():
+        (dtype, shape), wanted = found[name], tuple(tensor.shape)
+        if shape != wanted:
+            raise ValueError(f"{name} has the shape {shape}, and by its settings {wanted}")
+        if dtype not in DTYPES:
+            raise ValueError(f"{name} is of {dtype}, not of {' or '.join(DTYPES)}")
 
 
 _UNREADABLE = (  # what a file of another kind may lead to

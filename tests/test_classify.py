@@ -240,9 +240,9 @@ def test_a_file_from_before_there_were_adapters_is_loaded(tmp_path):
     first = classifier()
     path = first.save(tmp_path / "filter.safetensors")
     with safe_open(path, framework="pt") as file:
-        settings = json.loads(file.metadata()["spam_classifier"])
+        settings = json.loads(file.metadata()[classify.KEY])
     del settings["adapters"]
-    save_file(first.model.state_dict(), path, metadata={"spam_classifier": json.dumps(settings)})
+    save_file(first.model.state_dict(), path, metadata={classify.KEY: json.dumps(settings)})
     second = SpamClassifier.load(path)
     assert torch.equal(first.probabilities(TEXTS), second.probabilities(TEXTS))
 
@@ -270,9 +270,9 @@ def test_adapters_that_are_not_those_of_the_file_are_refused(changes, tmp_path):
     model = adapted(FreezePlan.lora(3, 1))
     path = model.save(tmp_path / "filter.safetensors")
     with safe_open(path, framework="pt") as file:
-        settings = json.loads(file.metadata()["spam_classifier"])
+        settings = json.loads(file.metadata()[classify.KEY])
     for adapters in (settings["adapters"] | changes, [1], "x", 7):
-        metadata = {"spam_classifier": json.dumps(settings | {"adapters": adapters})}
+        metadata = {classify.KEY: json.dumps(settings | {"adapters": adapters})}
         save_file(model.model.state_dict(), path, metadata=metadata)
         with pytest.raises(ValueError, match="not a whole file of SpamClassifier.save"):
             SpamClassifier.load(path)
@@ -408,11 +408,11 @@ def test_a_training_that_is_interrupted_is_not_saved_as_the_classifier_of_sectio
 def test_a_file_whose_settings_would_take_for_ever_or_fill_the_memory_is_refused(tmp_path):
     path = classifier().save(tmp_path / "filter.safetensors")
     with safe_open(path, framework="pt") as file:
-        settings = json.loads(file.metadata()["spam_classifier"])
+        settings = json.loads(file.metadata()[classify.KEY])
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for size, value in (("n_layers", 10**9), ("emb_dim", 2**40), ("vocab_size", 10**12)):
         changed = settings | {"cfg": settings["cfg"] | {size: value}}
-        save_file(state, path, metadata={"spam_classifier": json.dumps(changed)})
+        save_file(state, path, metadata={classify.KEY: json.dumps(changed)})
         with pytest.raises(ValueError, match="not a whole file of SpamClassifier.save"):
             SpamClassifier.load(path)
 
