@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
@@ -19,12 +18,12 @@ from pathlib import Path
 import torch
 
 from helpers.class_vectors import class_vectors
-from helpers.classify import SpamClassifier
+from helpers.classify import TextClassifier
 from helpers.command.pieces import PIECE_ROWS, TextFile, look_at, pieces
 from helpers.data import pad
 from helpers.device_and_precision import check_precision
 from helpers.files import whole_file
-from helpers.freezing import adapters_of
+from helpers.lora import adapters_in
 from helpers.ranks import ALONE, Ranks
 from helpers.tokenizer import encode_message
 
@@ -52,7 +51,7 @@ def standard_output(data: bytes) -> None:
 
 
 def classify_lines(
-    classifier: SpamClassifier,
+    classifier: TextClassifier,
     lines: Iterable[list[str]],
     write: Write = standard_output,
     precision: str = "float32",
@@ -68,7 +67,7 @@ def classify_lines(
 
 
 def classify_file(
-    classifier: SpamClassifier,
+    classifier: TextClassifier,
     path: str | Path,
     out: str | Path | None = None,
     text: str | None = None,
@@ -124,7 +123,7 @@ def _shown(
 # --- rows ------------------------------------------------------------------------------------
 
 
-def rows(classifier: SpamClassifier, texts: list[str], precision: str = "float32") -> bytes:
+def rows(classifier: TextClassifier, texts: list[str], precision: str = "float32") -> bytes:
     """Return the rows `text,label,probability,note` of some texts, in UTF-8.
 
     The probability is the label's. An empty text has neither, and a note that says so; so has one
@@ -149,16 +148,12 @@ def rows(classifier: SpamClassifier, texts: list[str], precision: str = "float32
         probability, number = answers[i]
         count = len(encoded[i])
         cut = f"{count:,} tokens; the first {limit:,} were read" if count > limit else ""
-        lines.append((text, _labels(classifier)[number], f"{probability:.4f}", cut))
+        lines.append((text, classifier.labels[number], f"{probability:.4f}", cut))
     return "".join(",".join(map(_cell, line)) + "\n" for line in lines).encode()
 
 
-def _labels(classifier) -> tuple[str, ...]:
-    return getattr(classifier, "labels", ("ham", "spam"))
-
-
 @torch.no_grad()
-def _probabilities(classifier: SpamClassifier, token_ids: list[list[int]], precision: str):
+def _probabilities(classifier: TextClassifier, token_ids: list[list[int]], precision: str):
     vectors = class_vectors(classifier.model, token_ids, classifier.position, precision)
     head = classifier.model.out_head
     return head(vectors.to(head.weight)).float().cpu().softmax(dim=-1)
@@ -181,7 +176,7 @@ class _Shards:
 
     @classmethod
     def of(
-        cls, out: Path, classifier: SpamClassifier, source: TextFile, precision: str
+        cls, out: Path, classifier: TextClassifier, source: TextFile, precision: str
     ) -> "_Shards":
         """Return the shards of a run. Raises FileExistsError and ValueError as `classify_file`."""
         belongs_to = {
@@ -212,7 +207,9 @@ class _Shards:
         if BELONGS_TO in found:
             try:
                 saved = json.loads((self.folder / BELONGS_TO).read_text(encoding="utf-8"))
-                differing = [name for name in self.belongs_to if saved[name] != self.belongs_to[name]]
+                differing = [
+                    name for name in self.belongs_to if saved[name] != self.belongs_to[name]
+                ]
             except (ValueError, TypeError, LookupError):
                 differing = [BELONGS_TO]
         else:  # what a run that was killed in its first moment left behind is no harm
@@ -255,7 +252,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def _make_and_join(
     shards: _Shards,
-    classifier: SpamClassifier,
+    classifier: TextClassifier,
     source: TextFile,
     precision: str,
     ranks: Ranks,
@@ -283,16 +280,16 @@ def _make_and_join(
         shards.join()
 
 
-def fingerprint(classifier: SpamClassifier) -> str:
+def fingerprint(classifier: TextClassifier) -> str:
     """Return what tells a classifier from one that may give other answers."""
     model = classifier.model
     settings = {
-        "labels": _labels(classifier),
+        "labels": classifier.labels,
         "max_length": classifier.max_length,
         "position": classifier.position,
         "cfg": model.cfg,
         "causal": [block.att.causal for block in model.trf_blocks],
-        "adapters": str(adapters_of(model)),
+        "adapters": sorted(adapters_in(model).items()),
     }
     digest = sha256(json.dumps(settings).encode())
     for name, tensor in model.state_dict().items():

@@ -9,9 +9,9 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 
@@ -33,14 +33,15 @@ class TextFile:
     """A file with texts that has been looked at once.
 
     `column` is the one with the texts (None: each line is one), `encoding` None for Parquet, `rows`
-    their number and `sha256` that of the file's bytes.
+    and `pieces` their numbers, and `sha256` that of the file's bytes.
     """
 
     path: Path
     encoding: str | None
     column: str | None
-    rows: int
     sha256: str
+    rows: int = 0
+    pieces: int = 0
 
 
 def look_at(path: str | Path, text: str | None = None) -> TextFile:
@@ -61,10 +62,9 @@ def look_at(path: str | Path, text: str | None = None) -> TextFile:
     column = None if kind == LINES else _text_column(path, kind, encoding, text)
     if kind == LINES and text is not None:
         raise ValueError(f"{path} has lines and no columns, so there is no column {text!r}")
-    sha256 = file_sha256(path)
-    found = TextFile(path, encoding, column, 0, sha256)
-    rows = sum(len(piece) for piece in pieces(found))
-    return TextFile(path, encoding, column, rows, sha256)
+    found = TextFile(path, encoding, column, file_sha256(path))
+    sizes = [len(piece) for piece in pieces(found)]
+    return replace(found, rows=sum(sizes), pieces=len(sizes))
 
 
 def pieces(source: TextFile) -> Iterator[list[str]]:
@@ -95,6 +95,35 @@ def in_pieces(texts: Iterable[str]) -> Iterator[list[str]]:
             piece, characters = [], 0
     if piece:
         yield piece
+
+
+def lines_as_they_come(file: BinaryIO) -> Iterator[list[str]]:
+    """Yield the lines of a stream, without their ends, in lists of those that can be read by now.
+
+    So a slow stream gives one at a time. They are UTF-8, or, where one can't be, cp1252; raises
+    ValueError for a line that is neither.
+    """
+    number, rest = 0, b""
+    while block := file.read1(BLOCK):
+        *whole, rest = (rest + block).split(b"\n")
+        yield from in_pieces(_line(line, number + i) for i, line in enumerate(whole, 1))
+        number += len(whole)
+    if rest:
+        yield [_line(rest, number + 1)]
+
+
+def _line(line: bytes, number: int) -> str:
+    line = line.removesuffix(b"\r")
+    if number == 1:
+        line = line.removeprefix(codecs.BOM_UTF8)
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return line.decode(encoding)
+        except UnicodeDecodeError as error:
+            wrong = error
+    raise ValueError(
+        f"line {number:,} of standard input is no text in UTF-8: {wrong.object[:20]!r}"
+    )
 
 
 def _encodable(text: str) -> str:
@@ -224,7 +253,7 @@ def _object(path: Path, number: int, line: str) -> dict:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}, line {number:,}, is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path}, line {number:,}, must be an object such as {{\"text\": \"…\"}}")
+        raise ValueError(f'{path}, line {number:,}, must be an object such as {{"text": "…"}}')
     return value
 
 
