@@ -69,6 +69,7 @@ ROOMS = (
     "experiments",
     "pictures",
     "exercises",
+    "command",
 )  # folders of files with one job among them
 
 

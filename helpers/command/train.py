@@ -9,14 +9,13 @@ import sys
 from pathlib import Path
 
 from helpers.class_measures import THIS, class_table, summary_table
+from helpers.command_line import INTERRUPTED
 from helpers.data import read_texts, split_stratified
 from helpers.epoch_checkpoint import EpochCheckpoint
 from helpers.fine_tuning import Bars
 from helpers.history import count_of
 from helpers.own_training import OwnSettings, OwnTraining
 from helpers.ranks import ALONE, Ranks
-
-INTERRUPTED = 130  # a shell's exit code for Ctrl-C
 
 
 def checkpoint_folder(out: Path) -> Path:
