@@ -140,8 +140,8 @@ def compare(
     "this classifier" called them `called`, (num_test,). "always ‹class›" calls all what most of the
     training texts are. "counting words" is logistic regression on how often each word occurs,
     trained on the training part, or on MOST_TEXTS of it. Both parts are frames with columns Text and
-    Label, the number. Raises ValueError for an empty part, for other columns, for a class that only the test part has,
-    and for what `class_figures` does.
+    Label, the number. Raises ValueError for an empty part, for other columns, for a class that only
+    the test part has, and for what `class_figures` does.
     """
     labels = _checked_names(labels)
     train_texts, train_labels = _checked_part("train", train, len(labels))
