@@ -209,7 +209,7 @@ class TextClassifier:
     @classmethod
     def _read(cls, path: Path) -> Self:
         if (length := _header_length(path)) > LARGEST_HEADER:
-            raise ValueError(f"a header of {length:,} bytes, of {LARGEST_HEADER:,} at most")
+            raise ValueError(f"its header has {length:,} bytes, more than {LARGEST_HEADER:,}")
         with safe_open(path, framework="pt") as file:
             settings = _settings_in(file.metadata() or {})
             found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
