@@ -227,9 +227,10 @@ def _check_finite(state: dict[str, torch.Tensor]) -> None:
 
 # the files that decide what comes out of training; another version of them trains another model
 TRAINING_CODE = (
-    "class_vectors.py", "classify.py", "classifying_token.py", "config.py", "data.py",
-    "device_and_precision.py", "fine_tuning.py", "freezing.py", "frozen_cache.py", "history.py",
-    "loading.py", "lora.py", "model.py", "tokenizer.py", "training.py",
+    "class_vectors.py", "classify.py", "classifying_token.py", "config.py", "data/dataset.py",
+    "data/frames.py", "data/messages.py", "device_and_precision.py", "fine_tuning.py",
+    "freezing.py", "frozen_cache.py", "history.py", "loading.py", "lora.py", "model.py",
+    "tokenizer.py", "training.py",
 )  # fmt: skip
 
 
@@ -243,7 +244,7 @@ def trained_from(
     """
     train, _, _ = load_splits(data_name)
     messages = json.dumps([train["Label"].tolist(), train["Text"].tolist()])
-    sources = [Path(__file__).with_name(name).read_text("utf-8") for name in TRAINING_CODE]
+    sources = [Path(__file__).parent.joinpath(name).read_text("utf-8") for name in TRAINING_CODE]
     return {
         "model": model_name,
         "checkpoint": file_sha256(find_checkpoint(model_size(model_name)) / INDEX),

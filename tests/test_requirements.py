@@ -63,6 +63,7 @@ FLOORS = {  # as the docstring of helpers/__init__.py has them
     for name in names.split(", ")
 }
 ROOMS = (
+    "data",
     "widgets",
     "lab",
     "experiments",

@@ -171,13 +171,14 @@ from helpers.exercises import check_code
 check_code(MySpamDataset)
 
 # %% [markdown]
-# The course's `SpamDataset` pads all rows beforehand, and encodes the texts itself.
+# The course's `SpamDataset` encodes the texts itself, and pads all rows beforehand. It is a `TextDataset`, which takes any
+# number of classes, with two of them.
 
 # %%
-from helpers.data import SpamDataset, pad
+from helpers.data import SpamDataset, TextDataset, pad
 from helpers.exercises import show_source
 
-show_source(SpamDataset, pad)
+show_source(SpamDataset, TextDataset, pad)
 
 # %%
 draw_tokens([train["Text"].iloc[1]])

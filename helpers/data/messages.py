@@ -1,7 +1,7 @@
-"""SMS messages: the bundled sample and UCI's collection, balanced, split, encoded, in batches.
+"""SMS messages: the bundled sample and UCI's collection, balanced and split.
 
 SMS Spam Collection v.1: Almeida, Gómez Hidalgo & Yamakami 2011, doi 10.24432/C5CC84, CC BY 4.0. The
-steps and the names are those of the book's sections 6.2 and 6.3; with its seeds the book's split
+steps and the names are those of the book's section 6.2; with its seeds the book's split
 comes out row for row.
 """
 
@@ -10,15 +10,12 @@ import zlib
 from pathlib import Path
 
 import pandas as pd
-import tiktoken
-import torch
-from torch.utils.data import DataLoader, Dataset
 
-from helpers.checks import finite_number, instance_of, whole_number
-from helpers.config import ASSETS, BASE_CONFIG, END_OF_TEXT
+from helpers.checks import finite_number, whole_number
+from helpers.config import ASSETS
+from helpers.data.frames import need_columns, read_table
 from helpers.download import DownloadError, download
 from helpers.files import one_at_a_time, whole_file
-from helpers.tokenizer import encode_message, get_tokenizer
 
 SMS_MINI = ASSETS / "sms-mini" / "sms-mini.tsv"
 SMS_URLS = (
@@ -123,7 +120,7 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     """
     columns = {"header": None, "names": ["Label", "Text"], "dtype": str}
     wanted = "lines of label<TAB>text"
-    messages = _read_table(path, wanted, sep="\t", keep_default_na=False, **columns)
+    messages = read_table(path, wanted, sep="\t", keep_default_na=False, **columns)
     if messages.empty:
         raise ValueError(f"{path} is empty; it should hold {wanted}")
     for row, (label, text) in enumerate(
@@ -145,7 +142,7 @@ def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
     `df` has the columns `Label` ("ham" or "spam") and `Text`. Raises ValueError for another label,
     or when there is less ham than spam.
     """
-    _need_columns(df, "the table")
+    need_columns(df, "the table")
     if strange := set(df["Label"]) - set(LABELS):
         raise ValueError(f"labels must be 'ham' or 'spam', not {sorted(map(str, strange))}")
     spam, ham = df[df["Label"] == "spam"], df[df["Label"] == "ham"]
@@ -164,7 +161,7 @@ def random_split(
 
     The test part is what remains.
     """
-    _need_columns(df, "the table")
+    need_columns(df, "the table")
     finite_number("train_frac", train_frac, most=1.0)
     finite_number("validation_frac", validation_frac, inclusive=True, most=1.0)
     whole_number("seed", seed, 0, 2**32 - 1)
@@ -188,120 +185,3 @@ def load_splits(
         {label: number for number, label in enumerate(LABELS)}
     )
     return random_split(balanced, 0.7, 0.1)
-
-
-# --- encode and batch -----------------------------------------------------------------------------
-
-
-class SpamDataset(Dataset):
-    """Messages as rows of token ids, cut or padded to one length.
-
-    `csv_file` is a CSV file's path or a DataFrame, with the columns `Label` (0 for ham, 1 for spam)
-    and `Text`. `max_length` None takes the longest message's length. Item i is `(token_ids
-    (max_length,), label ())`, both int64. Raises ValueError for an empty table, an empty message,
-    another label, and a `max_length` outside 1 … 1024.
-    """
-
-    def __init__(
-        self,
-        csv_file,
-        tokenizer: tiktoken.Encoding,
-        max_length: int | None = None,
-        pad_token_id: int = END_OF_TEXT,
-    ):
-        instance_of("tokenizer", tokenizer, tiktoken.Encoding, "one of get_tokenizer's")
-        self.data = csv_file if isinstance(csv_file, pd.DataFrame) else _read_csv(csv_file)
-        _need_columns(self.data, "the table" if isinstance(csv_file, pd.DataFrame) else csv_file)
-        if not len(self.data):
-            raise ValueError("there are no messages in the data")
-        if strange := set(self.data["Label"]) - {0, 1}:
-            raise ValueError(
-                f"labels must be 0 for ham or 1 for spam, not {sorted(map(str, strange))}"
-            )
-        whole_number("pad_token_id", pad_token_id, 0, tokenizer.n_vocab - 1)
-        encoded = []
-        for row, text in self.data["Text"].items():
-            try:
-                encoded.append(encode_message(text, tokenizer))
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"row {row}: {error}") from None
-        longest = max(map(len, encoded))
-        if max_length is None and longest > BASE_CONFIG["context_length"]:
-            raise ValueError(
-                f"the longest message has {longest} tokens; give a max_length, to which it is cut"
-            )
-        self.max_length = check_max_length(longest if max_length is None else max_length)
-        self.encoded_texts = [pad(ids, self.max_length, pad_token_id) for ids in encoded]
-        self.labels = [int(label) for label in self.data["Label"]]
-
-    def __len__(self):
-        return len(self.encoded_texts)
-
-    def __getitem__(self, index):
-        return torch.tensor(self.encoded_texts[index]), torch.tensor(self.labels[index])
-
-
-def _read_csv(path: str | Path) -> pd.DataFrame:
-    wanted = "a table with the columns Label and Text"
-    return _read_table(path, wanted, dtype={"Text": str}, keep_default_na=False)  # "None" is a text
-
-
-def _read_table(path: str | Path, wanted: str, **options) -> pd.DataFrame:
-    """Read a file with pandas. Raises ValueError for one that is empty, or no table in UTF-8."""
-    try:
-        return pd.read_csv(path, encoding="utf-8-sig", **options)
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path} is empty; it should hold {wanted}") from None
-    except OSError as error:
-        raise type(error)(f"{path} can't be read ({error.strerror}); is the name right?") from error
-    except ValueError as error:  # pandas' ParserError, or bytes that are not UTF-8
-        raise ValueError(
-            f"{path} can't be read as {wanted} in UTF-8 ({error}); save it in this form"
-        ) from error
-
-
-def _need_columns(df: pd.DataFrame, name) -> None:
-    """Raise TypeError for what is no table, ValueError where a column is missing or there twice."""
-    instance_of(name, df, pd.DataFrame, "a pandas DataFrame")
-    columns = list(df.columns)
-    if missing := [column for column in ("Label", "Text") if column not in columns]:
-        raise ValueError(f"{name} lacks the column {', '.join(missing)}; it has {columns}")
-    for column in ("Label", "Text"):
-        if columns.count(column) > 1:
-            raise ValueError(f"{name} has {columns.count(column)} columns {column}, not one")
-
-
-def check_max_length(max_length: int, context_length: int = BASE_CONFIG["context_length"]) -> int:
-    """Return `max_length`; raise ValueError where a model with this context can't take so many."""
-    return whole_number("max_length", max_length, 1, context_length, " tokens")
-
-
-def pad(token_ids: list[int], max_length: int, pad_token_id: int = END_OF_TEXT) -> list[int]:
-    """Return exactly `max_length` ids: cut at the end, or padded at the end."""
-    return token_ids[:max_length] + [pad_token_id] * (max_length - len(token_ids))
-
-
-def create_dataloaders(
-    name: str,
-    tokenizer: tiktoken.Encoding | None = None,
-    batch_size: int = 8,
-    data_dir: str | Path = "sms_spam_collection",
-) -> tuple[DataLoader, DataLoader, DataLoader]:
-    """Return the loaders (train, validation, test) of a data set, as in the book's section 6.3.
-
-    A batch is `(token_ids (batch, max_length), labels (batch,))`. All three parts have the longest
-    training message's length. Training batches are shuffled (call `torch.manual_seed` before) and
-    the last, smaller one is dropped.
-    """
-    tokenizer = tokenizer or get_tokenizer()
-    whole_number("batch_size", batch_size)
-    train, validation, test = load_splits(name, data_dir)
-    train_set = SpamDataset(train, tokenizer)
-    validation_set, test_set = (
-        SpamDataset(part, tokenizer, train_set.max_length) for part in (validation, test)
-    )
-    return (
-        DataLoader(train_set, batch_size, shuffle=True, drop_last=True),
-        DataLoader(validation_set, batch_size),
-        DataLoader(test_set, batch_size),
-    )
