@@ -123,7 +123,6 @@ class TextClassifier:
         """
         return self.logits(texts, precision).softmax(dim=-1)
 
-    @torch.no_grad()
     def logits(self, texts: list[str], precision: str = "float32") -> torch.Tensor:
         """Return each text's logits: float32 (len(texts), num_classes), on the CPU.
 
@@ -134,7 +133,14 @@ class TextClassifier:
         """
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise TypeError(f"give a list of texts, not {texts!r}; classify() takes one")
-        rows = list(map(self._row, texts))
+        return self.logits_of_tokens(list(map(self._row, texts)), precision)
+
+    @torch.no_grad()
+    def logits_of_tokens(self, rows: list[list[int]], precision: str = "float32") -> torch.Tensor:
+        """Return the logits of texts that are token ids, cut or padded to `max_length`: see `logits`.
+
+        For those who count a text's tokens themselves.
+        """
         vectors = class_vectors(self.model, rows, self.position, precision)  # (b, emb_dim)
         head = self.model.out_head
         logits = head(vectors.to(head.weight)).float().cpu()  # on its device, in its precision
