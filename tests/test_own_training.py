@@ -46,14 +46,12 @@ def test_three_classes_are_learnt_and_measured_beside_what_needs_no_model():
     ]
 
 
-def test_class_weights_find_more_of_the_rare_classes():
+def test_class_weights_find_more_of_a_rare_class():
     split = split_stratified(table(RARE))
-    recall = {
-        balance: trained(split, balance=balance, epochs=1, lr=3e-3)
-        .figures()["this classifier"]
-        .macro_f1
-        for balance in ("as they are", "class weights")
-    }
+    recall = {}
+    for balance in ("as they are", "class weights"):
+        figures = trained(split, balance=balance, lr=1e-2).figures()["this classifier"]
+        recall[balance] = figures.recall("tools")
     assert recall["class weights"] > recall["as they are"]
 
 
