@@ -76,7 +76,7 @@ def send_upload(own: OwnClasses, name: str, content: bytes) -> None:
     upload, kind = one(own, "oc-upload"), {"name": name, "type": "text/csv", "size": len(content)}
     if ipywidgets.__version__.startswith("7."):
         kind |= {"lastModified": 0}
-        state = {"metadata": [kind], "data": [memoryview(content)], "_counter": 1}
+        state = {"metadata": [kind], "data": [memoryview(content)], "_counter": upload._counter + 1}
     else:
         state = {"value": [kind | {"last_modified": 0, "content": memoryview(content)}]}
     upload.set_state(state)

@@ -72,10 +72,9 @@ def _field(
 ) -> Iterator[str]:
     colour = BLUE if is_right else ORANGE
     fill = mixed(GROUND + (STRONG - GROUND) * share, colour) if count else EMPTY
-    # the frame is grey: it stands out from dark paper and from the field
-    yield rect(x, y, side, side, "#6b6b6b" if is_right else fill)
-    if is_right:
-        yield rect(x + 2, y + 2, side - 4, side - 4, fill)
+    yield rect(x, y, side, side, fill)
+    if is_right:  # the frame lies inside the field, so that it stands out on any paper
+        yield rect(x + 2, y + 2, side - 4, side - 4, fill, TEXT)
     size = 14 if side >= 44 else 11
     words = _short_count(count)
     yield text(
