@@ -10,9 +10,9 @@ from helpers.class_measures import MOST_CLASSES, ClassFigures
 from helpers.history import count_of
 from helpers.svg import BLUE, ORANGE, TEXT, Drawing, mixed, picture, rect, text
 
-WIDTH = 620  # of the fields and the names, where there are few classes
+WIDTH = 640  # of the fields and the names, where there are few classes
 LARGEST_FIELD, GAP, EDGE = 92, 2, 10
-WIDEST_NAME = 170  # pixels of a name beside a row
+WIDEST_NAME = 220  # pixels of a name beside a row
 EMPTY, GROUND, STRONG = "#f2f2f2", 0.1, 0.55  # a field of no text; how much colour the others have
 TOP = 58  # where the fields begin
 
