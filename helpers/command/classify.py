@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from helpers.class_vectors import class_vectors
 from helpers.classify import TextClassifier
 from helpers.command.pieces import PIECE_ROWS, TextFile, look_at, pieces
 from helpers.data import pad
@@ -135,9 +134,8 @@ def rows(classifier: TextClassifier, texts: list[str], precision: str = "float32
         for i, text in enumerate(texts)
         if text.strip()
     }
-    probabilities = _probabilities(
-        classifier, [pad(ids, limit) for ids in encoded.values()], precision
-    )
+    token_ids = [pad(ids, limit) for ids in encoded.values()]
+    probabilities = classifier.logits_of_tokens(token_ids, precision).softmax(dim=-1)
     best = probabilities.max(dim=-1)
     answers = dict(zip(encoded, zip(*(part.tolist() for part in best), strict=True), strict=True))
     lines = []
@@ -150,13 +148,6 @@ def rows(classifier: TextClassifier, texts: list[str], precision: str = "float32
         cut = f"{count:,} tokens; the first {limit:,} were read" if count > limit else ""
         lines.append((text, classifier.labels[number], f"{probability:.4f}", cut))
     return "".join(",".join(map(_cell, line)) + "\n" for line in lines).encode()
-
-
-@torch.no_grad()
-def _probabilities(classifier: TextClassifier, token_ids: list[list[int]], precision: str):
-    vectors = class_vectors(classifier.model, token_ids, classifier.position, precision)
-    head = classifier.model.out_head
-    return head(vectors.to(head.weight)).float().cpu().softmax(dim=-1)
 
 
 def _cell(text: str) -> str:

@@ -52,7 +52,8 @@ def split_stratified(
     if not len(frame):
         raise ValueError("there are no texts to split")
     generator = np.random.default_rng(seed)
-    groups, _ = pd.factorize(np.array([normalised(t) for t in frame["Text"]], dtype=object))
+    texts = frame["Text"].astype(object).tolist()
+    groups, _ = pd.factorize(np.array([normalised(text) for text in texts], dtype=object))
     part = _parts_of_groups(groups, frame["Label"].to_numpy(), fractions, generator)[groups]
     order = generator.permutation(len(frame))
     rows = [order[part[order] == number] for number in range(3)]
@@ -74,53 +75,83 @@ def _need_fractions(fractions) -> tuple[float, float, float]:
 def _parts_of_groups(
     groups: np.ndarray, labels: np.ndarray, fractions: tuple, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return each group's part: 0, 1 or 2.
+    """Return each group's part: 0, 1 or 2. `groups` and `labels` are each row's.
 
-    `groups` and `labels` are each row's. A group goes where most is missing of its classes, the
-    large ones first: so each class ends within the size of its largest group of what is wanted.
+    A group goes where most is missing of its classes, the large ones first: so each class ends
+    within the size of its largest group of what is wanted, but for what `_Parts.spread` adds.
     """
-    num_groups, num_classes = groups.max() + 1, labels.max() + 1
-    pairs, sizes = np.unique(groups * num_classes + labels, return_counts=True)
-    group_of, class_of = pairs // num_classes, pairs % num_classes
-    mixed = np.bincount(group_of, minlength=num_groups) > 1  # under several labels
-    missing = [  # of each class, how many rows each part still wants
-        [number * fraction for fraction in fractions]
-        for number in np.bincount(labels, minlength=num_classes).tolist()
-    ]
-    part = [-1] * num_groups
-    content = [[] for _ in range(num_groups)]  # (class, rows) of each group
-    for group, label, size in zip(*(a.tolist() for a in (group_of, class_of, sizes)), strict=True):
-        content[group].append((label, size))
+    parts = _Parts(groups, labels, fractions)
+    chance = generator.permutation(parts.num_groups)
+    parts.spread(chance)
+    several = parts.mixed | (parts.total > 1)
+    order = np.lexsort((chance, -parts.total, ~parts.mixed))  # under several labels first
+    for group in order[several[order]].tolist():
+        if parts.part[group] < 0:
+            parts.put_where_most_is_missing(group)
+    parts.fill_up(chance)
+    return parts.part
 
-    def put(group: int, into: int) -> None:
-        part[group] = into
-        for label, size in content[group]:
-            missing[label][into] -= size
 
-    # of each class its groups, those first that are its own and small: they are given to the
-    # parts that would have none of it
-    chance = generator.permutation(num_groups)
-    order = np.lexsort((chance[group_of], sizes, mixed[group_of], class_of))
-    bounds = np.searchsorted(class_of[order], np.arange(num_classes + 1))
-    own = [group_of[order[a:b]].tolist() for a, b in pairwise(bounds)]
-    wanted = [into for into in (0, 2, 1) if fractions[into] > 0]
-    for into in wanted:
-        for members in sorted(own, key=len):
-            if not any(part[group] == into for group in members):
-                free = next((group for group in members if part[group] < 0), None)
-                if free is not None:
-                    put(free, into)
+class _Parts:
+    """Which part each group is in, -1 for none yet, and how many rows of each class are missing."""
 
-    # all others: under several labels first, then the large ones, then by chance
-    total = np.bincount(groups)
-    for group in np.lexsort((chance, -total, ~mixed)).tolist():
-        if part[group] < 0:
-            lacks = [
-                sum(size * missing[label][into] for label, size in content[group])
-                for into in wanted
+    def __init__(self, groups: np.ndarray, labels: np.ndarray, fractions: tuple):
+        self.num_groups, self.num_classes = groups.max() + 1, labels.max() + 1
+        pairs, self.sizes = np.unique(groups * self.num_classes + labels, return_counts=True)
+        self.group_of, self.class_of = np.divmod(pairs, self.num_classes)
+        self.starts = np.searchsorted(self.group_of, np.arange(self.num_groups + 1))
+        self.total = np.bincount(groups)  # rows of each group
+        self.mixed = np.diff(self.starts) > 1  # groups whose text stands under several labels
+        self.wanted = [into for into in (0, 2, 1) if fractions[into] > 0]
+        self.part = np.full(self.num_groups, -1)
+        in_class = np.bincount(labels, minlength=self.num_classes)
+        self.missing = in_class[:, None] * np.array(fractions)  # (num_classes, 3)
+        self.present = np.zeros((self.num_classes, 3), dtype=bool)
+
+    def put(self, group: int, into: int) -> None:
+        here = slice(self.starts[group], self.starts[group + 1])
+        self.part[group] = into
+        self.missing[self.class_of[here], into] -= self.sizes[here]
+        self.present[self.class_of[here], into] = True
+
+    def put_where_most_is_missing(self, group: int) -> None:
+        here = slice(self.starts[group], self.starts[group + 1])
+        missing = self.sizes[here] @ self.missing[self.class_of[here]]  # (3,)
+        self.put(group, max(self.wanted, key=missing.__getitem__))
+
+    def spread(self, chance: np.ndarray) -> None:
+        """Put one group of each class into each part, training first, then test.
+
+        The classes with the fewest groups choose first, and each takes the smallest of those that
+        no other class shares.
+        """
+        order = np.lexsort(
+            (chance[self.group_of], self.sizes, self.mixed[self.group_of], self.class_of)
+        )
+        bounds = np.searchsorted(self.class_of[order], np.arange(self.num_classes + 1))
+        members = [self.group_of[order[a:b]] for a, b in pairwise(bounds)]
+        for into in self.wanted:
+            for label in np.argsort(np.diff(bounds), kind="stable").tolist():
+                if not self.present[label, into]:
+                    group = next((g for g in members[label] if self.part[g] < 0), None)
+                    if group is not None:
+                        self.put(group, into)
+
+    def fill_up(self, chance: np.ndarray) -> None:
+        """Put all other groups, of one row each, where their class is missing most, one by one."""
+        others = np.flatnonzero(self.part < 0)
+        classes = self.class_of[self.starts[others]]
+        order = np.lexsort((chance[others], classes))
+        bounds = np.searchsorted(classes[order], np.arange(self.num_classes + 1))
+        for label, (a, b) in enumerate(pairwise(bounds)):
+            # a part that misses 1.5 rows asks for 1.5, for 0.5 and last for -0.5 of a row
+            asked = [
+                self.missing[label, into] - np.arange(max(0, self.missing[label, into]) + 1)
+                for into in self.wanted
             ]
-            put(group, wanted[lacks.index(max(lacks))])
-    return np.array(part)
+            who = np.repeat(self.wanted, [len(levels) for levels in asked])
+            loudest = np.argsort(-np.concatenate(asked), kind="stable")[: b - a]
+            self.part[others[order[a:b]]] = who[loudest]
 
 
 def _report(
