@@ -8,6 +8,7 @@ from tqdm import tqdm
 from helpers.classify import TextClassifier
 from helpers.command.classify import classify_file, classify_lines
 from helpers.command.pieces import lines_as_they_come
+from helpers.command.show import described
 from helpers.ranks import joined
 
 
@@ -20,8 +21,12 @@ def main(arguments=None) -> None:
     classify.add_argument("--out")
     classify.add_argument("--text")
     classify.add_argument("--precision", default="float32")
+    commands.add_parser("show").add_argument("classifier")
     chosen = parser.parse_args(arguments)
     try:
+        if chosen.command == "show":
+            print(described(TextClassifier.load(chosen.classifier), chosen.classifier))
+            return
         with joined() as ranks:
             classifier = TextClassifier.load(chosen.classifier)
             if chosen.file == "-":

@@ -25,7 +25,7 @@ KINDS = (*DELIMITERS, *JSON_LINES, PARQUET, LINES)
 TEXT_COLUMNS = (
     "text", "message", "sms", "body", "content", "review", "sentence", "comment", "post", "tweet",
 )  # fmt: skip
-BLOCK = 2**20  # bytes read at once
+BLOCK = 2**16  # bytes read at once
 
 
 @dataclass(frozen=True)
@@ -158,22 +158,30 @@ def _encoding_of(path: Path) -> str:
     elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         candidates = ("utf-16",)
     else:
-        _refuse_binary(path)
         candidates = ("utf-8", "cp1252")
     problems = []
     for encoding in candidates:
         if (problem := _undecodable(path, encoding)) is None:
+            if candidates == ("utf-8", "cp1252"):
+                _refuse_binary(path, most=0.1 if encoding == "utf-8" else 0)
             return encoding
         problems.append(problem)
+    _refuse_binary(path, most=0)
     raise ValueError(f"{path} is not text in {candidates[0].upper()}: {problems[0]}; save it so")
 
 
-def _refuse_binary(path: Path) -> None:
-    """Raise ValueError where many bytes are zero; a few may stand in a text."""
+def _refuse_binary(path: Path, most: float) -> None:
+    """Raise ValueError where more than this share of the first bytes is zero.
+
+    A few may stand in a text, but UTF-16 without its mark, which passes for UTF-8, is full of them.
+    """
     with path.open("rb") as file:
         start = file.read(BLOCK)
-    if start.count(0) * 100 > len(start):
-        raise ValueError(f"{path} is not a text file: {start.count(0):,} of its bytes are zero")
+    if start.count(0) > most * len(start):
+        raise ValueError(
+            f"{path} is not a text file, or UTF-16 without its mark: {start.count(0):,} of its "
+            f"first {len(start):,} bytes are zero; save it as UTF-8"
+        )
 
 
 def _undecodable(path: Path, encoding: str) -> str | None:
