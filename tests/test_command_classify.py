@@ -20,6 +20,7 @@ from helpers.classify import SpamClassifier, TextClassifier
 from helpers.command import classify, pieces
 from helpers.command.classify import EMPTY, classify_file, classify_lines
 from helpers.command.pieces import lines_as_they_come
+from helpers.data.table_files import KINDS
 from helpers.files import file_sha256
 from helpers.freezing import replace_head
 from helpers.ranks import Ranks
@@ -31,7 +32,7 @@ WORDS = [
     "win", "cash", "text", "home", "late",
 ]  # fmt: skip
 ODD = [
-    "two\nlines", "a\r\nb", 'he said "no"', "a, b", "line\u2028separator\x85here", "nul\x00inside",
+    "two\nlines", "a\r\nb", 'he said "no"', "a, b", "line\u2028separator\x85here",
     "NA", "null", " spaces ", "🎉 café", "=1+1", "'", '"', "-",
 ]  # fmt: skip
 
@@ -70,9 +71,9 @@ def small(monkeypatch):
     monkeypatch.setattr(classify, "SHARD_PIECES", 2)
 
 
-def table(path, rows: list[str], column: str = "text"):
+def table(path, rows: list[str], more: str = "x"):
     """Write a CSV file with these texts between two other columns; return its path."""
-    frame = pd.DataFrame({"id": range(len(rows)), column: rows, "more": "x"})
+    frame = pd.DataFrame({"id": range(len(rows)), "text": rows, "more": more})
     frame.to_csv(path, index=False)
     return path
 
@@ -138,7 +139,7 @@ def test_a_table_without_rows_gives_the_header(classifier, tmp_path):
     assert out.read_bytes() == b"text,label,probability,note\n"
 
 
-@pytest.mark.parametrize("ending", pieces.KINDS)
+@pytest.mark.parametrize("ending", KINDS)
 def test_every_kind_of_file_gives_the_same_rows(ending, classifier, tmp_path):
     path, frame = tmp_path / f"a{ending}", pd.DataFrame({"id": range(30), "Text": texts(30)})
     if ending == ".parquet":
@@ -166,9 +167,9 @@ def test_odd_characters_come_back_as_they_were(ending, classifier, tmp_path):
 
 def test_lines_of_a_text_file_end_where_lines_end(classifier, tmp_path):
     path = tmp_path / "a.txt"
-    path.write_bytes("one\r\n\ntwo\u2028still two\x85\nnul\x00 here\rlast".encode())
+    path.write_bytes("one\r\n\ntwo\u2028still two\x85\na, 'b\rlast".encode())
     found = labelled(classifier, path)
-    given = ["one", "", "two\u2028still two\x85", "nul\x00 here", "last"]
+    given = ["one", "", "two\u2028still two\x85", "a, 'b", "last"]
     assert [row["text"] for row in found] == given and found[1]["note"] == EMPTY
 
 
@@ -182,8 +183,11 @@ def test_usual_encodings_and_line_ends_are_read(encoding, ending, classifier, tm
 
 def test_numbers_and_missing_values_of_json_and_parquet_are_texts(classifier, tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text('{"text": 12}\n\n{"text": null}\n{"other": 1}\n{"text": "\\ud83d half"}\n')
-    assert [row["text"] for row in labelled(classifier, path)] == ["12", "", "", "\ufffd half"]
+    path.write_text(
+        '{"other": 1}\n{"text": 12}\n\n{"text": null}\n{"text": "\\ud83d half"}\n{"text": "\\u0000"}\n'
+    )
+    found = [row["text"] for row in labelled(classifier, path)]
+    assert found == ["", "12", "", "\ufffd half", "\0"]
     pd.DataFrame({"text": ["a", None]}).to_parquet(tmp_path / "a.parquet")
     assert [row["text"] for row in labelled(classifier, tmp_path / "a.parquet")] == ["a", ""]
 
@@ -407,7 +411,7 @@ def test_memory_does_not_grow_with_the_rows(classifier, tmp_path, monkeypatch):
     monkeypatch.setattr(pieces, "PIECE_ROWS", 200)
     peaks = []
     for count in (1_000, 1_000, 10_000):  # the first fills what is made once
-        path = table(tmp_path / f"{count}.csv", texts(count))
+        path = table(tmp_path / f"{count}.csv", texts(count), more=2_000 * "x")  # beyond any buffer
         tracemalloc.start()
         classify_file(classifier, path, tmp_path / f"{len(peaks)}.csv")
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -479,26 +483,32 @@ def test_what_is_no_table_is_refused_in_one_line(saved, tmp_path):
         return str(tmp_path / name)
 
     png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 20
+    whole = io.BytesIO()
+    pd.DataFrame({"text": texts(30)}).to_parquet(whole)
     folder = tmp_path / "folder.csv"
     folder.mkdir()
     for path, words in (
-        (file("a.csv", png), "not a text file"),
-        (file("u.csv", "text\nok\n".encode("utf-16-le")), "not a text file"),
-        (file("b.csv", b"text\nok\nx\x81\x8d\n"), "UTF-8: the bytes 81 8d 0a in line 3"),
-        (file("c.csv", b"text,text\na,b\n"), "2 columns named 'text', 'text'"),
-        (file("d.csv", b"Text,text\na,b\n"), "2 columns named 'Text', 'text'"),
-        (file("e.csv", b"a,b\n1,2\n"), "has the columns 'a', 'b'; name the one"),
-        (file("f.csv", b"text,n\na,1\nb,c,2\n"), "line 3"),
-        (file("g.csv", b"text\na,1\n"), "more fields"),
-        (file("h.csv", b'text\n"a\n'), "row 1"),
+        (file("a.csv", png), "byte 0"),
+        (file("n.csv", b"text\nok\na\0b\n"), "line 3: there is a byte 0"),
+        (file("u.csv", "text\nok\n".encode("utf-16-le")), "UTF-16 needs its mark"),
+        (file("b.csv", b"text\nok\nx\x81\x8d\n"), "line 3: the byte 0x81"),
+        (file("c.csv", b"text,text\na,b\n"), "2 columns called 'text'"),
+        (file("d.csv", b"Text,text\na,b\n"), "name the column that is meant: --text COLUMN"),
+        (file("e.csv", b"a,b\n1,2\n"), "Name the one with the texts: --text COLUMN"),
+        (file("f.csv", b"text,n\na,1\nb,c,2\n"), "line 3: the row has 3 cells"),
+        (file("g.csv", b"text\na,1\n"), "line 2: the row has 2 cells"),
+        (file("h.csv", b'text\n"a\n'), "line 2 is never closed"),
         (file("i.csv", b""), "is empty"),
-        (file("j.jsonl", b'{"text": "a"}\n{"text"\n'), "line 2, is not JSON"),
-        (file("k.jsonl", b"[1]\n"), "line 1, must be an object"),
-        (file("l.parquet", b"PAR1 no"), "not a whole Parquet file"),
-        (file("m.xlsx", b"PK"), "none of the endings .csv"),
+        (file("j.jsonl", b'{"text": "a"}\n{"text"\n'), "line 2: this is no JSON"),
+        (file("k.jsonl", b"[1]\n"), "line 1: [1] is no JSON object"),
+        (file("o.jsonl", b'{"text": "a", "text": "b"}\n'), "two values are called 'text'"),
+        (file("p.jsonl", b'{"text": ["a"]}\n'), "row 1: 'text' holds a list"),
+        (file("l.parquet", b"PAR1 no"), "no whole Parquet file"),
+        (file("q.parquet", whole.getvalue()[:60] + whole.getvalue()[90:]), "no whole Parquet file"),
+        (file("m.xlsx", b"PK"), "the ending '.xlsx'"),
         (folder, "is a folder"),
         (tmp_path / "none.csv", "does not exist"),
-        ("https://example.org/a.csv", "download it first"),
+        ("https://example.org/a.csv", "download the file first"),
     ):
         assert words in complaint(saved, path), path
     ok = table(tmp_path / "ok.csv", ["ok"])
@@ -510,7 +520,7 @@ def test_what_is_no_table_is_refused_in_one_line(saved, tmp_path):
 def test_a_last_line_that_is_wrong_is_said_before_the_first_row_is_made(saved, tmp_path, capfd):
     path = tmp_path / "a.csv"
     path.write_bytes(b"text,n\n" + b"ok,1\n" * 5_000 + b"a,b,2\n")
-    assert "line 5002" in complaint(saved, path)
+    assert "line 5002: the row has 3 cells" in complaint(saved, path)
     assert capfd.readouterr().out == ""
 
 
