@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from helpers.classify import TextClassifier
-from helpers.command.pieces import PIECE_ROWS, TextFile, look_at, pieces
+from helpers.command.pieces import BLOCK, PIECE_ROWS, TextFile, look_at, pieces
 from helpers.data import pad
 from helpers.device_and_precision import check_precision
 from helpers.files import whole_file
@@ -26,8 +26,7 @@ from helpers.lora import adapters_in
 from helpers.ranks import ALONE, Ranks
 from helpers.tokenizer import encode_message
 
-SHARD_PIECES = 10
-SHARD_ROWS = SHARD_PIECES * PIECE_ROWS  # 10,000; fewer where texts are long
+SHARD_PIECES = 10  # 10,000 rows; fewer where texts are long
 HEADER = b"text,label,probability,note\n"
 EMPTY = "empty: nothing to classify"
 BELONGS_TO = "of.json"  # in a folder of shards: what they belong to
@@ -237,7 +236,7 @@ class _Shards:
 
 def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while block := file.read(2**20):
+        while block := file.read(BLOCK):
             yield block
 
 

@@ -104,15 +104,15 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def as_texts(cells: Sequence, column, source: str) -> list[str]:
+def as_texts(cells: Sequence, column, source: str, first_row: int = 1) -> list[str]:
     """Return each cell of a column as a text, "" where nothing is in it.
 
-    1 and 1.0 are "1", True is "True". Raises ValueError, with the row from 1, for a cell that holds
+    1 and 1.0 are "1", True is "True". Raises ValueError, with the row, for a cell that holds
     several values, and for bytes.
     """
     return [
         cell if type(cell) is str else _as_text(cell, f"{source}, row {row}", column)
-        for row, cell in enumerate(cells, start=1)
+        for row, cell in enumerate(cells, start=first_row)
     ]
 
 
