@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from helpers.checks import finite_number, instance_of, one_of, whole_number
 from helpers.classifying_token import check_position, rows_and_places
 from helpers.config import BUNDLED_SIZE, model_size
-from helpers.data import SpamDataset
+from helpers.data import TextDataset
 from helpers.device_and_precision import (
     RandomNumbers,
     check_precision,
@@ -29,17 +30,14 @@ from helpers.device_and_precision import (
     own_random_numbers,
     precision_on,
 )
+from helpers.epoch_checkpoint import EpochCheckpoint
 from helpers.freezing import FreezePlan, num_classes_of
-from helpers.frozen_cache import (
-    FrozenOutputs,
-    frozen_outputs_steps,
-    logits_at,
-    pad_batch,
-    places_of,
-)
+from helpers.frozen_cache import FrozenOutputs, frozen_outputs_steps, pad_batch, places_of
 from helpers.gradient_reach import frozen_blocks
 from helpers.history import History, WholeEpochs, count_of
 from helpers.model import GPTModel
+from helpers.ranks import ALONE, Ranks
+from helpers.trained_part import TrainedPart, make_whole, shared
 from helpers.training import NOTHING_TO_TRAIN, check_finite, progress_bar
 
 MEASURED_AT_ONCE = 32  # messages
@@ -66,8 +64,8 @@ class Progress:
 
 def fine_tune(
     model: GPTModel,
-    train: SpamDataset,
-    validation: SpamDataset,
+    train: TextDataset,
+    validation: TextDataset,
     plan: FreezePlan,
     *,
     epochs: int = 5,
@@ -124,7 +122,7 @@ def fine_tune(
         cache=cache,
         device=device,
     )
-    with _Bars(epochs, progress) as bars:
+    with Bars(epochs, progress) as bars:
         history = _run_to_the_end(steps, bars.update, on_epoch)
     if history.interrupted:
         warnings.warn(history.notes[-1], stacklevel=2)
@@ -133,8 +131,8 @@ def fine_tune(
 
 def fine_tuning_steps(
     model: GPTModel,
-    train: SpamDataset,
-    validation: SpamDataset,
+    train: TextDataset,
+    validation: TextDataset,
     plan: FreezePlan,
     *,
     epochs: int = 5,
@@ -143,12 +141,16 @@ def fine_tuning_steps(
     lr: float = 5e-5,
     weight_decay: float = 0.1,
     ignore_index: int = -100,
+    class_weights: Sequence[float] | None = None,
     seed: int = 123,
     position: str = "last",
     precision: str = "float32",
     keep: str = "last",
     cache: str | Path | Literal[False] = "auto",
     device=None,
+    ranks: Ranks = ALONE,
+    shard: bool = False,
+    checkpoint: EpochCheckpoint | None = None,
 ) -> Generator[Progress, None, History]:
     """Do what `fine_tune` does in short slices, for a caller with other things to do in between.
 
@@ -156,11 +158,19 @@ def fine_tuning_steps(
     slices torch's random numbers are the caller's own, and the model is not to be touched. `close`
     interrupts the training, without a warning, and so does a KeyboardInterrupt, which ends the
     generator. What `fine_tune` raises comes out of `next`.
+
+    Several `ranks` share the work: each runs the frozen part for its own messages and keeps that,
+    and of each batch it takes those that are its own. The batches are those of one process, and so
+    are losses and weights, but for rounding. With `shard` each has only a part of what is trained
+    (see `trained_part`). With a `checkpoint` a training that was killed goes on at its last whole
+    epoch; that needs `keep` "last".
     """
     instance_of("model", model, torch.nn.Module, "a GPTModel")
     instance_of("plan", plan, FreezePlan, "a FreezePlan")
     for name, data in (("train", train), ("validation", validation)):
-        instance_of(name, data, SpamDataset, "a SpamDataset, such as a loader's .dataset")
+        instance_of(
+            name, data, TextDataset, "a TextDataset or SpamDataset, such as a loader's .dataset"
+        )
     check_position(position)
     check_precision(precision)
     one_of("keep", keep, ("last", "best"))
@@ -172,22 +182,33 @@ def fine_tuning_steps(
         raise ValueError(NOTHING_TO_TRAIN)
     whole_number("batch_size", batch_size)
     whole_number("accumulation", accumulation)
+    if checkpoint is not None and keep != "last":
+        raise ValueError(f"with a checkpoint keep must be 'last', not {keep!r}")
     order = batch_order(len(train), batch_size * accumulation, epochs, seed)
-    loss_of = partial(F.cross_entropy, ignore_index=ignore_index)
     device = torch.device(device or get_device())
-    sources = [_Source(model, data, position, device) for data in (train, validation)]
+    weight = None if class_weights is None else _checked_weights(class_weights, model).to(device)
+    loss_of = partial(F.cross_entropy, weight=weight, ignore_index=ignore_index)
+    sources = [_Source(model, data, position, device, ranks) for data in (train, validation)]
 
     with own_random_numbers(device, seed):  # with which new adapters start
         plan.apply(model).to(device)
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     history = History()
     num_blocks = _blocks_to_cache(model, plan, cache, history)
     precision = _usable_precision(model, precision, num_blocks, history)
+    random_numbers = RandomNumbers(device, seed)
+    with own_random_numbers(device):
+        trained = shared(TrainedPart(model, num_blocks), ranks, shard)
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     # fused: one pass over the memory instead of a dozen
     optimizer = torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay, fused=True)
-    random_numbers = RandomNumbers(device, seed)
+    if checkpoint is not None:
+        checkpoint.load(trained, optimizer, history)
+    for source in sources:
+        source.trained = trained
     with WholeEpochs(model, history, keep) as whole_epochs:
-        training = _train(model, optimizer, *sources, order, batch_size, loss_of, whole_epochs)
+        training = _train(
+            model, optimizer, *sources, order, batch_size, loss_of, whole_epochs, checkpoint
+        )
         phases = [("seconds_training", training)]
         if num_blocks is not None:
             encoding = _run_frozen_part(sources, num_blocks, precision, cache, history)
@@ -199,7 +220,17 @@ def fine_tuning_steps(
                 if progress is None:
                     break
                 yield progress
+    if not history.interrupted:
+        make_whole(trained)
     return history
+
+
+def _checked_weights(class_weights: Sequence[float], model: GPTModel) -> torch.Tensor:
+    """Return a weight for each class, (num_classes,)."""
+    weights = [finite_number("a class's weight", weight) for weight in class_weights]
+    if len(weights) != num_classes_of(model):
+        raise ValueError(f"{len(weights)} class weights for {num_classes_of(model)} classes")
+    return torch.tensor(weights)
 
 
 def _check_cache(cache) -> None:
@@ -246,7 +277,7 @@ def _run_to_the_end(
         steps.close()
 
 
-class _Bars:
+class Bars:
     """A bar for each phase of a fine-tuning, one below the other."""
 
     NAMES = {"encoding": ("message", "encoding messages"), "training": ("step", "fine-tuning")}
@@ -255,7 +286,7 @@ class _Bars:
         self.epochs, self.show = epochs, show
         self.phase = self.bar = self.epoch = None
 
-    def __enter__(self) -> "_Bars":
+    def __enter__(self) -> "Bars":
         return self
 
     def __exit__(self, *error) -> None:
@@ -315,25 +346,28 @@ def batch_order(
 
 
 def _train(
-    model, optimizer, train, validation, order, batch_size, loss_of, whole_epochs
+    model, optimizer, train, validation, order, batch_size, loss_of, whole_epochs, checkpoint
 ) -> Iterator[Progress]:
     """Take the steps of all epochs, each in batches of `batch_size`; measure after each epoch."""
     history, total = whole_epochs.history, sum(map(len, order))
-    for batches in order:
+    for batches in order[len(history.val_accs) :]:
         model.train()
         num_right = 0
         for batch in batches:
             optimizer.zero_grad()
-            step_loss = 0.0
+            step_loss = step_right = 0.0
             for start in range(0, len(batch), batch_size):
                 part = batch[start : start + batch_size]
-                logits, labels = train.logits(part), train.labels[part]
-                loss = loss_of(logits, labels) * (len(part) / len(batch))
-                check_finite(loss.item(), len(history.step_losses))
-                loss.backward()
-                num_right += _num_right(logits, labels)
+                own = train.ranks.own(part)
+                logits, labels = train.logits(own), train.labels[own]
+                loss = _share_of_loss(loss_of, logits, labels, train.labels[batch])
                 step_loss += loss.item()
+                (train.ranks.size * loss).backward()  # the ranks' gradients are averaged
+                step_right += _num_right(logits, labels)
+            step_loss, step_right = train.ranks.sum(step_loss, step_right)
+            check_finite(step_loss, len(history.step_losses))
             optimizer.step()
+            num_right += step_right
             history.step_losses.append(step_loss)
             progress = Progress("training", len(history.step_losses), total, history)
             yield progress
@@ -343,7 +377,19 @@ def _train(
         history.val_losses.append(val_loss)
         history.val_accs.append(val_acc)
         whole_epochs.epoch_ended()
+        if checkpoint is not None:
+            checkpoint.save(train.trained, optimizer, history)
         yield progress
+
+
+def _share_of_loss(loss_of, logits, labels, all_labels) -> torch.Tensor:
+    """Return what messages add to the mean loss of a batch with `all_labels`; without any, 0."""
+    if not len(labels):
+        return logits.sum() * 0  # of a row that stands in: it has a gradient, as DDP wants it
+    weight = loss_of.keywords["weight"]
+    if weight is None:
+        return loss_of(logits, labels) * (len(labels) / len(all_labels))
+    return loss_of(logits, labels) * (weight[labels].sum() / weight[all_labels].sum())
 
 
 def _measure(
@@ -352,15 +398,17 @@ def _measure(
     """Return the mean loss and the accuracy over all messages; yield `progress` on the way."""
     model.eval()
     loss = num_right = 0.0
-    count = len(source.labels)
-    for start in range(0, count, MEASURED_AT_ONCE):
+    count, at_once = len(source.labels), MEASURED_AT_ONCE * source.ranks.size
+    for start in range(0, count, at_once):
         if start:
             yield progress
-        batch = range(start, min(start + MEASURED_AT_ONCE, count))
+        own = source.ranks.own(range(start, min(start + at_once, count)))
         with torch.no_grad():
-            logits, labels = source.logits(batch), source.labels[batch]
-            loss += F.cross_entropy(logits, labels, reduction="sum").item()
-            num_right += _num_right(logits, labels)
+            logits, labels = source.logits(own), source.labels[own]
+            if own:
+                loss += F.cross_entropy(logits, labels, reduction="sum").item()
+                num_right += _num_right(logits, labels)
+    loss, num_right = source.ranks.sum(loss, num_right)
     return loss / count, num_right / count
 
 
@@ -372,15 +420,21 @@ def _num_right(logits: torch.Tensor, labels: torch.Tensor) -> int:
 
 
 class _Source:
-    """Gives logits and labels for messages of a data set.
+    """Gives logits and labels for messages of a data set: those that are this rank's own.
 
     The logits come from what is cached of the messages; before anything is, all of the model runs.
     """
 
-    def __init__(self, model: GPTModel, data: SpamDataset, position: str, device: torch.device):
-        self.model = model
-        self.rows, self.places = rows_and_places(model, data.encoded_texts, position)
-        self.labels = torch.tensor(data.labels, device=device)  # (n,)
+    def __init__(
+        self, model: GPTModel, data: TextDataset, position: str, device: torch.device, ranks: Ranks
+    ):
+        self.model, self.ranks = model, ranks
+        rows, places = rows_and_places(model, data.encoded_texts, position)
+        own = ranks.own(range(len(rows)))
+        self.rows = [rows[i] for i in own]
+        self.places = None if places is None else [places[i] for i in own]
+        self.labels = torch.tensor(data.labels, device=device)  # (n,), all ranks' messages
+        self.trained: nn.Module | None = None
         self.cached: FrozenOutputs | None = None
 
     def encode(self, num_blocks: int, precision: str, folder) -> Iterator[int]:
@@ -389,15 +443,19 @@ class _Source:
             self.model, self.rows, self.places, num_blocks, precision, folder
         )
 
-    def logits(self, indices: Sequence[int]) -> torch.Tensor:
-        """Return (len(indices), num_classes)."""
+    def logits(self, own: Sequence[int]) -> torch.Tensor:
+        """Return (len(own), num_classes); without messages (1, num_classes), of a row of zeros."""
         device = self.labels.device
-        places = places_of(self.places, indices, device)
+        rows = [i // self.ranks.size for i in own]
+        if not own:
+            places = None if self.places is None else torch.zeros(1, dtype=int, device=device)
+            shape = (1, 1) if self.cached is None else (1, 1, self.model.cfg["emb_dim"])
+            kind = int if self.cached is None else torch.float32
+            return self.trained(torch.zeros(shape, dtype=kind, device=device), places)
+        places = places_of(self.places, rows, device)
         if self.cached is None:
-            token_ids = pad_batch([self.rows[i] for i in indices], device)
-            return logits_at(self.model, self.model.embed(token_ids), places)
-        x = self.cached.batch(indices).to(device)
-        return logits_at(self.model, x, places, self.cached.num_blocks)
+            return self.trained(pad_batch([self.rows[i] for i in rows], device), places)
+        return self.trained(self.cached.batch(rows).to(device), places)
 
 
 def _blocks_to_cache(model: GPTModel, plan: FreezePlan, cache, history: History) -> int | None:

@@ -94,6 +94,17 @@ def block_without_gradient(block: TransformerBlock, x: torch.Tensor) -> torch.Te
     return x + block.ff(block.norm2(x))
 
 
+def run_block(
+    block: TransformerBlock, x: torch.Tensor, places: torch.Tensor | None
+) -> torch.Tensor:
+    """Run a block on (b, n, d): for all tokens (None), or, (b, 1, d), for those at `places` (b,)."""
+    if places is not None:
+        return block_at(block, x, places).unsqueeze(1)
+    if block.training or torch.is_grad_enabled():
+        return block(x)
+    return block_without_gradient(block, x)
+
+
 def run_blocks(
     model: GPTModel, x: torch.Tensor, places: torch.Tensor | None, start: int, stop: int
 ) -> torch.Tensor:
@@ -104,13 +115,7 @@ def run_blocks(
     """
     last = len(model.trf_blocks) - 1
     for number in range(start, stop):
-        block = model.trf_blocks[number]
-        if number == last and places is not None:
-            x = block_at(block, x, places).unsqueeze(1)
-        elif block.training or torch.is_grad_enabled():
-            x = block(x)
-        else:
-            x = block_without_gradient(block, x)
+        x = run_block(model.trf_blocks[number], x, places if number == last else None)
     return x
 
 

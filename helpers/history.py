@@ -70,7 +70,8 @@ class WholeEpochs:
         self.trainable = [p for p in model.parameters() if p.requires_grad]
 
     def __enter__(self) -> "WholeEpochs":
-        self.saved = _Saved(0, 0, 0, self._weights())
+        epochs, steps = len(self.history.val_accs), len(self.history.step_losses)
+        self.saved = _Saved(epochs, steps, epochs, self._weights())
         return self
 
     def epoch_ended(self) -> None:
@@ -95,7 +96,7 @@ class WholeEpochs:
         return interrupted
 
     def _weights(self) -> list[torch.Tensor]:
-        return [parameter.detach().to("cpu", copy=True) for parameter in self.trainable]
+        return [_local(parameter).detach().to("cpu", copy=True) for parameter in self.trainable]
 
     def _back_to_saved(self) -> None:
         try:
@@ -108,7 +109,7 @@ class WholeEpochs:
     @torch.no_grad()
     def _put_back(self, weights: list[torch.Tensor]) -> None:
         for parameter, value in zip(self.trainable, weights, strict=True):
-            parameter.copy_(value)
+            _local(parameter).copy_(value)
 
     def _note_interruption(self) -> None:
         saved = self.saved
@@ -117,6 +118,11 @@ class WholeEpochs:
             left = f"the weights of epoch {saved.epoch_of_weights}, the best of {saved.epochs}"
         self.history.interrupted = True
         self.history.notes.append(f"interrupted; the model has {left}")
+
+
+def _local(parameter: torch.Tensor) -> torch.Tensor:
+    """Return what this process holds of a parameter: all, or its shard."""
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
 def count_of(number: int, what: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.checks import finite_number, instance_of, whole_number
+from helpers.checks import finite_number, finite_numbers, instance_of, whole_number
 from helpers.data import LABELS
 from helpers.results import wilson_interval
 from helpers.tokenizer import encode_message
@@ -237,7 +237,7 @@ def _correct_margins(labels, logits) -> np.ndarray:
 
 def _margins(logits) -> np.ndarray:
     """Return the logits of spam less those of ham: (num_messages, 2) → (num_messages,)."""
-    array = _numbers("logits", logits)
+    array = finite_numbers("logits", logits)
     if array.ndim != 2 or array.shape[1] != 2 or not len(array):
         raise ValueError(f"logits must be (num_messages, 2), not {array.shape}")
     return array[:, 1] - array[:, 0]
@@ -315,7 +315,7 @@ def _checked(labels, p_spam) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _checked_labels(labels) -> np.ndarray:
-    array = _numbers("labels", labels)
+    array = finite_numbers("labels", labels)
     if array.ndim != 1 or not np.isin(array, (0, 1)).all():
         raise ValueError("labels must be (num_messages,) of 0, ham, and 1, spam")
     if not array.size:
@@ -324,24 +324,11 @@ def _checked_labels(labels) -> np.ndarray:
 
 
 def _checked_probabilities(p_spam) -> np.ndarray:
-    array = _numbers("p_spam", p_spam)
+    array = finite_numbers("p_spam", p_spam)
     if array.ndim != 1 or not ((array >= 0) & (array <= 1)).all():
         raise ValueError("p_spam must be (num_messages,) of probabilities, from 0 to 1")
     if not array.size:
         raise ValueError("there is no message to measure on")
-    return array
-
-
-def _numbers(name: str, values) -> np.ndarray:
-    """Return a tensor, an array, a Series or a list as float64."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu().double()  # numpy knows no bfloat16
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers ({error})") from error
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds values that are not finite")
     return array
 
 

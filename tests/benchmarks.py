@@ -19,13 +19,14 @@ from pathlib import Path
 from statistics import median
 
 import nbformat
+import pandas as pd
 import torch
 from nbclient import NotebookClient
 from torch.utils.data import DataLoader
 
 from helpers.classify import SpamClassifier, classify_review
 from helpers.config import END_OF_TEXT, gpt_config, model_size
-from helpers.data import SpamDataset
+from helpers.data import SpamDataset, load_messages
 from helpers.device_and_precision import get_device
 from helpers.fine_tuning import batch_order, fine_tune
 from helpers.freezing import FreezePlan, replace_head
@@ -38,6 +39,7 @@ from helpers.widgets import FreezeExplorer, MessageMicroscope
 from tests import lab
 from tests.conftest import REAL_SMS, ROOT, load_parts
 from tests.nano import nano, nano_settings
+from tests.rank_speed import ENCODED, VALIDATED
 from tests.screenshot import (
     LAB_NOTEBOOK,
     MICROSCOPE_NOTEBOOK,
@@ -46,6 +48,7 @@ from tests.screenshot import (
     lab_in,
     microscope_in,
 )
+from tests.test_ranks import torchrun
 
 Row = tuple[str, str, str]  # what was measured, its value with the unit, what is to be reached
 
@@ -619,6 +622,29 @@ def more_data() -> Iterator[Row]:
         )
 
 
+def several_processes() -> Iterator[Row]:
+    """Two processes with one thread each beside one with one thread, in turns: torchrun's overhead."""
+    texts = [*load_messages("sms-mini")["Text"]] * 40  # four shards, two for each of two processes
+    seconds: dict[tuple[str, int], list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "texts.csv")
+        pd.DataFrame({"text": texts}).to_csv(path, index=False)
+        for _ in range(3):
+            for processes in (1, 2):
+                done = torchrun(processes, "-m", "tests.rank_speed", str(path))
+                assert done.returncode == 0, done.stderr[-2000:]
+                for what, taken in json.loads(done.stdout.splitlines()[-1]).items():
+                    seconds.setdefault((what, processes), []).append(taken)
+    for what, of in (
+        ("encoding", f"{ENCODED + VALIDATED} texts, GPT-2 124M's shape"),
+        ("classifying", f"{len(texts):,} texts, the nano"),
+    ):
+        one, two = (median(seconds[what, processes]) for processes in (1, 2))
+        yield f"{what} {of}, one process", f"{one:.1f} s", ""
+        yield f"{what} {of}, two processes", f"{two:.1f} s", ""
+        yield f"{what}, efficiency of two processes", f"{one / two / 2:.2f}", "at least 0.9"
+
+
 BENCHMARKS = {
     "explorer": explorer,
     "microscope": microscope,
@@ -626,6 +652,7 @@ BENCHMARKS = {
     "fine_tuning": fine_tuning,
     "loading": loading,
     "more_data": more_data,
+    "several_processes": several_processes,
     "nano": nano,
     "nano_settings": nano_settings,
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from helpers.checks import whole_number
+from helpers.command_line import INTERRUPTED, Parser
 from helpers.config import BUNDLED_SIZE, MODEL_CONFIGS, gpt_config, model_size
 from helpers.data import DATA_NAMES
 from helpers.device_and_precision import get_device
@@ -36,16 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"{error}")
     except KeyboardInterrupt:
         print(f"interrupted: what was trained is in {chosen.out}; the same command goes on there")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        self.exit(2, f"{message}; --help says more\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m helpers.experiments",
         description="Train rows of the book's table of experiments, each with several seeds.",
         epilog="; ".join(f"{number}: {row.words}" for number, row in ROWS.items()),

@@ -1,0 +1,57 @@
+"""The bundled texts with classes, made of sms-mini.
+
+`python -m tests.sms_topics` writes their file and prints what needs no language model.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+from helpers.class_measures import ClassFigures, class_table, compare, summary_table
+from helpers.config import ASSETS
+from helpers.data import read_texts, split_stratified
+
+MINI, TOPICS = ASSETS / "sms-mini", ASSETS / "sms-topics"
+SMS_TOPICS = TOPICS / "sms-topics.csv"
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def themes() -> list[str]:
+    """The theme of each message of sms-mini, line by line; "" where it is left out."""
+    theme_of = {row["topic"]: row["theme"] for row in read_table(TOPICS / "themes.csv")}
+    exceptions = {int(row["line"]): row["theme"] for row in read_table(TOPICS / "exceptions.csv")}
+    topics = (MINI / "topics.txt").read_text(encoding="utf-8").splitlines()
+    return [exceptions.get(line, theme_of[topic]) for line, topic in enumerate(topics, start=1)]
+
+
+def messages() -> list[tuple[str, str]]:
+    """The messages of sms-mini, (label, text) each."""
+    lines = (MINI / "sms-mini.tsv").read_text(encoding="utf-8").split("\n")
+    return [tuple(line.split("\t")) for line in lines if line]
+
+
+def sms_topics() -> str:
+    """The file's content: a header, then each message that has a theme, in sms-mini's order."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["text", "topic"])
+    for (_, text), theme in zip(messages(), themes(), strict=True):
+        if theme:
+            writer.writerow([text, theme])
+    return file.getvalue()
+
+
+def baselines() -> dict[str, ClassFigures]:
+    """The figures, on the test part, of what needs no language model."""
+    split = split_stratified(read_texts(SMS_TOPICS))
+    figures = compare(split.labels, split.train, split.test, split.test["Label"])
+    return {name: one for name, one in figures.items() if name != "this classifier"}
+
+
+if __name__ == "__main__":
+    SMS_TOPICS.write_text(sms_topics(), encoding="utf-8", newline="\n")
+    print(summary_table(baselines()), class_table(baselines()["counting words"]), sep="\n\n")

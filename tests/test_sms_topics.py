@@ -1,0 +1,72 @@
+"""The bundled texts with seven classes are what their README says."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from tests.sms_topics import (
+    MINI,
+    SMS_TOPICS,
+    TOPICS,
+    baselines,
+    messages,
+    read_table,
+    sms_topics,
+    themes,
+)
+
+README = (TOPICS / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_file_is_made_of_sms_mini_and_the_list_of_themes():
+    assert SMS_TOPICS.read_bytes().decode("utf-8") == sms_topics()
+
+
+def test_each_topic_has_one_line_and_each_exception_changes_something():
+    topics = (MINI / "topics.txt").read_text(encoding="utf-8").splitlines()
+    table = read_table(TOPICS / "themes.csv")
+    assert [row["topic"] for row in table] == sorted(set(topics))
+    theme_of = {row["topic"]: row["theme"] for row in table}
+    lines = [int(row["line"]) for row in read_table(TOPICS / "exceptions.csv")]
+    assert lines == sorted(set(lines))
+    for line in lines:
+        assert themes()[line - 1] != theme_of[topics[line - 1]], line
+
+
+def test_the_readme_has_the_number_of_each_class_and_of_its_ham_and_spam():
+    labels = [label for label, _ in messages()]
+    counts = Counter(zip(themes(), labels, strict=True))
+    rows = {
+        name: tuple(map(int, numbers))
+        for name, *numbers in re.findall(
+            r"^\| ([\w ]+) \| (\d+) \| (\d+) \| (\d+) \|", README, re.M
+        )
+    }
+    names = sorted(set(themes()) - {""})
+    assert sorted(rows) == sorted([*names, "all"])
+    for name in names:
+        ham, spam = counts[name, "ham"], counts[name, "spam"]
+        assert rows[name] == (ham + spam, ham, spam)
+        assert ham and spam, f"{name} is ham or spam by another name"
+    assert rows["all"] == tuple(sum(rows[name][i] for name in names) for i in range(3))
+    assert rows["all"][0] >= 800
+
+
+def test_the_readme_has_the_figures_of_what_needs_no_language_model():
+    rows = re.findall(
+        r"^\| ([a-z ]+) \| (\d\.\d+) \| (\d\.\d+) – (\d\.\d+) \| (\d\.\d+) \|$", README, re.M
+    )
+    found = baselines()
+    assert [row[0] for row in rows] == list(found)
+    for name, accuracy, low, high, macro_f1 in rows:
+        figures = found[name]
+        measured = (figures.accuracy, *figures.interval, figures.macro_f1)
+        said = tuple(map(float, (accuracy, low, high, macro_f1)))
+        # scikit-learn's versions may differ by a message
+        assert said == pytest.approx(measured, abs=0.0005 if "always" in name else 0.008), name
+
+
+def test_no_text_is_there_twice():
+    texts = [row["text"].casefold().split() for row in read_table(SMS_TOPICS)]
+    assert len({" ".join(words) for words in texts}) == len(texts)
