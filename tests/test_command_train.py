@@ -161,9 +161,9 @@ def test_an_interrupted_training_keeps_its_last_whole_epoch_and_goes_on_there(
         (["train", "TABLE", "--out", "OUT", "--text", "words"], "'words'"),
         (["train", "TABLE", "--out", "OUT", "--epochs", "0"], "epochs must be a whole number"),
         (["train", "TABLE", "--out", "OUT", "--lr", "nan"], "lr must be a finite number"),
-        (["show", "TABLE"], "not a whole file of TextClassifier.save"),
+        (["show", "TABLE"], "not a whole file of a classifier"),
         (["show", "nowhere.safetensors"], "does not exist"),
-        (["classify", "TABLE", "TABLE"], "not a whole file of TextClassifier.save"),
+        (["classify", "TABLE", "TABLE"], "not a whole file of a classifier"),
     ],
 )
 def test_what_can_not_be_done_is_said_in_one_line(arguments, message, table, tmp_path):

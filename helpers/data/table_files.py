@@ -140,7 +140,9 @@ def _look(path: Path, encoding: str) -> _Found:
                     found.line = lines + piece[: piece.index(faults[0])].count("\n")
                     found.byte = f"0x{ord(faults[0]) - 0xDC00:02X}"
                 found.faults += len(faults)
-                found.beyond_ascii += sum(c > "\x7f" for c in piece) - len(faults)
+                found.beyond_ascii += (
+                    len(piece) - len(piece.encode("ascii", "ignore")) - len(faults)
+                )
             lines += piece.count("\n")
     return found
 

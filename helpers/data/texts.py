@@ -73,7 +73,7 @@ def read_texts(
     if not texts:
         raise ValueError(f"{source} has no rows below the columns' names")
     report = [
-        f"{source}: {counted(len(texts), 'row')} read, "
+        f"{counted(len(texts), 'row')} read from {source}, "
         f"with texts from {text_name!r} and labels from {label_name!r}.",
         *columns.notes,
     ]

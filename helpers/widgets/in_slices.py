@@ -190,7 +190,7 @@ def alert(words: str) -> str:
 def problem(error: Exception, before: str = "") -> str:
     """Return as HTML what an error says, as a sentence."""
     words = str(error) or type(error).__name__
-    return alert(f"{before}{words.removesuffix('.')}.")
+    return alert(f"{before}{words}{'' if words[-1] in '.?!' else '.'}")
 
 
 def say_progress(

@@ -162,13 +162,13 @@ class OwnClasses(TrainsInSlices):
             style_sheet(),
             HTML(f"<p>{HOW_TO_CHOOSE}</p>"),
             named(HBox([self._path, self._read_button, self._upload]), "fx-wrap oc-file"),
-            named(show["unread"], "fx-problem"),
+            show["unread"],
             self._columns_row,
             named(HBox([show["report"], show["classes"]]), "fx-wrap"),
             HTML(f"<p>{HOW_TO_TRAIN}</p>"),
             self._plan,
-            named(HBox([self._position, show["where"]]), "fx-wrap"),
-            named(HBox([self._balance, show["balance-in-words"]]), "fx-wrap"),
+            named(HBox([self._position, show["where"]]), "fx-wrap oc-chosen"),
+            named(HBox([self._balance, show["balance-in-words"]]), "fx-wrap oc-chosen"),
             named(HBox([self._epochs, self._lr]), "fx-wrap"),
             *self._training_controls(),
             self._results,
@@ -419,6 +419,7 @@ class OwnClasses(TrainsInSlices):
             )
             self._fields[name if name not in self._fields else f"{name} ({i}, {j})"] = (i, j)
         self._choice = Choice("oc-field", "Mistakes", self._fields, self._choose_field)
+        self._choice.choose("")  # none is, at first
         self._more_row = named(HBox(), "oc-more-row")
         self._show["heading"].value = self._show["texts"].value = ""
         rest = fields[MOST_FIELDS:]
@@ -499,7 +500,7 @@ class OwnClasses(TrainsInSlices):
 
     def _path_to_save(self) -> Path:
         name = self._name.value.strip()
-        if not name or name != Path(name).name or "\\" in name:
+        if not name.strip(".") or name != Path(name).name or "\\" in name:
             raise ValueError(f"give a file name without a folder, not {name!r}")
         if not name.endswith(".safetensors"):
             name += ".safetensors"
