@@ -1,8 +1,11 @@
 """Texts with labels, from a file to batches.
 
-messages  the SMS messages of the course: read, balanced, split as in the book's section 6.2
-dataset   `TextDataset`, `SpamDataset` and the loaders over them, as in section 6.3
-frames    what a table must be
+messages     the SMS messages of the course: read, balanced, split as in the book's section 6.2
+dataset      `TextDataset`, `SpamDataset` and the loaders over them, as in section 6.3
+texts        `read_texts`: a reader's own table of any classes, with a report on what is in it
+splits       `split_stratified`, `undersample`, `class_weights`: for any classes
+table_files  a table's columns from CSV, TSV, JSON lines and Parquet, or the line with the fault
+frames       what a table of messages must be
 """
 
 from helpers.data.dataset import (
@@ -26,6 +29,8 @@ from helpers.data.messages import (
     random_split,
     read_messages,
 )
+from helpers.data.splits import Split, class_weights, split_stratified, undersample
+from helpers.data.texts import TextTable, read_texts
 from helpers.tokenizer import get_tokenizer  # the book's cells take it from here
 
 __all__ = [
@@ -36,8 +41,11 @@ __all__ = [
     "SMS_MINI",
     "SMS_URLS",
     "SpamDataset",
+    "Split",
     "TextDataset",
+    "TextTable",
     "check_max_length",
+    "class_weights",
     "create_balanced_dataset",
     "create_dataloaders",
     "download_and_unzip_spam_data",
@@ -47,4 +55,7 @@ __all__ = [
     "pad",
     "random_split",
     "read_messages",
+    "read_texts",
+    "split_stratified",
+    "undersample",
 ]
