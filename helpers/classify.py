@@ -28,6 +28,7 @@ from helpers.files import file_sha256, whole_file
 from helpers.fine_tuning import fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, adapters_of, replace_head
 from helpers.loading import INDEX, LARGEST_HEADER, find_checkpoint, load_pretrained
+from helpers.lora import is_adapter
 from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer
 
@@ -209,14 +210,13 @@ class TextClassifier:
     @classmethod
     def _read(cls, path: Path) -> Self:
         if (length := _header_length(path)) > LARGEST_HEADER:
-            raise ValueError(f"a header of {length:,} bytes, of {LARGEST_HEADER:,} at most")
+            raise ValueError(f"its header has {length:,} bytes, more than {LARGEST_HEADER:,}")
         with safe_open(path, framework="pt") as file:
             settings = _settings_in(file.metadata() or {})
             found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             found = {n: (s.get_dtype(), tuple(s.get_shape())) for n, s in found.items()}
             # all that the settings say is checked while nothing has taken memory
-            model = _without_values(settings, len(found))
-            _check_tensors(found, model.state_dict())
+            model = _without_values(settings, found)
             classifier = cls._of(
                 model,
                 settings["labels"],
@@ -321,18 +321,28 @@ def _dictionary(text: str) -> dict:
     return settings
 
 
-def _without_values(settings: dict, num_tensors: int) -> GPTModel:
-    """Return the model of these settings on torch's meta device, where it takes no memory."""
+Tensors = dict[str, tuple[str, tuple[int, ...]]]  # name → dtype, as safetensors calls it, and shape
+
+
+def _without_values(settings: dict, found: Tensors) -> GPTModel:
+    """Return the model of these settings on torch's meta device, where it takes no memory.
+
+    Raises ValueError where its tensors are not those that are `found` in the file.
+    """
     cfg = settings["cfg"]
     instance_of("cfg", cfg, dict, "a dictionary")
     with torch.device("meta"):
         block = GPTModel(cfg | {"n_layers": 1}).trf_blocks[0]
         # or building the blocks would take for ever
-        most = num_tensors // len(block.state_dict())
-        what = f", as the file has {num_tensors} tensors"
+        most = len(found) // len(block.state_dict())
+        what = f", as the file has {len(found)} tensors"
         n_layers = whole_number("n_layers", cfg.get("n_layers"), 1, most, what)
         model = replace_head(GPTModel(cfg), len(settings["labels"]))
+    plain = {name: kind for name, kind in found.items() if not is_adapter(name)}
+    plain = {name.replace(".base_layer", ""): kind for name, kind in plain.items()}
+    _check_tensors(plain, model.state_dict())  # first, as many adapters take long to put in
     _put_saved_adapters(model, settings.get("adapters", {}))  # older files know of none
+    _check_tensors(found, model.state_dict())
     # older files know of nothing else than the mask
     causal = settings.get("causal", [True] * n_layers)
     if not isinstance(causal, list) or [type(one) for one in causal] != [bool] * n_layers:
@@ -349,14 +359,10 @@ def _put_saved_adapters(model: GPTModel, saved: dict) -> None:
         FreezePlan(n_layers, head, adapted, saved["rank"], saved["alpha"]).apply(model)
 
 
-def _check_tensors(
-    found: dict[str, tuple[str, tuple[int, ...]]], expected: dict[str, torch.Tensor]
-) -> None:
-    """Raise ValueError where a file's tensors are not those of the model that it tells of.
-
-    `found` are their dtypes, as safetensors names them, and their shapes.
-    """
-    for name in sorted(found.keys() ^ expected.keys()):
+def _check_tensors(found: Tensors, expected: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError where a file's tensors are not those of the model that it tells of."""
+    if different := found.keys() ^ expected.keys():
+        name = min(different)
         has = "has a tensor" if name in found else "lacks the tensor"
         raise ValueError(f"it {has} {name}, against its settings")
     for name, tensor in expected.items():

@@ -214,7 +214,12 @@ def test_a_file_of_a_later_version_is_named_as_that(kind, path):
         assert "delete" not in str(refused.value)
 
 
-def test_a_header_that_would_not_be_read_is_not_written(path):
+def test_too_long_a_header_is_neither_read_nor_written(path):
+    settings, tensors = opened(path)
+    other = path.with_name("other.safetensors")
+    write(other, settings | {"about": {"thesis": "x" * LARGEST_HEADER}}, tensors)
+    assert "its header has 1,0" in refused(other, "a long header")
+    other.unlink()
     before = path.read_bytes()
     topics = classifier(about={"thesis": "x" * LARGEST_HEADER})
     with pytest.raises(ValueError, match="header has 1,0.* bytes, .*shorten them"):
