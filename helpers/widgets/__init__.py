@@ -5,8 +5,10 @@ lab        the Freeze Lab: train, and compare what came of each choice
 dashboard  the classifier's dashboard: which mistakes it makes, at which threshold, on what
 microscope the Message Microscope: what in a message tips the answer, and where the model looks
 prediction a question to commit to, before its answer is shown
+own_classes from one's own table to a classifier in a file
 slides     a slider that moves through pictures
 common     what they are made of: the tower of toggles, rows to choose from, what folds
+in_slices  what trains by a press: the buttons, how it goes, its end
 
 They keep the state, call the floors below and show what those return; nothing is computed here.
 Only the files in this room import ipywidgets.
@@ -16,7 +18,16 @@ from helpers.widgets.dashboard import Dashboard
 from helpers.widgets.explorer import FreezeExplorer
 from helpers.widgets.lab import FreezeLab
 from helpers.widgets.microscope import MessageMicroscope
+from helpers.widgets.own_classes import OwnClasses
 from helpers.widgets.prediction import predict
 from helpers.widgets.slides import Slides
 
-__all__ = ["Dashboard", "FreezeExplorer", "FreezeLab", "MessageMicroscope", "Slides", "predict"]
+__all__ = [
+    "Dashboard",
+    "FreezeExplorer",
+    "FreezeLab",
+    "MessageMicroscope",
+    "OwnClasses",
+    "Slides",
+    "predict",
+]

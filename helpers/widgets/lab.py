@@ -1,19 +1,9 @@
-"""The Freeze Lab: choose what is trained, press Train, and compare what came of it.
+"""The Freeze Lab: choose what is trained, press Train, and compare what came of it."""
 
-A training goes in slices on the kernel's own event loop, so that the kernel hears a press on Stop
-between two of them; where no loop runs it goes in one piece, until an interruption. No thread takes
-part: what a thread changes in a widget is not shown everywhere.
-"""
-
-import asyncio
-import time
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from html import escape
 from pathlib import Path
 
-import torch
 from ipywidgets import HTML, BoundedIntText, Button, FloatText, HBox, VBox
 
 from helpers.classifying_token import POSITIONS
@@ -21,7 +11,7 @@ from helpers.files import beside_the_notebook
 from helpers.fine_tuning import Progress
 from helpers.freezing import FreezePlan
 from helpers.history import History
-from helpers.lab.pictures import AGAINST, draw_bar, draw_runs, draw_training
+from helpers.lab.pictures import AGAINST, draw_runs
 from helpers.lab.runs import (
     COLUMNS,
     FILE,
@@ -55,16 +45,16 @@ from helpers.widgets.common import (
     show_with_words,
     style_sheet,
 )
+from helpers.widgets.in_slices import (
+    UNDER_WAY,
+    WHERE,
+    TrainsInSlices,
+    alert,
+    say_epoch,
+    say_progress,
+)
 
 SEEDS = (1, 3, 5)
-SLICE, PAUSE = 0.1, 0.01  # seconds of training in a stretch, and for the kernel to hear messages
-REDRAW = 0.1  # seconds between two pictures of a training
-WHERE = {  # a position in words
-    "first": "the first token, which sees only itself",
-    "last": "the row's last position: padding, in all but the longest messages",
-    "last_token": "the last token before the padding",
-    "mean": "the mean of what all positions say, the padding's too",
-}
 PRICE_OF_THE_TEST = (
     "<b>The test set</b> answers once: whoever has looked at it and goes on choosing may choose by "
     "it, and then it says no more than the validation set. So each run after it is marked."
@@ -83,10 +73,9 @@ run whose frozen part was kept from an earlier one has none of these.</p>
 <p>Of Wilson's intervals (1927) 19 in 20 hold the accuracy on all messages of the same kind. They
 say nothing of other seeds: for that, look at the lowest and the highest.</p>
 """
-_FAILURES = (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, MemoryError)
 
 
-class FreezeLab(VBox):
+class FreezeLab(TrainsInSlices):
     """The tower of the Freeze Explorer, a button that trains, and a row for each run.
 
     The model and the messages are loaded at once. Runs are kept in the file FILE in `folder`
@@ -110,14 +99,10 @@ class FreezeLab(VBox):
         self.rows: tuple[Run, ...] = ()
         self._kept = Kept((), False, 0, ())
         self._unkept: list[Run] = []
-        self._training: Training | None = None
-        self._task: asyncio.Task | None = None
-        self._stopped, self._redrawn, self._epochs_said = False, 0.0, 0
         self._sorted_by, self._falling = "run", False
         self._run_lines: dict[str, _RunLine] = {}
         self._quiet = Quiet()
 
-        torch.optim.AdamW([torch.zeros(1)])  # the first one imports much, which Stop would wait for
         cfg = self.material.pretrained.cfg
         self._shapes = shapes_of(cfg, 2, 8, self.material.train.max_length)
         self._panel = PlanPanel(cfg, FreezePlan.book(cfg["n_layers"]), self._redraw)
@@ -129,16 +114,15 @@ class FreezeLab(VBox):
         self._say("Nothing has been trained yet in this session.")
 
     def _make_controls(self) -> None:
+        self._make_training_controls()
         self._position = Choice("fx-position", "Classify at", POSITIONS, self._choose_position)
         self._seeds = Choice("fx-seeds", "Seeds", map(str, SEEDS), self._choose_seeds)
         self._against = Choice("fx-against", "Accuracy against", AGAINST, self._choose_against)
         self._epochs = ask(BoundedIntText, "fx-epochs", "Epochs", value=5, min=1, max=50)
         self._lr = ask(FloatText, "fx-lr", "Learning rate", value=self.material.lr)
-        self._train = named(Button(description="▶ Train"), "fx-more fx-train")
-        self._stop = named(Button(description="■ Stop"), "fx-more fx-stop")
         self._open = named(Button(description="Open the test set"), "fx-more fx-open-test")
-        names = ("where", "predicted", "status", "bar", "live", "problem", "test", "kept", "runs")
-        self._show = {name: named(HTML(), f"fx-{name}") for name in names}
+        names = ("where", "predicted", "test", "kept", "runs")
+        self._show |= {name: named(HTML(), f"fx-{name}") for name in names}
         self._lines = named(VBox(), "fx-rows")
         self._heads = {
             name: named(Button(), f"fx-head fx-head-{name.replace(' ', '-')}") for name in COLUMNS
@@ -158,8 +142,6 @@ class FreezeLab(VBox):
         self._seeds.choose("1")
         self._against.choose(next(iter(AGAINST)))
         self._show["where"].value = escape(WHERE["last"])
-        self._train.on_click(self._press_train)
-        self._stop.on_click(self._press_stop)
         self._open.on_click(self._press_open)
         self._epochs.observe(self._change_setting, "value")
         self._lr.observe(self._change_setting, "value")
@@ -175,11 +157,7 @@ class FreezeLab(VBox):
             self._seeds,
             named(HBox([self._epochs, self._lr]), "fx-wrap"),
             show["predicted"],
-            named(HBox([self._train, self._stop]), "fx-wrap fx-buttons"),
-            show["problem"],
-            show["status"],
-            show["bar"],
-            show["live"],
+            *self._training_controls(),
             Folded("the model as a picture, with the shapes of a batch", panel.picture),
         ]
         reading = Folded("how the figures are to be read", named(HTML(HOW_TO_READ), "fx-reading"))
@@ -242,68 +220,11 @@ class FreezeLab(VBox):
         Returns the run; None where it was interrupted, or could not begin or go on.
         """
         before = set(self.rows)
-        if self._begin():
-            for _ in self._slices():
-                pass
+        self._train_at_a_stretch()
         return next((run for run in self.rows if run not in before), None)
 
-    def _press_train(self, _) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.train()
-        else:
-            if self._begin():
-                self._task = loop.create_task(self._train_in_slices())
-
-    def _press_stop(self, _) -> None:
-        if self.training:
-            self._stopped = True
-        else:
-            self._say("Nothing is being trained.")
-
-    async def _train_in_slices(self) -> None:
-        with closing(self._slices()) as slices:
-            resumed = time.perf_counter()
-            for _ in slices:
-                if time.perf_counter() - resumed > SLICE:
-                    await asyncio.sleep(PAUSE)
-                    resumed = time.perf_counter()
-
-    def _begin(self) -> bool:
-        """Take the settings; say why where they can't be taken, and whether a training begins."""
-        if self.training:
-            return False
-        self._show["problem"].value = ""
-        try:
-            self._training = Training(self.material, self.settings)
-        except ValueError as error:
-            self._say_problem(error)
-            return False
-        self._stopped, self._epochs_said = False, 0
-        self._show["bar"].value = self._show["live"].value = ""
-        self._say(f"Training: {self._training.settings}.")
-        return True
-
-    def _slices(self) -> Iterator[None]:
-        """Train, show how it goes, and end in a row or in a sentence that says why not."""
-        training = self._training
-        try:
-            with closing(training.steps()) as steps:
-                for progress in steps:
-                    self._show_progress(progress)
-                    if self._stopped:
-                        break
-                    yield
-            self._end(training)
-        except KeyboardInterrupt:
-            self._end(training, interrupted=True)
-        except _FAILURES as error:
-            self._show["bar"].value = ""
-            self._say("The training has ended early.")
-            self._say_problem(error)
-        finally:
-            self._training = None
+    def _new_training(self) -> Training:
+        return Training(self.material, self.settings)
 
     def _end(self, training: Training, interrupted: bool = False) -> None:
         self._show["bar"].value = ""
@@ -327,25 +248,15 @@ class FreezeLab(VBox):
             f"{run.accuracy:.3f}, loss {run.loss:.3f}."
         )
 
-    def _show_progress(self, progress: Progress) -> None:
-        training = self._training
-        if time.perf_counter() - self._redrawn < REDRAW:
-            return
-        share = training.share_done(progress)
-        words = _say_progress(training, progress)
-        self._show["bar"].value = draw_bar(share, words) + f"<p>{escape(words)}</p>"
-        if progress.phase == "training":
-            self._show_live(training)
-            epochs = sum(len(history.val_accs) for history in training.histories)
-            if epochs > self._epochs_said:
-                self._epochs_said = epochs
-                self._say(_say_epoch(training))
-        self._redrawn = time.perf_counter()
+    def _say_progress(self, training: Training, progress: Progress) -> str:
+        seeds = training.settings.num_seeds
+        which = f"seed {training.seed} of {seeds}, " if seeds > 1 else ""
+        return say_progress(progress, training.seconds_left(progress), which)
 
-    def _show_live(self, training: Training) -> None:
-        steps = len(self.material.train) // 8 or 1
-        drawing = draw_training(training.histories, training.settings.epochs, steps)
-        self._show["live"].value = drawing.svg
+    def _say_epoch(self, training: Training) -> str:
+        history = next(h for h in reversed(training.histories) if h.val_accs)
+        seed = 1 + training.histories.index(history)
+        return say_epoch(history, training.settings.epochs, f"seed {seed}, ")
 
     # --- what the learner does besides ---
 
@@ -367,10 +278,10 @@ class FreezeLab(VBox):
 
     def _press_open(self, _) -> None:
         if self.model is None or self.training:
-            missing = "A training is under way: wait for its end, or press Stop."
+            missing = UNDER_WAY
             if not self.training:
                 missing = "There is no trained model yet: press Train first."
-            self._show["test"].value = _alert(missing)
+            self._show["test"].value = alert(missing)
             return
         try:
             keep_test_opened(self.path, self.material.belongs_to)
@@ -415,7 +326,7 @@ class FreezeLab(VBox):
         try:
             work = work_predicted(self.material, self.settings)
         except ValueError as error:
-            self._show["predicted"].value = _alert(f"{error}.")
+            self._show["predicted"].value = alert(f"{error}.")
         else:
             self._show["predicted"].value = (
                 f"Predicted for one training: {work.fine_tune}, as the frozen part runs once (the "
@@ -447,13 +358,6 @@ class FreezeLab(VBox):
             lines.append(line)
         self._lines.children = [self._head, *lines] if lines else [HTML("No run yet: press Train.")]
         self._show["runs"].value = self.drawing.svg
-
-    def _say(self, words: str) -> None:
-        self._show["status"].value = f'<p role="status">{escape(words)}</p>'
-
-    def _say_problem(self, error: Exception, before: str = "") -> None:
-        words = str(error) or type(error).__name__
-        self._show["problem"].value = _alert(f"{before}{words.removesuffix('.')}.")
 
     def _ipython_display_(self, **_) -> None:
         """Show the widget, and send picture and tables along for pages where nothing is live."""
@@ -497,30 +401,6 @@ def runs_table(runs: tuple[Run, ...]) -> str:
     """Return runs as an HTML table, which also stands where nothing is live."""
     rows = [(str(number), *say_run(run).values()) for number, run in enumerate(runs, start=1)]
     return html_table(tuple(COLUMNS), rows, "The runs") if rows else "<p>No run yet.</p>"
-
-
-def _alert(words: str) -> str:
-    return f'<p role="alert">{escape(words)}</p>'
-
-
-def _say_progress(training: Training, progress: Progress) -> str:
-    """Return how far a training is, and how long it will take at the pace so far."""
-    if progress.phase == "encoding":
-        return f"The frozen part runs once: {progress.done} of {progress.total} messages."
-    left = training.seconds_left(progress)
-    seed = f"seed {training.seed} of {training.settings.num_seeds}, "
-    in_all = f"step {progress.done} of {progress.total}"
-    return f"{seed * (training.settings.num_seeds > 1)}{in_all}, about {left:.0f} s left"
-
-
-def _say_epoch(training: Training) -> str:
-    """Return what the last whole epoch brought."""
-    history = next(h for h in reversed(training.histories) if h.val_accs)
-    seed = 1 + training.histories.index(history)
-    return (
-        f"Seed {seed}, epoch {len(history.val_accs)} of {training.settings.epochs}: validation "
-        f"accuracy {history.val_accs[-1]:.3f}, loss {history.val_losses[-1]:.3f}."
-    )
 
 
 def _say_stopped(training: Training) -> str:
