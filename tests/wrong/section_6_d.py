@@ -24,9 +24,9 @@ WRONG = {
     "my_shared_texts": [
         (shared(FOUND, same="text"), "equal to the letter"),
         (shared(FOUND, same="text.lower()"), "white space still makes a difference"),
-        (shared(FOUND, same="text.strip().lower()"), "inside a text it makes a difference"),
+        (shared(FOUND, same="text.strip().lower()"), "inside a text white space"),
         (shared(FOUND, same="' '.join(text.split())"), "capitals still make a difference"),
-        (shared(FOUND, same="''.join(text.lower().split())"), "are the same: leave one"),
+        (shared(FOUND, same="''.join(text.lower().split())"), "leave one between words"),
         (shared(FOUND.replace(" in known", " not in known")), "does *not* have"),
         (shared("return [same(text) for text in test_texts if same(text) in known]"), "as it is written"),
         (
@@ -69,3 +69,44 @@ WRONG = {
         (macro_f1("f1.mean()"), "returns nothing"),
     ],
 }  # fmt: skip
+GUESSES = {
+    "6.D never looks": [
+        ("14.3", "with a class by lot"),
+        ("50", "two classes of equal size"),
+        ("5", "may name the largest class"),
+        ("90", "more texts than the largest class has"),
+    ],
+    "6.D set aside": [
+        ("2", "goes, too"),
+        ("10", "it is read as the same class"),
+        ("8", "The text that repeats another stays"),
+        ("20", "Ask of each row"),
+    ],
+    "6.D copies": [
+        ("100", "in the other two parts"),
+        ("20", "how many texts are tested with"),
+        ("40", "the copy can lie anywhere"),
+        ("90", "some copies lie in"),
+    ],
+    "6.D flattered": [
+        ("50", "gained nothing"),
+        ("100", "Not all test texts"),
+        ("70", "half of the rest"),
+        ("93", "half of these are wrong"),
+    ],
+    "6.D always the largest": [
+        ("0.21", "That is its accuracy"),
+        ("0.34", "of money alone"),
+        ("0", "A little is left"),
+        ("0.5", "each other class has 0"),
+    ],
+    "6.D beside counting words": [
+        ("the nano", "it is tiny"),
+        ("about the same", "a difference can be seen"),
+    ],
+    "6.D class weights": [
+        ("both rise", "those are many"),
+        ("recall falls, accuracy rises", "The other way round"),
+        ("nothing changes", "Weights change the loss"),
+    ],
+}
