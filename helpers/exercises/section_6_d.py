@@ -30,8 +30,8 @@ def _try_shared_texts(solve):
         return "nine texts to test with and five to train with, made by hand"
     for same, sentence in (
         (str, "only texts that are equal to the letter are found: turn capitals into small letters, in both parts."),
-        (str.lower, "white space still makes a difference: `split()` takes a text apart, `' '.join` puts one space between."),
-        (lambda text: text.strip().lower(), "inside a text white space still makes a difference; you cut it off at both ends."),
+        (str.lower, "white space still makes a difference: `' '.join(text.split())` leaves one space each."),
+        (lambda text: text.strip().lower(), "inside a text white space still makes a difference."),
         (lambda text: " ".join(text.split()), "capitals still make a difference: `text.lower()` has none."),
         (lambda text: "".join(text.lower().split()), "without a space “no where” is “nowhere”: leave one between words."),
     ):  # fmt: skip
