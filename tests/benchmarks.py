@@ -25,9 +25,10 @@ from nbclient import NotebookClient
 from torch.utils.data import DataLoader
 
 from helpers.classify import SpamClassifier, classify_review
+from helpers.command.classify import classify_file
 from helpers.config import END_OF_TEXT, gpt_config, model_size
-from helpers.data import SpamDataset, load_messages
-from helpers.device_and_precision import get_device
+from helpers.data import SpamDataset, load_messages, read_messages
+from helpers.device_and_precision import PRECISIONS, get_device
 from helpers.fine_tuning import batch_order, fine_tune
 from helpers.freezing import FreezePlan, replace_head
 from helpers.inside import token_influence
@@ -474,6 +475,44 @@ def classifying(model: GPTModel, *parts: SpamDataset) -> Iterator[Row]:
         yield what, f"{whole / taken:.1f} ×", goal
 
 
+def classify_stream() -> Iterator[Row]:
+    """`python -m helpers classify` on SMS messages, the nano, against classify_review one by one."""
+    train, *_ = splits()
+    texts = list(
+        (read_messages(REAL_SMS) if REAL_SMS.exists() else load_messages("sms-mini"))["Text"]
+    )
+    texts = texts[:2_000]
+    model = load_pretrained("gpt2-nano (12M)")
+    classifier = SpamClassifier(replace_head(model), train.max_length, position="last_token")
+    classifier.model.to(get_device())
+    one_by_one, taken = [], {precision: [] for precision in PRECISIONS}
+    with tempfile.TemporaryDirectory() as folder:
+        path, out = Path(folder, "texts.csv"), Path(folder, "labels.csv")
+        pd.DataFrame({"text": texts}).to_csv(path, index=False)
+        for round_ in range(3):  # by turns, so that other work on the machine meets all of them
+            for text in texts[100 * round_ :][:100]:
+                start = time.perf_counter()
+                classify_review(
+                    text, classifier.model, classifier.tokenizer, classifier.device,
+                    classifier.max_length,
+                )  # fmt: skip
+                one_by_one.append(time.perf_counter() - start)
+            for precision, seconds in taken.items():
+                out.unlink(missing_ok=True)
+                start = time.perf_counter()
+                classify_file(classifier, path, out, precision=precision)
+                seconds.append(time.perf_counter() - start)
+    alone = median(one_by_one)
+    what = f"classify_review, one of {len(texts):,} SMS messages, median of {len(one_by_one)}"
+    yield what, f"{1e3 * alone:.2f} ms", ""
+    for precision, seconds in taken.items():
+        each = median(seconds) / len(texts)
+        what = f"classify_file, {precision}, a text from file to file, median of {len(seconds)}"
+        yield what, f"{1e3 * each:.2f} ms", ""
+        goal = "≥ 12 ×" if precision == "bfloat16" else ""
+        yield f"classify_file, {precision}, against one by one", f"{alone / each:.1f} ×", goal
+
+
 # --- loading --------------------------------------------------------------------------------------
 
 LOAD_BOOK = """
@@ -650,6 +689,7 @@ BENCHMARKS = {
     "microscope": microscope,
     "lab": freeze_lab,
     "fine_tuning": fine_tuning,
+    "classify_stream": classify_stream,
     "loading": loading,
     "more_data": more_data,
     "several_processes": several_processes,

@@ -31,7 +31,7 @@ def text_of(name):
 
 
 def test_there_is_one_notebook_for_each_section_and_appendix():
-    assert [name[:4] for name in NAMES] == [f"06_{section}" for section in "12345678ABCE"]
+    assert [name[:4] for name in NAMES] == [f"06_{section}" for section in "12345678ABCDE"]
     assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == NAMES
 
 

@@ -36,14 +36,14 @@ Write = Callable[[bytes], None]
 def standard_output(data: bytes) -> None:
     """Write to standard output at once, past Python's buffer, which at its end would fail again.
 
-    Raises BrokenPipeError when nobody reads it any more, OSError when it can't be written.
+    Raises BrokenPipeError when nobody reads it any more, another OSError when it can't be written.
     """
     left = memoryview(data)
     try:
         while left:
             left = left[os.write(1, left) :]
     except BrokenPipeError:
-        raise BrokenPipeError("standard output was closed before the last row") from None
+        raise
     except OSError as error:
         raise OSError(f"standard output can't be written: {error.strerror}") from error
 

@@ -617,4 +617,4 @@ progress("6.C")
 # - Where the trainings of one row lie far apart, one training tells a story, not an answer.
 # - A random control and a simple method belong beside every result.
 #
-# Next: [6.E, the same, in a fraction of the time](06_E_a_fraction_of_the_time.ipynb).
+# Next: [6.D, your own texts, your own classes](06_D_your_own_classes.ipynb).
