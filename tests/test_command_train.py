@@ -136,12 +136,13 @@ def test_an_interrupted_training_keeps_its_last_whole_epoch_and_goes_on_there(
     assert "my.st has its weights; the same command goes on there" in errors
     kept = TextClassifier.load(tmp_path / "my.st")
     epochs = int(kept.about["interrupted"].split()[1])
-    assert 0 < epochs < 300 and [path.name for path in folder.glob("epoch-*")] == [
-        f"epoch-{epochs}"
-    ]
+    there = max(int(path.name.removeprefix("epoch-")) for path in folder.glob("epoch-*[0-9]"))
+    assert (
+        there in (epochs, epochs - 1) and 0 < epochs < 300
+    )  # it may have come while one was written
 
     assert run(*command) == 0
-    assert f"going on after {epochs} whole epoch" in capsys.readouterr().out
+    assert f"going on after {there} whole epoch" in capsys.readouterr().out
     split = split_stratified(read_texts(table))
     training = OwnTraining(split, OwnSettings(plan="head only", epochs=300))
     for _ in training.steps():
