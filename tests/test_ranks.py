@@ -10,7 +10,7 @@ import torch
 from helpers.epoch_checkpoint import EpochCheckpoint
 from helpers.ranks import ALONE
 from tests.conftest import ROOT
-from tests.rank_work import TRAININGS, start, to_the_end, train_all, up_to_epoch
+from tests.rank_work import FOR_FOUR, TRAININGS, start, to_the_end, train_all, up_to_epoch
 
 
 def torchrun(
@@ -34,12 +34,16 @@ def alone():
     return train_all(ALONE)
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def together(request, tmp_path_factory):
-    out = tmp_path_factory.mktemp("ranks") / "trained.pt"
-    done = torchrun(request.param, "-m", "tests.rank_work", "all", str(out))
-    assert done.returncode == 0, done.stderr
-    return torch.load(out)
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """What 2 and 4 processes make of the trainings."""
+    trained = {}
+    for processes in (2, 4):
+        out = tmp_path_factory.mktemp("ranks") / "trained.pt"
+        done = torchrun(processes, "-m", "tests.rank_work", "all", str(out))
+        assert done.returncode == 0, done.stderr
+        trained[processes] = torch.load(out)
+    return trained
 
 
 def assert_same(one, other):
@@ -50,9 +54,11 @@ def assert_same(one, other):
             torch.testing.assert_close(other["weights"][key], weights, atol=1e-4, rtol=0, msg=key)
 
 
-@pytest.mark.parametrize("name", TRAININGS)
-def test_losses_and_weights_of_several_processes_are_those_of_one(name, alone, together):
-    assert_same(alone[name], together[name])
+@pytest.mark.parametrize(
+    ("processes", "name"), [(2, name) for name in TRAININGS] + [(4, name) for name in FOR_FOUR]
+)
+def test_losses_and_weights_of_several_processes_are_those_of_one(processes, name, alone, together):
+    assert_same(alone[name], together[processes][name])
 
 
 # --- killed ---
