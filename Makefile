@@ -27,8 +27,8 @@ run: $(VENV)/installed          ## execute all notebooks in order and print a ta
 test: $(VENV)/installed $(COLAB)/installed $(OLD_KERNEL)/installed $(AXE)/installed  ## everything that proves the project
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@# two processes, a file to each at a time: a notebook's cells share a kernel
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@# two processes, a file to each at a time: a notebook's cells share a kernel; long ones first (tests/conftest.py)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 notebooks: $(VENV)/installed    ## execute and save all notebooks (FROM=py or FROM=ipynb where a pair differs, ONLY=name for one)
 	$(BIN)/python notebooks/build.py save $(if $(FROM),--from $(FROM)) $(ONLY)

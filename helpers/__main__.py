@@ -114,9 +114,10 @@ def _classify(chosen: argparse.Namespace) -> None:
 
 
 def _show(chosen: argparse.Namespace) -> None:
-    from helpers.command.show import show
+    from helpers.classify import TextClassifier
+    from helpers.command.show import described
 
-    show(chosen.classifier)
+    print(described(TextClassifier.load(chosen.classifier), chosen.classifier))
 
 
 if __name__ == "__main__":

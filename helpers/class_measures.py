@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.checks import finite_numbers, instance_of
+from helpers.data.texts import counted
 from helpers.results import wilson_interval
 
 THIS = "this classifier"
@@ -213,9 +214,8 @@ def class_table(figures: ClassFigures) -> str:
     if not left_out:
         return _aligned(rows)
     texts = sum(map(figures.support, left_out))
-    classes = "1 class" if len(left_out) == 1 else f"{len(left_out):,} classes"
-    with_texts = f"{texts:,} {'text' if texts == 1 else 'texts'}"
-    return f"{_aligned(rows)}\nleft out: {classes} with {with_texts} in all"
+    classes = counted(len(left_out), "class", "classes")
+    return f"{_aligned(rows)}\nleft out: {classes} with {counted(texts, 'text')} in all"
 
 
 def _aligned(rows: Iterable[Sequence[str]]) -> str:

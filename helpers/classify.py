@@ -8,7 +8,6 @@ import hashlib
 import json
 import reprlib
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
@@ -16,19 +15,17 @@ from typing import Self
 import pandas as pd
 import tiktoken
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from helpers.checks import instance_of, whole_number
+from helpers.checks import instance_of
 from helpers.class_vectors import class_vectors
+from helpers.classifier_file import ForAnother, check_labels, read_classifier, write_classifier
 from helpers.classifying_token import check_position, class_logits
 from helpers.config import END_OF_TEXT, model_size
 from helpers.data import LABELS, check_max_length, create_dataloaders, load_splits, pad
-from helpers.files import file_sha256, whole_file
+from helpers.files import file_sha256
 from helpers.fine_tuning import fine_tune, fine_tuning_defaults
-from helpers.freezing import FreezePlan, adapters_of, replace_head
-from helpers.loading import INDEX, LARGEST_HEADER, find_checkpoint, load_pretrained
-from helpers.lora import is_adapter
+from helpers.freezing import FreezePlan, replace_head
+from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer
 
@@ -123,7 +120,6 @@ class TextClassifier:
         """
         return self.logits(texts, precision).softmax(dim=-1)
 
-    @torch.no_grad()
     def logits(self, texts: list[str], precision: str = "float32") -> torch.Tensor:
         """Return each text's logits: float32 (len(texts), num_classes), on the CPU.
 
@@ -134,7 +130,14 @@ class TextClassifier:
         """
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise TypeError(f"give a list of texts, not {texts!r}; classify() takes one")
-        rows = list(map(self._row, texts))
+        return self.logits_of_tokens(list(map(self._row, texts)), precision)
+
+    @torch.no_grad()
+    def logits_of_tokens(self, rows: list[list[int]], precision: str = "float32") -> torch.Tensor:
+        """Return the logits of texts that are token ids, cut or padded to `max_length`: see `logits`.
+
+        For those who count a text's tokens themselves.
+        """
         vectors = class_vectors(self.model, rows, self.position, precision)  # (b, emb_dim)
         head = self.model.out_head
         logits = head(vectors.to(head.weight)).float().cpu()  # on its device, in its precision
@@ -156,31 +159,8 @@ class TextClassifier:
         no plan puts in, and for labels and an `about` too long for a file's header, OSError when
         the file can't be written.
         """
-        adapters = adapters_of(self.model)
-        settings = {
-            "format": FORMAT,
-            "labels": self.labels,
-            "cfg": self.model.cfg,
-            "max_length": self.max_length,
-            "position": self.position,
-            "causal": [block.att.causal for block in self.model.trf_blocks],
-            "about": self.about,
-            "adapters": {
-                "adapted": sorted(adapters.adapted),
-                "rank": adapters.rank,
-                "alpha": adapters.alpha,
-            },
-        }
-        state = self.model.state_dict()
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        _check_finite(state)
-        with whole_file(path) as part:
-            save_file(state, part, metadata={KEY: json.dumps(settings)})
-            if (length := _header_length(part)) > LARGEST_HEADER:
-                raise ValueError(
-                    f"with these labels and this about the file's header has {length:,} bytes, and "
-                    f"more than {LARGEST_HEADER:,} are not read; shorten them"
-                )
+        names = ("labels", "max_length", "position", "about")
+        write_classifier(path, self.model, {name: getattr(self, name) for name in names})
         return Path(path)
 
     @classmethod
@@ -192,46 +172,12 @@ class TextClassifier:
         file, for one of a later version of the course, and for one of other classes than this
         class is for.
         """
-        path = Path(path)
-        if not path.exists():
-            raise FileNotFoundError(
-                f"{path} does not exist; train a classifier and save it there first"
-            )
-        try:
-            return cls._read(path)
-        except _ForAnother as error:
-            raise ValueError(f"{path} {error}") from None
-        except _UNREADABLE as error:
-            raise ValueError(
-                f"{path} is not a whole file of {cls.__name__}.save ({error}); "
-                "if you don't need it, delete it and train again"
-            ) from error
+        return read_classifier(path, cls._of)
 
     @classmethod
-    def _read(cls, path: Path) -> Self:
-        if (length := _header_length(path)) > LARGEST_HEADER:
-            raise ValueError(f"its header has {length:,} bytes, more than {LARGEST_HEADER:,}")
-        with safe_open(path, framework="pt") as file:
-            settings = _settings_in(file.metadata() or {})
-            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            found = {n: (s.get_dtype(), tuple(s.get_shape())) for n, s in found.items()}
-            # all that the settings say is checked while nothing has taken memory
-            model = _without_values(settings, found)
-            classifier = cls._of(
-                model,
-                settings["labels"],
-                max_length=settings["max_length"],
-                position=settings["position"],
-                about=settings["about"],
-            )
-            state = {name: file.get_tensor(name).clone() for name in found}
-        _check_finite(state)
-        model.load_state_dict(state, assign=True)
-        return classifier
-
-    @classmethod
-    def _of(cls, model: GPTModel, labels: tuple[str, ...], **settings) -> Self:
-        return cls(model, labels, **settings)
+    def _of(cls, model: GPTModel, settings: dict) -> Self:
+        rest = {name: settings[name] for name in ("max_length", "position", "about")}
+        return cls(model, settings["labels"], **rest)
 
 
 class SpamClassifier(TextClassifier):
@@ -252,138 +198,14 @@ class SpamClassifier(TextClassifier):
         super().__init__(model, LABELS, max_length, tokenizer, position, about)
 
     @classmethod
-    def _of(cls, model: GPTModel, labels: tuple[str, ...], **settings) -> Self:
-        if labels != LABELS:
-            raise _ForAnother(
-                f"is a classifier with the labels {reprlib.repr(labels)}, not {LABELS}; "
-                "TextClassifier.load reads it"
+    def _of(cls, model: GPTModel, settings: dict) -> Self:
+        if settings["labels"] != LABELS:
+            raise ForAnother(
+                f"is a classifier with the labels {reprlib.repr(settings['labels'])}, not "
+                f"{LABELS}; TextClassifier.load reads it"
             )
-        return cls(model, **settings)
-
-
-def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of classes as a tuple.
-
-    Raises ValueError for fewer than two, and for what are not different texts with something in
-    them, in a tuple or a list.
-    """
-    wanted = "labels must be a tuple of two or more different texts, one for each class"
-    if not isinstance(labels, tuple | list) or len(labels) < 2:
-        raise ValueError(f"{wanted}, not {reprlib.repr(labels)}")
-    for number, label in enumerate(labels):
-        if not isinstance(label, str) or not label.strip():
-            raise ValueError(f"{wanted}; number {number} is {reprlib.repr(label)}")
-    if len(set(labels)) < len(labels):
-        twice, _ = Counter(labels).most_common(1)[0]
-        raise ValueError(f"{wanted}; {reprlib.repr(twice)} is there more than once")
-    return tuple(map(str, labels))
-
-
-# --- the file ------------------------------------------------------------------------------------
-
-KEY, FORMAT = "text_classifier", 1  # where the settings are in a file; how they are written
-OLD_KEY = "spam_classifier"  # in files from before there were other classes
-DTYPES = ("F16", "BF16", "F32", "F64")  # what a model computes in; safetensors' names
-
-
-class _ForAnother(ValueError):
-    """A file may be whole, but another class or version reads it."""
-
-
-def _header_length(path: Path) -> int:
-    """Return how many bytes a safetensors file says that its header has."""
-    with open(path, "rb") as file:
-        return int.from_bytes(file.read(8), "little")
-
-
-def _settings_in(metadata: dict[str, str]) -> dict:
-    """Return the settings as `save` writes them today, whichever version wrote them."""
-    if KEY in metadata:
-        settings = _dictionary(metadata[KEY])
-        made = whole_number("format", settings.get("format"))
-        if made > FORMAT:
-            raise _ForAnother(
-                f"was made by a later version of the course: its format is {made}, and the latest "
-                f"one that is known here is {FORMAT}; get the newer version to read it"
-            )
-    elif OLD_KEY in metadata:
-        settings = _dictionary(metadata[OLD_KEY]) | {"labels": LABELS}
-    else:
-        raise ValueError("it holds no settings of a classifier")
-    if missing := {"cfg", "labels", "max_length", "position", "about"} - settings.keys():
-        raise ValueError(f"its settings lack {', '.join(sorted(missing))}")
-    return settings | {"labels": check_labels(settings["labels"])}
-
-
-def _dictionary(text: str) -> dict:
-    settings = json.loads(text)
-    instance_of("its settings", settings, dict, "a dictionary")
-    return settings
-
-
-Tensors = dict[str, tuple[str, tuple[int, ...]]]  # name → dtype, as safetensors calls it, and shape
-
-
-def _without_values(settings: dict, found: Tensors) -> GPTModel:
-    """Return the model of these settings on torch's meta device, where it takes no memory.
-
-    Raises ValueError where its tensors are not those that are `found` in the file.
-    """
-    cfg = settings["cfg"]
-    instance_of("cfg", cfg, dict, "a dictionary")
-    with torch.device("meta"):
-        block = GPTModel(cfg | {"n_layers": 1}).trf_blocks[0]
-        # or building the blocks would take for ever
-        most = len(found) // len(block.state_dict())
-        what = f", as the file has {len(found)} tensors"
-        n_layers = whole_number("n_layers", cfg.get("n_layers"), 1, most, what)
-        model = replace_head(GPTModel(cfg), len(settings["labels"]))
-    plain = {name: kind for name, kind in found.items() if not is_adapter(name)}
-    plain = {name.replace(".base_layer", ""): kind for name, kind in plain.items()}
-    _check_tensors(plain, model.state_dict())  # first, as many adapters take long to put in
-    _put_saved_adapters(model, settings.get("adapters", {}))  # older files know of none
-    _check_tensors(found, model.state_dict())
-    # older files know of nothing else than the mask
-    causal = settings.get("causal", [True] * n_layers)
-    if not isinstance(causal, list) or [type(one) for one in causal] != [bool] * n_layers:
-        raise ValueError(f"causal must be true or false for each of {n_layers} blocks")
-    for block, with_mask in zip(model.trf_blocks, causal, strict=True):
-        block.att.causal = with_mask
-    return model
-
-
-def _put_saved_adapters(model: GPTModel, saved: dict) -> None:
-    adapted = frozenset(saved.get("adapted", ()))
-    if adapted:
-        head, n_layers = frozenset({"out_head"}), model.cfg["n_layers"]
-        FreezePlan(n_layers, head, adapted, saved["rank"], saved["alpha"]).apply(model)
-
-
-def _check_tensors(found: Tensors, expected: dict[str, torch.Tensor]) -> None:
-    """Raise ValueError where a file's tensors are not those of the model that it tells of."""
-    if different := found.keys() ^ expected.keys():
-        name = min(different)
-        has = "has a tensor" if name in found else "lacks the tensor"
-        raise ValueError(f"it {has} {name}, against its settings")
-    for name, tensor in expected.items():
-        (dtype, shape), wanted = found[name], tuple(tensor.shape)
-        if shape != wanted:
-            raise ValueError(f"{name} has the shape {shape}, and by its settings {wanted}")
-        if dtype not in DTYPES:
-            raise ValueError(f"{name} is of {dtype}, not of {' or '.join(DTYPES)}")
-
-
-_UNREADABLE = (  # what a file of another kind may lead to
-    SafetensorError, OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError,
-)  # fmt: skip
-
-
-def _check_finite(state: dict[str, torch.Tensor]) -> None:
-    if damaged := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
-        raise ValueError(
-            f"{damaged[0]} holds values that are not finite; train again with a smaller "
-            "learning rate"
-        )
+        rest = {name: settings[name] for name in ("max_length", "position", "about")}
+        return cls(model, **rest)
 
 
 # --- the classifier of section 6.7 -----------------------------------------------------------

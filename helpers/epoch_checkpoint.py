@@ -7,7 +7,9 @@ processes can read it.
 
 import json
 import shutil
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -69,7 +71,8 @@ class EpochCheckpoint:
         epoch = self.folder / f"{EPOCH}{len(history.val_accs)}"
         new = epoch.with_name(f"{epoch.name}.part")
         state = _state(part, optimizer)
-        checkpoint.save(state, checkpoint_id=new, no_dist=self.ranks.size == 1)
+        with _as_one_process(self.ranks) as options:
+            checkpoint.save(state, checkpoint_id=new, **options)
         if self.ranks.is_first:
             (new / HISTORY).write_text(json.dumps(asdict(history)), encoding="utf-8")
             older = self._whole()
@@ -92,7 +95,8 @@ class EpochCheckpoint:
         epoch = self.folder / f"{EPOCH}{epochs}"
         state = _state(part, optimizer)
         try:
-            checkpoint.load(state, checkpoint_id=epoch, no_dist=self.ranks.size == 1)
+            with _as_one_process(self.ranks) as options:
+                checkpoint.load(state, checkpoint_id=epoch, **options)
             figures = json.loads((epoch / HISTORY).read_text(encoding="utf-8"))
         except (checkpoint.CheckpointException, OSError, ValueError, RuntimeError) as error:
             raise ValueError(f"{epoch} can't be read ({error}); delete {self.folder}") from error
@@ -113,6 +117,14 @@ class EpochCheckpoint:
         if self.ranks.is_first:
             with suppress(FileNotFoundError):
                 shutil.rmtree(self.folder)
+
+
+@contextmanager
+def _as_one_process(ranks: Ranks) -> Iterator[dict]:
+    """Yield the options with which torch asks no other process where there is none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as is meant
+        yield {"no_dist": ranks.size == 1}
 
 
 def _only_what_is_trained():

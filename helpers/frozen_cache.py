@@ -13,6 +13,7 @@ the batch size, n the number of tokens, d = emb_dim, h the number of heads and m
 """
 
 import hashlib
+import math
 import os
 import tempfile
 from array import array
@@ -155,14 +156,15 @@ def places_of(places: Sequence[int] | None, indices: Sequence[int], device) -> t
     return None if places is None else torch.tensor([places[i] for i in indices], device=device)
 
 
-def in_batches_by_length(lengths: Sequence[int]) -> list[list[int]]:
+def in_batches_by_length(lengths: Sequence[int], most: float = math.inf) -> list[list[int]]:
     """Return the messages' numbers in batches of like length, of TOKENS_AT_ONCE tokens at most.
 
-    A longer message is a batch of its own.
+    Where `most` is fewer, of `most`. A longer message is a batch of its own.
     """
+    most = min(most, TOKENS_AT_ONCE)
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if not batches or (len(batches[-1]) + 1) * lengths[i] > TOKENS_AT_ONCE:
+        if not batches or (len(batches[-1]) + 1) * lengths[i] > most:
             batches.append([])
         batches[-1].append(i)
     return batches

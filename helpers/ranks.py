@@ -74,8 +74,14 @@ def joined() -> Iterator[Ranks]:
     device = get_device()
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    store, number, size = next(distributed.rendezvous("env://"))
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # torchrun's own store outlives a restart, and with it the addresses of killed processes
+        attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+        store = distributed.PrefixStore(f"attempt {attempt}", store)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=store, rank=number, world_size=size)
     try:
-        yield Ranks(distributed.get_rank(), distributed.get_world_size())
+        yield Ranks(number, size)
     finally:
         distributed.destroy_process_group()

@@ -56,7 +56,8 @@ class _Block(nn.Module):
         self.block, self.is_last = block, is_last
 
     def forward(self, x: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
-        return run_block(self.block, x, places if self.is_last else None)
+        x = run_block(self.block, x, places if self.is_last else None)
+        return x.clone() if self.is_last else x  # FSDP wants no view of another tensor
 
 
 def shared(part: TrainedPart, ranks: Ranks, shard: bool) -> nn.Module:

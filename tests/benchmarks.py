@@ -19,14 +19,16 @@ from pathlib import Path
 from statistics import median
 
 import nbformat
+import pandas as pd
 import torch
 from nbclient import NotebookClient
 from torch.utils.data import DataLoader
 
 from helpers.classify import SpamClassifier, classify_review
+from helpers.command.classify import classify_file
 from helpers.config import END_OF_TEXT, gpt_config, model_size
-from helpers.data import SpamDataset
-from helpers.device_and_precision import get_device
+from helpers.data import SpamDataset, load_messages, read_messages
+from helpers.device_and_precision import PRECISIONS, get_device
 from helpers.fine_tuning import batch_order, fine_tune
 from helpers.freezing import FreezePlan, replace_head
 from helpers.inside import token_influence
@@ -38,6 +40,7 @@ from helpers.widgets import FreezeExplorer, MessageMicroscope
 from tests import lab
 from tests.conftest import REAL_SMS, ROOT, load_parts
 from tests.nano import nano, nano_settings
+from tests.rank_speed import ENCODED, VALIDATED
 from tests.screenshot import (
     LAB_NOTEBOOK,
     MICROSCOPE_NOTEBOOK,
@@ -46,6 +49,7 @@ from tests.screenshot import (
     lab_in,
     microscope_in,
 )
+from tests.test_ranks import torchrun
 
 Row = tuple[str, str, str]  # what was measured, its value with the unit, what is to be reached
 
@@ -471,6 +475,44 @@ def classifying(model: GPTModel, *parts: SpamDataset) -> Iterator[Row]:
         yield what, f"{whole / taken:.1f} ×", goal
 
 
+def classify_stream() -> Iterator[Row]:
+    """`python -m helpers classify` on SMS messages, the nano, against classify_review one by one."""
+    train, *_ = splits()
+    texts = list(
+        (read_messages(REAL_SMS) if REAL_SMS.exists() else load_messages("sms-mini"))["Text"]
+    )
+    texts = texts[:2_000]
+    model = load_pretrained("gpt2-nano (12M)")
+    classifier = SpamClassifier(replace_head(model), train.max_length, position="last_token")
+    classifier.model.to(get_device())
+    one_by_one, taken = [], {precision: [] for precision in PRECISIONS}
+    with tempfile.TemporaryDirectory() as folder:
+        path, out = Path(folder, "texts.csv"), Path(folder, "labels.csv")
+        pd.DataFrame({"text": texts}).to_csv(path, index=False)
+        for round_ in range(3):  # by turns, so that other work on the machine meets all of them
+            for text in texts[100 * round_ :][:100]:
+                start = time.perf_counter()
+                classify_review(
+                    text, classifier.model, classifier.tokenizer, classifier.device,
+                    classifier.max_length,
+                )  # fmt: skip
+                one_by_one.append(time.perf_counter() - start)
+            for precision, seconds in taken.items():
+                out.unlink(missing_ok=True)
+                start = time.perf_counter()
+                classify_file(classifier, path, out, precision=precision)
+                seconds.append(time.perf_counter() - start)
+    alone = median(one_by_one)
+    what = f"classify_review, one of {len(texts):,} SMS messages, median of {len(one_by_one)}"
+    yield what, f"{1e3 * alone:.2f} ms", ""
+    for precision, seconds in taken.items():
+        each = median(seconds) / len(texts)
+        what = f"classify_file, {precision}, a text from file to file, median of {len(seconds)}"
+        yield what, f"{1e3 * each:.2f} ms", ""
+        goal = "≥ 12 ×" if precision == "bfloat16" else ""
+        yield f"classify_file, {precision}, against one by one", f"{alone / each:.1f} ×", goal
+
+
 # --- loading --------------------------------------------------------------------------------------
 
 LOAD_BOOK = """
@@ -619,13 +661,38 @@ def more_data() -> Iterator[Row]:
         )
 
 
+def several_processes() -> Iterator[Row]:
+    """Two processes with one thread each beside one with one thread, in turns: torchrun's overhead."""
+    texts = [*load_messages("sms-mini")["Text"]] * 40  # four shards, two for each of two processes
+    seconds: dict[tuple[str, int], list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "texts.csv")
+        pd.DataFrame({"text": texts}).to_csv(path, index=False)
+        for _ in range(3):
+            for processes in (1, 2):
+                done = torchrun(processes, "-m", "tests.rank_speed", str(path))
+                assert done.returncode == 0, done.stderr[-2000:]
+                for what, taken in json.loads(done.stdout.splitlines()[-1]).items():
+                    seconds.setdefault((what, processes), []).append(taken)
+    for what, of in (
+        ("encoding", f"{ENCODED + VALIDATED} texts, GPT-2 124M's shape"),
+        ("classifying", f"{len(texts):,} texts, the nano"),
+    ):
+        one, two = (median(seconds[what, processes]) for processes in (1, 2))
+        yield f"{what} {of}, one process", f"{one:.1f} s", ""
+        yield f"{what} {of}, two processes", f"{two:.1f} s", ""
+        yield f"{what}, efficiency of two processes", f"{one / two / 2:.2f}", "at least 0.9"
+
+
 BENCHMARKS = {
     "explorer": explorer,
     "microscope": microscope,
     "lab": freeze_lab,
     "fine_tuning": fine_tuning,
+    "classify_stream": classify_stream,
     "loading": loading,
     "more_data": more_data,
+    "several_processes": several_processes,
     "nano": nano,
     "nano_settings": nano_settings,
 }

@@ -24,6 +24,25 @@ TINY = BASE_CONFIG | {
     "n_layers": 3,
     "n_heads": 2,
 }
+LONG = (  # the files that take longest, the longest first
+    "06_A_where_nano_comes_from.ipynb",
+    "test_pages_2.py",
+    "test_pages_3.py",
+    "test_site.py",
+    "test_colab.py",
+    "06_7_fine_tuning.ipynb",
+    "test_browser_lab.py",
+    "test_widgets.py",
+    "06_E_a_fraction_of_the_time.ipynb",
+    "06_C_which_choices_matter.ipynb",
+    "06_B_freeze_lab.ipynb",
+    "test_fresh_clone.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files begin first, so that no process is left with one when the others have ended."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(autouse=True)

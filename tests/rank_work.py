@@ -1,17 +1,21 @@
 """What tests/test_ranks.py has torchrun start: small trainings, each process with its share of them.
 
-python -m torch.distributed.run --nproc-per-node=2 -m tests.rank_work OUT
+python -m torch.distributed.run --nproc-per-node=2 -m tests.rank_work all OUT
+python -m torch.distributed.run --nproc-per-node=2 --max-restarts=1 -m tests.rank_work killed OUT
 """
 
+import os
+import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+from helpers.epoch_checkpoint import EpochCheckpoint
 from helpers.fine_tuning import fine_tuning_steps
 from helpers.freezing import FreezePlan
 from helpers.history import History
+from helpers.model import GPTModel
 from helpers.ranks import Ranks, joined
 from tests.conftest import TINY
 from tests.test_fine_tuning import TRAIN, VALIDATION, classifier, data
@@ -32,32 +36,29 @@ TRAININGS = {  # name → plan, settings
         FreezePlan.book(LAYERS),
         {"train": data(" one two", " three"), "validation": data(" six"), "batch_size": 2},
     ),
-    "everything, in shards": (ALL, {"shard": True}),
+    "everything, in shards": (ALL, {"shard": True, "position": "last"}),
     "the book's plan, in shards": (FreezePlan.book(LAYERS), {"shard": True}),
     "adapters, in shards": (LORA, {"shard": True, "position": "last_token"}),
 }
 
 
-def train_all(ranks: Ranks) -> Iterator[tuple[str, dict]]:
-    """Yield each training's name, and its figures and weights."""
-    for name, (plan, settings) in TRAININGS.items():
-        model = classifier()
-        parts = settings.get("train", TRAIN), settings.get("validation", VALIDATION)
-        rest = {key: value for key, value in settings.items() if key not in ("train", "validation")}
-        batch = {"batch_size": 5} | rest
-        history = run(model, parts, plan, ranks, epochs=2, lr=1e-3, device="cpu", **batch)
-        weights = {key: tensor.detach() for key, tensor in model.state_dict().items()}
-        yield name, {"figures": figures(history), "weights": weights}
+def start(name: str, ranks: Ranks, **more):
+    """Return a new classifier, and its training in slices."""
+    plan, settings = TRAININGS[name]
+    settings = {"train": TRAIN, "validation": VALIDATION, "batch_size": 5, "epochs": 2} | settings
+    model, (train, validation) = classifier(), (settings.pop("train"), settings.pop("validation"))
+    settings |= {"lr": 1e-3, "device": "cpu"} | more
+    return model, fine_tuning_steps(model, train, validation, plan, ranks=ranks, **settings)
 
 
-def run(model, parts, plan, ranks, **settings) -> History:
-    """Train to the end."""
-    steps = fine_tuning_steps(model, *parts, plan, ranks=ranks, **settings)
+def to_the_end(model: GPTModel, steps) -> dict:
+    """Train; return all figures and weights."""
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            return end.value
+            weights = {key: tensor.detach() for key, tensor in model.state_dict().items()}
+            return {"figures": figures(end.value), "weights": weights}
 
 
 def figures(history: History) -> dict[str, list[float]]:
@@ -65,8 +66,42 @@ def figures(history: History) -> dict[str, list[float]]:
     return {name: getattr(history, name) for name in names}
 
 
+def train_all(ranks: Ranks) -> dict[str, dict]:
+    return {name: to_the_end(*start(name, ranks)) for name in TRAININGS}
+
+
+def up_to_epoch(steps, epochs: int) -> None:
+    """Train until so many epochs have ended."""
+    while len(next(steps).history.val_accs) < epochs:
+        pass
+
+
+def train_and_be_killed(ranks: Ranks, folder: Path) -> dict:
+    """Train "in shards" for an epoch and leave it; train another: at first a process is killed in it.
+
+    Started again, it ends.
+    """
+    whole, shards = (folder / name for name in ("whole", "shards"))
+    first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+    if first:
+        checkpoint = EpochCheckpoint(shards, {"training": "in shards"}, ranks)
+        _, steps = start("everything, in shards", ranks, epochs=3, checkpoint=checkpoint)
+        up_to_epoch(steps, 1)
+        steps.close()
+    checkpoint = EpochCheckpoint(whole, {"training": "whole"}, ranks)
+    before = checkpoint.epochs()
+    model, steps = start("the book's plan", ranks, epochs=3, checkpoint=checkpoint)
+    if first:
+        up_to_epoch(steps, 2)
+        next(steps)
+        if not ranks.is_first:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return to_the_end(model, steps) | {"epochs_before": before}
+
+
 if __name__ == "__main__":
+    what, out = sys.argv[1], Path(sys.argv[2])
     with joined() as ranks:
-        trained = dict(train_all(ranks))
+        done = train_all(ranks) if what == "all" else train_and_be_killed(ranks, out.parent)
         if ranks.is_first:
-            torch.save(trained, Path(sys.argv[1]))
+            torch.save(done, out)

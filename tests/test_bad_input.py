@@ -459,7 +459,7 @@ ROWS = {
     "a folder to load": (
         lambda f: SpamClassifier.load(f), VALUE, "not a whole file .*delete it and train again",
     ),
-    "a pickle to load": (pickled, VALUE, "not a whole file of SpamClassifier.save"),
+    "a pickle to load": (pickled, VALUE, "not a whole file of a classifier"),
     "an empty file to load": (classifier_in(b""), VALUE, "not a whole file"),
     "a header beyond the memory": (
         classifier_in((2**60).to_bytes(8, "little") + b"{}"),

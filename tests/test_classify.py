@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
-from helpers import classify, frozen_cache
+from helpers import classifier_file, classify, frozen_cache
 from helpers.classify import SpamClassifier, classify_review, load_or_train, trained_from
 from helpers.classifying_token import POSITIONS, class_probabilities
 from helpers.data import SpamDataset, load_splits, pad
@@ -240,9 +240,9 @@ def test_a_file_from_before_there_were_adapters_is_loaded(tmp_path):
     first = classifier()
     path = first.save(tmp_path / "filter.safetensors")
     with safe_open(path, framework="pt") as file:
-        settings = json.loads(file.metadata()[classify.KEY])
+        settings = json.loads(file.metadata()[classifier_file.KEY])
     del settings["adapters"]
-    save_file(first.model.state_dict(), path, metadata={classify.KEY: json.dumps(settings)})
+    save_file(first.model.state_dict(), path, metadata={classifier_file.KEY: json.dumps(settings)})
     second = SpamClassifier.load(path)
     assert torch.equal(first.probabilities(TEXTS), second.probabilities(TEXTS))
 
@@ -270,11 +270,11 @@ def test_adapters_that_are_not_those_of_the_file_are_refused(changes, tmp_path):
     model = adapted(FreezePlan.lora(3, 1))
     path = model.save(tmp_path / "filter.safetensors")
     with safe_open(path, framework="pt") as file:
-        settings = json.loads(file.metadata()[classify.KEY])
+        settings = json.loads(file.metadata()[classifier_file.KEY])
     for adapters in (settings["adapters"] | changes, [1], "x", 7):
-        metadata = {classify.KEY: json.dumps(settings | {"adapters": adapters})}
+        metadata = {classifier_file.KEY: json.dumps(settings | {"adapters": adapters})}
         save_file(model.model.state_dict(), path, metadata=metadata)
-        with pytest.raises(ValueError, match="not a whole file of SpamClassifier.save"):
+        with pytest.raises(ValueError, match="not a whole file of a classifier"):
             SpamClassifier.load(path)
 
 
@@ -302,13 +302,13 @@ def test_a_missing_a_damaged_and_another_file_are_refused(tmp_path):
         SpamClassifier.load(path)
     classifier().save(path)
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match="not a whole file of SpamClassifier.save"):
+    with pytest.raises(ValueError, match="not a whole file of a classifier"):
         SpamClassifier.load(path)
     for metadata in (None, {"spam_classifier": "[]"}, {"spam_classifier": '{"cfg": null}'}):
         save_file({"a": torch.ones(1)}, path, metadata=metadata)
         with pytest.raises(
             ValueError,
-            match="not a whole file of SpamClassifier.save .*delete it and train again",
+            match="not a whole file of a classifier .*delete it and train again",
         ):
             SpamClassifier.load(path)
 
@@ -408,12 +408,12 @@ def test_a_training_that_is_interrupted_is_not_saved_as_the_classifier_of_sectio
 def test_a_file_whose_settings_would_take_for_ever_or_fill_the_memory_is_refused(tmp_path):
     path = classifier().save(tmp_path / "filter.safetensors")
     with safe_open(path, framework="pt") as file:
-        settings = json.loads(file.metadata()[classify.KEY])
+        settings = json.loads(file.metadata()[classifier_file.KEY])
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for size, value in (("n_layers", 10**9), ("emb_dim", 2**40), ("vocab_size", 10**12)):
         changed = settings | {"cfg": settings["cfg"] | {size: value}}
-        save_file(state, path, metadata={classify.KEY: json.dumps(changed)})
-        with pytest.raises(ValueError, match="not a whole file of SpamClassifier.save"):
+        save_file(state, path, metadata={classifier_file.KEY: json.dumps(changed)})
+        with pytest.raises(ValueError, match="not a whole file of a classifier"):
             SpamClassifier.load(path)
 
 

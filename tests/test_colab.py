@@ -63,7 +63,7 @@ WITHOUT_OVERLAY = pytest.mark.skipif(
 @WITHOUT_OVERLAY
 def test_the_widgets_work_with_colabs_ipywidgets():
     environment = {**os.environ, "PYTHONPATH": str(OVERLAY)}
-    names = ("", "_lab", "_microscope", "_slides", "_dashboard")
+    names = ("", "_lab", "_microscope", "_slides", "_dashboard", "_own_classes")
     files = [f"tests/test_widgets{name}.py" for name in names]
     command = [sys.executable, "-m", "pytest", "-q", *files, "-k", "not random"]
     version = [sys.executable, "-c", "import ipywidgets; print(ipywidgets.__version__)"]

@@ -1,7 +1,11 @@
 """What sections 6.8 and 6.A say and no cell shows."""
 
+import ctypes
+import json
 import re
+import sys
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from helpers.config import ASSETS, END_OF_TEXT
 from helpers.data import SMS_MINI, read_messages
 from helpers.exercises.section_6_8 import QUESTIONS
 from helpers.inside import attention_weights, class_after_each_block
+from helpers.loading import load_pretrained
 from helpers.measures import (
     calibration_bins,
     counts_at,
@@ -22,12 +27,18 @@ from helpers.measures import (
     short_and_long,
     spam_probabilities,
 )
-from helpers.nano.pretraining import encode_documents, read_documents, split_documents
+from helpers.nano.pretraining import (
+    encode_documents,
+    held_out_figures,
+    read_documents,
+    split_documents,
+)
 from helpers.reading import answer, influence_on_spam, read_message
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
 from tests.conftest import ROOT, load_parts
 
-BUNDLED = ASSETS / "gpt2" / "12M"
+PROVENANCE = (ASSETS / "gpt2" / "12M" / "PROVENANCE.md").read_text(encoding="utf-8")
+CORPUS, SHORT = ROOT / "corpus", ROOT / "corpus-short"
 SHORTEST_DOCUMENT = 1024 + 1  # tokens: one whole context and the token that follows
 
 
@@ -43,16 +54,58 @@ def told(question: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def met() -> tuple[np.ndarray, np.ndarray]:
-    """How often each token occurs in the nano's text: of the first run, and of both."""
-    corpus, short = ROOT / "corpus", ROOT / "corpus-short"
-    if not (corpus.exists() and short.exists()):
+def corpus() -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of the nano's first run: those that it learned from, and those held out."""
+    if not CORPUS.exists():
         pytest.skip("there is no corpus here; `make corpus` builds it")
-    tokens = encode_documents(split_documents(read_documents(corpus))[0])
-    if f"{len(tokens):,} tokens" not in (BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8"):
+    training, held_out = map(encode_documents, split_documents(read_documents(CORPUS)))
+    if f"{len(training):,} tokens" not in PROVENANCE:
         pytest.skip("the corpus here is not the whole one")
-    first = np.bincount(tokens, minlength=50257)
-    return first, first + np.bincount(encode_documents(read_documents(short)), minlength=50257)
+    return training, held_out
+
+
+@pytest.fixture(scope="module")
+def met(corpus) -> tuple[np.ndarray, np.ndarray]:
+    """How often each token occurs in the nano's text: of the first run, and of both."""
+    if not SHORT.exists():
+        pytest.skip("there is no corpus here; `make corpus` builds it")
+    first = np.bincount(corpus[0], minlength=50257)
+    return first, first + np.bincount(encode_documents(read_documents(SHORT)), minlength=50257)
+
+
+@contextmanager
+def large_blocks_used_again():
+    """Where the C library is glibc: what a large tensor leaves is there for the next one.
+
+    Logits of a whole context, 200 MB, else come from the system anew, page by page: half the time.
+    """
+    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        yield
+        return
+    mmap_threshold, trim_threshold, most = -3, -1, 2**31 - 1  # of malloc.h
+    libc.mallopt(mmap_threshold, most), libc.mallopt(trim_threshold, most)
+    try:
+        yield
+    finally:
+        libc.mallopt(mmap_threshold, 2**25), libc.mallopt(trim_threshold, 2**26)
+        libc.malloc_trim(0)
+
+
+def test_the_bundled_model_does_on_held_out_documents_what_its_pages_say(corpus, tmp_path):
+    page = " ".join(PROVENANCE.split())
+    said = json.loads((ROOT / "helpers/nano/assets/12M_run.json").read_text(encoding="utf-8"))[
+        "held_out"
+    ]
+    model = load_pretrained("gpt2-nano (12M)", tmp_path)
+    with large_blocks_used_again():
+        measured = held_out_figures(model, corpus[1])
+    assert measured == {name: pytest.approx(figure, rel=0.02) for name, figure in said.items()}
+    loss, early, late = said.values()
+    assert loss < 3.5 and late < 1.2 * early
+    assert (
+        f"{loss:.2f} nats per token, perplexity {early:.1f} at" in page
+        and f" {late:.1f} at 512 to 1,023" in page
+    )
 
 
 def test_the_tokens_that_the_nano_never_met_are_as_many_as_the_appendix_says(met):
@@ -192,7 +245,7 @@ def test_short_messages_are_right_as_often_as_longer_ones_as_section_6_8_says(an
 
 def test_as_many_words_as_the_appendix_asks_for_make_a_whole_context():
     said = re.search(r"at least ([\d,]+) English words", page("06_A_where_nano_comes_from"))
-    path = ROOT / "corpus" / "speeches.txt"  # of all texts here the fewest tokens for each word
+    path = CORPUS / "speeches.txt"  # of all texts here the fewest tokens for each word
     if not path.exists():
         pytest.skip("there is no corpus here; `make corpus` builds it")
     text = path.read_text(encoding="utf-8")[:1_000_000].replace(END_OF_TEXT_MARK, "")

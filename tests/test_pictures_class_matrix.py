@@ -57,7 +57,7 @@ def test_rows_are_the_correct_classes_and_columns_what_was_called():
 
 def test_a_frame_tells_right_from_wrong_without_a_colour():
     drawing = draw_class_matrix(made_up(5))
-    assert len(elements(drawing, "rect", fill="#6b6b6b")) == 5
+    assert len(elements(drawing, "rect", stroke="#111111")) == 5
     assert any("in a frame: right" in words for words in written(drawing))
 
 

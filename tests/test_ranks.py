@@ -7,17 +7,20 @@ import sys
 import pytest
 import torch
 
+from helpers.epoch_checkpoint import EpochCheckpoint
 from helpers.ranks import ALONE
 from tests.conftest import ROOT
-from tests.rank_work import TRAININGS, train_all
+from tests.rank_work import TRAININGS, start, to_the_end, train_all, up_to_epoch
 
 
-def torchrun(processes: int, *command: str, **environment) -> subprocess.CompletedProcess:
+def torchrun(
+    processes: int, *command: str, options=(), **environment
+) -> subprocess.CompletedProcess:
     """Start `command` in several processes, which meet on a port that the system chooses."""
     return subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *(f"--nproc-per-node={processes}", *command),
+            *(f"--nproc-per-node={processes}", *options, *command),
         ],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
@@ -28,23 +31,102 @@ def torchrun(processes: int, *command: str, **environment) -> subprocess.Complet
 
 @pytest.fixture(scope="module")
 def alone():
-    return dict(train_all(ALONE))
+    return train_all(ALONE)
 
 
 @pytest.fixture(scope="module", params=[2, 4])
 def together(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("ranks") / "trained.pt"
-    done = torchrun(request.param, "-m", "tests.rank_work", str(out))
+    done = torchrun(request.param, "-m", "tests.rank_work", "all", str(out))
     assert done.returncode == 0, done.stderr
     return torch.load(out)
 
 
+def assert_same(one, other):
+    for figure, values in one["figures"].items():
+        assert other["figures"][figure] == pytest.approx(values, abs=1e-4)
+    for key, weights in one["weights"].items():
+        if not key.endswith("W_key.bias"):  # softmax does not see them: rounding, scaled up
+            torch.testing.assert_close(other["weights"][key], weights, atol=1e-4, rtol=0, msg=key)
+
+
 @pytest.mark.parametrize("name", TRAININGS)
 def test_losses_and_weights_of_several_processes_are_those_of_one(name, alone, together):
-    for figure, values in alone[name]["figures"].items():
-        assert together[name]["figures"][figure] == pytest.approx(values, abs=1e-4)
-    for key, weights in alone[name]["weights"].items():
-        if not key.endswith("W_key.bias"):  # softmax does not see them: rounding, scaled up
-            torch.testing.assert_close(
-                together[name]["weights"][key], weights, atol=1e-4, rtol=0, msg=key
-            )
+    assert_same(alone[name], together[name])
+
+
+# --- killed ---
+
+
+def test_a_killed_process_is_started_again_and_the_training_goes_on_at_its_last_whole_epoch(
+    tmp_path,
+):
+    out = tmp_path / "trained.pt"
+    once_more = ("--max-restarts=1", "--monitor-interval=0.1")
+    done = torchrun(2, "-m", "tests.rank_work", "killed", str(out), options=once_more)
+    assert done.returncode == 0, done.stderr
+    assert "SIGKILL" in done.stderr or "exitcode: -9" in done.stderr
+    resumed = torch.load(out)
+    assert resumed["epochs_before"] == 2
+    assert_same(to_the_end(*start("the book's plan", ALONE, epochs=3)), resumed)
+
+    # what two processes have left in shards goes on in one
+    checkpoint = EpochCheckpoint(tmp_path / "shards", {"training": "in shards"})
+    assert checkpoint.epochs() == 1
+    resumed = to_the_end(
+        *start("everything", ALONE, epochs=3, checkpoint=checkpoint, position="last")
+    )
+    assert_same(to_the_end(*start("everything", ALONE, epochs=3, position="last")), resumed)
+
+
+def test_a_training_that_was_left_goes_on_as_if_it_had_not_been(tmp_path):
+    def checkpoint():
+        return EpochCheckpoint(tmp_path / "last", {"seed": "1"})
+
+    _, steps = start("adapters", ALONE, epochs=3, checkpoint=checkpoint())
+    up_to_epoch(steps, 2)
+    next(steps)
+    steps.close()
+    assert checkpoint().epochs() == 2
+    resumed = to_the_end(*start("adapters", ALONE, epochs=3, checkpoint=checkpoint()))
+    assert_same(to_the_end(*start("adapters", ALONE, epochs=3)), resumed)
+    again = to_the_end(*start("adapters", ALONE, epochs=3, checkpoint=checkpoint()))
+    assert_same(resumed, again)  # it had ended, and its last epoch was there
+    checkpoint().delete()
+    assert not (tmp_path / "last").exists()
+
+
+def test_the_last_epoch_of_another_training_is_not_gone_on_with(tmp_path):
+    EpochCheckpoint(tmp_path, {"seed": "1", "plan": "a"})
+    with pytest.raises(ValueError, match="another training .it differs in: seed"):
+        EpochCheckpoint(tmp_path, {"seed": "2", "plan": "a"})
+    (tmp_path / "of.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match="of.json, which can't be read"):
+        EpochCheckpoint(tmp_path, {"seed": "1", "plan": "a"})
+
+
+def test_a_damaged_epoch_is_refused_with_what_to_do(tmp_path):
+    _, steps = start("adapters", ALONE, checkpoint=EpochCheckpoint(tmp_path, {}))
+    up_to_epoch(steps, 1)
+    steps.close()
+    for path in (tmp_path / "epoch-1").glob("*.distcp"):
+        path.write_bytes(path.read_bytes()[:100])
+    _, steps = start("adapters", ALONE, checkpoint=EpochCheckpoint(tmp_path, {}))
+    with pytest.raises(ValueError, match="epoch-1 can't be read .*; delete"):
+        next(steps)
+
+
+def test_a_checkpoint_keeps_the_last_epoch_and_not_the_best(tmp_path):
+    _, steps = start("adapters", ALONE, keep="best", checkpoint=EpochCheckpoint(tmp_path, {}))
+    with pytest.raises(ValueError, match="keep must be 'last', not 'best'"):
+        next(steps)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [((1.0,), "1 class weights for 2 classes"), ((1.0, 0.0), "finite number above 0")],
+)
+def test_class_weights_that_can_not_be_are_refused(weights, message):
+    _, steps = start("adapters", ALONE, class_weights=weights)
+    with pytest.raises(ValueError, match=message):
+        next(steps)

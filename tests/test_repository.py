@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from notebooks import build
-from tests.conftest import ROOT, copy_of_the_course
+from tests.conftest import LONG, ROOT, copy_of_the_course
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # apache.org's text
@@ -190,3 +190,9 @@ def test_a_workflow_may_do_what_it_is_for_and_has_what_it_needs():
         if line.startswith(("import ", "from "))
     }
     assert needed - sys.stdlib_module_names - {"helpers"} <= set(installed) & set(for_pages)
+
+
+def test_the_files_that_begin_first_are_here():
+    assert [
+        n for n in LONG if not any((ROOT / f / n).exists() for f in ("tests", "notebooks"))
+    ] == []

@@ -3,10 +3,13 @@
 import re
 from collections import Counter
 
+import pytest
+
 from tests.sms_topics import (
     MINI,
     SMS_TOPICS,
     TOPICS,
+    baselines,
     messages,
     read_table,
     sms_topics,
@@ -48,6 +51,20 @@ def test_the_readme_has_the_number_of_each_class_and_of_its_ham_and_spam():
         assert ham and spam, f"{name} is ham or spam by another name"
     assert rows["all"] == tuple(sum(rows[name][i] for name in names) for i in range(3))
     assert rows["all"][0] >= 800
+
+
+def test_the_readme_has_the_figures_of_what_needs_no_language_model():
+    rows = re.findall(
+        r"^\| ([a-z ]+) \| (\d\.\d+) \| (\d\.\d+) – (\d\.\d+) \| (\d\.\d+) \|$", README, re.M
+    )
+    found = baselines()
+    assert [row[0] for row in rows] == list(found)
+    for name, accuracy, low, high, macro_f1 in rows:
+        figures = found[name]
+        measured = (figures.accuracy, *figures.interval, figures.macro_f1)
+        said = tuple(map(float, (accuracy, low, high, macro_f1)))
+        # scikit-learn's versions may differ by a message
+        assert said == pytest.approx(measured, abs=0.0005 if "always" in name else 0.008), name
 
 
 def test_no_text_is_there_twice():

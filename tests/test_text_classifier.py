@@ -9,7 +9,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from helpers.classify import FORMAT, KEY, OLD_KEY, SpamClassifier, TextClassifier
+from helpers.classifier_file import FORMAT, KEY, OLD_KEY
+from helpers.classify import SpamClassifier, TextClassifier
 from helpers.classifying_token import POSITIONS, class_logits
 from helpers.data import pad
 from helpers.files import whole_file
@@ -287,7 +288,7 @@ def test_settings_that_do_not_fit_the_files_tensors_are_refused(path):
 
 def refused(path, what) -> str:
     """Return what is said of a file that is refused."""
-    with pytest.raises(ValueError, match="not a whole file of TextClassifier.save") as error:
+    with pytest.raises(ValueError, match="not a whole file of a classifier") as error:
         pytest.fail(f"{what} was read: {TextClassifier.load(path)}")
     assert "delete it and train again" in str(error.value), what
     return str(error.value)

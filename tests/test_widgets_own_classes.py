@@ -74,9 +74,9 @@ def trained(trained_once, tmp_path) -> OwnClasses:
 def send_upload(own: OwnClasses, name: str, content: bytes) -> None:
     """Do what a page does when a file is chosen, in either version of ipywidgets."""
     upload, kind = one(own, "oc-upload"), {"name": name, "type": "text/csv", "size": len(content)}
-    if ipywidgets.version_info[0] == 7:
+    if ipywidgets.__version__.startswith("7."):
         kind |= {"lastModified": 0}
-        state = {"metadata": [kind], "data": [content], "_counter": 1}
+        state = {"metadata": [kind], "data": [memoryview(content)], "_counter": upload._counter + 1}
     else:
         state = {"value": [kind | {"last_modified": 0, "content": memoryview(content)}]}
     upload.set_state(state)

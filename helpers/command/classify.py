@@ -17,9 +17,8 @@ from pathlib import Path
 
 import torch
 
-from helpers.class_vectors import class_vectors
 from helpers.classify import TextClassifier
-from helpers.command.pieces import PIECE_ROWS, TextFile, look_at, pieces
+from helpers.command.pieces import BLOCK, PIECE_ROWS, TextFile, look_at, pieces
 from helpers.data import pad
 from helpers.device_and_precision import check_precision
 from helpers.files import whole_file
@@ -27,8 +26,7 @@ from helpers.lora import adapters_in
 from helpers.ranks import ALONE, Ranks
 from helpers.tokenizer import encode_message
 
-SHARD_PIECES = 10
-SHARD_ROWS = SHARD_PIECES * PIECE_ROWS  # 10,000; fewer where texts are long
+SHARD_PIECES = 10  # 10,000 rows; fewer where texts are long
 HEADER = b"text,label,probability,note\n"
 EMPTY = "empty: nothing to classify"
 BELONGS_TO = "of.json"  # in a folder of shards: what they belong to
@@ -38,14 +36,14 @@ Write = Callable[[bytes], None]
 def standard_output(data: bytes) -> None:
     """Write to standard output at once, past Python's buffer, which at its end would fail again.
 
-    Raises BrokenPipeError when nobody reads it any more, OSError when it can't be written.
+    Raises BrokenPipeError when nobody reads it any more, another OSError when it can't be written.
     """
     left = memoryview(data)
     try:
         while left:
             left = left[os.write(1, left) :]
     except BrokenPipeError:
-        raise BrokenPipeError("standard output was closed before the last row") from None
+        raise
     except OSError as error:
         raise OSError(f"standard output can't be written: {error.strerror}") from error
 
@@ -135,9 +133,8 @@ def rows(classifier: TextClassifier, texts: list[str], precision: str = "float32
         for i, text in enumerate(texts)
         if text.strip()
     }
-    probabilities = _probabilities(
-        classifier, [pad(ids, limit) for ids in encoded.values()], precision
-    )
+    token_ids = [pad(ids, limit) for ids in encoded.values()]
+    probabilities = classifier.logits_of_tokens(token_ids, precision).softmax(dim=-1)
     best = probabilities.max(dim=-1)
     answers = dict(zip(encoded, zip(*(part.tolist() for part in best), strict=True), strict=True))
     lines = []
@@ -150,13 +147,6 @@ def rows(classifier: TextClassifier, texts: list[str], precision: str = "float32
         cut = f"{count:,} tokens; the first {limit:,} were read" if count > limit else ""
         lines.append((text, classifier.labels[number], f"{probability:.4f}", cut))
     return "".join(",".join(map(_cell, line)) + "\n" for line in lines).encode()
-
-
-@torch.no_grad()
-def _probabilities(classifier: TextClassifier, token_ids: list[list[int]], precision: str):
-    vectors = class_vectors(classifier.model, token_ids, classifier.position, precision)
-    head = classifier.model.out_head
-    return head(vectors.to(head.weight)).float().cpu().softmax(dim=-1)
 
 
 def _cell(text: str) -> str:
@@ -246,7 +236,7 @@ class _Shards:
 
 def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while block := file.read(2**20):
+        while block := file.read(BLOCK):
             yield block
 
 

@@ -83,7 +83,7 @@ def _parts_of_groups(
     parts = _Parts(groups, labels, fractions)
     chance = generator.permutation(parts.num_groups)
     parts.spread(chance)
-    several = parts.mixed | (parts.total > 1)
+    several = parts.total > 1
     order = np.lexsort((chance, -parts.total, ~parts.mixed))  # under several labels first
     for group in order[several[order]].tolist():
         if parts.part[group] < 0:

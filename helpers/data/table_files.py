@@ -10,7 +10,7 @@ import json
 import re
 import reprlib
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,7 +140,9 @@ def _look(path: Path, encoding: str) -> _Found:
                     found.line = lines + piece[: piece.index(faults[0])].count("\n")
                     found.byte = f"0x{ord(faults[0]) - 0xDC00:02X}"
                 found.faults += len(faults)
-                found.beyond_ascii += sum(c > "\x7f" for c in piece) - len(faults)
+                found.beyond_ascii += (
+                    len(piece) - len(piece.encode("ascii", "ignore")) - len(faults)
+                )
             lines += piece.count("\n")
     return found
 
@@ -239,13 +241,38 @@ def _read_with_pandas(path: Path, encoding: str, separator: str, **options) -> p
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
     except pd.errors.ParserError as error:
-        if "EOF inside string" in str(error):
-            line = _last_record(path, encoding, separator)
-            raise ValueError(
-                f"{path}: a quotation mark in the row that begins in line {line} is never closed; "
-                'close it, or write it twice ("") inside a cell'
-            ) from None
-        raise _too_long_a_row(path, encoding, separator, str(error)) from None
+        raise _with_its_line(error, path, encoding, separator) from None
+
+
+def csv_cells(
+    path: Path, encoding: str, separator: str, names: Sequence[str], place: int, rows: int
+) -> Iterator[list[str]]:
+    """Yield the cells of a CSV or TSV file's column, `rows` at a time.
+
+    `names` are what `header_of` returns, `place` is the column's among them. Raises ValueError,
+    with the line, for a row with too many cells and for a quotation mark that is never closed.
+    """
+    options = {"header": 0, "names": range(len(names)), "dtype": str, "keep_default_na": False}
+    try:
+        with pd.read_csv(
+            path, sep=separator, encoding=encoding, chunksize=rows, **options
+        ) as tables:
+            for table in tables:
+                if not isinstance(table.index, pd.RangeIndex):  # pandas takes a longer first row so
+                    raise _too_long_a_row(path, encoding, separator, "its rows are too long")
+                yield table[place].astype(object).tolist()
+    except pd.errors.ParserError as error:
+        raise _with_its_line(error, path, encoding, separator) from None
+
+
+def _with_its_line(error: Exception, path: Path, encoding: str, separator: str) -> ValueError:
+    if "EOF inside string" not in str(error):
+        return _too_long_a_row(path, encoding, separator, str(error))
+    line = _last_record(path, encoding, separator)
+    return ValueError(
+        f"{path}: a quotation mark in the row that begins in line {line} is never closed; "
+        'close it, or write it twice ("") inside a cell'
+    )
 
 
 def _too_long_a_row(path: Path, encoding: str, separator: str, otherwise: str) -> ValueError:
@@ -304,7 +331,7 @@ def _read_json_lines(path: Path) -> Columns:
     for number, line in enumerate(_lines(path, encoding), start=1):
         if not line.strip():
             continue
-        rows.append(_json_object(path, number, line, as_dict))
+        rows.append(json_object(path, number, line, as_dict))
         names.update(dict.fromkeys(rows[-1]))
 
     def cells(place: int) -> list:
@@ -316,7 +343,11 @@ def _read_json_lines(path: Path) -> Columns:
     return Columns(path.name, tuple(names), cells, _about_encoding(encoding))
 
 
-def _json_object(path: Path, number: int, line: str, as_dict) -> dict:
+def json_object(path: Path, number: int, line: str, as_dict: Callable = dict) -> dict:
+    """Return the object in a line of JSON lines; `as_dict` makes it of its pairs.
+
+    Raises ValueError, with the line's `number`, for what is none.
+    """
     try:
         row = json.loads(line, object_pairs_hook=as_dict)
     except RecursionError:

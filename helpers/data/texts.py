@@ -68,12 +68,12 @@ def read_texts(
     text_name, label_name = columns.names[text_place], columns.names[label_place]
     if text_place == label_place:
         raise ValueError(f"text and label name the same column, {text_name!r}; name two")
-    texts = as_texts(columns.cells(text_place), text_name)
-    labels = as_texts(columns.cells(label_place), label_name)
+    texts = as_texts(columns.cells(text_place), text_name, source)
+    labels = as_texts(columns.cells(label_place), label_name, source)
     if not texts:
         raise ValueError(f"{source} has no rows below the columns' names")
     report = [
-        f"{source}: {counted(len(texts), 'row')} read, "
+        f"{counted(len(texts), 'row')} read from {source}, "
         f"with texts from {text_name!r} and labels from {label_name!r}.",
         *columns.notes,
     ]
@@ -104,24 +104,24 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def as_texts(cells: Sequence, column) -> list[str]:
+def as_texts(cells: Sequence, column, source: str, first_row: int = 1) -> list[str]:
     """Return each cell of a column as a text, "" where nothing is in it.
 
-    1 and 1.0 are "1", True is "True". Raises ValueError, with the row from 1, for a cell that holds
+    1 and 1.0 are "1", True is "True". Raises ValueError, with the row, for a cell that holds
     several values, and for bytes.
     """
     return [
-        cell if type(cell) is str else _as_text(cell, row, column)
-        for row, cell in enumerate(cells, start=1)
+        cell if type(cell) is str else _as_text(cell, f"{source}, row {row}", column)
+        for row, cell in enumerate(cells, start=first_row)
     ]
 
 
-def _as_text(cell, row: int, column) -> str:
+def _as_text(cell, where: str, column) -> str:
     if isinstance(cell, str):
         return str(cell)
     if isinstance(cell, bytes | Collection | np.ndarray):
         raise ValueError(
-            f"row {row}: {column!r} holds a {type(cell).__name__}, where one text should be"
+            f"{where}: {column!r} holds a {type(cell).__name__}, where one text should be"
         )
     if cell is None or pd.isna(cell):
         return ""
@@ -212,8 +212,8 @@ def _need_classes(labels: list[str], column, source: str) -> None:
         )
     if len(labels) >= FEWEST_TEXTS and different > MOST_LABELS * len(labels):
         raise ValueError(
-            f"{column!r} has {different:,} different values in {len(labels):,} rows, so it looks "
-            "like an id and not like a label; name the column with the labels: label=…"
+            f"{source}: {column!r} has {different:,} different values in {len(labels):,} rows, so "
+            "it looks like an id and not like a label; name the column with the labels: label=…"
         )
 
 

@@ -10,9 +10,9 @@ from helpers.class_measures import MOST_CLASSES, ClassFigures
 from helpers.history import count_of
 from helpers.svg import BLUE, ORANGE, TEXT, Drawing, mixed, picture, rect, text
 
-WIDTH = 620  # of the fields and the names, where there are few classes
+WIDTH = 640  # of the fields and the names, where there are few classes
 LARGEST_FIELD, GAP, EDGE = 92, 2, 10
-WIDEST_NAME = 170  # pixels of a name beside a row
+WIDEST_NAME = 220  # pixels of a name beside a row
 EMPTY, GROUND, STRONG = "#f2f2f2", 0.1, 0.55  # a field of no text; how much colour the others have
 TOP = 58  # where the fields begin
 
@@ -72,10 +72,9 @@ def _field(
 ) -> Iterator[str]:
     colour = BLUE if is_right else ORANGE
     fill = mixed(GROUND + (STRONG - GROUND) * share, colour) if count else EMPTY
-    # the frame is grey: it stands out from dark paper and from the field
-    yield rect(x, y, side, side, "#6b6b6b" if is_right else fill)
-    if is_right:
-        yield rect(x + 2, y + 2, side - 4, side - 4, fill)
+    yield rect(x, y, side, side, fill)
+    if is_right:  # the frame lies inside the field, so that it stands out on any paper
+        yield rect(x + 2, y + 2, side - 4, side - 4, fill, TEXT)
     size = 14 if side >= 44 else 11
     words = _short_count(count)
     yield text(

@@ -1,0 +1,79 @@
+"""What `make bench ONLY=several_processes` starts: how long the ranks take together.
+
+python -m torch.distributed.run --nproc-per-node=2 -m tests.rank_speed TEXTS.csv
+"""
+
+import contextlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import distributed
+
+from helpers.classify import TextClassifier
+from helpers.command.classify import classify_file
+from helpers.config import gpt_config
+from helpers.data import SpamDataset
+from helpers.fine_tuning import fine_tuning_steps
+from helpers.freezing import FreezePlan, replace_head
+from helpers.loading import load_pretrained
+from helpers.model import GPTModel
+from helpers.ranks import Ranks, joined
+from helpers.tokenizer import get_tokenizer
+
+ENCODED = 320  # texts
+VALIDATED = 32
+
+
+def timed(ranks: Ranks, work: Callable[[], object]) -> float:
+    """Return the seconds until all ranks have done `work`."""
+    ranks.wait()
+    start = time.perf_counter()
+    work()
+    ranks.wait()
+    return time.perf_counter() - start
+
+
+def encode(texts: pd.Series, ranks: Ranks) -> float:
+    """The frozen part of GPT-2 124M's shape under the book's plan, random weights."""
+    model = replace_head(GPTModel(gpt_config("gpt2-small (124M)")))
+    frame = pd.DataFrame({"Text": texts[: ENCODED + VALIDATED], "Label": 0})
+    parts = frame[:ENCODED], frame[ENCODED:]
+    train, validation = (SpamDataset(part, get_tokenizer(), 120) for part in parts)
+    plan = FreezePlan.book(len(model.trf_blocks))
+    steps = fine_tuning_steps(model, train, validation, plan, position="last_token", ranks=ranks)
+
+    def to_the_first_step() -> None:
+        while next(steps).phase == "encoding":
+            pass
+
+    with contextlib.closing(steps):
+        return timed(ranks, to_the_first_step)
+
+
+def classify(path: Path, ranks: Ranks) -> float:
+    """The nano, a file of texts to a file of labels."""
+    model = replace_head(load_pretrained("gpt2-nano (12M)"))
+    classifier = TextClassifier(model, ("ham", "spam"), 120, position="last_token")
+    folder = [tempfile.mkdtemp() if ranks.is_first else None]
+    if ranks.size > 1:
+        distributed.broadcast_object_list(folder)
+    out = Path(folder[0], "labels.csv")
+    return timed(ranks, lambda: classify_file(classifier, path, out, ranks=ranks))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    path = Path(sys.argv[1])
+    with joined() as ranks:
+        seconds = {
+            "encoding": encode(pd.read_csv(path)["text"], ranks),
+            "classifying": classify(path, ranks),
+        }
+        if ranks.is_first:
+            print(json.dumps(seconds))
