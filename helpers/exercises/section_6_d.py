@@ -192,19 +192,20 @@ QUESTIONS = {
         "can't see it.",
     ),
     "6.D class weights": Question(
-        "One text in ten is about prizes. Now a prize counts nine times as much in the loss as any other text. "
+        "One text in ten is about prizes. Now a prize counts about nine times as much in the loss as another text. "
         "What becomes of the recall of prizes, and of the accuracy on all texts?",
         OneOf(
+            "recall rises, accuracy rises",
             "recall rises, accuracy falls",
-            "both rise",
             "recall falls, accuracy rises",
-            "nothing changes",
+            "recall falls, accuracy falls",
         ),
         right="Yes: a missed prize has become dear, and a false alarm cheap.",
         wrong={
-            "both rise": "More prizes are found, but more of the other texts are called prizes, too, and those are many.",
+            "recall rises, accuracy rises": "More prizes are found, but more of the other texts are called "
+            "prizes, too, and those are many.",
             "recall falls, accuracy rises": "The other way round: what counts more is missed less.",
-            "nothing changes": "Weights change the loss, and it is the loss that is made small.",
+            "recall falls, accuracy falls": "What counts more in the loss is missed less, so recall rises.",
         },
         then="Which of the two classifiers is better? That is no question of arithmetic: what does a missed "
         "prize cost you, and what a false alarm?",

@@ -105,8 +105,8 @@ GUESSES = {
         ("about the same", "a difference can be seen"),
     ],
     "6.D class weights": [
-        ("both rise", "those are many"),
+        ("recall rises, accuracy rises", "those are many"),
         ("recall falls, accuracy rises", "The other way round"),
-        ("nothing changes", "Weights change the loss"),
+        ("recall falls, accuracy falls", "so recall rises"),
     ],
 }
