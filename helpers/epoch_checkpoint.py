@@ -98,8 +98,11 @@ class EpochCheckpoint:
             with _as_one_process(self.ranks) as options:
                 checkpoint.load(state, checkpoint_id=epoch, **options)
             figures = json.loads((epoch / HISTORY).read_text(encoding="utf-8"))
-        except (checkpoint.CheckpointException, OSError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{epoch} can't be read ({error}); delete {self.folder}") from error
+        except (checkpoint.CheckpointException, OSError, ValueError) as error:
+            reason = getattr(error, "failures", error)  # of torch's, one of each process
+            if isinstance(reason, dict):
+                reason = ", ".join(sorted({repr(failure) for failure, _ in reason.values()}))
+            raise ValueError(f"{epoch} can't be read ({reason}); delete {self.folder}") from error
         set_state_dict(
             part,
             optimizer,
