@@ -75,6 +75,15 @@ def train_all(ranks: Ranks) -> dict[str, dict]:
     return {name: to_the_end(*start(name, ranks)) for name in names}
 
 
+def say_differing(ranks: Ranks) -> str:
+    """Return what is said where each rank has read another file."""
+    ranks.same("the model", "one for all")
+    try:
+        ranks.same("the file", f"read by rank {ranks.number}")
+    except ValueError as error:
+        return str(error)
+
+
 def up_to_epoch(steps, epochs: int) -> None:
     """Train until so many epochs have ended."""
     while len(next(steps).history.val_accs) < epochs:
@@ -107,6 +116,9 @@ def train_and_be_killed(ranks: Ranks, folder: Path) -> dict:
 if __name__ == "__main__":
     what, out = sys.argv[1], Path(sys.argv[2])
     with joined() as ranks:
-        done = train_all(ranks) if what == "all" else train_and_be_killed(ranks, out.parent)
+        if what == "all":
+            done = train_all(ranks) | {"differing": say_differing(ranks)}
+        else:
+            done = train_and_be_killed(ranks, out.parent)
         if ranks.is_first:
             torch.save(done, out)

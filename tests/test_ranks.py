@@ -61,6 +61,11 @@ def test_losses_and_weights_of_several_processes_are_those_of_one(processes, nam
     assert_same(alone[name], together[processes][name])
 
 
+def test_processes_that_have_read_different_files_are_told_which(together):
+    assert together[2]["differing"].startswith("the file is not the same for all processes: rank 1")
+    assert "rank 1, 2, 3 of 0 to 3 differs from rank 0" in together[4]["differing"]
+
+
 # --- killed ---
 
 
