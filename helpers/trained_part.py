@@ -9,7 +9,6 @@ weights, gradients and the optimizer's numbers, and gathers a block's weights wh
 
 import torch
 from torch import nn
-from torch.distributed import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from helpers.frozen_cache import run_block
@@ -70,6 +69,7 @@ def shared(part: TrainedPart, ranks: Ranks, shard: bool) -> nn.Module:
         return part
     if not shard:
         return DistributedDataParallel(part)
+    from torch.distributed import init_device_mesh
     from torch.distributed.fsdp import fully_shard  # slow to import
 
     device = next(part.parameters()).device
