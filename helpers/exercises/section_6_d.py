@@ -179,7 +179,7 @@ QUESTIONS = {
         then="So a low macro-F1 beside a fair accuracy says: some classes are never found.",
     ),
     "6.D beside counting words": Question(
-        "The nano, fine-tuned on 586 texts in the book's way, or logistic regression on word counts: which "
+        "The nano, fine-tuned on 586 texts as the book does, or logistic regression on word counts: which "
         "is right about more of the test texts? (Within five points they are about the same.)",
         OneOf("the nano", "counting words", "about the same"),
         right="So it is.",
