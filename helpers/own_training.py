@@ -16,7 +16,7 @@ from helpers.class_measures import ClassFigures, compare
 from helpers.classify import TextClassifier, origin
 from helpers.classifying_token import check_position
 from helpers.config import BASE_CONFIG, gpt_config
-from helpers.data import Split, TextDataset, class_weights, undersample
+from helpers.data import Split, TextDataset, class_weights, pad, undersample
 from helpers.device_and_precision import check_precision, own_random_numbers
 from helpers.epoch_checkpoint import EpochCheckpoint
 from helpers.fine_tuning import Progress, fine_tuning_defaults, fine_tuning_steps
@@ -150,15 +150,28 @@ class OwnTraining:
         )
 
     def called(self) -> list[int]:
-        """Return the number of the class that the model calls each test text, (num_test,)."""
-        texts = self.split.test["Text"].tolist()
-        own = self.ranks.own(range(len(texts)))
-        called = [0] * len(texts)
+        """Return the number of the class that the model calls each test text, (num_test,).
+
+        A text is cut to the longest training text's length; `num_cut` says how many are.
+        """
+        rows = self._test_rows()
+        own = self.ranks.own(range(len(rows)))
+        called = [0] * len(rows)
         if own:
-            logits = self.classifier().logits([texts[i] for i in own], self.settings.precision)
+            cut = [pad(rows[i], self.train.max_length) for i in own]
+            logits = self.classifier().logits_of_tokens(cut, self.settings.precision)
             for i, number in zip(own, logits.argmax(dim=-1).tolist(), strict=True):
                 called[i] = number
         return [int(number) for number in self.ranks.sum(*called)]
+
+    @property
+    def num_cut(self) -> int:
+        """How many test texts are longer than the longest training text."""
+        return sum(len(row) > self.train.max_length for row in self._test_rows())
+
+    def _test_rows(self) -> list[list[int]]:
+        tokenizer = get_tokenizer()
+        return [encode_message(text, tokenizer) for text in self.split.test["Text"]]
 
     def figures(self) -> dict[str, ClassFigures]:
         """Return how good the model is on the test texts, and what needs no model (`compare`)."""

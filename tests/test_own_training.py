@@ -1,5 +1,7 @@
 """A training of one's own texts: any classes, balanced as asked for, cut at the context."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -63,11 +65,21 @@ def test_undersampling_takes_as_many_training_texts_of_each_class():
     assert len(training.validation) == len(split.validation)  # only what is trained with
 
 
-def test_a_text_beyond_the_context_is_cut_and_the_rest_is_not_padded_to_it():
+def test_a_text_longer_than_all_training_texts_is_cut_counted_and_no_warning(recwarn):
+    split = split_stratified(table(EVEN))
+    longest = max(len(text) for text in split.train.Text)
+    split.test.loc[0, "Text"] = "hammer " * 10 * longest
+    training = trained(split, epochs=1)
+    assert len(training.called()) == len(split.test)
+    assert training.num_cut == 1 and not recwarn.list
+
+
+def test_a_training_text_beyond_the_context_is_cut_to_it():
     long = ("word " * 1500, "fruit")
-    split = split_stratified(table(EVEN, extra=[long] * 1 + [("very " * 40 + "ripe", "fruit")]))
-    training = OwnTraining(split, OwnSettings(plan="head only"))
-    assert training.train.max_length <= 1024
+    read = table(EVEN, extra=[long])
+    split = split_stratified(read, fractions=(1.0, 0.0, 0.0))
+    split = replace(split, validation=split.train[:3])
+    assert OwnTraining(split, OwnSettings()).train.max_length == 1024
 
 
 @pytest.mark.parametrize(

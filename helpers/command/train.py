@@ -63,6 +63,9 @@ def train(
     figures = training.figures()
     words = f"{summary_table(figures)}\n\n{class_table(figures[THIS])}"
     say(f"\non the {len(split.test):,} test texts, which it has not met:\n\n{words}")
+    if cut := training.num_cut:
+        longest = f"the longest training text, {training.train.max_length:,} tokens"
+        say(f"\nof them {cut:,} {'was' if cut == 1 else 'were'} cut to the length of {longest}")
     if ranks.is_first:
         training.classifier(about | {"figures": words}).save(out)
     checkpoint.delete()
