@@ -476,21 +476,26 @@ def classifying(model: GPTModel, *parts: SpamDataset) -> Iterator[Row]:
 
 
 def classify_stream() -> Iterator[Row]:
-    """`python -m helpers classify` on SMS messages, the nano, against classify_review one by one."""
-    train, *_ = splits()
-    texts = list(
-        (read_messages(REAL_SMS) if REAL_SMS.exists() else load_messages("sms-mini"))["Text"]
+    """A file of SMS messages by `python -m helpers classify`, against classify_review one by one."""
+    messages = read_messages(REAL_SMS) if REAL_SMS.exists() else load_messages("sms-mini")
+    texts = messages["Text"].tolist()  # as they come, not balanced
+    yield from classify_a_file("the nano", load_pretrained("gpt2-nano (12M)"), texts[:2_000], 100)
+    yield from classify_a_file(
+        "GPT-2 124M's shape", GPTModel(gpt_config("gpt2-small (124M)")), texts[:400], 20
     )
-    texts = texts[:2_000]
-    model = load_pretrained("gpt2-nano (12M)")
+
+
+def classify_a_file(name: str, model: GPTModel, texts: list[str], alone: int) -> Iterator[Row]:
+    """Classify texts from file to file, and `alone` of them one by one, three times by turns."""
+    train, *_ = splits()
     classifier = SpamClassifier(replace_head(model), train.max_length, position="last_token")
     classifier.model.to(get_device())
     one_by_one, taken = [], {precision: [] for precision in PRECISIONS}
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder, "texts.csv"), Path(folder, "labels.csv")
         pd.DataFrame({"text": texts}).to_csv(path, index=False)
-        for round_ in range(3):  # by turns, so that other work on the machine meets all of them
-            for text in texts[100 * round_ :][:100]:
+        for turn in range(3):
+            for text in texts[alone * turn :][:alone]:
                 start = time.perf_counter()
                 classify_review(
                     text, classifier.model, classifier.tokenizer, classifier.device,
@@ -502,15 +507,16 @@ def classify_stream() -> Iterator[Row]:
                 start = time.perf_counter()
                 classify_file(classifier, path, out, precision=precision)
                 seconds.append(time.perf_counter() - start)
-    alone = median(one_by_one)
-    what = f"classify_review, one of {len(texts):,} SMS messages, median of {len(one_by_one)}"
-    yield what, f"{1e3 * alone:.2f} ms", ""
+    one = median(one_by_one)
+    yield (
+        f"{name}: classify_review, one message, median of {len(one_by_one)}",
+        f"{1e3 * one:.2f} ms",
+        "",
+    )
     for precision, seconds in taken.items():
         each = median(seconds) / len(texts)
-        what = f"classify_file, {precision}, a text from file to file, median of {len(seconds)}"
-        yield what, f"{1e3 * each:.2f} ms", ""
-        goal = "≥ 12 ×" if precision == "bfloat16" else ""
-        yield f"classify_file, {precision}, against one by one", f"{alone / each:.1f} ×", goal
+        what = f"{name}: one of {len(texts):,} from file to file, {precision}, {1e3 * each:.2f} ms"
+        yield what, f"{one / each:.1f} ×", "≥ 12 ×"
 
 
 # --- loading --------------------------------------------------------------------------------------
