@@ -73,7 +73,13 @@ def joined() -> Iterator[Ranks]:
         return
     device = get_device()
     if device.type == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if local >= gpus:
+            raise RuntimeError(
+                f"there are {gpus} GPUs for more processes; start as many as there are GPUs, or "
+                "set CUDA_VISIBLE_DEVICES to nothing to work without"
+            )
+        torch.cuda.set_device(local)
     store, number, size = next(distributed.rendezvous("env://"))
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         # torchrun's own store outlives a restart, and with it the addresses of killed processes

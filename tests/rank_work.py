@@ -50,7 +50,7 @@ def start(name: str, ranks: Ranks, **more):
     plan, settings = TRAININGS[name]
     settings = {"train": TRAIN, "validation": VALIDATION, "batch_size": 5, "epochs": 2} | settings
     model, (train, validation) = classifier(), (settings.pop("train"), settings.pop("validation"))
-    settings |= {"lr": 1e-3, "device": "cpu"} | more
+    settings |= {"lr": 1e-3} | more
     return model, fine_tuning_steps(model, train, validation, plan, ranks=ranks, **settings)
 
 
@@ -60,7 +60,7 @@ def to_the_end(model: GPTModel, steps) -> dict:
         try:
             next(steps)
         except StopIteration as end:
-            weights = {key: tensor.detach() for key, tensor in model.state_dict().items()}
+            weights = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
             return {"figures": figures(end.value), "weights": weights}
 
 

@@ -23,7 +23,7 @@ def torchrun(
             *(f"--nproc-per-node={processes}", *options, *command),
         ],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | environment,
         capture_output=True,
         text=True,
     )
@@ -59,6 +59,17 @@ def assert_same(one, other):
 )
 def test_losses_and_weights_of_several_processes_are_those_of_one(processes, name, alone, together):
     assert_same(alone[name], together[processes][name])
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL needs two GPUs")
+def test_two_gpus_train_as_one_does(alone, tmp_path):
+    gpus = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0,1")}
+    out = tmp_path / "trained.pt"
+    done = torchrun(2, "-m", "tests.rank_work", "all", str(out), **gpus)
+    assert done.returncode == 0, done.stderr
+    together = torch.load(out)
+    for name in TRAININGS:
+        assert_same(alone[name], together[name])
 
 
 def test_processes_that_have_read_different_files_are_told_which(together):
