@@ -37,7 +37,8 @@ DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 def test_the_learners_answer_all_that_a_page_asks(name, request):
     page = build.read(name)
     sources = [cell.source for cell in page.cells if cell.cell_type == "code"]
-    marks = [[marks[0] for _, marks in turn if marks] for turn in turns(page)]
+    every = turns(page)
+    marks = [[marks[0] for _, marks in turn if marks] for turn in every]
     assert len(sources) == len(marks)
     for source, heard in zip(sources, marks, strict=True):
         if calls(source, "predict"):
@@ -48,7 +49,7 @@ def test_the_learners_answer_all_that_a_page_asks(name, request):
     assert sum("progress" in heard for heard in marks) == 1
     run = [item for item in request.session.items if item.path.name == f"{name}.ipynb"]
     if len(run) > len(sources):  # nbval runs this page, too, and not a few of its cells alone
-        assert sum("as the learners answer" in item.name for item in run) == sum(map(bool, marks))
+        assert sum("as the learners answer" in item.name for item in run) == sum(map(bool, every))
 
 
 def test_a_page_goes_on_as_if_nobody_had_answered(tmp_path, monkeypatch):

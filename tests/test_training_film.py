@@ -128,14 +128,14 @@ def test_how_many_lie_on_the_side_of_their_answer_is_counted():
 def test_an_interruption_leaves_the_frames_of_the_whole_epochs(monkeypatch):
     from helpers import fine_tuning
 
-    update, model = fine_tuning._Bars.update, classifier()
+    update, model = fine_tuning.Bars.update, classifier()
 
     def interrupting(bars, progress):
         update(bars, progress)
         if len(progress.history.step_losses) == 15:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(fine_tuning._Bars, "update", interrupting)
+    monkeypatch.setattr(fine_tuning.Bars, "update", interrupting)
     with pytest.warns(UserWarning, match="interrupted; the model has the weights of 2 whole"):
         film = film_of(model, TRAIN, VALIDATION, BOOK, **SETTINGS)
     assert film.names == ["before the training", "after epoch 1", "after epoch 2"]
@@ -147,8 +147,8 @@ def test_an_interruption_leaves_the_frames_of_the_whole_epochs(monkeypatch):
     ("changes", "error", "words"),
     [
         ({"model": "nano"}, TypeError, "model must be a GPTModel, not 'nano'"),
-        ({"validation": ["a text"]}, TypeError, "validation must be a SpamDataset"),
-        ({"train": None}, TypeError, "train must be a SpamDataset"),
+        ({"validation": ["a text"]}, TypeError, "validation must be a TextDataset or SpamDataset"),
+        ({"train": None}, TypeError, "train must be a TextDataset or SpamDataset"),
         ({"plan": "book"}, TypeError, "plan must be a FreezePlan, not 'book'"),
         ({"plan": FreezePlan.book(4)}, ValueError, "4 blocks"),
         ({"plan": FreezePlan(3, frozenset())}, ValueError, "nothing to train"),
