@@ -669,7 +669,7 @@ def more_data() -> Iterator[Row]:
 
 def several_processes() -> Iterator[Row]:
     """Two processes with one thread each beside one with one thread, in turns: torchrun's overhead."""
-    texts = [*load_messages("sms-mini")["Text"]] * 40  # four shards, two for each of two processes
+    texts = [*load_messages("sms-mini")["Text"]] * 20  # two shards, one for each of two processes
     seconds: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "texts.csv")

@@ -69,6 +69,7 @@ def classify(path: Path, ranks: Ranks) -> float:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    torch.manual_seed(0)  # all ranks have the same model
     path = Path(sys.argv[1])
     with joined() as ranks:
         seconds = {
