@@ -7,6 +7,8 @@ processes can read it.
 
 import json
 import shutil
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,14 +67,24 @@ class EpochCheckpoint:
         return [path for path in found if path.name.removeprefix(EPOCH).isdecimal()]
 
     def save(self, part: nn.Module, optimizer: torch.optim.Optimizer, history: History) -> None:
-        """Write the epoch that has just ended, and delete the one before."""
+        """Write the epoch that has just ended, and delete the one before.
+
+        Raises OSError where it can't be written; then the one before is still there.
+        """
+        with _uninterrupted():
+            self._save(part, optimizer, history)
+
+    def _save(self, part: nn.Module, optimizer: torch.optim.Optimizer, history: History) -> None:
         from torch.distributed import checkpoint  # slow to import
 
         epoch = self.folder / f"{EPOCH}{len(history.val_accs)}"
         new = epoch.with_name(f"{epoch.name}.part")
         state = _state(part, optimizer)
-        with _as_one_process(self.ranks) as options:
-            checkpoint.save(state, checkpoint_id=new, **options)
+        try:
+            with _as_one_process(self.ranks) as options:
+                checkpoint.save(state, checkpoint_id=new, **options)
+        except checkpoint.CheckpointException as error:
+            raise OSError(f"{new} can't be written ({_reason(error)})") from error
         if self.ranks.is_first:
             (new / HISTORY).write_text(json.dumps(asdict(history)), encoding="utf-8")
             older = self._whole()
@@ -99,10 +111,9 @@ class EpochCheckpoint:
                 checkpoint.load(state, checkpoint_id=epoch, **options)
             figures = json.loads((epoch / HISTORY).read_text(encoding="utf-8"))
         except (checkpoint.CheckpointException, OSError, ValueError) as error:
-            reason = getattr(error, "failures", error)  # of torch's, one of each process
-            if isinstance(reason, dict):
-                reason = ", ".join(sorted({repr(failure) for failure, _ in reason.values()}))
-            raise ValueError(f"{epoch} can't be read ({reason}); delete {self.folder}") from error
+            raise ValueError(
+                f"{epoch} can't be read ({_reason(error)}); delete {self.folder}"
+            ) from error
         set_state_dict(
             part,
             optimizer,
@@ -120,6 +131,30 @@ class EpochCheckpoint:
         if self.ranks.is_first:
             with suppress(FileNotFoundError):
                 shutil.rmtree(self.folder)
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a checkpoint failed, in one line; torch tells it for each process."""
+    failures = getattr(error, "failures", None)
+    if failures is None:
+        return str(error)
+    return ", ".join(sorted({repr(failure) for failure, _ in failures.values()}))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let a Ctrl-C wait until this block has ended: torch can't close what is half written."""
+    if threading.current_thread() is not threading.main_thread():  # which alone hears of one
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+    if came:
+        raise KeyboardInterrupt
 
 
 @contextmanager

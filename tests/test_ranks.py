@@ -1,16 +1,23 @@
 """Several processes train as one does: the same batches, losses and weights."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import torch
 
 from helpers.epoch_checkpoint import EpochCheckpoint
+from helpers.history import History
 from helpers.ranks import ALONE
+from helpers.trained_part import TrainedPart
 from tests.conftest import ROOT
 from tests.rank_work import FOR_FOUR, TRAININGS, start, to_the_end, train_all, up_to_epoch
+from tests.test_fine_tuning import classifier
 
 
 def torchrun(
@@ -136,6 +143,36 @@ def test_a_damaged_epoch_is_refused_with_what_to_do(tmp_path):
     _, steps = start("adapters", ALONE, checkpoint=EpochCheckpoint(tmp_path, {}))
     with pytest.raises(ValueError, match="epoch-1 can't be read .*; delete"):
         next(steps)
+
+
+def test_an_interruption_while_an_epoch_is_written_comes_when_it_is_whole(tmp_path):
+    part, checkpoint = TrainedPart(classifier(), None), EpochCheckpoint(tmp_path, {})
+    optimizer, history = torch.optim.AdamW(part.parameters()), History(val_accs=[0.5])
+    checkpoint.save(part, optimizer, history)  # what is imported first takes its time
+    for number in range(1, 6):
+        shutil.rmtree(tmp_path / "epoch-1")
+        timer = threading.Timer(0.004 * number, os.kill, (os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            timer.start()
+            checkpoint.save(part, optimizer, history)
+            time.sleep(10)  # at the latest it comes here
+        assert checkpoint.load(part, optimizer, History()) == 1
+
+
+def test_a_full_disk_is_said_in_one_line_and_the_epoch_before_stays(tmp_path):
+    resource = pytest.importorskip("resource")
+    part, checkpoint = TrainedPart(classifier(), None), EpochCheckpoint(tmp_path, {})
+    optimizer, history = torch.optim.AdamW(part.parameters()), History(val_accs=[0.5])
+    checkpoint.save(part, optimizer, history)
+    history.val_accs.append(0.6)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="epoch-2.part can't be written") as refused:
+            checkpoint.save(part, optimizer, history)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(refused.value) and checkpoint.epochs() == 1
 
 
 def test_a_checkpoint_keeps_the_last_epoch_and_not_the_best(tmp_path):
