@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from helpers.checks import instance_of
-from helpers.data import SpamDataset
+from helpers.data import TextDataset
 from helpers.fine_tuning import fine_tune
 from helpers.freezing import FreezePlan, num_classes_of
 from helpers.history import History
@@ -128,8 +128,8 @@ class Film:
 
 def film_of(
     model: GPTModel,
-    train: SpamDataset,
-    validation: SpamDataset,
+    train: TextDataset,
+    validation: TextDataset,
     plan: FreezePlan,
     *,
     epochs: int = 5,
@@ -143,7 +143,12 @@ def film_of(
     `fine_tune` raises, and ValueError for a model of other than two classes.
     """
     instance_of("model", model, torch.nn.Module, "a GPTModel")
-    instance_of("validation", validation, SpamDataset, "a SpamDataset, such as a loader's .dataset")
+    instance_of(
+        "validation",
+        validation,
+        TextDataset,
+        "a TextDataset or SpamDataset, such as a loader's .dataset",
+    )
     if (count := num_classes_of(model)) != 2:
         raise ValueError(f"a film shows ham and spam, but the model's head has {count} outputs")
     frames: list[Frame] = []
