@@ -26,8 +26,9 @@ from torch.utils.data import DataLoader
 
 from helpers.classify import SpamClassifier, classify_review
 from helpers.command.classify import classify_file
+from helpers.command.pieces import look_at, pieces
 from helpers.config import END_OF_TEXT, gpt_config, model_size
-from helpers.data import SpamDataset, load_messages, read_messages
+from helpers.data import SpamDataset, load_messages, read_messages, read_texts, split_stratified
 from helpers.device_and_precision import PRECISIONS, get_device
 from helpers.fine_tuning import batch_order, fine_tune
 from helpers.freezing import FreezePlan, replace_head
@@ -35,6 +36,7 @@ from helpers.inside import token_influence
 from helpers.loading import load_pretrained
 from helpers.model import GPTModel
 from helpers.nano.saving import save_openai_checkpoint
+from helpers.own_training import OwnTraining
 from helpers.tokenizer import get_tokenizer
 from helpers.widgets import FreezeExplorer, MessageMicroscope
 from tests import lab
@@ -690,6 +692,29 @@ def several_processes() -> Iterator[Row]:
         yield f"{what}, efficiency of two processes", f"{one / two / 2:.2f}", "at least 0.9"
 
 
+def tables() -> Iterator[Row]:
+    """What each of several processes does alone: 30,000 texts, the mean of sms-mini's length."""
+    messages = load_messages("sms-mini")
+    tokens = sum(len(get_tokenizer().encode_ordinary(text)) for text in messages["Text"])
+    yield "tokens of a message of sms-mini, the mean", f"{tokens / len(messages):.0f}", ""
+    texts = [f"{text} {number}" for number in range(30) for text in messages["Text"]]
+    read, looked = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "texts.csv")
+        frame = pd.DataFrame({"text": texts, "label": [*messages["Label"]] * 30})
+        frame.to_csv(path, index=False)
+        for _ in range(3):
+            start = time.perf_counter()
+            OwnTraining(split_stratified(read_texts(path)))
+            read.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            for _ in pieces(look_at(path)):
+                pass
+            looked.append(time.perf_counter() - start)
+    for what, seconds in (("read, cut and tokenised to train", read), ("read to classify", looked)):
+        yield f"a text, {what}, median of 3", f"{1e6 * median(seconds) / len(texts):.0f} µs", ""
+
+
 BENCHMARKS = {
     "explorer": explorer,
     "microscope": microscope,
@@ -699,6 +724,7 @@ BENCHMARKS = {
     "loading": loading,
     "more_data": more_data,
     "several_processes": several_processes,
+    "tables": tables,
     "nano": nano,
     "nano_settings": nano_settings,
 }

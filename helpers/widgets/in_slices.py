@@ -34,7 +34,9 @@ FAILURES = (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, Memor
 class TrainsInSlices(VBox):
     """Train and Stop, and below them a sentence, a bar and the curves of the training.
 
-    A kind of it says what a press trains (`_new_training`) and what comes of it (`_end`). What is
+    A kind of it has two methods: `_new_training()` returns what a press trains, or raises one of
+    FAILURES where nothing can be; `_end(training, interrupted=False)` shows what came of it,
+    `_stopped` or not, and returns an iterator over slices if something is left to be done. What is
     trained has `settings`, `histories` (one for each seed that has begun), `steps`, which yields
     Progress, `share_done` and `seconds_left` of a Progress.
     """
@@ -60,17 +62,6 @@ class TrainsInSlices(VBox):
         return [self._show[name] for name in ("problem", "status", "bar", "live")]
 
     # --- what a kind of it says ---
-
-    def _new_training(self):
-        """Return what is to be trained; raise one of FAILURES where nothing can be."""
-        raise NotImplementedError
-
-    def _end(self, training, interrupted: bool = False) -> Iterator[None] | None:
-        """Show what came of a training that is over, `_stopped` or not.
-
-        Return what is left to be done in slices, if there is anything.
-        """
-        raise NotImplementedError
 
     def _say_progress(self, training, progress: Progress) -> str:
         return say_progress(progress, training.seconds_left(progress))

@@ -6,7 +6,6 @@ The table is read by `helpers.data`, the training is `helpers.own_training`'s, a
 
 import os
 import tempfile
-import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from html import escape
@@ -25,7 +24,8 @@ from helpers.class_measures import (
 )
 from helpers.classify import TextClassifier
 from helpers.classifying_token import POSITIONS
-from helpers.data import Split, TextTable, read_texts, split_stratified
+from helpers.data import Split, TextTable, pad, read_texts, split_stratified
+from helpers.data.table_files import KINDS
 from helpers.files import beside_the_notebook
 from helpers.fine_tuning import Progress
 from helpers.history import History, count_of
@@ -33,6 +33,7 @@ from helpers.own_training import BALANCES, PLANS, OwnSettings, OwnTraining
 from helpers.pictures.class_matrix import draw_class_matrix
 from helpers.svg import Drawing
 from helpers.tables import html_table
+from helpers.tokenizer import encode_message
 from helpers.widgets.common import Choice, Folded, Quiet, ask, named, show_with_words, style_sheet
 from helpers.widgets.in_slices import (
     FAILURES,
@@ -45,7 +46,6 @@ from helpers.widgets.in_slices import (
     status,
 )
 
-ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet")  # that read_texts reads
 ANSWERED_AT_ONCE = 64  # test texts in a slice
 SHOWN = 10  # texts of a field at first, and more at a press
 MOST_FIELDS = 20  # with mistakes, that have a button
@@ -111,7 +111,7 @@ class OwnClasses(TrainsInSlices):
     def _make_controls(self) -> None:
         self._path = ask(Text, "oc-path", "Path", placeholder="texts.csv", continuous_update=False)
         self._upload = named(
-            FileUpload(accept=",".join(ENDINGS), multiple=False, description="Choose a file"),
+            FileUpload(accept=",".join(KINDS), multiple=False, description="Choose a file"),
             "oc-upload",
         )
         self._read_button = named(Button(description="Read the table"), "fx-more oc-read")
@@ -597,10 +597,10 @@ def answers(classifier: TextClassifier, texts: list[str]) -> tuple[torch.Tensor,
 
     Raises what the classifier does.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        probabilities = classifier.probabilities(texts)
-    return probabilities, sum("only its first" in str(warning.message) for warning in caught)
+    rows = [encode_message(text, classifier.tokenizer) for text in texts]
+    most = classifier.max_length
+    logits = classifier.logits_of_tokens([pad(row, most) for row in rows])
+    return logits.softmax(dim=-1), sum(len(row) > most for row in rows)
 
 
 def field_of(labels: Sequence[int], probabilities: torch.Tensor, i: int, j: int) -> list[int]:
