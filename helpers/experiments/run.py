@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import lru_cache
-from pathlib import Path
 
 import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from helpers.classify import TRAINING_CODE
+from helpers.classify import TRAINING_VERSION
 from helpers.classifying_token import rows_and_places, up_to_classifying_token
 from helpers.config import gpt_config, model_size
 from helpers.data import SpamDataset, load_splits
@@ -31,7 +30,6 @@ from helpers.tokenizer import get_tokenizer
 
 PARTS = ("train", "validation", "test")
 MEASURED_AT_ONCE = 32  # messages
-OWN_CODE = ("rows.py", "run.py")
 
 # --- data and model ------------------------------------------------------------------------------
 
@@ -196,7 +194,11 @@ def fingerprint(experiment: Experiment) -> dict[str, str]:
     checkpoint = "none"
     if experiment.weights == "pretrained":
         checkpoint = _of_checkpoint(experiment.model)
-    return {"checkpoint": checkpoint, "data": _of_data(experiment.data), "code": _of_code()}
+    return {
+        "checkpoint": checkpoint,
+        "data": _of_data(experiment.data),
+        "code": f"version {TRAINING_VERSION}",
+    }
 
 
 def run_id(number: int, experiment: Experiment, seed: int) -> str:
@@ -219,13 +221,6 @@ def _of_checkpoint(model: str) -> str:
 def _of_data(data: str) -> str:
     parts = [[part["Label"].tolist(), part["Text"].tolist()] for part in _splits(data)]
     return _short(json.dumps(parts))
-
-
-@lru_cache
-def _of_code() -> str:
-    own = Path(__file__).parent
-    files = [*(own.parent / name for name in TRAINING_CODE), *(own / name for name in OWN_CODE)]
-    return _short("".join(path.read_text(encoding="utf-8") for path in files))
 
 
 def _short(text: str) -> str:
