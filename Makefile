@@ -34,15 +34,15 @@ notebooks: $(VENV)/installed    ## execute and save all notebooks (FROM=py or FR
 	$(BIN)/python notebooks/build.py save $(if $(FROM),--from $(FROM)) $(ONLY)
 
 images: $(VENV)/installed       ## redraw images/; the widgets' pictures need Chromium
-	$(BIN)/python -m helpers.diagrams
+	$(BIN)/python -m workshop.pictures.model
 	$(BIN)/python -m tests.screenshot
 
 bench: $(VENV)/installed        ## measure, print a table and write it to benchmarks.json (ONLY=name for one)
 	env -u OMP_WAIT_POLICY $(BIN)/python -m tests.benchmarks $(ONLY)
 
 corpus: $(VENV)/installed       ## build corpus/ and corpus-short/, the nano's text; needs npm and Debian's bible-kjv
-	$(BIN)/python -m helpers.nano.corpus --out corpus $(if $(wildcard $(SGD)),--dialogues $(SGD)) $(if $(wildcard $(SMS)),--without $(SMS))
-	$(BIN)/python -m helpers.nano.texting --text corpus --out corpus-short $(if $(wildcard $(SMS)),--without $(SMS))
+	$(BIN)/python -m tools.nano.corpus --out corpus $(if $(wildcard $(SGD)),--dialogues $(SGD)) $(if $(wildcard $(SMS)),--without $(SMS))
+	$(BIN)/python -m tools.nano.texting --text corpus --out corpus-short $(if $(wildcard $(SMS)),--without $(SMS))
 
 site: $(VENV)/installed         ## show the notebooks as pages, with their saved outputs: site/_build/html/index.html
 	rm -rf site/_build

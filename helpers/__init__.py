@@ -1,14 +1,16 @@
-"""The code behind the notebooks; each file has one job and imports only from floors below its own.
+"""The chapter's code, in the order in which the chapter uses it.
 
-8  widgets
-7  reading, command
-6  lab, experiments, pictures, exercises, own_training
-5  classify, tables, work, training_film
-4  fine_tuning, diagrams, inside
-3  training, gradient_reach, costs, class_vectors, measures, class_measures, classifier_file, epoch_checkpoint, trained_part
-2  loading, data, classifying_token, freezing, frozen_cache, history, ranks, shapes
-1  tokenizer, model, lora, device_and_precision, download, results, chips
-0  config, checks, files, svg, command_line
+config      the sizes of GPT-2, and where the bundled files lie
+model       GPT-2, with the book's attribute names
+tokenizer   GPT-2's byte-pair encoding
+download    one file over HTTP: resumed, checked, whole or not at all
+loading     a checkpoint in OpenAI's format becomes a model
+data        the messages: read, balance, split; datasets and data loaders (6.2, 6.3)
+freezing    the classification head, what is frozen, parameter counts, output shapes (6.5)
+lora        LoRA adapters through peft
+training    which position classifies; loss, accuracy and the training loop (6.6, 6.7)
+classify    the finished classifier: classify, save, load (6.8)
+measures    precision and recall, calibration, confidence intervals
 
-Apart from them, nano/ is how the bundled nano was made: the appendix uses it, nothing else does.
+Nothing here imports `workshop`, which holds what the notebooks use besides.
 """

@@ -1,33 +1,225 @@
-"""The finished classifier: put a text in, get its class, such as "spam" or "ham"; save it, load it.
+"""The file of a classifier: weights and settings, trusted with nothing when it is read.
 
-`classify_review` is the book's function of section 6.8. `TextClassifier` keeps what it needs in one
-place and one file, for any classes; `SpamClassifier` is the one of ham and spam.
+A safetensors file whose metadata holds the settings as JSON. Each size, label and tensor is compared
+with what the settings say before any tensor takes memory.
 """
 
-import hashlib
 import json
 import reprlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-import pandas as pd
 import tiktoken
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
-from helpers.checks import instance_of
-from helpers.class_vectors import class_vectors
-from helpers.classifier_file import ForAnother, check_labels, read_classifier, write_classifier
-from helpers.classifying_token import check_position, class_logits
-from helpers.config import END_OF_TEXT, model_size
-from helpers.data import LABELS, check_max_length, create_dataloaders, load_splits, pad
-from helpers.files import file_sha256
-from helpers.fine_tuning import fine_tune, fine_tuning_defaults
-from helpers.freezing import FreezePlan, replace_head
-from helpers.loading import INDEX, find_checkpoint, load_pretrained
+from helpers.checks import instance_of, whole_number
+from helpers.config import END_OF_TEXT
+from helpers.data import LABELS, check_max_length, pad
+from helpers.download import whole_file
+from helpers.freezing import FreezePlan, adapters_of, replace_head
+from helpers.loading import LARGEST_HEADER
+from helpers.lora import is_adapter
 from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer
+from helpers.training import check_position, class_logits, class_vectors
+
+KEY, FORMAT = "text_classifier", 1  # where the settings are in a file; how they are written
+
+
+OLD_KEY = "spam_classifier"  # in files from before there were other classes
+
+
+DTYPES = ("F16", "BF16", "F32", "F64")  # what a model computes in; safetensors' names
+
+
+class ForAnother(ValueError):
+    """A file may be whole, but another class or version reads it."""
+
+
+def write_classifier(path: str | Path, model: GPTModel, settings: dict) -> None:
+    """Write a model and its classifier's settings (labels, max_length, position, about) to a file.
+
+    Raises ValueError for weights that are not finite, for adapters that no plan puts in, and for
+    settings too long for a header, OSError when the file can't be written.
+    """
+    adapters = adapters_of(model)
+    settings = settings | {
+        "format": FORMAT,
+        "cfg": model.cfg,
+        "causal": [block.att.causal for block in model.trf_blocks],
+        "adapters": {
+            "adapted": sorted(adapters.adapted),
+            "rank": adapters.rank,
+            "alpha": adapters.alpha,
+        },
+    }
+    state = model.state_dict()
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    _check_finite(state)
+    with whole_file(path) as part:
+        save_file(state, part, metadata={KEY: json.dumps(settings)})
+        if (length := _header_length(part)) > LARGEST_HEADER:
+            raise ValueError(
+                f"with these labels and this about the file's header has {length:,} bytes, and "
+                f"more than {LARGEST_HEADER:,} are not read; shorten them"
+            )
+
+
+def read_classifier(path: str | Path, make: Callable[[GPTModel, dict], Any]) -> Any:
+    """Return what `make` makes of the model and the settings in a file that was written so.
+
+    It is called before the tensors are read, so that it can refuse settings while nothing has taken
+    memory. Raises FileNotFoundError, or ValueError for another or a damaged file and for one of a
+    later version of the course.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; train a classifier and save it there first"
+        )
+    try:
+        return _read(path, make)
+    except ForAnother as error:
+        raise ValueError(f"{path} {error}") from None
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"{path} is not a whole file of a classifier ({error}); "
+            "if you don't need it, delete it and train again"
+        ) from error
+
+
+def _read(path: Path, make: Callable[[GPTModel, dict], Any]) -> Any:
+    if (length := _header_length(path)) > LARGEST_HEADER:
+        raise ValueError(f"its header has {length:,} bytes, more than {LARGEST_HEADER:,}")
+    with safe_open(path, framework="pt") as file:
+        settings = _settings_in(file.metadata() or {})
+        found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        found = {n: (s.get_dtype(), tuple(s.get_shape())) for n, s in found.items()}
+        model = _without_values(settings, found)
+        classifier = make(model, settings)
+        state = {name: file.get_tensor(name).clone() for name in found}
+    _check_finite(state)
+    model.load_state_dict(state, assign=True)
+    return classifier
+
+
+def _header_length(path: Path) -> int:
+    """Return how many bytes a safetensors file says that its header has."""
+    with open(path, "rb") as file:
+        return int.from_bytes(file.read(8), "little")
+
+
+def _settings_in(metadata: dict[str, str]) -> dict:
+    """Return the settings as `save` writes them today, whichever version wrote them."""
+    if KEY in metadata:
+        settings = _dictionary(metadata[KEY])
+        made = whole_number("format", settings.get("format"))
+        if made > FORMAT:
+            raise ForAnother(
+                f"was made by a later version of the course: its format is {made}, and the latest "
+                f"one that is known here is {FORMAT}; get the newer version to read it"
+            )
+    elif OLD_KEY in metadata:
+        settings = _dictionary(metadata[OLD_KEY]) | {"labels": LABELS}
+    else:
+        raise ValueError("it holds no settings of a classifier")
+    if missing := {"cfg", "labels", "max_length", "position", "about"} - settings.keys():
+        raise ValueError(f"its settings lack {', '.join(sorted(missing))}")
+    return settings | {"labels": check_labels(settings["labels"])}
+
+
+def _dictionary(text: str) -> dict:
+    settings = json.loads(text)
+    instance_of("its settings", settings, dict, "a dictionary")
+    return settings
+
+
+Tensors = dict[str, tuple[str, tuple[int, ...]]]  # name → dtype, as safetensors calls it, and shape
+
+
+def _without_values(settings: dict, found: Tensors) -> GPTModel:
+    """Return the model of these settings on torch's meta device, where it takes no memory.
+
+    Raises ValueError where its tensors are not those that are `found` in the file.
+    """
+    cfg = settings["cfg"]
+    instance_of("cfg", cfg, dict, "a dictionary")
+    with torch.device("meta"):
+        block = GPTModel(cfg | {"n_layers": 1}).trf_blocks[0]
+        # or building the blocks would take for ever
+        most = len(found) // len(block.state_dict())
+        what = f", as the file has {len(found)} tensors"
+        n_layers = whole_number("n_layers", cfg.get("n_layers"), 1, most, what)
+        model = replace_head(GPTModel(cfg), len(settings["labels"]))
+    plain = {name: kind for name, kind in found.items() if not is_adapter(name)}
+    plain = {name.replace(".base_layer", ""): kind for name, kind in plain.items()}
+    _check_tensors(plain, model.state_dict())  # first, as many adapters take long to put in
+    _put_saved_adapters(model, settings.get("adapters", {}))  # older files know of none
+    _check_tensors(found, model.state_dict())
+    # older files know of nothing else than the mask
+    causal = settings.get("causal", [True] * n_layers)
+    if not isinstance(causal, list) or [type(one) for one in causal] != [bool] * n_layers:
+        raise ValueError(f"causal must be true or false for each of {n_layers} blocks")
+    for block, with_mask in zip(model.trf_blocks, causal, strict=True):
+        block.att.causal = with_mask
+    return model
+
+
+def _put_saved_adapters(model: GPTModel, saved: dict) -> None:
+    adapted = frozenset(saved.get("adapted", ()))
+    if adapted:
+        head, n_layers = frozenset({"out_head"}), model.cfg["n_layers"]
+        FreezePlan(n_layers, head, adapted, saved["rank"], saved["alpha"]).apply(model)
+
+
+def _check_tensors(found: Tensors, expected: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError where a file's tensors are not those of the model that it tells of."""
+    if different := found.keys() ^ expected.keys():
+        name = min(different)
+        has = "has a tensor" if name in found else "lacks the tensor"
+        raise ValueError(f"it {has} {name}, against its settings")
+    for name, tensor in expected.items():
+        (dtype, shape), wanted = found[name], tuple(tensor.shape)
+        if shape != wanted:
+            raise ValueError(f"{name} has the shape {shape}, and by its settings {wanted}")
+        if dtype not in DTYPES:
+            raise ValueError(f"{name} is of {dtype}, not of {' or '.join(DTYPES)}")
+
+
+_UNREADABLE = (  # what a file of another kind may lead to
+    SafetensorError, OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError,
+)  # fmt: skip
+
+
+def _check_finite(state: dict[str, torch.Tensor]) -> None:
+    if damaged := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        raise ValueError(
+            f"{damaged[0]} holds values that are not finite; train again with a smaller "
+            "learning rate"
+        )
+
+
+def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes as a tuple.
+
+    Raises ValueError for fewer than two, and for what are not different texts with something in
+    them, in a tuple or a list.
+    """
+    wanted = "labels must be a tuple of two or more different texts, one for each class"
+    if not isinstance(labels, tuple | list) or len(labels) < 2:
+        raise ValueError(f"{wanted}, not {reprlib.repr(labels)}")
+    for number, label in enumerate(labels):
+        if not isinstance(label, str) or not label.strip():
+            raise ValueError(f"{wanted}; number {number} is {reprlib.repr(label)}")
+    if len(set(labels)) < len(labels):
+        twice, _ = Counter(labels).most_common(1)[0]
+        raise ValueError(f"{wanted}; {reprlib.repr(twice)} is there more than once")
+    return tuple(map(str, labels))
 
 
 def classify_review(
@@ -206,92 +398,3 @@ class SpamClassifier(TextClassifier):
             )
         rest = {name: settings[name] for name in ("max_length", "position", "about")}
         return cls(model, **rest)
-
-
-# --- the classifier of section 6.7 -----------------------------------------------------------
-
-# raised by hand whenever the same settings train another model than before
-TRAINING_VERSION = 1
-
-
-def trained_from(
-    model_name: str, data_name: str, seed: int = 123, settings: dict | None = None
-) -> dict[str, str]:
-    """Return what the classifier of a data set is trained from: `origin`, and the data's name."""
-    train, _, _ = load_splits(data_name)
-    settings = settings or fine_tuning_defaults(model_name)
-    return origin(model_name, train, seed, settings) | {"data": data_name}
-
-
-def origin(model_name: str, train: pd.DataFrame, seed: int, settings: dict) -> dict[str, str]:
-    """Return what a classifier is trained from, to save along with it.
-
-    That is the model's name, the seed, the `settings` of the training, and checksums of the
-    checkpoint and of the training texts (columns Text and Label), and TRAINING_VERSION.
-    """
-    texts = json.dumps([train["Label"].tolist(), train["Text"].tolist()])
-    return {
-        "model": model_name,
-        "checkpoint": file_sha256(find_checkpoint(model_size(model_name)) / INDEX),
-        "messages": hashlib.sha256(texts.encode()).hexdigest(),
-        "seed": str(seed),
-        "settings": json.dumps(settings, sort_keys=True),
-        "code": f"version {TRAINING_VERSION}",
-    }
-
-
-def load_or_train(
-    path: str | Path, model_name: str, data_name: str, position: str = "last", seed: int = 123
-) -> SpamClassifier:
-    """Return the classifier saved at `path`, or train it and save it there.
-
-    A file that was trained from something else, with other settings or by other code, or for
-    another position, is not taken, and neither is a damaged one; it is never overwritten. Training
-    is that of section 6.7: the book's plan and `fine_tuning_defaults`.
-    """
-    about, path = trained_from(model_name, data_name, seed), Path(path)
-    if path.exists():
-        try:
-            saved = SpamClassifier.load(path)
-        except ValueError as error:
-            problem = str(error)
-        else:
-            differing = [name for name in about if saved.about.get(name) != about[name]]
-            if saved.position != position:
-                differing.append("position")
-            if not differing:
-                return saved
-            problem = f"{path} is another classifier (it differs in: {', '.join(differing)})"
-        warnings.warn(
-            f"{problem}. It stays, and one is trained for now; to have that one saved, "
-            "delete the file first",
-            stacklevel=2,
-        )
-        return _train(about, model_name, data_name, position, seed)
-    classifier = _train(about, model_name, data_name, position, seed)
-    classifier.save(path)
-    return classifier
-
-
-def _train(
-    about: dict, model_name: str, data_name: str, position: str, seed: int
-) -> SpamClassifier:
-    settings = fine_tuning_defaults(model_name)
-    train, validation, _ = (loader.dataset for loader in create_dataloaders(data_name))
-    model = load_pretrained(model_name)
-    torch.manual_seed(seed)
-    replace_head(model)
-    history = fine_tune(
-        model,
-        train,
-        validation,
-        FreezePlan.book(model.cfg["n_layers"]),
-        epochs=settings["num_epochs"],
-        lr=settings["lr"],
-        weight_decay=settings["weight_decay"],
-        seed=seed,
-        position=position,
-    )
-    if history.interrupted:
-        raise KeyboardInterrupt  # a classifier trained in part is not kept
-    return SpamClassifier(model, train.max_length, position=position, about=about)

@@ -4,9 +4,11 @@ The four GPT-2 sizes are those of Radford et al. 2019, "Language Models are Unsu
 Multitask Learners" (table 2); the dictionaries have the keys that the book gives them.
 """
 
+import os
 from pathlib import Path
 
 ASSETS = Path(__file__).parent / "assets"
+
 
 BASE_CONFIG = {
     "vocab_size": 50257,  # 256 bytes + 50,000 merges + <|endoftext|>
@@ -14,6 +16,7 @@ BASE_CONFIG = {
     "drop_rate": 0.0,
     "qkv_bias": True,  # GPT-2 adds a bias to queries, keys and values
 }
+
 
 MODEL_CONFIGS = {
     "gpt2-nano (12M)": {"emb_dim": 192, "n_layers": 6, "n_heads": 6},  # this course's own
@@ -23,8 +26,13 @@ MODEL_CONFIGS = {
     "gpt2-xl (1558M)": {"emb_dim": 1600, "n_layers": 48, "n_heads": 25},
 }
 
+
 BUNDLED_SIZE = "12M"
+
+
 BUNDLED_CHECKPOINT = ASSETS / "gpt2" / BUNDLED_SIZE
+
+
 END_OF_TEXT = 50256  # the id of <|endoftext|>; GPT-2 has no padding token, so the book pads with it
 
 
@@ -44,3 +52,13 @@ def model_size(name: str) -> str:
     """Return the part in brackets, which is the checkpoint's folder name: `"124M"`."""
     gpt_config(name)  # refuses an unknown name
     return name.partition("(")[2].rstrip(")")
+
+
+LEARNERS_FOLDER = (
+    "COURSE_FOLDER"  # the environment variable with the folder for what a learner keeps
+)
+
+
+def beside_the_notebook(name: str) -> Path:
+    """Return where a learner's own file lies: in LEARNERS_FOLDER, if it is set, else beside the notebook."""
+    return Path(os.environ.get(LEARNERS_FOLDER) or ".", name)

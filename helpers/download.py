@@ -6,26 +6,40 @@ right. A `.part` that is left by a cut is continued with an HTTP range request (
 a time fetches a file; the others wait for it.
 """
 
+import errno
 import hashlib
 import http.client
+import os
 import re
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import IO
 
 from tqdm.auto import tqdm
 
-from helpers.files import file_sha256, one_at_a_time
-
 CHUNK = 1 << 18  # bytes read at a time
+
+
 TRIES = 3  # per source, each continuing where the last was cut
+
+
 TIMEOUT = 30  # seconds without a byte
+
+
 PAUSE = 1  # seconds before the second try; twice as many before the third
+
+
 LONGEST_PAUSE = 60  # seconds; a source that asks for more is left for the next one
+
+
 NETWORK_ERRORS = (
     urllib.error.URLError,
     http.client.HTTPException,
@@ -188,3 +202,86 @@ def _span(response: http.client.HTTPResponse, have: int) -> tuple[int, int | Non
 
 def _target_name(part: Path) -> str:
     return part.name.removesuffix(".part").rpartition(".")[0]
+
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
+
+HELD_BY_ANOTHER = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLOCK)
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yield a path to write to; after the block it becomes `path`, after an error it is gone.
+
+    The folder of `path` is made where there is none. Raises OSError when it can't be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent) as home:
+        part = Path(home, path.name)
+        yield part
+        os.replace(part, path)
+
+
+@contextmanager
+def one_at_a_time(path: str | Path) -> Iterator[None]:
+    """Let one process or thread at a time into this block for the same `path`; the others wait.
+
+    The lock lies on a file `NAME.lock` beside it. The system takes it away from a process that
+    ends, however it ends (Linux and macOS: flock; Windows: msvcrt.locking). Raises OSError when
+    the file can't be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f"{path.name}.lock")
+    told = False
+    while (file := _locked(lock)) is None:
+        if not told:
+            warnings.warn(f"another process is at work on {path}; waiting for it", stacklevel=4)
+            told = True
+        time.sleep(0.1)  # seconds
+    try:
+        yield
+    finally:
+        if fcntl is None:
+            file.close()  # Windows deletes no open file
+        with file, suppress(OSError):
+            lock.unlink()
+
+
+def _locked(lock: Path) -> IO | None:
+    """Return the file `lock`, open and locked; None where another one has it."""
+    file = lock.open("ab")
+    try:
+        if _lock(file) and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+            return file
+    except FileNotFoundError:
+        pass  # the one before has just deleted it; what was locked is no longer the lock
+    except BaseException:
+        file.close()
+        raise
+    file.close()
+    return None
+
+
+def _lock(file: IO) -> bool:
+    try:
+        if fcntl is None:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # any other error: a file system without locks, where one goes on as if alone
+        return error.errno not in HELD_BY_ANOTHER
+    return True
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

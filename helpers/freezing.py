@@ -4,6 +4,13 @@ A *part* is one of `tok_emb`, `pos_emb`, `trf_blocks.0` …, `final_norm`, `out_
 four *pieces*, such as `trf_blocks.0.att`. What is not trained is *frozen*: torch computes no
 gradient for it, the optimizer leaves it alone. A frozen piece with matrices may have an *adapter*,
 which learns beside it (LoRA, Hu et al. 2021; see `lora`).
+
+How far down the gradient goes under a freeze plan, and which blocks it never gets to.
+
+The backward pass (Rumelhart, Hinton & Williams 1986) goes from the loss down to the lowest part
+where anything learns, be it only an adapter, and no further.
+
+The shape of every tensor between the parts of the model, read from one real forward pass.
 """
 
 from collections import Counter
@@ -17,14 +24,23 @@ from torch import nn
 from helpers.checks import finite_number, instance_of, whole_number
 from helpers.lora import adapters_in, is_adapter, put_adapters
 from helpers.model import GPTModel, part_names
+from helpers.training import own_random_numbers
 
 PIECES = ("att", "ff", "norm1", "norm2")
+
+
 TRAINABLE, FROZEN, PARTLY = "trainable", "frozen", "partly trainable"
+
+
 ADAPTED = "frozen with an adapter"
+
+
 ADAPTED_MATRICES = {  # a piece's kind → its matrices, which get an adapter each
     "att": ("W_query", "W_key", "W_value", "out_proj"),
     "ff": ("layers.0", "layers.2"),
 }
+
+
 RANK, ALPHA = 8, 16.0
 
 
@@ -500,3 +516,94 @@ def classifier_without_weights(cfg: dict, num_classes: int = 2) -> GPTModel:
     """Return the classifier on torch's meta device, where tensors have a shape and no memory."""
     with torch.device("meta"):
         return replace_head(GPTModel(cfg), num_classes)
+
+
+@dataclass(frozen=True)
+class GradientReach:
+    """The backward pass starts at the loss and ends in the lowest part where anything learns.
+
+    `crossed` are the parts above it, in the order of the forward pass: each takes a gradient from
+    above and passes one on below, whether or not it learns itself. The embeddings stand side by
+    side at the bottom, so neither is ever crossed, and the backward pass may end in both. Where
+    nothing learns `ends` is empty.
+    """
+
+    ends: tuple[str, ...]
+    crossed: tuple[str, ...]
+
+    @property
+    def lowest(self) -> str | None:
+        """The part where the backward pass ends, the first of two; None where there is none."""
+        return self.ends[0] if self.ends else None
+
+
+def gradient_reach(plan: FreezePlan) -> GradientReach:
+    """Return where the backward pass under `plan` ends and what it crosses on the way."""
+    instance_of("plan", plan, FreezePlan, "a FreezePlan")
+    parts = part_names(plan.n_layers)
+    lowest = next((part for part in parts if plan.state(part) != FROZEN), None)
+    if lowest is None:
+        return GradientReach((), ())
+    embeddings = tuple(part for part in parts[:2] if plan.state(part) != FROZEN)
+    start = max(parts.index(lowest) + 1, parts.index("trf_blocks.0"))
+    return GradientReach(embeddings or (lowest,), parts[start:])
+
+
+def frozen_blocks(plan: FreezePlan) -> int | None:
+    """Return how many blocks lie below the lowest part where anything learns.
+
+    With the embeddings they are the frozen part, which gives the same numbers in each epoch. None
+    where an embedding is trainable: then there is no such part.
+    """
+    lowest = gradient_reach(plan).lowest or "out_head"
+    if lowest.endswith("_emb"):
+        return None
+    if lowest.startswith("trf_blocks."):
+        return int(lowest.rpartition(".")[2])
+    return plan.n_layers
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a part puts out: its name and the tensor's shape."""
+
+    part: str
+    shape: tuple[int, ...]
+
+    def __str__(self):
+        return f"{self.part:<14} {self.shape}"
+
+
+@torch.no_grad()
+def trace_shapes(
+    model: GPTModel, token_ids: torch.Tensor, last_token: bool = False
+) -> tuple[Shape, ...]:
+    """Run `model` on token ids (b, n) once; return the shape of what each part puts out.
+
+    The first is that of what goes in. With `last_token` also that of the last token's logits,
+    (b, num_classes), which classify each message. Works on the meta device, too, so a model of any
+    size without weights will do.
+    `pos_emb` gives (n, emb_dim), one row for each position, which is added to every message. Raises
+    what the model raises on token ids that it can't take.
+    """
+    if not isinstance(token_ids, torch.Tensor):
+        raise TypeError(f"token ids must be a torch.Tensor, not {type(token_ids).__name__}")
+    shapes = [Shape("token_ids", tuple(token_ids.shape))]
+
+    def note(part):
+        return lambda module, inputs, output: shapes.append(Shape(part, tuple(output.shape)))
+
+    handles = [
+        model.get_submodule(part).register_forward_hook(note(part))
+        for part in part_names(len(model.trf_blocks))
+    ]
+    try:
+        device = model.tok_emb.weight.device
+        with own_random_numbers(device):  # looking must not change what dropout draws later
+            logits = model(token_ids.to(device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    if last_token:
+        shapes.append(Shape("last_token", tuple(logits[:, -1, :].shape)))
+    return tuple(shapes)

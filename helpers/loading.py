@@ -23,15 +23,18 @@ from safetensors import SafetensorError, safe_open
 
 from helpers.checks import instance_of
 from helpers.config import BUNDLED_CHECKPOINT, BUNDLED_SIZE, MODEL_CONFIGS, gpt_config, model_size
-from helpers.download import DownloadError, download
-from helpers.files import file_sha256, whole_file
+from helpers.download import DownloadError, download, file_sha256, whole_file
 from helpers.model import GPTModel
 
 SOURCES = (
     "https://openaipublic.blob.core.windows.net/gpt-2/models",
     "https://f001.backblazeb2.com/file/LLMs-from-scratch/gpt2",  # the book's mirror
 )
+
+
 INDEX, TENSORS = "model.ckpt.index", "model.ckpt.data-00000-of-00001"
+
+
 FILES = {  # name → sha256 where every size has the same file
     "checkpoint": None,
     "hparams.json": None,
@@ -40,6 +43,8 @@ FILES = {  # name → sha256 where every size has the same file
     INDEX: None,
     TENSORS: None,
 }  # model.ckpt.meta, TensorFlow's graph, is read by nothing here
+
+
 HPARAMS = {
     "n_vocab": "vocab_size",
     "n_ctx": "context_length",
@@ -50,6 +55,8 @@ HPARAMS = {
 
 
 LARGEST_HEADER = 1 << 20  # bytes; that of a kept copy of gpt2-xl, the largest, has under 100,000
+
+
 # in a path, TensorFlow stumbles over each of these
 GLOBBED = re.compile(r"[*?\[\]\\\ud800-\udfff]")
 

@@ -5,15 +5,81 @@ bins say whether it is right as often as it is sure; the slices say on what. Lab
 1 for spam; p_spam is the probability of spam, 0 … 1, that the classifier gives each message.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from helpers.checks import finite_number, finite_numbers, instance_of, whole_number
 from helpers.data import LABELS
-from helpers.results import wilson_interval
 from helpers.tokenizer import encode_message
+
+FEWEST_MESSAGES = 10  # for a paired interval
+
+
+# --- intervals -----------------------------------------------------------------------------------
+
+
+def wilson_interval(share: float, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the score interval, (low, high), of a `share` (0 … 1) of `count` messages.
+
+    Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference". It stays
+    within 0 … 1, and does not shrink to a point where all or none are right. It speaks of other
+    messages of the same kind, not of other trainings. Raises ValueError for what is no share, no
+    count from 1, or no level between 0 and 1.
+    """
+    finite_number("share", share, inclusive=True, most=1.0)
+    finite_number("count", count)
+    z = NormalDist().inv_cdf((1 + _checked_level(level)) / 2)
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def paired_interval(a, b, level: float = 0.95) -> tuple[float, float, float]:
+    """Return the mean difference a - b in the share of right answers, and its interval (low, high).
+
+    `a` and `b` are (num_seeds, num_messages) of 1 (right) and 0 (wrong), on the same messages; the
+    numbers of seeds may differ. For each message the mean over the seeds is taken, and the
+    differences of these means get Student's t interval for paired samples (Student 1908, "The
+    Probable Error of a Mean"). It speaks of other messages of the same kind, not of other seeds,
+    splits or settings. Raises ValueError for other shapes and values, and for fewer than
+    FEWEST_MESSAGES messages.
+    """
+    from scipy import stats  # slow to import
+
+    a, b = _right_answers("a", a), _right_answers("b", b)
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"a has {a.shape[1]} messages and b has {b.shape[1]}: these are no pairs")
+    count = a.shape[1]
+    if count < FEWEST_MESSAGES:
+        raise ValueError(
+            f"{count} messages are too few for an interval; take {FEWEST_MESSAGES} or more"
+        )
+    differences = a.mean(axis=0) - b.mean(axis=0)  # (num_messages,)
+    mean = differences.mean()
+    error = differences.std(ddof=1) / math.sqrt(count)
+    half = error * stats.t.ppf((1 + _checked_level(level)) / 2, count - 1)
+    return float(mean), float(mean - half), float(mean + half)
+
+
+def _right_answers(name: str, values) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim != 2 or not array.size or not np.isin(array, (0, 1)).all():
+        raise ValueError(
+            f"{name} must be (num_seeds, num_messages) of 0 and 1, not {array.dtype} {array.shape}"
+        )
+    return array.astype(float)
+
+
+def _checked_level(level: float) -> float:
+    finite_number("level", level, most=1.0)
+    if level == 1:
+        raise ValueError("level must be below 1: only an interval without an end is that sure")
+    return level
+
 
 FIELDS = tuple((correct, called) for correct in LABELS for called in LABELS)  # in reading order
 

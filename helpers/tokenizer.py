@@ -17,6 +17,8 @@ from helpers.checks import instance_of
 from helpers.config import BUNDLED_CHECKPOINT, END_OF_TEXT
 
 END_OF_TEXT_MARK = "<|endoftext|>"
+
+
 PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 

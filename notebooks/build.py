@@ -25,7 +25,8 @@ from tqdm import tqdm
 # run as a script, Python searches this folder for imports, and not the course's
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from helpers.files import LEARNERS_FOLDER, whole_file
+from helpers.config import LEARNERS_FOLDER
+from helpers.download import whole_file
 
 FOLDER = Path(__file__).resolve().parent
 NOTEBOOK_METADATA = {

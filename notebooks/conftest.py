@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from nbval.plugin import IPyNbCell
 
-from helpers.exercises.coding import all_of
-from helpers.exercises.prediction import ELSE, TOO_HIGH, TOO_LOW, OneOf
-from helpers.exercises.record import OPEN, TRIED, UNSAID, WRONG
-from helpers.files import LEARNERS_FOLDER
+from helpers.config import LEARNERS_FOLDER
 from tests.learners import attributes_set, turns
+from workshop.exercises.coding import all_of
+from workshop.exercises.prediction import ELSE, TOO_HIGH, TOO_LOW, OneOf
+from workshop.exercises.record import OPEN, TRIED, UNSAID, WRONG
 
 empty = tempfile.TemporaryDirectory(prefix="course_")
 learners = tempfile.TemporaryDirectory(prefix="learners_")

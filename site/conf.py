@@ -31,7 +31,13 @@ html_theme_options = {
 
 # the course's folder is the source, so that a link leads where it leads on GitHub
 root_doc = "README"
-include_patterns = ["*.md", "notebooks/*.ipynb", "helpers/**/*.md", "tests/*.md"]
+include_patterns = [
+    "*.md",
+    "notebooks/*.ipynb",
+    "helpers/**/*.md",
+    "workshop/**/*.md",
+    "tests/*.md",
+]
 exclude_patterns = ["**/.*", "site"]
 CONTENTS = """
 
@@ -56,6 +62,7 @@ notebooks/06_[A-Z]*
 CONTRIBUTING
 tests/*
 helpers/**
+workshop/**
 ```
 """
 

@@ -25,20 +25,13 @@ from nbclient import NotebookClient
 from torch.utils.data import DataLoader
 
 from helpers.classify import SpamClassifier, classify_review
-from helpers.command.classify import classify_file
-from helpers.command.pieces import look_at, pieces
 from helpers.config import END_OF_TEXT, gpt_config, model_size
-from helpers.data import SpamDataset, load_messages, read_messages, read_texts, split_stratified
-from helpers.device_and_precision import PRECISIONS, get_device
-from helpers.fine_tuning import batch_order, fine_tune
+from helpers.data import SpamDataset, load_messages, read_messages
 from helpers.freezing import FreezePlan, replace_head
-from helpers.inside import token_influence
 from helpers.loading import load_pretrained
 from helpers.model import GPTModel
-from helpers.nano.saving import save_openai_checkpoint
-from helpers.own_training import OwnTraining
 from helpers.tokenizer import get_tokenizer
-from helpers.widgets import FreezeExplorer, MessageMicroscope
+from helpers.training import PRECISIONS, get_device
 from tests import lab
 from tests.conftest import REAL_SMS, ROOT, load_parts
 from tests.nano import nano, nano_settings
@@ -52,6 +45,13 @@ from tests.screenshot import (
     microscope_in,
 )
 from tests.test_ranks import torchrun
+from workshop.__main__ import classify_file, look_at, pieces
+from workshop.fast import batch_order, fine_tune
+from workshop.inside import token_influence
+from workshop.own import OwnTraining
+from workshop.pretraining import save_openai_checkpoint
+from workshop.texts import read_texts, split_stratified
+from workshop.widgets import FreezeExplorer, MessageMicroscope
 
 Row = tuple[str, str, str]  # what was measured, its value with the unit, what is to be reached
 
@@ -478,7 +478,7 @@ def classifying(model: GPTModel, *parts: SpamDataset) -> Iterator[Row]:
 
 
 def classify_stream() -> Iterator[Row]:
-    """A file of SMS messages by `python -m helpers classify`, against classify_review one by one."""
+    """A file of SMS messages by `python -m workshop classify`, against classify_review one by one."""
     messages = read_messages(REAL_SMS) if REAL_SMS.exists() else load_messages("sms-mini")
     texts = messages["Text"].tolist()  # as they come, not balanced
     yield from classify_a_file("the nano", load_pretrained("gpt2-nano (12M)"), texts[:2_000], 100)
@@ -621,11 +621,11 @@ sys.path.insert(0, {root!r})
 import pandas as pd, torch
 from helpers.data import load_splits, SpamDataset
 from helpers.freezing import FreezePlan, replace_head
-from helpers.inside import token_influence
+from workshop.inside import token_influence
 from helpers.loading import load_pretrained
 from helpers.loading import load_pretrained
 from helpers.tokenizer import get_tokenizer
-from helpers.fine_tuning import fine_tune
+from workshop.fast import fine_tune
 train, validation, _ = load_splits("sms-mini")
 data = SpamDataset(pd.concat([train] * -(-{count} // len(train)))[:{count}], get_tokenizer())
 model = replace_head(load_pretrained("gpt2-nano (12M)"))

@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers.config import BASE_CONFIG
+from helpers.config import BASE_CONFIG, LEARNERS_FOLDER
 from helpers.data import load_splits
-from helpers.files import LEARNERS_FOLDER
 from helpers.model import GPTModel
 
 ROOT = Path(__file__).parent.parent

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from helpers.files import LEARNERS_FOLDER
+from helpers.config import LEARNERS_FOLDER
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

@@ -7,9 +7,9 @@ import pandas as pd
 
 from helpers.data import SpamDataset
 from helpers.freezing import FreezePlan
-from helpers.lab.runs import Material, Run, Settings
 from helpers.tokenizer import get_tokenizer
 from tests.conftest import TINY, random_model
+from workshop.lab import Material, Run, Settings
 
 BOOK, HEAD = FreezePlan.book(3), FreezePlan.head_only(3)
 BELONGS_TO = {"checkpoint": "tiny", "messages": "made up"}

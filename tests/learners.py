@@ -15,7 +15,7 @@ import re
 import nbformat
 
 import tests.wrong
-from helpers.files import LEARNERS_FOLDER
+from helpers.config import LEARNERS_FOLDER
 
 SOLUTION = re.compile(r"<details><summary>Solution</summary>(.*?)</details>", re.DOTALL)
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -165,7 +165,7 @@ def stand_up(names: dict) -> None:
 
 def play(asked) -> None:
     """Give wrong guesses, then the right one; print what is said to each."""
-    from helpers.widgets.prediction import Prediction
+    from workshop.widgets.prediction import Prediction
 
     right = (
         asked.answer if isinstance(asked.answer, str) else asked.question.kind.show(asked.answer)

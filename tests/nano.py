@@ -15,17 +15,17 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from helpers.classify import SpamClassifier
 from helpers.config import gpt_config
 from helpers.data import SpamDataset
-from helpers.fine_tuning import fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, replace_head
-from helpers.frozen_cache import forget
 from helpers.loading import load_pretrained
 from helpers.model import GPTModel
-from helpers.nano.pretraining import new_model
 from helpers.tokenizer import get_tokenizer
+from helpers.training import TrainingSettings
 from tests.conftest import REAL_SMS, load_parts
+from workshop.fast import fine_tune, forget
+from workshop.pretraining import new_model
 
 NANO, SEEDS = "gpt2-nano (12M)", (1, 2, 3, 4, 5)
-SETTINGS = fine_tuning_defaults(NANO)
+SETTINGS = TrainingSettings.for_model(NANO)
 BOOK, HEAD_ONLY, TWO_BLOCKS = (
     FreezePlan.book(6),
     FreezePlan.head_only(6),
@@ -64,7 +64,7 @@ def accuracy_on_test(
     """
     train, validation = datasets(name)
     model = classifier(seed, weights)
-    settings = {"epochs": SETTINGS["num_epochs"], "lr": SETTINGS["lr"]} | settings
+    settings = {"epochs": SETTINGS.epochs, "lr": SETTINGS.lr} | settings
     fine_tune(
         model, train, validation, plan, position=position, seed=seed, progress=False, **settings
     )

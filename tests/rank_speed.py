@@ -16,15 +16,15 @@ import torch
 from torch import distributed
 
 from helpers.classify import TextClassifier
-from helpers.command.classify import classify_file
 from helpers.config import gpt_config
 from helpers.data import SpamDataset
-from helpers.fine_tuning import fine_tuning_steps
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
 from helpers.model import GPTModel
-from helpers.ranks import Ranks, joined
 from helpers.tokenizer import get_tokenizer
+from workshop.__main__ import classify_file
+from workshop.fast import fine_tuning_steps
+from workshop.processes import Ranks, joined
 
 ENCODED = 320  # texts
 VALIDATED = 32

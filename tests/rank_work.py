@@ -11,14 +11,12 @@ from pathlib import Path
 
 import torch
 
-from helpers.epoch_checkpoint import EpochCheckpoint
-from helpers.fine_tuning import fine_tuning_steps
 from helpers.freezing import FreezePlan
-from helpers.history import History
 from helpers.model import GPTModel
-from helpers.ranks import Ranks, joined
 from tests.conftest import TINY
 from tests.test_fine_tuning import TRAIN, VALIDATION, classifier, data
+from workshop.fast import History, fine_tuning_steps
+from workshop.processes import EpochCheckpoint, Ranks, joined
 
 LAYERS = TINY["n_layers"]
 ALL = FreezePlan.everything(LAYERS)

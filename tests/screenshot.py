@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from helpers.diagrams import IMAGES
 from notebooks.build import NOTEBOOK_METADATA
 from tests import lab
 from tests.conftest import ROOT
+from workshop.pictures.model import IMAGES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -30,15 +30,15 @@ import torch
 from helpers.classify import SpamClassifier
 from helpers.freezing import replace_head
 from helpers.loading import load_pretrained
-from helpers.widgets import MessageMicroscope
+from workshop.widgets import MessageMicroscope
 
 torch.manual_seed(123)
 model = replace_head(load_pretrained("gpt2-nano (12M)"))
 microscope = MessageMicroscope(SpamClassifier(model, max_length=82, position="last_token"))
 microscope"""
 TRAINED = """\
-from helpers.classify import load_or_train
-from helpers.widgets import MessageMicroscope
+from workshop.fast import load_or_train
+from workshop.widgets import MessageMicroscope
 
 classifier = load_or_train("spam-classifier.safetensors", "gpt2-nano (12M)", "sms-mini")
 MessageMicroscope(classifier, text="Your free prize is waiting, call now")"""

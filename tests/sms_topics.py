@@ -7,11 +7,12 @@ import csv
 import io
 from pathlib import Path
 
-from helpers.class_measures import ClassFigures, class_table, compare, summary_table
+import workshop
 from helpers.config import ASSETS
-from helpers.data import read_texts, split_stratified
+from workshop.own import ClassFigures, class_table, compare, summary_table
+from workshop.texts import read_texts, split_stratified
 
-MINI, TOPICS = ASSETS / "sms-mini", ASSETS / "sms-topics"
+MINI, TOPICS = ASSETS / "sms-mini", workshop.ASSETS / "sms-topics"
 SMS_TOPICS = TOPICS / "sms-topics.csv"
 
 

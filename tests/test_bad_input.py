@@ -15,10 +15,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from helpers.classify import SpamClassifier, classify_review, load_or_train
-from helpers.classifying_token import class_logits, class_probabilities, last_token_positions
+from helpers.classify import SpamClassifier, classify_review
 from helpers.config import gpt_config, model_size
-from helpers.costs import training_cost
 from helpers.data import (
     SpamDataset,
     create_balanced_dataset,
@@ -27,14 +25,17 @@ from helpers.data import (
     random_split,
     read_messages,
 )
-from helpers.diagrams import draw_classifier
-from helpers.fine_tuning import batch_order, fine_tune, fine_tuning_defaults
-from helpers.freezing import FreezePlan, parameter_report, replace_head, resize
-from helpers.gradient_reach import frozen_blocks, gradient_reach
+from helpers.freezing import (
+    FreezePlan,
+    frozen_blocks,
+    gradient_reach,
+    parameter_report,
+    replace_head,
+    resize,
+    trace_shapes,
+)
 from helpers.loading import load_pretrained, load_weights_into_gpt, read_checkpoint
 from helpers.model import GPTModel, generate_text_simple
-from helpers.pictures.lora import figure_lora
-from helpers.shapes import trace_shapes
 from helpers.tokenizer import (
     encode_message,
     get_tokenizer,
@@ -42,10 +43,21 @@ from helpers.tokenizer import (
     token_ids_to_text,
     visible_tokens,
 )
-from helpers.training import calc_accuracy_loader, calc_loss_loader, train_classifier_simple
-from helpers.widgets import FreezeExplorer
+from helpers.training import (
+    TrainingSettings,
+    calc_accuracy_loader,
+    calc_loss_loader,
+    class_logits,
+    class_probabilities,
+    last_token_positions,
+    train_classifier_simple,
+)
 from tests.conftest import TINY, random_model
 from tests.test_classify import classifier
+from workshop.costs import training_cost
+from workshop.fast import batch_order, fine_tune, load_or_train
+from workshop.pictures.model import draw_classifier, figure_lora
+from workshop.widgets import FreezeExplorer
 
 T, NANO = get_tokenizer(), "gpt2-nano (12M)"
 MODEL = random_model(TINY)
@@ -173,7 +185,7 @@ ROWS = {
         lambda _: model_size([NANO]), VALUE, "unknown model .*choose one of",
     ),
     "defaults of an unknown model": (
-        lambda _: fine_tuning_defaults("x"), VALUE, "unknown model 'x'",
+        lambda _: TrainingSettings.for_model("x"), VALUE, "unknown model 'x'",
     ),
     "weights of an unknown model": (lambda _: load_pretrained(None), VALUE, "unknown model None"),
     "a size that is missing": (

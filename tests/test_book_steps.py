@@ -8,10 +8,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from helpers.classify import classify_review
-from helpers.data import SMS_MINI, SpamDataset, create_balanced_dataset, get_tokenizer, random_split
+from helpers.data import SMS_MINI, SpamDataset, create_balanced_dataset, random_split
 from helpers.loading import download_and_load_gpt2, load_weights_into_gpt
 from helpers.model import GPTModel, generate_text_simple
-from helpers.tokenizer import text_to_token_ids, token_ids_to_text
+from helpers.tokenizer import get_tokenizer, text_to_token_ids, token_ids_to_text
 from helpers.training import calc_accuracy_loader, calc_loss_loader, train_classifier_simple
 
 

@@ -6,13 +6,14 @@ Screenshots are left in the folder that the environment variable SCREENSHOTS nam
 import nbformat
 import pytest
 
-from helpers.classify import SpamClassifier, load_or_train
+from helpers.classify import SpamClassifier
 from helpers.data import load_splits
 from helpers.measures import FIELDS, Counts, counts_at, field_at
 from helpers.tokenizer import get_tokenizer
 from notebooks.build import NOTEBOOK_METADATA
 from tests import lab
 from tests.conftest import ROOT
+from workshop.fast import load_or_train
 
 NOTEBOOK = "notebooks/dashboard.ipynb"
 CELLS = (
@@ -20,7 +21,7 @@ CELLS = (
     """\
 from helpers.classify import SpamClassifier
 from helpers.data import load_splits
-from helpers.widgets import Dashboard, MessageMicroscope
+from workshop.widgets import Dashboard, MessageMicroscope
 
 classifier = SpamClassifier.load("classifier.safetensors")
 microscope = MessageMicroscope(classifier)

@@ -9,9 +9,10 @@ import re
 
 import pytest
 
-from helpers.lab.runs import FILE, POSITIONS
+from helpers.training import POSITIONS
 from tests import lab
 from tests.screenshot import LAB_NOTEBOOK, lab_in
+from workshop.lab import FILE
 
 pytestmark = pytest.mark.skipif(
     lab.missing() is not None, reason=f"the Freeze Lab in a browser: {lab.missing()}"

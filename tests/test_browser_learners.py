@@ -2,12 +2,12 @@
 
 import pytest
 
-from helpers.exercises.coding import all_of
-from helpers.exercises.prediction import OneOf
 from notebooks import build
 from tests import lab
 from tests.conftest import copy_of_the_course
 from tests.learners import solution_of, solutions, wrong
+from workshop.exercises.coding import all_of
+from workshop.exercises.prediction import OneOf
 
 pytestmark = pytest.mark.skipif(lab.missing() is not None, reason=str(lab.missing()))
 SECTION, NAME = "6.5", "06_5_classification_head"

@@ -16,7 +16,7 @@ from tests.own_texts import own_file, own_table
 
 NOTEBOOK = "own.ipynb"
 SOURCE = """\
-from helpers.widgets import OwnClasses
+from workshop.widgets import OwnClasses
 
 OwnClasses()"""
 

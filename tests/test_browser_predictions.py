@@ -11,9 +11,9 @@ NOTEBOOK = "predictions.ipynb"
 CELL = """\
 from IPython.display import display
 
-from helpers.exercises.prediction import Number, OneOf, Order, Question
-from helpers.svg import Drawing
-from helpers.widgets.prediction import Prediction
+from workshop.exercises.prediction import Number, OneOf, Order, Question
+from workshop.pictures.svg import Drawing
+from workshop.widgets.prediction import Prediction
 
 svg = '<svg class="fx-drawing" width="90" height="20" role="img" aria-label="a bar"><rect width="60" height="20"/></svg>'
 share = Question(

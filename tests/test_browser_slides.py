@@ -11,8 +11,8 @@ from tests.conftest import ROOT
 
 NOTEBOOK = "slides.ipynb"
 CELL = """
-from helpers.svg import BLUE, circle, picture, text
-from helpers.widgets import Slides
+from workshop.pictures.svg import BLUE, circle, picture, text
+from workshop.widgets import Slides
 
 drawings = [
     picture(
@@ -29,9 +29,9 @@ Slides(drawings, [f"the disc at {i}" for i in range(10)], "Place", start=3)
 FILM = """
 import torch
 
-from helpers.history import History
-from helpers.pictures.film import draw_frame
-from helpers.training_film import Film, Frame
+from workshop.fast import History
+from workshop.pictures.film import draw_frame
+from workshop.film import Film, Frame
 
 torch.manual_seed(0)
 labels = torch.arange(60) % 2

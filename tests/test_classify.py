@@ -14,16 +14,19 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
-from helpers import classifier_file, classify, frozen_cache
-from helpers.classify import SpamClassifier, classify_review, load_or_train, trained_from
-from helpers.classifying_token import POSITIONS, class_probabilities
+from helpers import classify, training
+from helpers import classify as classifier_file
+from helpers.classify import SpamClassifier, classify_review
 from helpers.data import SpamDataset, load_splits, pad
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
 from helpers.lora import is_adapter, merge
 from helpers.model import without_causal_mask
 from helpers.tokenizer import get_tokenizer
+from helpers.training import POSITIONS, class_probabilities
 from tests.conftest import ROOT, TINY, random_model
+from workshop import fast
+from workshop.fast import load_or_train, trained_from
 
 TEXTS = [
     "You won!",
@@ -51,7 +54,7 @@ def classifier(position="last_token", seed=0, **changes) -> SpamClassifier:
 def test_one_at_a_time_and_many_at_once_agree_in_any_order(
     position, tokens_at_once, mask, monkeypatch
 ):
-    monkeypatch.setattr(frozen_cache, "TOKENS_AT_ONCE", tokens_at_once)
+    monkeypatch.setattr(training, "TOKENS_AT_ONCE", tokens_at_once)
     spam_filter, tokenizer = classifier(position), get_tokenizer()
     if mask == "none":
         without_causal_mask(spam_filter.model)
@@ -340,7 +343,7 @@ def quick(monkeypatch):
             DataLoader(SpamDataset(part[:16], get_tokenizer(), 82), 8) for part in load_splits(name)
         ]
 
-    monkeypatch.setattr(classify, "create_dataloaders", few)
+    monkeypatch.setattr(fast, "create_dataloaders", few)
     monkeypatch.setattr(
         classify,
         "fine_tuning_defaults",
@@ -398,7 +401,7 @@ def test_a_training_that_is_interrupted_is_not_saved_as_the_classifier_of_sectio
         model.final_norm.register_forward_hook(lambda *_: signal.raise_signal(signal.SIGINT))
         return model
 
-    monkeypatch.setattr(classify, "load_pretrained", interrupted_in_the_first_step)
+    monkeypatch.setattr(fast, "load_pretrained", interrupted_in_the_first_step)
     with contextlib.suppress(KeyboardInterrupt), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         load_or_train(tmp_path / "filter.safetensors", "gpt2-nano (12M)", "sms-mini")

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from helpers.exercises import check_code, coding
-from helpers.exercises.coding import Exercise, Mistake, judge, number_of, tensor_of
-from helpers.exercises.record import OPEN, SOLVED, TRIED
+from workshop.exercises import check_code, coding
+from workshop.exercises.coding import Exercise, Mistake, judge, number_of, tensor_of
+from workshop.exercises.record import OPEN, SOLVED, TRIED
 
 
 def _try_double(solve):

@@ -1,4 +1,4 @@
-"""`python -m helpers classify` and `show`: one row for each text, whatever the file and whatever happens."""
+"""`python -m workshop classify` and `show`: one row for each text, whatever the file and whatever happens."""
 
 import csv
 import io
@@ -15,16 +15,15 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers.__main__ import main
 from helpers.classify import SpamClassifier, TextClassifier
-from helpers.command import classify, pieces
-from helpers.command.classify import EMPTY, classify_file, classify_lines
-from helpers.command.pieces import lines_as_they_come
-from helpers.data.table_files import KINDS
-from helpers.files import file_sha256
+from helpers.download import file_sha256
 from helpers.freezing import replace_head
-from helpers.ranks import Ranks
 from tests.conftest import ROOT, TINY, random_model
+from workshop import __main__ as classify
+from workshop import __main__ as pieces
+from workshop.__main__ import EMPTY, classify_file, classify_lines, lines_as_they_come, main
+from workshop.processes import Ranks
+from workshop.texts import KINDS
 
 LABELS = ("plain", "with, comma", 'with "quotes"')
 WORDS = [
@@ -227,7 +226,7 @@ def test_a_classifier_of_spam_and_bfloat16_serve_as_well(tmp_path):
 
 
 def test_a_line_is_answered_before_the_next_one_comes(saved):
-    command = [sys.executable, "-m", "helpers", "classify", saved]
+    command = [sys.executable, "-m", "workshop", "classify", saved]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as run:
@@ -265,7 +264,7 @@ def test_a_line_that_is_no_utf8_is_read_as_cp1252_or_refused_with_its_number():
 
 
 def run_of(saved, path, out, **settings) -> subprocess.Popen:
-    command = [sys.executable, "-m", "helpers", "classify", saved, str(path), "--out", str(out)]
+    command = [sys.executable, "-m", "workshop", "classify", saved, str(path), "--out", str(out)]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **settings)
 
 
@@ -365,7 +364,7 @@ def test_a_run_killed_before_it_deleted_its_shards_ends_well(
 def test_a_reader_that_leaves_is_one_line_and_code_1(saved, tmp_path):
     path = table(tmp_path / "a.csv", texts(3_000))
     command = (
-        f"{sys.executable} -m helpers classify {saved} {path} | head -1; exit ${{PIPESTATUS[0]}}"
+        f"{sys.executable} -m workshop classify {saved} {path} | head -1; exit ${{PIPESTATUS[0]}}"
     )
     run = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 1 and run.stdout == "text,label,probability,note\n"
@@ -425,7 +424,7 @@ def test_memory_does_not_grow_with_the_rows(classifier, tmp_path, monkeypatch):
 def test_two_processes_write_the_file_of_one(saved, tmp_path):
     path, out = table(tmp_path / "a.csv", texts(15_000)), tmp_path / "two.csv"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "helpers", "classify", saved, str(path), "--out", str(out)]
+    command += ["-m", "workshop", "classify", saved, str(path), "--out", str(out)]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=one_thread)
     assert run.returncode == 0, run.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""`python -m helpers train` and `show`: from a table to a classifier, by one command."""
+"""`python -m workshop train` and `show`: from a table to a classifier, by one command."""
 
 import os
 import signal
@@ -11,14 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers.__main__ import main
-from helpers.class_measures import THIS, class_figures, summary_table
 from helpers.classify import TextClassifier
-from helpers.config import ASSETS
-from helpers.data import read_texts, split_stratified
-from helpers.own_training import OwnSettings, OwnTraining
 from tests.conftest import ROOT
 from tests.test_ranks import torchrun
+from workshop import ASSETS
+from workshop.__main__ import main
+from workshop.own import THIS, OwnSettings, OwnTraining, class_figures, summary_table
+from workshop.texts import read_texts, split_stratified
 
 EXAMPLE = ASSETS / "sms-topics" / "sms-topics.csv"
 QUICK = ("--plan", "head only", "--epochs", "2")
@@ -54,7 +53,7 @@ def trained(table, tmp_path_factory):
     """A classifier of it, and what was printed."""
     out = tmp_path_factory.mktemp("trained") / "my.safetensors"
     done = subprocess.run(
-        [sys.executable, "-m", "helpers", "train", table, "--out", out, *QUICK],
+        [sys.executable, "-m", "workshop", "train", table, "--out", out, *QUICK],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -103,7 +102,7 @@ def test_the_same_command_never_writes_over_a_classifier(trained, table):
 
 def test_two_processes_train_the_classifier_of_one(trained, table, tmp_path):
     out, printed = trained
-    command = ("-m", "helpers", "train", str(table), "--out", str(tmp_path / "two.st"), *QUICK)
+    command = ("-m", "workshop", "train", str(table), "--out", str(tmp_path / "two.st"), *QUICK)
     done = torchrun(2, *command)
     assert done.returncode == 0, done.stderr
     assert done.stdout.replace(str(tmp_path / "two.st"), str(out)) == printed  # said once
@@ -119,7 +118,7 @@ def test_an_interrupted_training_keeps_its_last_whole_epoch_and_goes_on_there(
 ):
     command = ("train", table, "--out", tmp_path / "my.st", "--plan", "head only", "--epochs", 40)
     process = subprocess.Popen(
-        [sys.executable, "-m", "helpers", *map(str, command)],
+        [sys.executable, "-m", "workshop", *map(str, command)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -188,7 +187,7 @@ def test_a_port_in_use_is_said_in_one_line(trained, table):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
         done = subprocess.run(
-            [sys.executable, "-m", "helpers", "classify", out, table],
+            [sys.executable, "-m", "workshop", "classify", out, table],
             cwd=ROOT,
             env=os.environ | meeting | {"RANK": "0", "WORLD_SIZE": "2"},
             capture_output=True,

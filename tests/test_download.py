@@ -15,8 +15,7 @@ from email.utils import format_datetime
 import pytest
 
 from helpers import download as module
-from helpers.download import DownloadError, download, part_of
-from helpers.files import one_at_a_time
+from helpers.download import DownloadError, download, one_at_a_time, part_of
 from tests.conftest import ROOT
 from tests.server import Files, serve
 

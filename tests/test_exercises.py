@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers.costs import training_cost
-from helpers.exercises import check, check_cheapest_block, check_long_way, check_temperature
 from helpers.freezing import FreezePlan
-from helpers.widgets import FreezeExplorer
+from workshop.costs import training_cost
+from workshop.exercises import check, check_cheapest_block, check_long_way, check_temperature
+from workshop.widgets import FreezeExplorer
 
 HINT = "Think of the bias."
 LETTERS = {"a", "c", "e"}

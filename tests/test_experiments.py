@@ -14,26 +14,29 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from helpers.classifying_token import class_logits
 from helpers.config import END_OF_TEXT, MODEL_CONFIGS
 from helpers.data import DATA_NAMES
-from helpers.experiments import report
-from helpers.experiments.__main__ import main
-from helpers.experiments.report import compare, compare_all, draw_dot_plot, in_points, table
-from helpers.experiments.rows import CONTEXT, ROWS, Experiment, parse_rows, why_not
-from helpers.experiments.run import (
+from helpers.loading import load_pretrained
+from helpers.training import TrainingSettings, class_logits
+from tests.conftest import ROOT, TINY, random_model
+from workshop import compare as report
+from workshop.compare import compare, compare_all, draw_dot_plot, in_points, table
+from workshop.experiments import (
+    CONTEXT,
+    ROWS,
+    Experiment,
     class_logits_of,
+    main,
     make_classifier,
     make_datasets,
     make_model,
     measure,
+    parse_rows,
     run_id,
     train,
+    why_not,
 )
-from helpers.fine_tuning import fine_tuning_defaults
-from helpers.loading import load_pretrained
-from helpers.results import read_rows
-from tests.conftest import ROOT, TINY, random_model
+from workshop.lab import read_rows
 
 NANO, SMALL = "gpt2-nano (12M)", "gpt2-small (124M)"
 WORDS = [
@@ -92,7 +95,7 @@ def test_every_row_exists_for_every_size_and_both_data_sets(number, model, data)
     assert experiment.model == ROWS[number].changes.get("model", model) and experiment.data == data
     assert ROWS[number].against in ROWS
     if experiment.model != NANO:
-        assert experiment.lr == fine_tuning_defaults(experiment.model)["lr"] == 5e-5
+        assert experiment.lr == TrainingSettings.for_model(experiment.model).lr == 5e-5
 
 
 def test_the_rows_are_the_books_nineteen_and_one_of_the_courses():
@@ -437,7 +440,7 @@ def test_the_dot_plot_shows_each_row_its_interval_and_its_seeds_in_words_too():
 
 def command(folder, *arguments, **options):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "passive"}
-    line = [sys.executable, "-m", "helpers.experiments", *arguments]
+    line = [sys.executable, "-m", "workshop.experiments", *arguments]
     return subprocess.Popen(
         line, cwd=folder, env=environment, text=True, encoding="utf-8",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,

@@ -6,7 +6,8 @@ import warnings
 
 import pytest
 
-from helpers.files import one_at_a_time, whole_file, whole_folder
+from helpers.download import one_at_a_time, whole_file
+from workshop.pretraining import whole_folder
 
 
 def names(folder) -> list[str]:

@@ -16,18 +16,22 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from helpers import fine_tuning, frozen_cache
-from helpers import history as history_module
-from helpers.classifying_token import POSITIONS, class_logits
+from helpers import training
 from helpers.data import SpamDataset
-from helpers.fine_tuning import batch_order, fine_tune, fine_tuning_steps
 from helpers.freezing import FreezePlan, replace_head
-from helpers.frozen_cache import forget
-from helpers.history import History
 from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import get_tokenizer
-from helpers.training import calc_accuracy_loader, calc_loss_loader, train_classifier_simple
+from helpers.training import (
+    POSITIONS,
+    calc_accuracy_loader,
+    calc_loss_loader,
+    class_logits,
+    train_classifier_simple,
+)
 from tests.conftest import TINY, random_model
+from workshop import fast as fine_tuning
+from workshop import fast as history_module
+from workshop.fast import History, batch_order, fine_tune, fine_tuning_steps, forget
 
 BOOK = FreezePlan.book(3)
 PLANS = {
@@ -329,7 +333,7 @@ def test_in_slices_the_training_is_the_same_and_torchs_random_numbers_are_the_ca
 
 
 def test_each_slice_says_how_far_it_is_and_what_has_been_measured(monkeypatch):
-    monkeypatch.setattr(frozen_cache, "TOKENS_AT_ONCE", 60)
+    monkeypatch.setattr(training, "TOKENS_AT_ONCE", 60)
     steps = fine_tuning_steps(classifier(), TRAIN, VALIDATION, BOOK, epochs=2, batch_size=5)
     seen = [
         (at.phase, at.done, at.total, len(at.history.step_losses), len(at.history.val_accs))

@@ -14,6 +14,8 @@ from helpers.freezing import (
     PRESETS,
     FreezePlan,
     classifier_without_weights,
+    frozen_blocks,
+    gradient_reach,
     parameter_report,
     part_names,
     pieces_of,
@@ -21,7 +23,6 @@ from helpers.freezing import (
     replace_head,
     resize,
 )
-from helpers.gradient_reach import frozen_blocks, gradient_reach
 from tests.conftest import TINY, random_model
 
 PLANS = PRESETS | {

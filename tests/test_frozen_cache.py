@@ -13,21 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import frozen_cache
-from helpers.classifying_token import POSITIONS, rows_and_places
-from helpers.device_and_precision import precision_on
+from helpers import training
 from helpers.freezing import FreezePlan
-from helpers.frozen_cache import (
-    FrozenOutputs,
+from helpers.model import MultiHeadAttention, TransformerBlock, without_causal_mask
+from helpers.training import (
+    POSITIONS,
     attention_at,
     block_at,
-    fingerprints,
-    forget,
-    frozen_outputs,
-    frozen_outputs_steps,
+    precision_on,
+    rows_and_places,
     run_blocks,
 )
-from helpers.model import MultiHeadAttention, TransformerBlock, without_causal_mask
 from tests.conftest import ROOT, TINY
 from tests.test_fine_tuning import (
     BOOK,
@@ -40,6 +36,8 @@ from tests.test_fine_tuning import (
     made_up,
     tune,
 )
+from workshop import fast as frozen_cache
+from workshop.fast import FrozenOutputs, fingerprints, forget, frozen_outputs, frozen_outputs_steps
 
 
 @pytest.fixture(autouse=True)
@@ -224,7 +222,7 @@ def test_positions_without_a_mask_share_all_but_the_last_blocks_output():
 
 
 def test_a_stop_between_two_slices_leaves_no_half_filled_table(monkeypatch):
-    monkeypatch.setattr(frozen_cache, "TOKENS_AT_ONCE", 20)
+    monkeypatch.setattr(training, "TOKENS_AT_ONCE", 20)
     steps = frozen_outputs_steps(classifier(), TRAIN.encoded_texts, None, 2)
     assert 0 < next(filter(None, steps)) < len(TRAIN) and torch.is_grad_enabled()
     steps.close()
@@ -373,7 +371,7 @@ def test_a_disk_without_room_is_an_error_that_says_what_to_do_and_leaves_nothing
 
 TABLES = """
 import sys, torch
-from helpers.frozen_cache import frozen_outputs
+from workshop.fast import frozen_outputs
 from tests.test_fine_tuning import TRAIN, classifier
 outputs = frozen_outputs(classifier(), TRAIN.encoded_texts, None, 2, folder=sys.argv[1])
 print(outputs.rows.double().sum().item())

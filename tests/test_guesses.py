@@ -2,10 +2,9 @@
 
 import pytest
 
-from helpers.experiments.guesses import Folded, Guesses, read_results
-from helpers.experiments.report import compare
-from helpers.results import append_row
 from tests.test_experiments import RESULTS
+from workshop.compare import Folded, Guesses, compare, read_results
+from workshop.lab import append_row
 
 NANO = "gpt2-nano (12M)"
 
@@ -103,4 +102,4 @@ def test_results_of_another_model_or_data_are_shown_with_a_word(tmp_path, capsys
     assert capsys.readouterr().out.count("is left out") == 1
     assert len(read_results(path, "gpt2-small (124M)", "sms-mini")) == len(RESULTS)
     printed = capsys.readouterr().out
-    assert 'python -m helpers.experiments --model "gpt2-small (124M)" --data sms-mini' in printed
+    assert 'python -m workshop.experiments --model "gpt2-small (124M)" --data sms-mini' in printed

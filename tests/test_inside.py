@@ -6,20 +6,19 @@ from captum.attr import FeatureAblation
 from sklearn.decomposition import PCA
 from transformers import GPT2LMHeadModel
 
-from helpers.classifying_token import POSITIONS, class_logits, class_probabilities
 from helpers.config import END_OF_TEXT, gpt_config
 from helpers.freezing import replace_head
-from helpers.inside import (
+from helpers.model import GPTModel, without_causal_mask
+from helpers.training import POSITIONS, class_logits, class_probabilities, class_vectors
+from tests.conftest import TINY, random_model
+from tests.test_parity import ours, random_params, transformers_model
+from workshop.inside import (
     attention_and_answers,
     attention_weights,
     class_after_each_block,
-    class_vectors,
     main_directions,
     token_influence,
 )
-from helpers.model import GPTModel, without_causal_mask
-from tests.conftest import TINY, random_model
-from tests.test_parity import ours, random_params, transformers_model
 
 CONFIGS = {
     "tiny": TINY,

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers.lab.challenges import check_a_tenth, check_more_is_worse, check_within_five_seconds
 from tests.labs import BOOK, HEAD, made_up_run
+from workshop.challenges import check_a_tenth, check_more_is_worse, check_within_five_seconds
 
 BOOKS = made_up_run("book", BOOK, (0.80, 0.82, 0.78), trainable=445_634)
 

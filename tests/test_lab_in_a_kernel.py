@@ -20,7 +20,7 @@ KERNELS = {  # which overlays lie before what is installed → the versions that
 }
 SET_UP = """
 import ipykernel, ipywidgets
-from helpers.widgets import FreezeLab
+from workshop.widgets import FreezeLab
 from tests.labs import tiny_material
 lab = FreezeLab(folder={folder!r}, material=tiny_material())
 lab._epochs.value = 50

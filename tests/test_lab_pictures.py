@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from helpers.history import History
-from helpers.lab.pictures import AGAINST, draw_bar, draw_runs, draw_training, front
 from tests.labs import HEAD, made_up_run
+from workshop.fast import History
+from workshop.pictures.charts import AGAINST, draw_bar, draw_runs, draw_training, front
 
 
 @pytest.mark.parametrize(

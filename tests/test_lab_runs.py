@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from helpers.freezing import FreezePlan, parameter_report
-from helpers.lab.runs import (
+from tests.labs import BELONGS_TO, BOOK, HEAD, made_up_run, tiny_material
+from workshop.lab import (
     COLUMNS,
     FILE,
     Settings,
     Training,
+    append_row,
     finished_run,
     keep_run,
     keep_test_opened,
@@ -22,8 +24,6 @@ from helpers.lab.runs import (
     sorted_runs,
     work_predicted,
 )
-from helpers.results import append_row
-from tests.labs import BELONGS_TO, BOOK, HEAD, made_up_run, tiny_material
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from helpers.exercises.coding import all_of, judge, section_number, sections
-from helpers.exercises.record import TRIED
-from helpers.files import LEARNERS_FOLDER
+from helpers.config import LEARNERS_FOLDER
 from notebooks import build
 from tests.conftest import ROOT
 from tests.learners import (
@@ -28,6 +26,8 @@ from tests.learners import (
     turns,
     wrong,
 )
+from workshop.exercises.coding import all_of, judge, section_number, sections
+from workshop.exercises.record import TRIED
 
 NAMES = build.names()
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)

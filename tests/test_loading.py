@@ -31,11 +31,11 @@ from helpers.loading import (
     read_checkpoint,
 )
 from helpers.model import GPTModel, generate_text_simple
-from helpers.nano.saving import save_openai_checkpoint
 from helpers.tokenizer import text_to_token_ids, token_ids_to_text
 from tests import benchmarks
 from tests.conftest import ROOT, TINY, random_model
 from tests.server import Files, serve
+from workshop.pretraining import save_openai_checkpoint
 
 NANO = "gpt2-nano (12M)"
 

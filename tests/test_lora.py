@@ -12,16 +12,10 @@ from peft import LoraConfig, get_peft_model, inject_adapter_in_model
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.classifying_token import POSITIONS
-from helpers.freezing import (
-    ADAPTED_MATRICES,
-    FreezePlan,
-    classifier_without_weights,
-    replace_head,
-)
-from helpers.frozen_cache import logits_at
+from helpers.freezing import ADAPTED_MATRICES, FreezePlan, classifier_without_weights, replace_head
 from helpers.loading import load_pretrained
 from helpers.lora import adapters_in, effective_weight, is_adapter, merge, put_adapters
+from helpers.training import POSITIONS, logits_at
 from tests.conftest import ROOT, TINY, random_model
 from tests.test_fine_tuning import (
     TRAIN,

@@ -25,8 +25,8 @@ from helpers.measures import (
     shares_right,
     short_and_long,
     spam_probabilities,
+    wilson_interval,
 )
-from helpers.results import wilson_interval
 from helpers.tokenizer import get_tokenizer
 
 LABELS, P_SPAM = [0, 0, 1, 1, 1, 0], [0.1, 0.8, 0.9, 0.5, 0.6, 0.3]

@@ -21,10 +21,13 @@ import pytest
 import torch
 
 from helpers.config import BUNDLED_CHECKPOINT
-from helpers.nano import corpus, pretraining, texting
-from helpers.nano.corpus import make_folder, read_dialogues, read_package, write
-from helpers.nano.mails import clean_email
-from helpers.nano.pretraining import (
+from tests.test_pretraining import CFG, RECIPE, TOKENS, run
+from tools.nano import corpus, texting
+from tools.nano.corpus import make_folder, read_dialogues, read_package, write
+from tools.nano.mails import clean_email
+from tools.nano.texting import read_member, sentences
+from workshop import pretraining
+from workshop.pretraining import (
     Recipe,
     encode_documents,
     held_out_figures,
@@ -35,8 +38,6 @@ from helpers.nano.pretraining import (
     split_documents,
     validation_losses,
 )
-from helpers.nano.texting import read_member, sentences
-from tests.test_pretraining import CFG, RECIPE, TOKENS, run
 
 NAN, INF = float("nan"), float("inf")
 TYPE, VALUE = TypeError, ValueError

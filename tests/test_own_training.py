@@ -5,8 +5,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from helpers.data import read_texts, split_stratified
-from helpers.own_training import OwnSettings, OwnTraining
+from workshop.own import OwnSettings, OwnTraining
+from workshop.texts import read_texts, split_stratified
 
 WORDS = {"fruit": "apple pear plum", "tools": "hammer saw drill", "weather": "rain snow wind"}
 

@@ -4,14 +4,14 @@ import pytest
 
 from helpers.config import gpt_config
 from helpers.data import SMS_COUNTS
-from helpers.exercises.prediction import Question
-from helpers.exercises.section_6_1 import QUESTIONS as FIRST
-from helpers.exercises.section_6_2 import QUESTIONS as SECOND
-from helpers.exercises.section_6_3 import QUESTIONS as THIRD
 from helpers.freezing import FreezePlan, parameter_report
-from helpers.pictures.messages import batch_widths, share_of_padding
 from helpers.tokenizer import get_tokenizer
 from tests.conftest import load_parts
+from workshop.exercises.prediction import Question
+from workshop.exercises.section_6_1 import QUESTIONS as FIRST
+from workshop.exercises.section_6_2 import QUESTIONS as SECOND
+from workshop.exercises.section_6_3 import QUESTIONS as THIRD
+from workshop.pictures.charts import batch_widths, share_of_padding
 
 TOKENIZER = get_tokenizer()
 

@@ -13,21 +13,24 @@ import pytest
 import torch
 
 from helpers.classify import SpamClassifier
-from helpers.classifying_token import up_to_classifying_token
 from helpers.config import END_OF_TEXT
 from helpers.data import SpamDataset, create_dataloaders
-from helpers.fine_tuning import History, fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, replace_head
-from helpers.inside import attention_weights
 from helpers.loading import load_pretrained
 from helpers.model import GPTModel
-from helpers.pictures.influence import mark
-from helpers.reading import influence_on_spam, read_message
 from helpers.tokenizer import get_tokenizer
-from helpers.training import calc_accuracy_loader, calc_loss_batch
+from helpers.training import (
+    TrainingSettings,
+    calc_accuracy_loader,
+    calc_loss_batch,
+    up_to_classifying_token,
+)
+from workshop.fast import History, fine_tune
+from workshop.inside import attention_weights, influence_on_spam, read_message
+from workshop.pictures.message import mark
 
 NANO, TOKENIZER = "gpt2-nano (12M)", get_tokenizer()
-DEFAULTS = fine_tuning_defaults(NANO)
+DEFAULTS = TrainingSettings.for_model(NANO)
 BOOK, HEAD_ONLY, TWO_BLOCKS = (
     FreezePlan.book(6),
     FreezePlan.head_only(6),
@@ -52,7 +55,7 @@ def fine_tuned(
 ) -> tuple[GPTModel, History]:
     train, validation = (loader.dataset for loader in loaders[:2])
     model = model or classifier(seed)
-    settings = {"epochs": DEFAULTS["num_epochs"], "lr": DEFAULTS["lr"], "progress": False} | changes
+    settings = {"epochs": DEFAULTS.epochs, "lr": DEFAULTS.lr, "progress": False} | changes
     return model, fine_tune(model, train, validation, plan, seed=seed, **settings)
 
 

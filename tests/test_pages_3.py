@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.classify import SpamClassifier, load_or_train
+from helpers.classify import SpamClassifier
 from helpers.config import ASSETS, END_OF_TEXT
 from helpers.data import SMS_MINI, read_messages
-from helpers.exercises.section_6_8 import QUESTIONS
-from helpers.inside import attention_weights, class_after_each_block
 from helpers.loading import load_pretrained
 from helpers.measures import (
     calibration_bins,
@@ -27,15 +25,18 @@ from helpers.measures import (
     short_and_long,
     spam_probabilities,
 )
-from helpers.nano.pretraining import (
-    encode_documents,
-    held_out_figures,
-    read_documents,
-    split_documents,
-)
-from helpers.reading import answer, influence_on_spam, read_message
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
 from tests.conftest import ROOT, load_parts
+from workshop.exercises.section_6_8 import QUESTIONS
+from workshop.fast import load_or_train
+from workshop.inside import (
+    answer,
+    attention_weights,
+    class_after_each_block,
+    influence_on_spam,
+    read_message,
+)
+from workshop.pretraining import encode_documents, held_out_figures, read_documents, split_documents
 
 PROVENANCE = (ASSETS / "gpt2" / "12M" / "PROVENANCE.md").read_text(encoding="utf-8")
 CORPUS, SHORT = ROOT / "corpus", ROOT / "corpus-short"
@@ -93,7 +94,7 @@ def large_blocks_used_again():
 
 def test_the_bundled_model_does_on_held_out_documents_what_its_pages_say(corpus, tmp_path):
     page = " ".join(PROVENANCE.split())
-    said = json.loads((ROOT / "helpers/nano/assets/12M_run.json").read_text(encoding="utf-8"))[
+    said = json.loads((ROOT / "workshop/assets/12M_run.json").read_text(encoding="utf-8"))[
         "held_out"
     ]
     model = load_pretrained("gpt2-nano (12M)", tmp_path)

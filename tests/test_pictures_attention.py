@@ -8,18 +8,8 @@ import re
 import pytest
 import torch
 
-from helpers.chips import CHIP_FILL
-from helpers.inside import attention_weights
 from helpers.loading import load_pretrained
 from helpers.model import without_causal_mask
-from helpers.pictures.attention_steps import (
-    BAR_WIDTH,
-    STRIP_HEIGHT,
-    attention_step,
-    draw_attention_step,
-    draw_mask,
-)
-from helpers.svg import BLUE, ORANGE
 from helpers.tokenizer import get_tokenizer, text_to_token_ids, visible_tokens
 from tests.drawings import (
     check_that_all_can_be_seen,
@@ -27,6 +17,15 @@ from tests.drawings import (
     elements,
     written,
 )
+from workshop.inside import attention_weights
+from workshop.pictures.attention import (
+    BAR_WIDTH,
+    STRIP_HEIGHT,
+    attention_step,
+    draw_attention_step,
+    draw_mask,
+)
+from workshop.pictures.svg import BLUE, CHIP_FILL, ORANGE
 
 NANO = load_pretrained("gpt2-nano (12M)")
 LONG = "Congratulations and antidisestablishment </text> 💰"

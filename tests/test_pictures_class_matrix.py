@@ -6,8 +6,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from helpers.class_measures import ClassFigures, class_figures
-from helpers.pictures.class_matrix import draw_class_matrix
 from tests.drawings import (
     check_that_all_can_be_seen,
     check_that_no_words_overlap,
@@ -15,6 +13,8 @@ from tests.drawings import (
     words_of,
     written,
 )
+from workshop.own import ClassFigures, class_figures
+from workshop.pictures.charts import draw_class_matrix
 
 TOPICS = ("home and family", "money", "prizes and betting", "travel")
 

@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from helpers.history import History
-from helpers.pictures.film import CURVES, DOTS, draw_frame
-from helpers.training_film import Film, Frame
 from tests.drawings import check_that_all_can_be_seen, check_that_no_words_overlap
+from workshop.fast import History
+from workshop.film import Film, Frame
+from workshop.pictures.film import CURVES, DOTS, draw_frame
 
 SVG = "{http://www.w3.org/2000/svg}"
 LABELS = torch.tensor([0, 0, 0, 1, 1, 1])

@@ -9,11 +9,16 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from helpers.pictures.answer import draw_after_blocks, draw_probabilities
-from helpers.pictures.attention import draw_attention, draw_shares, named_shares
-from helpers.pictures.influence import draw_influence
-from helpers.pictures.loss import draw_loss
 from tests.drawings import check_that_all_can_be_seen, check_that_no_words_overlap
+from workshop.pictures.charts import draw_loss
+from workshop.pictures.message import (
+    draw_after_blocks,
+    draw_attention,
+    draw_influence,
+    draw_probabilities,
+    draw_shares,
+    named_shares,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAD, SHARES = "<|endoftext|>", [0.1, 0.2, 0.2, 0.1, 0.1, 0.3]

@@ -8,7 +8,15 @@ import pandas as pd
 import pytest
 
 from helpers.data import create_balanced_dataset, load_messages, load_splits, random_split
-from helpers.pictures.messages import (
+from helpers.tokenizer import get_tokenizer
+from tests.drawings import (
+    check_that_all_can_be_seen,
+    check_that_no_words_overlap,
+    elements,
+    words_of,
+    written,
+)
+from workshop.pictures.charts import (
     BAR_LEFT,
     BAR_WIDTH,
     BATCH_WIDTH,
@@ -25,15 +33,7 @@ from helpers.pictures.messages import (
     draw_splits,
     share_of_padding,
 )
-from helpers.svg import INK
-from helpers.tokenizer import get_tokenizer
-from tests.drawings import (
-    check_that_all_can_be_seen,
-    check_that_no_words_overlap,
-    elements,
-    words_of,
-    written,
-)
+from workshop.pictures.svg import INK
 
 PARTS = dict(zip(("training", "validation", "test"), load_splits("sms-mini"), strict=True))
 LENGTHS = [len(get_tokenizer().encode(text)) for text in PARTS["training"]["Text"]]

@@ -2,7 +2,7 @@
 
 import re
 
-from helpers.pictures.pretraining import draw_pretraining
+from workshop.pictures.charts import draw_pretraining
 
 LEVELS = {"knowing nothing": 10.8, "counting": 7.2}
 

@@ -2,8 +2,6 @@
 
 import pytest
 
-from helpers.chips import CHIP_FILL
-from helpers.pictures.tokens import draw_tokens
 from helpers.tokenizer import get_tokenizer, visible_tokens
 from tests.drawings import (
     check_that_all_can_be_seen,
@@ -11,6 +9,8 @@ from tests.drawings import (
     elements,
     written,
 )
+from workshop.pictures.message import draw_tokens
+from workshop.pictures.svg import CHIP_FILL
 
 TOKENIZER = get_tokenizer()
 TEXTS = (

@@ -13,7 +13,9 @@ from helpers.measures import (
     precision_recall_curve,
     shares_right,
 )
-from helpers.pictures.verdict import (
+from tests.drawings import check_that_all_can_be_seen, check_that_no_words_overlap
+from workshop.pictures.svg import side_by_side
+from workshop.pictures.verdict import (
     FIELD,
     draw_curve,
     draw_matrix,
@@ -22,8 +24,6 @@ from helpers.pictures.verdict import (
     percent,
     say_figures,
 )
-from helpers.svg import side_by_side
-from tests.drawings import check_that_all_can_be_seen, check_that_no_words_overlap
 
 SVG = "{http://www.w3.org/2000/svg}"
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1, 1, 0]

@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional as F
 
 from helpers.loading import load_pretrained
-from helpers.pictures.words import MAP, draw_nearest, draw_words, nearest_tokens, word_id
 from helpers.tokenizer import get_tokenizer
 from tests.drawings import (
     check_that_all_can_be_seen,
@@ -17,6 +16,7 @@ from tests.drawings import (
     words_of,
     written,
 )
+from workshop.pictures.charts import MAP, draw_nearest, draw_words, nearest_tokens, word_id
 
 NANO, TOKENIZER = load_pretrained("gpt2-nano (12M)"), get_tokenizer()
 GROUPS = {

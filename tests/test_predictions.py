@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.exercises.prediction import Number, OneOf, Order, Question, Shape, in_html, in_text
-from helpers.exercises.record import RIGHT, UNSAID, WRONG, progress
-from helpers.svg import Drawing
-from helpers.widgets import predict
-from helpers.widgets.prediction import Prediction
 from tests.clicks import each, one, press, text_of
+from workshop.exercises.prediction import Number, OneOf, Order, Question, Shape, in_html, in_text
+from workshop.exercises.record import RIGHT, UNSAID, WRONG, progress
+from workshop.pictures.svg import Drawing
+from workshop.widgets import predict
+from workshop.widgets.prediction import Prediction
 
 SHARE = Question(
     "How much is *padding*?",
@@ -130,7 +130,7 @@ def right_words(which: str) -> str:
 
 def static_form(widget, capsys, monkeypatch) -> dict:
     sent = []
-    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
+    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
     widget._ipython_display_()
     (data,) = sent
     return data

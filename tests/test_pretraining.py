@@ -14,8 +14,10 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from helpers.loading import read_checkpoint
-from helpers.nano import pretraining
-from helpers.nano.pretraining import (
+from helpers.tokenizer import get_tokenizer
+from tests.conftest import ROOT, TINY
+from workshop import pretraining
+from workshop.pretraining import (
     Recipe,
     batch_of,
     encode_documents,
@@ -30,8 +32,6 @@ from helpers.nano.pretraining import (
     token_losses,
     validation_losses,
 )
-from helpers.tokenizer import get_tokenizer
-from tests.conftest import ROOT, TINY
 
 CFG = TINY | {"drop_rate": 0.1, "n_layers": 2}
 RECIPE = Recipe(steps=12, tokens_per_step=64, lengths=(8, 16), lr=1e-2, warmup_steps=3)
@@ -193,7 +193,7 @@ def test_a_text_that_repeats_is_learned():
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
     whole_model, whole = run(state_path=tmp_path / "whole.pt", validate_every=4)
     code = (
-        "import helpers.nano.pretraining as p, tests.test_pretraining as t, time, itertools\n"
+        "import workshop.pretraining as p, tests.test_pretraining as t, time, itertools\n"
         "p.SAVE_EVERY = -1  # at each step\n"
         "real, count = p.token_losses, itertools.count()\n"
         "def slow(*arguments):\n"
@@ -351,7 +351,7 @@ def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
     run(state_path=path)
     before = path.read_bytes()
     code = (
-        "import resource, signal, tests.test_pretraining as t, helpers.nano.pretraining as p\n"
+        "import resource, signal, tests.test_pretraining as t, workshop.pretraining as p\n"
         "from pathlib import Path\n"
         "model = t.new_model(t.CFG)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -371,7 +371,7 @@ KILLED_WHILE_SAVING = """
 import os, random, signal, sys, time
 from pathlib import Path
 import tests.test_pretraining as t
-from helpers.nano import pretraining as p
+from workshop import pretraining as p
 
 torch = p.torch
 path, kills = Path(sys.argv[1]), 0
@@ -413,7 +413,7 @@ def test_a_loss_that_is_not_finite_stops_the_run():
 
 
 def pretraining_command(*arguments):
-    command = [sys.executable, "-m", "helpers.nano.pretraining", *arguments]
+    command = [sys.executable, "-m", "workshop.pretraining", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 

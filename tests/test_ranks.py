@@ -11,13 +11,11 @@ import time
 import pytest
 import torch
 
-from helpers.epoch_checkpoint import EpochCheckpoint
-from helpers.history import History
-from helpers.ranks import ALONE
-from helpers.trained_part import TrainedPart
 from tests.conftest import ROOT
 from tests.rank_work import FOR_FOUR, TRAININGS, start, to_the_end, train_all, up_to_epoch
 from tests.test_fine_tuning import classifier
+from workshop.fast import History
+from workshop.processes import ALONE, EpochCheckpoint, TrainedPart
 
 
 def torchrun(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from helpers.exercises import check, progress
-from helpers.exercises.record import FILE, OPEN, RIGHT, SOLVED, TRIED, UNSAID, WRONG, record
-from helpers.files import LEARNERS_FOLDER, beside_the_notebook
+from helpers.config import LEARNERS_FOLDER, beside_the_notebook
+from workshop.exercises import check, progress
+from workshop.exercises.record import FILE, OPEN, RIGHT, SOLVED, TRIED, UNSAID, WRONG, record
 
 
 def printed(capsys, section: str = "6.3") -> str:

@@ -26,7 +26,7 @@ def folders_with_files(below):
 
 ASSETS = [
     folder
-    for assets in (ROOT / "helpers").rglob("assets")
+    for assets in (ROOT / "helpers/assets", ROOT / "workshop/assets")
     for folder in folders_with_files(assets)
     if not any(child.is_dir() for child in folder.iterdir())
 ]

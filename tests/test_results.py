@@ -13,18 +13,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from helpers.results import (
-    append_row,
-    delete_row,
-    paired_interval,
-    read_rows,
-    wilson_interval,
-)
+from helpers.measures import paired_interval, wilson_interval
 from tests.conftest import ROOT
+from workshop.lab import append_row, delete_row, read_rows
 
 LINES = """
 import itertools, sys
-from helpers.results import append_row
+from workshop.lab import append_row
 for number in itertools.count():
     append_row(sys.argv[1], {"id": f"{sys.argv[2]}-{number}", "text": "x" * (number % 5000)})
 """

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from helpers.config import MODEL_CONFIGS, gpt_config
-from helpers.freezing import classifier_without_weights, part_names, replace_head
-from helpers.shapes import trace_shapes
+from helpers.freezing import classifier_without_weights, part_names, replace_head, trace_shapes
 from tests.conftest import TINY, random_model
 
 

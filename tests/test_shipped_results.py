@@ -6,14 +6,14 @@ from statistics import mean
 
 import pytest
 
-from helpers.config import ASSETS, gpt_config
+from helpers.config import gpt_config
 from helpers.data import load_splits
-from helpers.experiments.report import compare, compare_all
-from helpers.experiments.rows import ROWS, Experiment, why_not
-from helpers.experiments.run import fingerprint, run
 from helpers.freezing import parameter_report
-from helpers.results import read_rows
 from tests.conftest import ROOT
+from workshop import ASSETS
+from workshop.compare import compare, compare_all
+from workshop.experiments import ROWS, Experiment, fingerprint, run, why_not
+from workshop.lab import read_rows
 
 NANO, DATA = "gpt2-nano (12M)", "sms-mini"
 PATH = ASSETS / "experiments" / "nano-sms-mini.jsonl"

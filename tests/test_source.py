@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from helpers.classifying_token import last_token_positions
 from helpers.data import SpamDataset
-from helpers.exercises import show_source
+from helpers.training import last_token_positions
+from workshop.exercises import show_source
 
 
 def test_the_code_is_that_of_the_file_and_folded():

@@ -10,16 +10,15 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers.data import (
+from helpers.data import create_balanced_dataset, load_messages
+from workshop.texts import (
     TextTable,
     class_weights,
-    create_balanced_dataset,
-    load_messages,
+    normalised,
     read_texts,
     split_stratified,
     undersample,
 )
-from helpers.data.texts import normalised
 
 
 def table(rows, names=None) -> TextTable:

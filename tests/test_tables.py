@@ -5,10 +5,14 @@ from xml.etree import ElementTree
 import torch
 
 from helpers.config import gpt_config
-from helpers.freezing import FreezePlan, classifier_without_weights, parameter_report
-from helpers.gradient_reach import gradient_reach
-from helpers.shapes import trace_shapes
-from helpers.tables import html_table, parts_table, say_problem
+from helpers.freezing import (
+    FreezePlan,
+    classifier_without_weights,
+    gradient_reach,
+    parameter_report,
+    trace_shapes,
+)
+from workshop.tables import html_table, parts_table, say_problem
 
 CFG, BOOK = gpt_config("gpt2-small (124M)"), FreezePlan.book(12)
 

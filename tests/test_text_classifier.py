@@ -9,15 +9,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from helpers.classifier_file import FORMAT, KEY, OLD_KEY
-from helpers.classify import SpamClassifier, TextClassifier
-from helpers.classifying_token import POSITIONS, class_logits
+from helpers.classify import FORMAT, KEY, OLD_KEY, SpamClassifier, TextClassifier
 from helpers.data import pad
-from helpers.files import whole_file
+from helpers.download import whole_file
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import LARGEST_HEADER
 from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import encode_message, get_tokenizer
+from helpers.training import POSITIONS, class_logits
 from tests.conftest import ROOT, TINY, random_model
 
 LABELS = ("bank", "delivery", "family", "work", "ads & games")

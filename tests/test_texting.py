@@ -11,24 +11,21 @@ import numpy as np
 import pytest
 
 from helpers.data import SMS_MINI, read_messages
-from helpers.nano.corpus import without_messages, words_of
-from helpers.nano.pretraining import encode_documents, read_documents, split_documents
-from helpers.nano.texting import (
+from helpers.tokenizer import get_tokenizer
+from tests.conftest import ROOT, load_parts
+from tools.nano.corpus import without_messages, words_of
+from tools.nano.texting import build, fetch_python_package, rewritten, sentences
+from workshop.pretraining import encode_documents, read_documents, split_documents
+from workshop.respelling import (
     CLOSINGS,
     MOST_WORDS,
     OPENINGS,
     SHORT_FORMS,
     as_advertised,
     as_texted,
-    build,
-    fetch_python_package,
     rewrite,
-    rewritten,
-    sentences,
     with_other_numbers,
 )
-from helpers.tokenizer import get_tokenizer
-from tests.conftest import ROOT, load_parts
 
 TEXT = "Are you going to the shop? I'm late.\nSee you tomorrow at 7:30 PM, then. It's your turn."
 SEEDS = range(200)
@@ -167,7 +164,7 @@ def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
     command = [
         sys.executable,
         "-m",
-        "helpers.nano.texting",
+        "tools.nano.texting",
         "--text",
         tmp_path,
         "--out",

@@ -16,10 +16,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from helpers.data import SMS_MINI, TextDataset, read_texts, split_stratified, undersample
-from helpers.data.table_files import PIECE, encoding_of
+from helpers.data import SMS_MINI, TextDataset
 from helpers.tokenizer import get_tokenizer
 from tests.conftest import ROOT
+from workshop.texts import PIECE, encoding_of, read_texts, split_stratified, undersample
 
 CLASSES = ("money", "love", "work")
 GOOD = [(f"text {i} of {name}, or so", name) for i in range(8) for name in CLASSES]

@@ -6,19 +6,17 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from helpers.classifying_token import (
-    POSITIONS,
-    class_logits,
-    class_probabilities,
-    last_token_positions,
-)
-from helpers.fine_tuning import fine_tuning_defaults
 from helpers.freezing import FreezePlan, replace_head
 from helpers.training import (
+    POSITIONS,
+    TrainingSettings,
     calc_accuracy_loader,
     calc_loss_batch,
     calc_loss_loader,
+    class_logits,
+    class_probabilities,
     evaluate_model,
+    last_token_positions,
     train_classifier_simple,
 )
 from tests.conftest import TINY, random_model
@@ -224,13 +222,6 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_advice():
 
 
 def test_the_defaults_are_the_books_and_twenty_times_the_rate_for_the_nano():
-    assert fine_tuning_defaults("gpt2-xl (1558M)") == {
-        "lr": 5e-5,
-        "weight_decay": 0.1,
-        "num_epochs": 5,
-    }
-    assert fine_tuning_defaults("gpt2-nano (12M)") == {
-        "lr": 1e-3,
-        "weight_decay": 0.1,
-        "num_epochs": 5,
-    }
+    xl, nano = map(TrainingSettings.for_model, ("gpt2-xl (1558M)", "gpt2-nano (12M)"))
+    assert (xl.lr, xl.weight_decay, xl.epochs) == (5e-5, 0.1, 5)
+    assert (nano.lr, nano.weight_decay, nano.epochs) == (1e-3, 0.1, 5)

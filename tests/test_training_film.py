@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from helpers.classifying_token import POSITIONS, class_logits, up_to_classifying_token
 from helpers.data import create_dataloaders
-from helpers.fine_tuning import fine_tune, fine_tuning_defaults
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
-from helpers.training_film import Film, film_of
+from helpers.training import POSITIONS, TrainingSettings, class_logits, up_to_classifying_token
 from tests.conftest import TINY, random_model
 from tests.labs import BOOK, messages
+from workshop.fast import fine_tune
+from workshop.film import Film, film_of
 
 TRAIN, VALIDATION = messages(48, 0), messages(20, 1)
 SETTINGS = {"epochs": 3, "lr": 1e-2, "progress": False}
@@ -126,7 +126,7 @@ def test_how_many_lie_on_the_side_of_their_answer_is_counted():
 
 
 def test_an_interruption_leaves_the_frames_of_the_whole_epochs(monkeypatch):
-    from helpers import fine_tuning
+    from workshop import fast as fine_tuning
 
     update, model = fine_tuning.Bars.update, classifier()
 
@@ -220,7 +220,7 @@ def bundled() -> Film:
     model = load_pretrained("gpt2-nano (12M)")
     torch.manual_seed(123)
     replace_head(model)
-    lr = fine_tuning_defaults("gpt2-nano (12M)")["lr"]
+    lr = TrainingSettings.for_model("gpt2-nano (12M)").lr
     plan = FreezePlan.book(6)
     return film_of(model, train, validation, plan, lr=lr, seed=123, progress=False)
 

@@ -14,10 +14,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from helpers.classifying_token import class_probabilities
 from helpers.config import MODEL_CONFIGS, gpt_config
-from helpers.costs import training_cost
-from helpers.diagrams import say_probabilities, say_reach
 from helpers.freezing import (
     PRESETS,
     FreezePlan,
@@ -29,10 +26,12 @@ from helpers.freezing import (
 )
 from helpers.model import part_names
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
-from helpers.widgets import FreezeExplorer
-from helpers.work import work_of_training
+from helpers.training import class_probabilities
 from tests.clicks import choose, chosen, click, each, one, press, rows, text_of
 from tests.conftest import TINY, random_model
+from workshop.costs import training_cost, work_of_training
+from workshop.pictures.model import say_probabilities, say_reach
+from workshop.widgets import FreezeExplorer
 
 NANO, SMALL, XL, LOADED = (
     "gpt2-nano (12M)",
@@ -546,7 +545,7 @@ def test_a_model_with_a_shorter_context_takes_what_it_can_of_the_last_message():
 
 def test_a_page_without_a_kernel_gets_picture_table_and_words(explorer, monkeypatch):
     sent = []
-    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
+    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
     explorer._ipython_display_()
     view = {"version_major": 2, "version_minor": 0, "model_id": explorer.model_id}
     assert sent[0]["application/vnd.jupyter.widget-view+json"] == view

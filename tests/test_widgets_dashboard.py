@@ -12,9 +12,9 @@ from ipywidgets import HTML
 from helpers.classify import SpamClassifier
 from helpers.freezing import replace_head
 from helpers.measures import FIELDS, counts_at, field_at
-from helpers.widgets import Dashboard, dashboard
 from tests.clicks import click, each, one, text_of
 from tests.conftest import TINY, random_model
+from workshop.widgets import Dashboard, dashboard
 
 pytestmark = [
     pytest.mark.usefixtures("no_callback_fails"),
@@ -188,7 +188,7 @@ def test_reliability_and_slices_are_a_press_away_and_further_kinds_can_be_given(
 
 def test_a_page_without_a_kernel_gets_pictures_table_and_words(shown, monkeypatch):
     sent = []
-    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
+    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
     shown._ipython_display_()
     (data,) = sent
     assert data["image/svg+xml"] == shown.drawing.svg and data["text/plain"] == shown.drawing.words

@@ -12,12 +12,11 @@ import pytest
 import torch
 
 from helpers.freezing import FreezePlan, parameter_report
-from helpers.lab.runs import COLUMNS, FILE, Settings, read_kept
-from helpers.results import read_rows
 from helpers.training import calc_accuracy_loader
-from helpers.widgets import FreezeLab
 from tests.clicks import choose, chosen, click, each, one, press, text_of
 from tests.labs import BELONGS_TO, BOOK, HEAD, tiny_material
+from workshop.lab import COLUMNS, FILE, Settings, read_kept, read_rows
+from workshop.widgets import FreezeLab
 
 pytestmark = [
     pytest.mark.usefixtures("no_callback_fails"),
@@ -356,7 +355,7 @@ def test_words_from_a_file_are_shown_as_text(lab, material, tmp_path):
 
 def test_a_page_without_a_kernel_gets_picture_tables_and_words(lab, monkeypatch):
     sent = []
-    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
+    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
     lab._ipython_display_()
     assert "No run yet." in sent[0]["text/html"] and "no run yet" in sent[0]["text/plain"]
     lab.train()

@@ -10,17 +10,24 @@ import pytest
 import torch
 
 from helpers.classify import SpamClassifier
-from helpers.classifying_token import class_probabilities
 from helpers.config import END_OF_TEXT
 from helpers.freezing import replace_head
-from helpers.inside import attention_weights, class_after_each_block, token_influence
 from helpers.model import without_causal_mask
-from helpers.pictures.influence import FACTORS, chip_class, mark, say_influence
-from helpers.reading import PADDINGS, answer, influence_on_spam, read_message
 from helpers.tokenizer import get_tokenizer
-from helpers.widgets import MessageMicroscope
+from helpers.training import class_probabilities
 from tests.clicks import choose, chosen, click, each, one, press, rows, text_of
 from tests.conftest import TINY, random_model
+from workshop.inside import (
+    PADDINGS,
+    answer,
+    attention_weights,
+    class_after_each_block,
+    influence_on_spam,
+    read_message,
+    token_influence,
+)
+from workshop.pictures.message import FACTORS, chip_class, mark, say_influence
+from workshop.widgets import MessageMicroscope
 
 MESSAGE = "Win a free phone now"
 IDS = get_tokenizer().encode(MESSAGE)
@@ -411,7 +418,7 @@ def test_what_neither_shows_unfolds(microscope):
 
 def test_a_page_without_a_kernel_gets_picture_table_and_words(microscope, monkeypatch):
     sent = []
-    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
+    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
     press(chips(microscope)[1])
     microscope._ipython_display_()
     (data,) = sent

@@ -13,20 +13,19 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers.class_measures import THIS, class_figures
 from helpers.classify import TextClassifier
-from helpers.data import read_texts, split_stratified
-from helpers.own_training import OwnSettings, OwnTraining
-from helpers.widgets import OwnClasses
-from helpers.widgets.own_classes import (
+from tests.clicks import choose, chosen, click, each, one, rows, text_of
+from tests.own_texts import own_file, own_table
+from workshop.own import THIS, OwnSettings, OwnTraining, class_figures
+from workshop.texts import read_texts, split_stratified
+from workshop.widgets import OwnClasses
+from workshop.widgets.own_classes import (
     MOST_FIELDS,
     answer_html,
     classes_table,
     field_of,
     uploaded_file,
 )
-from tests.clicks import choose, chosen, click, each, one, rows, text_of
-from tests.own_texts import own_file, own_table
 
 pytestmark = [
     pytest.mark.usefixtures("no_callback_fails"),
@@ -410,7 +409,7 @@ def test_where_nothing_can_be_written_a_sentence_says_so(trained, tmp_path):
 
 def test_a_page_without_a_kernel_gets_picture_tables_and_words(trained, tmp_path, monkeypatch):
     sent = []
-    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
+    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
     OwnClasses()._ipython_display_()
     assert "No table has been read yet." in sent[0]["text/html"]
     OwnClasses(own_file(tmp_path))._ipython_display_()

@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 
-from helpers.svg import circle, picture
-from helpers.widgets import Slides
-from helpers.widgets.common import WIDGET_VIEW
 from tests.clicks import one, text_of
 from tests.conftest import ROOT
+from workshop.pictures.svg import circle, picture
+from workshop.widgets import Slides
+from workshop.widgets.parts import WIDGET_VIEW
 
 pytestmark = [
     pytest.mark.usefixtures("no_callback_fails"),
@@ -33,7 +33,7 @@ def click(shown: Slides, css: str) -> None:
 def displayed(shown: Slides, monkeypatch) -> dict:
     """What a notebook is sent."""
     sent = []
-    monkeypatch.setattr("helpers.widgets.common.display", lambda data, raw: sent.append(data))
+    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
     shown._ipython_display_()
     return sent[0]
 

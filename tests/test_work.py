@@ -7,16 +7,15 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from helpers import frozen_cache
-from helpers.classifying_token import POSITIONS
 from helpers.config import gpt_config
-from helpers.costs import NOTHING_LEARNS
 from helpers.data import SpamDataset
 from helpers.freezing import FreezePlan
 from helpers.tokenizer import get_tokenizer
-from helpers.work import work_of_training
+from helpers.training import POSITIONS
 from tests.conftest import TINY
 from tests.test_fine_tuning import classifier, simply_tune, tune
+from workshop import fast as frozen_cache
+from workshop.costs import NOTHING_LEARNS, work_of_training
 
 TRAIN_LENGTHS = (3, 1, 7, 2, 5, 7, 4)
 VALIDATION_LENGTHS = (*range(1, 8), 9) * 4 + (6, 2)  # 34: more than are measured at once

@@ -61,7 +61,7 @@ def goes_on(text):
 
 
 # %%
-from helpers.widgets import predict
+from workshop.widgets import predict
 
 question = (
     "Is the following message spam? Answer yes or no. Message: You won a free phone! Answer:"
@@ -109,7 +109,7 @@ predict("6.1 outputs of a classifier", len(LABELS))
 
 # %%
 from helpers.config import gpt_config
-from helpers.diagrams import figure_6_12
+from workshop.pictures.model import figure_6_12
 from helpers.freezing import FreezePlan, parameter_report
 
 report = parameter_report(gpt_config("gpt2-small (124M)"), FreezePlan.book(12))
@@ -143,7 +143,7 @@ predict("6.1 the share that is trained", report.percent, figure_6_12())
 my_answer = None
 
 # %%
-from helpers.exercises import check
+from workshop.exercises import check
 
 check(
     my_answer,
@@ -199,7 +199,7 @@ print(goes_on("What is the capital of France?"))
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.1")
 

@@ -57,7 +57,7 @@ for label, text in messages[["Label", "Text"]].head(6).values:
 messages["Label"].value_counts()
 
 # %%
-from helpers.widgets import predict
+from workshop.widgets import predict
 
 ham, spam = 4825, 747  # of the SMS Spam Collection
 predict("6.2 always ham", 100 * ham / (ham + spam))
@@ -111,7 +111,7 @@ def my_create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
 
 
 # %%
-from helpers.exercises import check_code
+from workshop.exercises import check_code
 
 check_code(my_create_balanced_dataset)
 
@@ -120,7 +120,7 @@ check_code(my_create_balanced_dataset)
 
 # %%
 from helpers.data import create_balanced_dataset
-from helpers.exercises import show_source
+from workshop.exercises import show_source
 
 show_source(create_balanced_dataset)
 
@@ -142,7 +142,7 @@ numbered["Label"].value_counts()
 # also speak: `print(_.words)`, right after one, says in words all that it shows.)
 
 # %%
-from helpers.pictures.messages import draw_splits
+from workshop.pictures.charts import draw_splits
 
 draw_splits({"all": numbered})
 
@@ -177,7 +177,7 @@ furthest = max(parts, key=lambda name: abs(parts[name]["Label"].mean() - 0.5))
 predict("6.2 the part that strays", furthest, draw_splits(parts))
 
 # %%
-from helpers.pictures.messages import draw_chances
+from workshop.pictures.charts import draw_chances
 
 draws = {seed: random_split(numbered, 0.7, 0.1, seed) for seed in range(100, 140)}
 percents = [100 * part["Label"].mean() for _, part, _ in draws.values()]  # of validation data
@@ -245,7 +245,7 @@ draw_splits(dict(zip(names, random_split(numbered, 0.7, 0.1, 7), strict=True)))
 my_answer = None
 
 # %%
-from helpers.exercises import check
+from workshop.exercises import check
 
 check(
     my_answer,
@@ -296,7 +296,7 @@ check(
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.2")
 

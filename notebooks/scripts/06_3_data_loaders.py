@@ -45,7 +45,7 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # are one token, rare words are put together from several.
 
 # %%
-from helpers.pictures.tokens import draw_tokens
+from workshop.pictures.message import draw_tokens
 from helpers.tokenizer import get_tokenizer
 
 tokenizer = get_tokenizer()
@@ -57,7 +57,7 @@ draw_tokens(["Do you have time"])
 # course's pictures also speak: `print(_.words)`, right after one, says in words all that it shows.)
 
 # %%
-from helpers.widgets import predict
+from workshop.widgets import predict
 
 usual, hurry = (len(tokenizer.encode(text)) for text in ("Do you have time", "do u hav time"))
 compared = "as many" if hurry == usual else "more" if hurry > usual else "fewer"
@@ -70,7 +70,7 @@ predict("6.3 the same words in a hurry", compared, shown)
 
 # %%
 from helpers.data import load_splits
-from helpers.pictures.messages import draw_lengths
+from workshop.pictures.charts import draw_lengths
 
 train, validation, test = load_splits(CHOOSE_DATA)
 lengths = train["Text"].map(lambda text: len(tokenizer.encode(text)))
@@ -83,7 +83,7 @@ predict("6.3 the longest message", lengths.max(), draw_lengths(lengths.tolist())
 # we fill up. That is called *padding*.
 
 # %%
-from helpers.pictures.messages import batch_widths, draw_batch, share_of_padding
+from workshop.pictures.charts import batch_widths, draw_batch, share_of_padding
 
 first, longest = lengths.tolist()[:8], int(lengths.max())
 share = 100 * share_of_padding(first, [longest] * len(first))
@@ -166,7 +166,7 @@ class MySpamDataset(Dataset):
 
 
 # %%
-from helpers.exercises import check_code
+from workshop.exercises import check_code
 
 check_code(MySpamDataset)
 
@@ -176,7 +176,7 @@ check_code(MySpamDataset)
 
 # %%
 from helpers.data import SpamDataset, TextDataset, pad
-from helpers.exercises import show_source
+from workshop.exercises import show_source
 
 show_source(SpamDataset, TextDataset, pad)
 
@@ -254,7 +254,7 @@ check_code(my_padding_mask)
 # The model computes with every id, but only the rows of *one batch* must be equal.
 
 # %%
-from helpers.pictures.messages import draw_padding
+from workshop.pictures.charts import draw_padding
 
 every = lengths.tolist()
 predict("6.3 each batch its own length", 100 * share_of_padding(every, batch_widths(every, 8)))
@@ -307,7 +307,7 @@ show_source(create_dataloaders)
 my_answer = None
 
 # %%
-from helpers.exercises import check
+from workshop.exercises import check
 
 check(
     my_answer,
@@ -367,7 +367,7 @@ else:
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.3")
 

@@ -48,7 +48,7 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 
 # %%
 from helpers.loading import load_pretrained
-from helpers.pictures.words import draw_nearest
+from workshop.pictures.charts import draw_nearest
 
 model = load_pretrained(CHOOSE_MODEL)
 draw_nearest(model, ["Monday", "mother", "dinner", "u"])
@@ -57,7 +57,7 @@ draw_nearest(model, ["Monday", "mother", "dinner", "u"])
 from torch.nn.functional import cosine_similarity
 
 from helpers.tokenizer import get_tokenizer
-from helpers.widgets import predict
+from workshop.widgets import predict
 
 tokenizer = get_tokenizer()
 
@@ -77,7 +77,7 @@ from itertools import combinations
 
 from torch import stack
 
-from helpers.pictures.words import draw_words
+from workshop.pictures.charts import draw_words
 
 groups = {
     "days": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
@@ -230,7 +230,7 @@ def my_put_in_place(attention, w, b):
 
 
 # %%
-from helpers.exercises import check_code
+from workshop.exercises import check_code
 
 check_code(my_put_in_place)
 
@@ -239,7 +239,7 @@ check_code(my_put_in_place)
 # is refused before anything has changed.
 
 # %%
-from helpers.exercises import show_source
+from workshop.exercises import show_source
 from helpers.loading import load_weights_into_gpt
 
 load_weights_into_gpt(model, params)
@@ -311,8 +311,8 @@ assert write_on("Every effort moves you") == pretrained_text
 # its weight, are added.
 
 # %%
-from helpers.inside import attention_weights
-from helpers.pictures.attention_steps import draw_attention_step
+from workshop.inside import attention_weights
+from workshop.pictures.attention import draw_attention_step
 from helpers.tokenizer import visible_tokens
 
 token_ids = text_to_token_ids("My sister lost her phone")
@@ -368,7 +368,7 @@ print(write_on("Every effort moves you"))
 my_answer = None
 
 # %%
-from helpers.exercises import check
+from workshop.exercises import check
 
 check(
     my_answer,
@@ -422,7 +422,7 @@ check(
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.4")
 

@@ -85,7 +85,7 @@ print(inputs, tuple(inputs.shape))
 # %%
 import torch
 
-from helpers.widgets import predict
+from workshop.widgets import predict
 
 with torch.no_grad():  # no training here, so no gradients are kept
     outputs = model(inputs)
@@ -178,7 +178,7 @@ def my_count_trainable(model: torch.nn.Module) -> int:
 
 
 # %%
-from helpers.exercises import check_code
+from workshop.exercises import check_code
 
 check_code(my_count_trainable)
 
@@ -194,7 +194,7 @@ check_code(my_count_trainable)
 # (Where nothing is live you see a picture and tables. Numbers take 4 bytes each.)
 
 # %%
-from helpers.widgets import FreezeExplorer
+from workshop.widgets import FreezeExplorer
 
 explorer = FreezeExplorer(model)
 explorer
@@ -203,7 +203,7 @@ explorer
 # Code can read what is toggled at the moment; run this again after a change.
 
 # %% tags=["key-figure"]
-from helpers.diagrams import say_reach
+from workshop.pictures.model import say_reach
 
 print(say_reach(explorer.reach))
 for cost in (*explorer.cost, *explorer.work):
@@ -214,7 +214,7 @@ print(explorer.report)
 # **Figure 6.12**, selective fine-tuning, for our model: the input is at the bottom, what is frozen blue and dashed.
 
 # %%
-from helpers.diagrams import draw_classifier
+from workshop.pictures.model import draw_classifier
 
 draw_classifier(parameter_report(cfg, plan))
 
@@ -271,7 +271,7 @@ check_code(my_freeze)
 # `explorer.apply_to(model)` does it with your choice. It uses the course's own:
 
 # %%
-from helpers.exercises import show_source
+from workshop.exercises import show_source
 
 show_source(FreezePlan.apply)
 
@@ -293,7 +293,7 @@ show_source(FreezePlan.apply)
 # the forward pass keeps for the backward pass.
 
 # %%
-from helpers.costs import training_cost
+from workshop.costs import training_cost
 
 first_block = FreezePlan(cfg["n_layers"], {"trf_blocks.0", "final_norm", "out_head"})
 work = [training_cost(cfg, choice, 1, 4).backward.amount for choice in (plan, first_block)]
@@ -305,7 +305,7 @@ predict("6.5 the first block in place of the last", work[1] / work[0])
 # one whole block learns. Toggle, then run the check.
 
 # %%
-from helpers.exercises import check_cheapest_block
+from workshop.exercises import check_cheapest_block
 
 check_cheapest_block(explorer)
 
@@ -326,7 +326,7 @@ check_cheapest_block(explorer)
 # the backward work of *everything*.
 
 # %%
-from helpers.exercises import check_long_way
+from workshop.exercises import check_long_way
 
 check_long_way(explorer)
 
@@ -350,7 +350,7 @@ check_long_way(explorer)
 # training, on as many messages as in the book.
 
 # %%
-from helpers.work import work_of_training
+from workshop.costs import work_of_training
 
 choices = {"head only": FreezePlan.head_only, "the book's choice": FreezePlan.book}
 choices["everything"] = FreezePlan.everything
@@ -408,7 +408,7 @@ check_code(my_frozen_blocks)
 # The course's own says None where an embedding learns: then not even the embeddings stay the same.
 
 # %%
-from helpers.gradient_reach import frozen_blocks
+from helpers.freezing import frozen_blocks
 
 show_source(frozen_blocks)
 
@@ -419,8 +419,8 @@ show_source(frozen_blocks)
 # at the tokens before it: that is the *causal mask*.
 
 # %%
-from helpers.inside import attention_weights
-from helpers.pictures.attention_steps import draw_mask
+from workshop.inside import attention_weights
+from workshop.pictures.attention import draw_mask
 from helpers.tokenizer import visible_tokens
 
 tokens = visible_tokens(inputs[0].tolist(), tokenizer)
@@ -454,7 +454,7 @@ print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label
 # every message.
 
 # %%
-from helpers.shapes import trace_shapes
+from helpers.freezing import trace_shapes
 
 for shape in trace_shapes(model, inputs):
     print(shape)
@@ -463,7 +463,7 @@ for shape in trace_shapes(model, inputs):
 # **Figure 6.13** shows the same for GPT-2 124M.
 
 # %%
-from helpers.diagrams import figure_6_13
+from workshop.pictures.model import figure_6_13
 
 figure_6_13()
 
@@ -487,7 +487,7 @@ for row, (before, after) in enumerate(zip(outputs[0], other[0], strict=False)):
 my_answer = None
 
 # %%
-from helpers.exercises import check
+from workshop.exercises import check
 
 check(
     my_answer,
@@ -537,7 +537,7 @@ check(
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.5")
 

@@ -49,7 +49,7 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %%
 import math
 
-from helpers.widgets import predict
+from workshop.widgets import predict
 
 predict("6.6 a sure wrong answer", -math.log(0.01))
 
@@ -57,8 +57,8 @@ predict("6.6 a sure wrong answer", -math.log(0.01))
 # Move the slider. (From the grey line on, the correct class is the answer.)
 
 # %%
-from helpers.pictures.loss import draw_loss
-from helpers.widgets import Slides
+from workshop.pictures.charts import draw_loss
+from workshop.widgets import Slides
 
 chances = (0.05, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 Slides([draw_loss(p) for p in chances], list(map(str, chances)), "Correct class gets", start=3)
@@ -73,7 +73,7 @@ Slides([draw_loss(p) for p in chances], list(map(str, chances)), "Correct class 
 import torch
 
 from helpers.data import create_dataloaders
-from helpers.device_and_precision import get_device
+from helpers.training import get_device
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
 from helpers.tokenizer import get_tokenizer
@@ -140,7 +140,7 @@ def my_loss_of_last_position(logits, labels):
 
 
 # %%
-from helpers.exercises import check_code
+from workshop.exercises import check_code
 
 check_code(my_loss_of_last_position)
 
@@ -148,7 +148,7 @@ check_code(my_loss_of_last_position)
 # The course's functions, under the book's names, run the model, too, batch by batch:
 
 # %%
-from helpers.exercises import show_source
+from workshop.exercises import show_source
 from helpers.training import calc_accuracy_loader, calc_loss_batch, calc_loss_loader
 
 show_source(calc_loss_batch, calc_loss_loader)
@@ -243,7 +243,7 @@ predict("6.6 lower loss, lower accuracy", found, shown)
 # ## Which token is "the last"?
 
 # %%
-from helpers.classifying_token import last_token_positions
+from helpers.training import last_token_positions
 
 row = last_token_positions(token_ids).argmin().item()
 message = token_ids[row]
@@ -300,8 +300,8 @@ show_source(last_token_positions)
 # times? In each block, the mean over heads and messages:
 
 # %%
-from helpers.inside import attention_weights
-from helpers.pictures.attention import draw_shares
+from workshop.inside import attention_weights
+from workshop.pictures.message import draw_shares
 
 
 def attention_to_the_message(message, tail):
@@ -334,7 +334,7 @@ predict(
 # the functions that measure and train.
 
 # %%
-from helpers.classifying_token import class_logits
+from helpers.training import class_logits
 
 short = message[: positions[row] + 1].unsqueeze(0)
 with torch.no_grad():
@@ -359,7 +359,7 @@ predict("6.6 padding behind a token", changes)
 
 # %%
 from helpers.classify import SpamClassifier
-from helpers.widgets import MessageMicroscope
+from workshop.widgets import MessageMicroscope
 
 untrained = SpamClassifier(model, train_loader.dataset.max_length)
 MessageMicroscope(untrained, "Win a free phone! Text YES to 80086 now", small=True)
@@ -405,7 +405,7 @@ predict("6.6 what stays", changed)
 my_answer = None
 
 # %%
-from helpers.exercises import check
+from workshop.exercises import check
 
 check(
     my_answer,
@@ -453,7 +453,7 @@ check(
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.6")
 

@@ -50,7 +50,7 @@ import torch
 from helpers.data import create_dataloaders
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
-from helpers.device_and_precision import get_device
+from helpers.training import get_device
 
 device = get_device()
 train_loader, val_loader, test_loader = create_dataloaders(CHOOSE_DATA)
@@ -72,17 +72,17 @@ print(sorted(plan.trainable))
 # takes 5e-5; the nano, much smaller, takes twenty times as much.
 
 # %%
-from helpers.fine_tuning import fine_tuning_defaults
+from helpers.training import TrainingSettings
 
-settings = fine_tuning_defaults(CHOOSE_MODEL)
+settings = TrainingSettings.for_model(CHOOSE_MODEL)
 print(settings)
 optimizer = torch.optim.AdamW(
-    model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"]
+    model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
 )
 
 # %%
 from helpers.training import calc_loss_batch
-from helpers.widgets import predict
+from workshop.widgets import predict
 
 calc_loss_batch(*next(iter(train_loader)), model, device).backward()
 watched = model.tok_emb, model.trf_blocks[0].ff.layers[0], model.trf_blocks[-1].ff.layers[0]
@@ -142,7 +142,7 @@ def my_training_step(model, token_ids, labels, optimizer):
 
 
 # %%
-from helpers.exercises import check_code
+from workshop.exercises import check_code
 
 check_code(my_training_step)
 
@@ -151,7 +151,7 @@ import copy
 
 trial = copy.deepcopy(model)  # one step of its own; the real training starts below
 trials = torch.optim.AdamW(
-    trial.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"]
+    trial.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
 )
 torch.manual_seed(123)
 batch = next(iter(train_loader))
@@ -185,14 +185,14 @@ train_losses, val_losses, train_accs, val_accs, examples_seen = train_classifier
     val_loader,
     optimizer,
     device,
-    num_epochs=settings["num_epochs"],
+    num_epochs=settings.epochs,
     eval_freq=50,
     eval_iter=5,
 )
 print(f"{examples_seen:,} examples seen")
 
 # %%
-from helpers.exercises import show_source
+from workshop.exercises import show_source
 
 show_source(train_classifier_simple)
 
@@ -218,7 +218,7 @@ print(
 # %%
 from matplotlib import pyplot as plt
 
-from helpers.diagrams import plot_values
+from helpers.training import plot_values
 
 steps = 1 + 50 * torch.arange(len(train_losses))  # measured after step 1, 51, 101, …
 epochs = steps / len(train_loader)
@@ -235,7 +235,7 @@ plt.show()
 # The accuracies after each epoch are measured on five batches, too: a message is 2.5 points.
 
 # %%
-ends = torch.arange(1, settings["num_epochs"] + 1)
+ends = torch.arange(1, settings.epochs + 1)
 examples = ends * len(train_loader) * train_loader.batch_size
 plot_values(ends, examples, train_accs, val_accs, label="accuracy")
 plt.show()
@@ -259,13 +259,13 @@ for epoch, train_acc, val_acc in zip(ends, train_accs, val_accs, strict=True):
 # message. (How it trains so much faster than the book's loop is told in [6.E](06_E_a_fraction_of_the_time.ipynb).)
 
 # %%
-from helpers.training_film import film_of
+from workshop.film import film_of
 
 train_set, val_set = train_loader.dataset, val_loader.dataset
 recipe = {
-    "epochs": settings["num_epochs"],
-    "lr": settings["lr"],
-    "weight_decay": settings["weight_decay"],
+    "epochs": settings.epochs,
+    "lr": settings.lr,
+    "weight_decay": settings.weight_decay,
 }
 chosen_model = load_pretrained(CHOOSE_MODEL)
 torch.manual_seed(123)
@@ -311,8 +311,8 @@ if bundled and plan == FreezePlan.book(plan.n_layers):
     assert best_epoch <= 3 and film.val_losses[-1] > 1.3 * min(film.val_losses)
 
 # %% tags=["nbval-ignore-output"]
-from helpers.pictures.film import draw_frame
-from helpers.widgets import Slides
+from workshop.pictures.film import draw_frame
+from workshop.widgets import Slides
 
 frames = [draw_frame(film, number) for number in range(len(film.frames))]
 Slides(frames, film.names, "The training")
@@ -382,7 +382,8 @@ predict("6.7 word counts", round(100 * word_model.score(test["Text"], test["Labe
 # `chosen_model`.
 
 # %%
-from helpers.classify import SpamClassifier, trained_from
+from helpers.classify import SpamClassifier
+from workshop.fast import trained_from
 
 classifier = SpamClassifier(
     model,
@@ -403,7 +404,7 @@ print(classifier.classify("You have won a cruise! Call now to claim your free ca
 # One step for each training batch, in each epoch: with the bundled pair 87 · 5 = 435.
 #
 # ```python
-# my_answer = len(train_loader) * settings["num_epochs"]
+# my_answer = len(train_loader) * settings.epochs
 # ```
 #
 # </details>
@@ -412,11 +413,11 @@ print(classifier.classify("You have won a cruise! Call now to claim your free ca
 my_answer = None
 
 # %%
-from helpers.exercises import check
+from workshop.exercises import check
 
 check(
     my_answer,
-    len(train_loader) * settings["num_epochs"],
+    len(train_loader) * settings.epochs,
     "One step for each training batch, in each epoch.",
     name="6.7 how many steps",
 )
@@ -481,7 +482,7 @@ check(
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.7")
 

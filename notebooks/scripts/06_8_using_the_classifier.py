@@ -46,7 +46,7 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # bundled pair.
 
 # %% tags=["nbval-ignore-output"]
-from helpers.classify import load_or_train
+from workshop.fast import load_or_train
 
 classifier = load_or_train("spam-classifier.safetensors", CHOOSE_MODEL, CHOOSE_DATA)
 
@@ -99,7 +99,7 @@ def my_classify(text: str, model: torch.nn.Module, tokenizer, max_length: int) -
 
 
 # %%
-from helpers.exercises import check_code
+from workshop.exercises import check_code
 
 check_code(my_classify)
 
@@ -108,7 +108,7 @@ check_code(my_classify)
 
 # %%
 from helpers.classify import classify_review
-from helpers.exercises import show_source
+from workshop.exercises import show_source
 from helpers.tokenizer import get_tokenizer
 
 tokenizer = get_tokenizer()
@@ -141,8 +141,8 @@ for text, (ham, spam) in zip(my_messages, classifier.probabilities(my_messages),
 # p / (1 − p), or that factor's logarithm, in nats.
 
 # %%
-from helpers.reading import influence_on_spam, read_message
-from helpers.widgets import predict
+from workshop.inside import influence_on_spam, read_message
+from workshop.widgets import predict
 
 message = read_message(classifier, "Your free prize is waiting, call now")
 influence = influence_on_spam(classifier, message).tolist()
@@ -157,7 +157,7 @@ predict(
 # In the **Message Microscope** press a token to leave it out, and again to bring it back, or type another message.
 
 # %% tags=["nbval-ignore-output"]
-from helpers.widgets import MessageMicroscope
+from workshop.widgets import MessageMicroscope
 
 a_scam = "Your account is blocked. Verify your card at northway-secure.example today."
 microscope = MessageMicroscope(classifier, text=a_scam)
@@ -251,7 +251,7 @@ p_spam = classifier.probabilities(texts)[:, 1].numpy()  # (num_messages,)
 print(f"{len(texts)} test messages, {test['Label'].sum()} of them spam")
 
 # %% tags=["nbval-ignore-output", "key-figure"]
-from helpers.pictures.verdict import draw_matrix
+from workshop.pictures.verdict import draw_matrix
 
 counts = counts_at(test["Label"], p_spam)
 accuracy, precision, recall = counts.accuracy, counts.precision, counts.recall
@@ -284,7 +284,7 @@ def look(text):
 # %% tags=["nbval-ignore-output"]
 from IPython.display import display
 
-from helpers.widgets import Dashboard
+from workshop.widgets import Dashboard
 
 display(Dashboard(classifier, test, on_message=look), microscope)
 
@@ -325,7 +325,7 @@ for name, chosen in (kinds | kinds_of_mini).items():
 
 # %% tags=["nbval-ignore-output"]
 from helpers.measures import shares_right
-from helpers.pictures.verdict import draw_slices
+from workshop.pictures.verdict import draw_slices
 
 p_spam_mini = classifier.probabilities(mini["Text"].tolist())[:, 1]
 by_length = shares_right(test["Label"], p_spam, kinds)
@@ -351,7 +351,7 @@ if CHOOSE_DATA == "sms-mini":
 
 # %% tags=["nbval-ignore-output"]
 from helpers.measures import calibration_bins, expected_calibration_error, mean_confidence
-from helpers.pictures.verdict import draw_reliability
+from workshop.pictures.verdict import draw_reliability
 
 bins = calibration_bins(test["Label"], p_spam)
 assert mean_confidence(p_spam) > accuracy and 0.04 < expected_calibration_error(bins) < 0.2
@@ -416,7 +416,7 @@ path.unlink()  # tidy up
 my_answer = None
 
 # %%
-from helpers.exercises import check
+from workshop.exercises import check
 
 check(
     my_answer,
@@ -458,7 +458,7 @@ def loss_at(temperature):
 my_temperature = None
 
 # %%
-from helpers.exercises import check_temperature
+from workshop.exercises import check_temperature
 
 check_temperature(my_temperature, validation["Label"], logits)
 
@@ -526,7 +526,7 @@ except ValueError as error:
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.8")
 

@@ -47,9 +47,9 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # nobody has labelled anything in it. (The choices above matter for the last part only.)
 
 # %%
-from helpers.nano.pretraining import encode_documents, read_documents, split_documents
+from workshop.pretraining import encode_documents, read_documents, split_documents
 
-chapters = read_documents(course / "helpers/nano/assets/moby-dick")
+chapters = read_documents(course / "workshop/assets/moby-dick")
 train_chapters, held_out_chapters = split_documents(chapters, held_out=0.1)
 train_tokens = encode_documents(train_chapters)
 held_out_tokens = encode_documents(held_out_chapters)
@@ -88,8 +88,8 @@ print("targets:", visible_tokens(targets[:8], tokenizer))
 import math
 
 from helpers.config import BASE_CONFIG
-from helpers.nano.pretraining import new_model, validation_losses
-from helpers.widgets import predict
+from workshop.pretraining import new_model, validation_losses
+from workshop.widgets import predict
 
 shape = {"emb_dim": 64, "n_layers": 2, "n_heads": 2, "context_length": 64}
 cfg = BASE_CONFIG | shape  # what all GPT-2s share, but with these sizes
@@ -150,7 +150,7 @@ print(repr(samples[0]))
 # the first steps (*warm-up*) and then falls to a tenth, which makes the training steadier.
 
 # %%
-from helpers.nano.pretraining import Recipe, pretrain
+from workshop.pretraining import Recipe, pretrain
 
 recipe = Recipe(
     steps=600,
@@ -186,7 +186,7 @@ trained = pretrain(
 # </details>
 
 # %% tags=["nbval-ignore-output"]
-from helpers.pictures.pretraining import draw_pretraining
+from workshop.pictures.charts import draw_pretraining
 
 held_out_losses = [loss for step, loss in trained.validation]
 assert (
@@ -248,7 +248,7 @@ predict("6.A the gap", round(100 * gap_of_counting / gap, -1))
 #
 # <details><summary>All sizes</summary>
 #
-# (`helpers.nano.corpus` and `helpers.nano.texting` build the text, `helpers.nano.pretraining` trains;
+# (`tools.nano.corpus` and `tools.nano.texting` build the text, `workshop.pretraining` trains;
 # [PROVENANCE.md](../helpers/assets/gpt2/12M/PROVENANCE.md) lists everything.)
 #
 # | | here | the nano, first run | second run |
@@ -269,7 +269,7 @@ import json
 
 from matplotlib import pyplot as plt
 
-run = json.loads((course / "helpers/nano/assets/12M_run.json").read_text(encoding="utf-8"))
+run = json.loads((course / "workshop/assets/12M_run.json").read_text(encoding="utf-8"))
 millions = [step * run["tokens_per_step"] / 1e6 for step, loss in run["validation"]]
 plt.figure(figsize=(5.6, 3), layout="constrained")
 plt.plot(
@@ -331,7 +331,7 @@ predict("6.A tokens never met", alike, "\n".join(shown))
 # %%
 import random
 
-from helpers.nano.texting import rewrite
+from workshop.respelling import rewrite
 
 sentence = "Are you coming to see us tomorrow? It's only $20 for two."
 for seed in (4, 5, 6, 9):
@@ -348,11 +348,12 @@ for seed in (4, 5, 6, 9):
 from helpers.config import gpt_config
 from helpers.data import create_dataloaders
 from helpers.freezing import FreezePlan, replace_head
-from helpers.device_and_precision import get_device
-from helpers.fine_tuning import fine_tune, fine_tuning_defaults
+from helpers.training import get_device
+from helpers.training import TrainingSettings
+from workshop.fast import fine_tune
 from helpers.training import calc_accuracy_loader
 
-settings = fine_tuning_defaults(CHOOSE_MODEL)
+settings = TrainingSettings.for_model(CHOOSE_MODEL)
 train_loader, val_loader, test_loader = create_dataloaders(CHOOSE_DATA)
 
 
@@ -364,8 +365,8 @@ def fine_tuned_accuracy(model, seed):
         train_loader.dataset,
         val_loader.dataset,
         FreezePlan.book(model.cfg["n_layers"]),
-        epochs=settings["num_epochs"],
-        lr=settings["lr"],
+        epochs=settings.epochs,
+        lr=settings.lr,
         position="last_token",
         seed=seed,
         progress=False,
@@ -428,7 +429,7 @@ predict("6.A what pretraining is worth", "less than 3 points" if gained < 3 else
 my_answer = None
 
 # %%
-from helpers.exercises import check
+from workshop.exercises import check
 
 check(
     my_answer,
@@ -496,7 +497,7 @@ check(
 #
 # Put some text files into a folder `texts` in the course's folder: at least two, each a document, and each with at least 1,000
 # English words. Then run, in a terminal in the course's folder,
-# `.venv/bin/python -m helpers.nano.pretraining --text texts --minutes 10 --out run` (in Colab `!cd course && python -m …` in a
+# `.venv/bin/python -m workshop.pretraining --text texts --minutes 10 --out run` (in Colab `!cd course && python -m …` in a
 # cell). At the end `run/checkpoint` has the form of OpenAI's checkpoints: `read_checkpoint` of `helpers.loading` reads it, and
 # section 6.4 shows how its weights go into a model. Does it write like your text?
 #
@@ -532,7 +533,7 @@ check(
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.A")
 

@@ -48,7 +48,7 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 
 # %%
 from helpers.freezing import FreezePlan
-from helpers.lab.runs import Settings, load_material, train_whole
+from workshop.lab import Settings, load_material, train_whole
 
 material = load_material(CHOOSE_MODEL, CHOOSE_DATA)
 cfg = material.pretrained.cfg
@@ -60,7 +60,7 @@ runs = [
 ]
 
 # %%
-from helpers.widgets import predict
+from workshop.widgets import predict
 
 nearest = min((0.6, 0.7, 0.8, 0.9), key=lambda accuracy: abs(accuracy - runs[0].accuracy))
 predict("6.B the head alone", str(nearest))
@@ -90,7 +90,7 @@ predict("6.B the book's choice", beside(runs[2], runs[1]))
 # a cell of your own: it does the same.)
 
 # %%
-from helpers.widgets import FreezeLab
+from workshop.widgets import FreezeLab
 
 lab = FreezeLab(CHOOSE_MODEL, CHOOSE_DATA)
 lab
@@ -110,8 +110,8 @@ lab
 # This is what the button does for one seed, here with the head and the final norm:
 
 # %%
-from helpers.fine_tuning import fine_tune
-from helpers.lab.runs import new_classifier
+from workshop.fast import fine_tune
+from workshop.lab import new_classifier
 
 model = new_classifier(material.pretrained, seed=1)
 history = fine_tune(
@@ -125,7 +125,7 @@ print("validation accuracies:", [f"{acc:.1f}" for acc in history.val_accs])
 # `lab.rows` holds your runs. Before the first press there is none, and the picture says so:
 
 # %%
-from helpers.lab.pictures import draw_runs
+from workshop.pictures.charts import draw_runs
 
 draw_runs(lab.rows, against="seconds")
 
@@ -137,7 +137,7 @@ draw_runs(lab.rows, against="seconds")
 # results are added. B starts at zero, so that at first the adapter adds nothing. Here one matrix has an adapter of *rank* 4:
 
 # %%
-from helpers.pictures.lora import figure_lora
+from workshop.pictures.model import figure_lora
 
 figure_lora(cfg, rank=4, alpha=8.0)
 
@@ -149,7 +149,7 @@ figure_lora(cfg, rank=4, alpha=8.0)
 my_number = None
 
 # %%
-from helpers.exercises import check
+from workshop.exercises import check
 
 check(
     my_number,
@@ -207,7 +207,7 @@ with torch.no_grad():
 # plan, too, at the position *last*, or there is nothing to compare with.
 
 # %%
-from helpers.lab.challenges import check_a_tenth
+from workshop.challenges import check_a_tenth
 
 check_a_tenth(lab)
 
@@ -223,7 +223,7 @@ check_a_tenth(lab)
 # validation messages: once you have opened the test set, it can no longer tell you whether you chose well.
 
 # %%
-from helpers.lab.challenges import check_within_five_seconds
+from workshop.challenges import check_within_five_seconds
 
 check_within_five_seconds(lab)
 
@@ -248,7 +248,7 @@ check_within_five_seconds(lab)
 my_reason = None
 
 # %%
-from helpers.lab.challenges import check_more_is_worse
+from workshop.challenges import check_more_is_worse
 
 check_more_is_worse(lab, my_reason)
 
@@ -362,7 +362,7 @@ check(
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.B")
 

@@ -49,7 +49,7 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # book's row 1 has 95.00 %, its row 17 has 95.33 %:
 
 # %%
-from helpers.results import wilson_interval
+from helpers.measures import wilson_interval
 
 for accuracy in (0.9500, 0.9533):
     low, high = wilson_interval(accuracy, 300)
@@ -66,9 +66,9 @@ for accuracy in (0.9500, 0.9533):
 # was trained five times here, with the seeds 1 to 5. The results come with the course:
 
 # %%
-from helpers.experiments.guesses import Folded, Guesses, read_results
+from workshop.compare import Folded, Guesses, read_results
 
-path = course / "helpers" / "assets" / "experiments" / "nano-sms-mini.jsonl"
+path = course / "workshop" / "assets" / "experiments" / "nano-sms-mini.jsonl"
 results = read_results(path, CHOOSE_MODEL, CHOOSE_DATA)
 first = [result for result in results if result["row"] == 1]
 print(f"{len(results)} trainings, {len(first[0]['right'])} test messages each")
@@ -86,7 +86,7 @@ print("row 1:", ", ".join(f"{result['accuracy']['test']:.1%}" for result in firs
 # %%
 import numpy as np
 
-from helpers.results import paired_interval
+from helpers.measures import paired_interval
 
 one = np.array([[1] * 80 + [0] * 20])  # right on 80 of 100 messages
 other = np.array([[1] * 84 + [0] * 16])  # the same, and four more
@@ -391,7 +391,7 @@ for ignored in (-100, 50256, 1):  # -100 is torch's default
 # Row 15 cuts the padding off, row 16 keeps it and reads before it. Here is one message both ways:
 
 # %%
-from helpers.classifying_token import class_logits
+from helpers.training import class_logits
 from helpers.data import pad
 from helpers.freezing import replace_head
 from helpers.loading import load_pretrained
@@ -411,7 +411,7 @@ print("equal:", torch.allclose(without_padding, before_padding, atol=1e-4))
 # step, in one order. So, beside each other:
 
 # %%
-from helpers.experiments.report import compare, say
+from workshop.compare import compare, say
 
 print("row 15 beside row 16:", say(compare(results, 15, against=16)))
 
@@ -453,8 +453,8 @@ for number in (1, 16):
 # A row is one call. Here are rows 1 and 16 with a sixth seed, which is not among the results (some ten seconds each):
 
 # %% tags=["nbval-ignore-output"]
-from helpers.experiments.rows import ROWS
-from helpers.experiments.run import run
+from workshop.experiments import ROWS
+from workshop.experiments import run
 
 trained = {}
 for number in (1, 16):
@@ -466,7 +466,7 @@ for number in (1, 16):
 assert all(0.7 < result["accuracy"]["test"] < 1 for result in trained.values())
 
 # %% [markdown]
-# For more, there is a command, to be run in a terminal in the course's folder: `python -m helpers.experiments --rows 1-5,16
+# For more, there is a command, to be run in a terminal in the course's folder: `python -m workshop.experiments --rows 1-5,16
 # --seeds 3 --out my-results.jsonl` trains what is not in that file yet, shows how long it will take, and ends with the table and
 # the picture. If you stop it, the same command goes on where it was. `--model "gpt2-small (124M)" --data sms-spam-collection`
 # asks the book's own questions; have a GPU, or patience.
@@ -493,7 +493,7 @@ assert all(0.7 < result["accuracy"]["test"] < 1 for result in trained.values())
 
 # %% [markdown]
 # One choice was made for you. Where all blocks learn (rows 5, 10 and 11) the learning rate is half of row 1's: it was chosen for
-# row 5 by the *validation* messages ([how](../helpers/assets/experiments/README.md)). The other rows have row 1's rate, as in the
+# row 5 by the *validation* messages ([how](../workshop/assets/experiments/README.md)). The other rows have row 1's rate, as in the
 # book, even where another might suit them better.
 
 # %% [markdown]
@@ -506,7 +506,7 @@ assert all(0.7 < result["accuracy"]["test"] < 1 for result in trained.values())
 my_answer = None
 
 # %%
-from helpers.exercises import check
+from workshop.exercises import check
 
 check(my_answer, 4, "96.33 % − 95.00 % = 1.33 %, of 300 messages.", name="6.C one message")
 
@@ -603,7 +603,7 @@ else:
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.C")
 

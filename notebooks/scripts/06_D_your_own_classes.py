@@ -46,7 +46,7 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 
 # %%
 from helpers.config import ASSETS
-from helpers.data import read_texts
+from workshop.texts import read_texts
 
 file = ASSETS / "sms-topics" / "sms-topics.csv"  # or your own: CSV, TSV, JSON lines, Parquet
 table = read_texts(file)
@@ -56,7 +56,7 @@ for number, text in enumerate(eight["Text"], start=1):
     print(f"{number}. {text}")
 
 # %%
-from helpers.widgets import predict
+from workshop.widgets import predict
 
 sizes = table.frame["Label"].value_counts()
 topics = [f"{number}. {table.labels[label]}" for number, label in enumerate(eight["Label"], 1)]
@@ -145,7 +145,7 @@ def my_shared_texts(train_texts, test_texts):
 
 
 # %%
-from helpers.exercises import check_code, show_source
+from workshop.exercises import check_code, show_source
 
 check_code(my_shared_texts)
 
@@ -153,7 +153,7 @@ check_code(my_shared_texts)
 # The course's own form. (`casefold` does in all languages what `lower` does in English: a German ß becomes ss.)
 
 # %%
-from helpers.data.texts import normalised
+from workshop.texts import normalised
 
 show_source(normalised)
 
@@ -167,8 +167,8 @@ predict("6.D copies", 100 * num_shared / len(test))
 # has the same share of each part. Beside it, the cut by lot:
 
 # %%
-from helpers.class_measures import COUNTING, compare
-from helpers.data import split_stratified
+from workshop.own import COUNTING, compare
+from workshop.texts import split_stratified
 
 
 def simple_method(train, test):
@@ -268,7 +268,7 @@ predict("6.D always the largest", largest.macro_f1, shown)
 # classifies ([6.E](06_E_a_fraction_of_the_time.ipynb)). It takes some seconds; meanwhile, what do you expect?
 
 # %%
-from helpers.own_training import OwnSettings, OwnTraining
+from workshop.own import OwnSettings, OwnTraining
 
 
 def train_on(split, **settings):
@@ -291,7 +291,7 @@ predict("6.D beside counting words", first)
 # row is a correct class, a column what its texts were called; fields in a frame are right.
 
 # %%
-from helpers.pictures.class_matrix import draw_class_matrix
+from workshop.pictures.charts import draw_class_matrix
 
 draw_class_matrix(counting)
 
@@ -321,7 +321,7 @@ plt.xlabel("share of the test texts that is right")
 plt.show()
 
 # %%
-from helpers.class_measures import summary_table
+from workshop.own import summary_table
 
 in_figures = summary_table(figures)
 # print(in_figures)  # take the # away
@@ -387,7 +387,7 @@ predict("6.D class weights", f"recall {recall}, accuracy {accuracy}", shown)
 # Then press a field of the matrix to read its texts, try texts of your own, and save the classifier.
 
 # %%
-from helpers.widgets import OwnClasses
+from workshop.widgets import OwnClasses
 
 OwnClasses(file, CHOOSE_MODEL)
 
@@ -411,11 +411,11 @@ path.unlink()  # tidy up
 # And without a notebook, by two commands in the course's folder:
 #
 # ```sh
-# python -m helpers train helpers/assets/sms-topics/sms-topics.csv --out my.safetensors
-# python -m helpers classify my.safetensors helpers/assets/sms-topics/sms-topics.csv --out labelled.csv
+# python -m workshop train workshop/assets/sms-topics/sms-topics.csv --out my.safetensors
+# python -m workshop classify my.safetensors workshop/assets/sms-topics/sms-topics.csv --out labelled.csv
 # ```
 #
-# `python -m helpers show my.safetensors` says what is in the file, with its figures. For larger models, several GPUs and
+# `python -m workshop show my.safetensors` says what is in the file, with its figures. For larger models, several GPUs and
 # tables of any size see the [README](../README.md).
 #
 # ## Try it
@@ -486,7 +486,7 @@ mine
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.D")
 

@@ -49,15 +49,15 @@ import time
 import torch
 
 from helpers.data import create_dataloaders
-from helpers.device_and_precision import get_device
-from helpers.fine_tuning import fine_tuning_defaults
+from helpers.training import get_device
+from helpers.training import TrainingSettings
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
 from helpers.training import train_classifier_simple
 
 device = get_device()
 train_loader, val_loader, _ = create_dataloaders(CHOOSE_DATA)
-settings = fine_tuning_defaults(CHOOSE_MODEL)
+settings = TrainingSettings.for_model(CHOOSE_MODEL)
 
 
 def new_classifier(seed=123):
@@ -71,7 +71,7 @@ plan = FreezePlan.book(model.cfg["n_layers"])
 model = plan.apply(model).to(device)
 
 # %%
-recipe = {"lr": settings["lr"], "weight_decay": settings["weight_decay"]}
+recipe = {"lr": settings.lr, "weight_decay": settings.weight_decay}
 optimizer = torch.optim.AdamW(model.parameters(), **recipe)
 torch.manual_seed(123)
 step_losses, started = [], time.perf_counter()
@@ -95,7 +95,7 @@ book_seconds = time.perf_counter() - started
 # computes them again in every epoch. And in the last block?
 
 # %%
-from helpers.widgets import predict
+from workshop.widgets import predict
 
 token_ids, _ = next(iter(val_loader))
 num_messages = len(token_ids)
@@ -106,10 +106,10 @@ predict("6.E one token's share", round(100 * num_messages / token_ids.numel(), 1
 # trainable part runs once for each message, and what it puts out is kept.
 
 # %%
-from helpers.diagrams import draw_classifier
+from workshop.pictures.model import draw_classifier
 from helpers.freezing import parameter_report
-from helpers.gradient_reach import frozen_blocks, gradient_reach
-from helpers.shapes import trace_shapes
+from helpers.freezing import frozen_blocks, gradient_reach
+from helpers.freezing import trace_shapes
 
 shapes = trace_shapes(model, token_ids, last_token=True)
 report, reach = parameter_report(model.cfg, plan), gradient_reach(plan)
@@ -119,7 +119,7 @@ draw_classifier(report, shapes, reach=reach, cached=frozen_blocks(plan))
 # `fine_tune` keeps it, lets the last block answer for one token only, and takes the messages in the same order.
 
 # %%
-from helpers.fine_tuning import fine_tune
+from workshop.fast import fine_tune
 
 both_sets = train_loader.dataset, val_loader.dataset
 fast_model = new_classifier()
@@ -171,8 +171,8 @@ def my_last_query_attention(queries, keys, values):
 
 
 # %%
-from helpers.exercises import check_code, show_source
-from helpers.frozen_cache import attention_at
+from workshop.exercises import check_code, show_source
+from helpers.training import attention_at
 
 check_code(my_last_query_attention)
 
@@ -221,7 +221,7 @@ predict("6.E times as fast", book_seconds / history.seconds_training, show=times
 
 # %%
 def retrain(plan, seed=123, sets=both_sets, **changes):
-    options = {"epochs": settings["num_epochs"], "progress": False} | recipe | changes
+    options = {"epochs": settings.epochs, "progress": False} | recipe | changes
     return fine_tune(new_classifier(seed), *sets, plan, seed=seed, **options).val_accs[-1]
 
 
@@ -239,7 +239,7 @@ better = "the padded end" if padded_end > last_real else "the last real token"
 predict("6.E head alone", better if abs(padded_end - last_real) > 0.07 else "no matter")
 
 # %%
-longer = mean_of_three(head_only, lr=3 * settings["lr"], epochs=2 * settings["num_epochs"])
+longer = mean_of_three(head_only, lr=3 * settings.lr, epochs=2 * settings.epochs)
 gained = longer >= padded_end + 0.1
 predict("6.E longer", "yes, by ten points or more" if gained else "hardly, or not at all")
 
@@ -251,7 +251,7 @@ predict("6.E longer", "yes, by ten points or more" if gained else "hardly, or no
 from statistics import mean
 
 from helpers.config import ASSETS
-from helpers.experiments.guesses import read_results
+from workshop.compare import read_results
 
 results = read_results(
     ASSETS / "experiments" / "nano-sms-mini.jsonl", CHOOSE_MODEL, CHOOSE_DATA
@@ -322,7 +322,7 @@ assert long_sets[0].max_length == 1024
 # that you froze, and some 630 MB for the messages of 1,024 tokens. `forget` gives it back.
 
 # %%
-from helpers.frozen_cache import forget
+from workshop.fast import forget
 
 forget()
 
@@ -360,7 +360,7 @@ forget()
 # </details>
 
 # %%
-from helpers.exercises import progress
+from workshop.exercises import progress
 
 progress("6.E")
 

@@ -1,0 +1,21 @@
+"""What a learner writes, answers and predicts, and what is said to it.
+
+answers      `check`: is an answer right, and what is off about it?
+coding       `check_code`: the same of a function that a learner has written
+tasks        checks that look at more: a temperature, what the Freeze Explorer shows
+prediction   questions to commit to before anything is revealed; `helpers.widgets.predict` asks them
+section_…    what each section asks: exercises in code, and questions
+record       `progress`: what was solved and predicted, in a file beside the notebook
+source       `show_source`: the course's own code, folded
+"""
+
+from workshop.exercises.answers import check
+from workshop.exercises.coding import check_code
+from workshop.exercises.record import progress
+from workshop.exercises.source import show_source
+from workshop.exercises.tasks import check_cheapest_block, check_long_way, check_temperature
+
+__all__ = [
+    "check", "check_cheapest_block", "check_code", "check_long_way", "check_temperature",
+    "progress", "show_source",
+]  # fmt: skip
