@@ -1,8 +1,8 @@
 """Execute, save and stamp the notebooks: `make run`, `make notebooks`, `make colab`.
 
 Each notebook has a pair in `scripts/` (jupytext's py:percent format), which holds its cells and no
-outputs. What a person can mend is said in a sentence, not in a traceback; whatever goes wrong, a
-file is whole, the old one or the new one.
+outputs. An error that a person can mend is a sentence, not a traceback. A file is never half
+written.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import jupytext
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -61,6 +60,8 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 def to_script(notebook: nbformat.NotebookNode) -> str:
     """Return a notebook's cells in the py:percent format."""
+    import jupytext  # `make run` does without it
+
     bare = nbformat.v4.new_notebook(metadata={"kernelspec": NOTEBOOK_METADATA["kernelspec"]})
     for cell in notebook.cells:
         new = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}[
@@ -214,6 +215,8 @@ def source_of(name: str, prefer: str | None) -> nbformat.NotebookNode:
             f"{name}: the notebook and its script differ; "
             "say which one holds: FROM=py or FROM=ipynb"
         )
+    import jupytext
+
     return jupytext.reads(script_of(name), fmt="py:percent")
 
 
@@ -253,9 +256,10 @@ def _code_cells(notebook: nbformat.NotebookNode) -> int:
 
 
 def run(asked: list[str]) -> None:
-    """Execute notebooks in order, on the bundled pair, without saving them; end with a table.
+    """Execute notebooks in order with the bundled model and data; print a row as each one ends.
 
-    The table holds seconds and key figures. Raises CannotBuild where a notebook stops.
+    A row has the notebook's name, its seconds and its key figure. Nothing is saved. Raises
+    CannotBuild where a notebook stops.
     """
     notebooks = {name: read(name) for name in chosen(asked)}
     for name, notebook in notebooks.items():
@@ -265,16 +269,17 @@ def run(asked: list[str]) -> None:
                 f"{name} needs a second code cell, for the two choices, and one tagged key-figure"
             )
         code[1].source = CHOICES
-    rows = []
+    width = max(map(len, notebooks))
+    in_all = 0.0
+    print(f"{'notebook':<{width}}  seconds  key figure", flush=True)
     with tqdm(total=sum(map(_code_cells, notebooks.values())), unit="cell", disable=None) as bar:
         for name, notebook in notebooks.items():
             bar.set_description(name)
-            rows.append((name, execute(name, notebook, bar), key_figure(notebook)))
-    width = max(len(name) for name, _, _ in rows)
-    print(f"{'notebook':<{width}}  seconds  key figure")
-    for name, seconds, figure in rows:
-        print(f"{name:<{width}}  {seconds:>7.1f}  {figure}")
-    print(f"{'in all':<{width}}  {sum(seconds for _, seconds, _ in rows):>7.1f}")
+            seconds = execute(name, notebook, bar)
+            in_all += seconds
+            bar.write(f"{name:<{width}}  {seconds:>7.1f}  {key_figure(notebook)}")
+            sys.stdout.flush()
+    print(f"{'in all':<{width}}  {in_all:>7.1f}")
 
 
 def key_figure(notebook: nbformat.NotebookNode) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import jupytext
 import nbformat
 import pytest
 from tqdm import tqdm
@@ -65,7 +66,7 @@ def test_tidying_strips_what_is_volatile_and_refuses_what_was_written_to_stderr(
 def test_a_saved_script_is_laid_out_as_the_style_check_wants_it():
     cells = "# %% [markdown]\n# A text.\n\n{}# %%\n{}def one():\n    return 1\n"
     for first in ("", "# why\n", "@cache\n"):
-        notebook = build.jupytext.reads(cells.format("", first), fmt="py:percent")
+        notebook = jupytext.reads(cells.format("", first), fmt="py:percent")
         assert build.to_script(notebook).endswith(cells.format("\n", first))
 
 
@@ -77,12 +78,17 @@ def course(tmp_path):
     """A course with the builder, and the notebooks `first` and `second`, executed and in step."""
     (tmp_path / "notebooks" / "scripts").mkdir(parents=True)
     (tmp_path / "helpers").mkdir()
-    for name in ("notebooks/build.py", "helpers/__init__.py", "helpers/files.py"):
+    for name in (
+        "notebooks/build.py",
+        "helpers/__init__.py",
+        "helpers/config.py",
+        "helpers/download.py",
+    ):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "README.md").write_text(f"github.com/{build.TEMPLATE}", encoding="utf-8")
     (tmp_path / "notebooks" / "repository.txt").write_text(build.TEMPLATE, encoding="utf-8")
     for name in ("first", "second"):
-        notebook = build.jupytext.reads(PAGE, fmt="py:percent")
+        notebook = jupytext.reads(PAGE, fmt="py:percent")
         for number, cell in enumerate(notebook.cells):
             cell.id = f"cell-{number}"
         nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
@@ -266,7 +272,7 @@ def test_an_interruption_while_a_cell_runs_leaves_whole_files(course):
 
 def test_a_cell_that_does_not_end_is_named(monkeypatch):
     monkeypatch.setattr(build, "SECONDS_A_CELL", 1)
-    notebook = build.jupytext.reads("# %%\n1\n\n# %%\nimport time; time.sleep(60)", "py:percent")
+    notebook = jupytext.reads("# %%\n1\n\n# %%\nimport time; time.sleep(60)", "py:percent")
     with pytest.raises(build.CannotBuild, match="first, cell 2 took more than 1 seconds"):
         build.execute("first", notebook, tqdm(disable=True))
 

@@ -1,17 +1,19 @@
-"""Installing requirements.txt changes nothing in a stock Colab.
-
-What is imported is what is required.
+"""Installing requirements.txt changes nothing in a stock Colab; what is imported is required; and
+`helpers` stays the small module that it is meant to be.
 """
 
 import ast
-import re
 import sys
 
 import pytest
 from packaging.requirements import Requirement
 
-import helpers
 from tests.conftest import ROOT
+
+IMPORTED_AS = {"scikit-learn": "sklearn"}
+FILES = [
+    path for folder in ("helpers", "workshop", "tools") for path in (ROOT / folder).rglob("*.py")
+]
 
 
 def requirements(name: str) -> list[Requirement]:
@@ -23,7 +25,20 @@ COLAB = {
     r.name: str(r.specifier).removeprefix("==") for r in requirements("tests/colab_versions.txt")
 }
 
-IMPORTED_AS = {"scikit-learn": "sklearn"}
+
+def imports_of(path) -> set[str]:
+    """Return the full names of the modules that a file imports, at its top or in a function."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def packages_of(path) -> set[str]:
+    return {name.split(".")[0] for name in imports_of(path)}
 
 
 @pytest.mark.parametrize("requirement", requirements("requirements.txt"), ids=lambda r: r.name)
@@ -35,64 +50,47 @@ def test_the_pinned_set_lies_in_the_ranges_and_covers_them():
     pinned = {}
     for requirement in requirements("constraints.txt"):
         if requirement.marker is None or requirement.marker.evaluate():
-            pinned[requirement.name.lower().replace("_", "-")] = str(
-                requirement.specifier
-            ).removeprefix("==")
+            version = str(requirement.specifier).removeprefix("==")
+            pinned[requirement.name.lower().replace("_", "-")] = version
     assert pinned["torch"] == "2.13.0"
-    for requirement in requirements("requirements.txt") + requirements("requirements-dev.txt"):
-        assert pinned[requirement.name.lower()] in requirement.specifier, requirement.name
+    for name in ("requirements.txt", "requirements-lab.txt", "requirements-dev.txt"):
+        for requirement in requirements(name):
+            assert pinned[requirement.name.lower()] in requirement.specifier, requirement.name
 
 
-def test_helpers_and_notebooks_import_only_what_requirements_txt_names():
+def test_code_and_notebooks_import_only_what_requirements_txt_names():
     required = {IMPORTED_AS.get(r.name, r.name) for r in requirements("requirements.txt")}
-    allowed = required | {"helpers", "IPython", *sys.stdlib_module_names}
-    imported = set()
-    for path in [*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks" / "scripts").glob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                imported.add(node.module.split(".")[0])
+    allowed = required | {"helpers", "workshop", "tools", "IPython", *sys.stdlib_module_names}
+    scripts = (ROOT / "notebooks" / "scripts").glob("*.py")
+    imported = set().union(*map(packages_of, [*FILES, *scripts]))
     assert imported - {"triton"} <= allowed  # imported if it is there, never needed
     assert required <= imported
 
 
-FLOORS = {  # as the docstring of helpers/__init__.py has them
-    name: int(number)
-    for number, names in re.findall(r"^(\d)  (.*)$", helpers.__doc__, re.MULTILINE)
-    for name in names.split(", ")
-}
-ROOMS = (
-    "data",
-    "widgets",
-    "lab",
-    "experiments",
-    "pictures",
-    "exercises",
-    "command",
-)  # folders of files with one job among them
-
-
-def test_a_helper_imports_only_from_floors_below_and_the_nanos_room_is_apart():
-    files = [(path.stem, path) for path in (ROOT / "helpers").glob("[!_]*.py")]
-    rooms = [(room, path) for room in ROOMS for path in (ROOT / "helpers" / room).glob("*.py")]
-    assert {name for name, _ in files + rooms} == set(FLOORS)
-    for name, path in files + rooms:
-        imported = re.findall(r"(?:from|import) helpers\.(\w+)", path.read_text(encoding="utf-8"))
-        for other in set(imported) - ({name} if name in ROOMS else set()):
-            assert FLOORS[other] < FLOORS[name], (path, other)
-
-
-def test_a_widget_imports_what_widgets_share_and_no_other_widget():
-    folder, shared = ROOT / "helpers" / "widgets", {"common", "in_slices"}
-    for path in folder.glob("[!_]*.py"):
-        text = path.read_text(encoding="utf-8")
-        imported = set(re.findall(r"(?:from|import) helpers\.widgets\.?(\w*)", text))
-        allowed = set() if path.stem == "common" else shared - {path.stem}
-        assert imported <= allowed, (path, imported)
+def test_helpers_import_nothing_of_the_workshop_and_nothing_imports_the_tools():
+    for path in FILES:
+        folder = path.relative_to(ROOT).parts[0]
+        if folder == "helpers":
+            assert "workshop" not in packages_of(path), path
+        if folder != "tools":
+            assert "tools" not in packages_of(path), path
 
 
 def test_only_the_widgets_import_ipywidgets():
-    for path in (ROOT / "helpers").rglob("*.py"):
-        if path.parent.name != "widgets":
-            assert "ipywidgets" not in path.read_text(encoding="utf-8"), path
+    for path in FILES:
+        if path.parent != ROOT / "workshop" / "widgets":
+            assert "ipywidgets" not in packages_of(path), path
+
+
+def test_a_widget_imports_no_other_widget():
+    shared = {"parts", "train_button"}
+    for path in (ROOT / "workshop" / "widgets").glob("[!_]*.py"):
+        names = {
+            name.split(".")[2] for name in imports_of(path) if name.startswith("workshop.widgets.")
+        }
+        assert names <= shared - {path.stem}, path
+
+
+def test_helpers_is_the_chapters_code_in_one_folder_of_a_dozen_files():
+    files = list((ROOT / "helpers").rglob("*.py"))
+    assert len(files) <= 13 and {path.parent for path in files} == {ROOT / "helpers"}
