@@ -46,8 +46,7 @@ bench: $(VENV)/dev              ## measure, print a table and write it to benchm
 	env -u OMP_WAIT_POLICY $(BIN)/python -m tests.benchmarks $(ONLY)
 
 corpus: $(VENV)/dev             ## build corpus/ and corpus-short/, the nano's text; needs npm and Debian's bible-kjv
-	$(BIN)/python -m tools.nano.corpus --out corpus $(if $(wildcard $(SGD)),--dialogues $(SGD)) $(if $(wildcard $(SMS)),--without $(SMS))
-	$(BIN)/python -m tools.nano.texting --text corpus --out corpus-short $(if $(wildcard $(SMS)),--without $(SMS))
+	$(BIN)/python -m tools.nano.corpus --out corpus --short corpus-short $(if $(wildcard $(SGD)),--dialogues $(SGD)) $(if $(wildcard $(SMS)),--without $(SMS))
 
 site: $(VENV)/dev               ## show the notebooks as pages, with their saved outputs: site/_build/html/index.html
 	rm -rf site/_build

@@ -2,6 +2,7 @@
 train on.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from workshop.pretraining import (
     encode_documents,
     held_out_figures,
     learning_rate,
+    main,
     new_model,
     new_optimizer,
     pretrain,
@@ -190,28 +192,20 @@ def test_a_text_that_repeats_is_learned():
     assert not model.training
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
+def test_an_interrupted_run_continues_as_if_nothing_had_happened(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "SAVE_EVERY", -1)  # at each step
     whole_model, whole = run(state_path=tmp_path / "whole.pt", validate_every=4)
-    code = (
-        "import workshop.pretraining as p, tests.test_pretraining as t, time, itertools\n"
-        "p.SAVE_EVERY = -1  # at each step\n"
-        "real, count = p.token_losses, itertools.count()\n"
-        "def slow(*arguments):\n"
-        # 4 steps, 6 stretches of validation, the 6th step
-        "    if next(count) == 11: print('now', flush=True); time.sleep(60)\n"
-        "    return real(*arguments)\n"
-        "p.token_losses = slow\n"
-        f"t.run(state_path={str(tmp_path / 'killed.pt')!r}, validate_every=4)"
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert child.stdout.readline() == b"now\n"
-    child.kill()
-    child.wait()
-    saved = torch.load(tmp_path / "killed.pt", weights_only=True)
-    assert len(saved["losses"]) == 5 and len(saved["validation"]) == 1
-    resumed_model, resumed = run(state_path=tmp_path / "killed.pt", validate_every=4)
+
+    def interrupt(progress):
+        if progress.step == 8:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "interrupted.pt"
+    with pytest.raises(KeyboardInterrupt):
+        run(state_path=path, validate_every=4, at_validation=interrupt)
+    saved = torch.load(path, weights_only=True)
+    assert len(saved["losses"]) == 7 and len(saved["validation"]) == 1
+    resumed_model, resumed = run(state_path=path, validate_every=4)
     np.testing.assert_allclose(resumed.losses, whole.losses, atol=1e-6)
     np.testing.assert_allclose(resumed.validation, whole.validation, atol=1e-6)
     for name, tensor in whole_model.state_dict().items():
@@ -225,24 +219,6 @@ def test_minutes_become_steps_and_the_trial_that_finds_how_many_leaves_no_trace(
     np.testing.assert_allclose(progress.losses, same.losses, atol=1e-6)
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(same_model.state_dict()[name], tensor, atol=1e-6, rtol=0)
-
-
-def test_an_interrupted_run_of_some_minutes_goes_on_to_the_steps_that_its_trial_found(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(pretraining, "SAVE_EVERY", -1)
-    recipe, path = replace(RECIPE, steps=None), tmp_path / "run.pt"
-
-    def interrupt(progress):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(recipe, minutes=0.02, state_path=path, validate_every=4, at_validation=interrupt)
-    saved = torch.load(path, weights_only=True)
-    _, progress = run(recipe, minutes=0.02, state_path=path)
-    assert len(saved["losses"]) == 3 and progress.step == saved["steps"]
-    with pytest.raises(ValueError, match="another number of minutes"):
-        run(recipe, minutes=1, state_path=path)
 
 
 @pytest.mark.parametrize(("steps", "minutes"), [(None, None), (3, 1)])
@@ -292,6 +268,7 @@ def test_samples_at_a_validation_are_drawn_without_dropout():
     assert seen == [False, False]
 
 
+@pytest.mark.proof
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.skipif(" " in torch.__file__, reason="torch can't compile: its path has a space")
 @pytest.mark.skipif(sys.platform == "win32", reason="torch.compile needs Visual C++ on Windows")
@@ -345,6 +322,7 @@ def test_a_run_of_another_shape_recipe_or_text_is_not_continued(tmp_path):
         run(state_path=path)
 
 
+@pytest.mark.proof
 def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
     pytest.importorskip("resource", reason="there is no way to limit a file's size on Windows")
     path = tmp_path / "run.pt"
@@ -356,7 +334,7 @@ def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
         "model = t.new_model(t.CFG)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        f"p._Run(model, t.TOKENS, t.RECIPE).save(Path({str(path)!r}))"
+        f"p.Run(model, t.TOKENS, t.RECIPE).save(Path({str(path)!r}))"
     )
     child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (
@@ -375,7 +353,7 @@ from workshop import pretraining as p
 
 torch = p.torch
 path, kills = Path(sys.argv[1]), 0
-run = p._Run(t.new_model(t.CFG), t.TOKENS, t.RECIPE)
+run = p.Run(t.new_model(t.CFG), t.TOKENS, t.RECIPE)
 run.save(path)
 for seed in range(20):
     reader, writer = os.pipe()
@@ -388,11 +366,12 @@ for seed in range(20):
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     kills += len(list(path.parent.glob("run.pt.*"))) > kills  # one that left an unfinished save
-    assert p._Run(t.new_model(t.CFG), t.TOKENS, t.RECIPE).resume(path) is None
+    assert p.Run(t.new_model(t.CFG), t.TOKENS, t.RECIPE).resume(path) is None
 print(kills)
 """
 
 
+@pytest.mark.proof
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX has fork and SIGKILL")
 def test_twenty_kills_during_a_save_leave_a_whole_state_each_time(tmp_path):
     path = tmp_path / "run.pt"
@@ -412,58 +391,59 @@ def test_a_loss_that_is_not_finite_stops_the_run():
         run(replace(RECIPE, lr=1e30))
 
 
-def pretraining_command(*arguments):
-    command = [sys.executable, "-m", "workshop.pretraining", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-
-
-def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_there(tmp_path):
-    text, also, first, second = (tmp_path / name for name in ("text", "also", "first", "second"))
-    text.mkdir()
-    also.mkdir()
-    sentences = [
+@pytest.fixture
+def texts(tmp_path):
+    """A folder of ten documents, each longer than the context."""
+    documents = [
         f"The {i}th sentence of a text that is long enough to be read. " * 120 for i in range(10)
     ]
-    (text / "a.txt").write_text("\n<|endoftext|>\n".join(sentences))
+    assert min(len(get_tokenizer().encode(document)) for document in documents) > 1025
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("\n<|endoftext|>\n".join(documents))
+    return tmp_path / "text"
+
+
+def arguments_for(text, out, *more):
+    common = ["--text", text, "--out", out, "--tokens-per-step", "1024", "--steps", "1"]
+    return [*map(str, common), *map(str, more)]
+
+
+def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_there(
+    texts, tmp_path, capsys
+):
+    first, second, also = (tmp_path / name for name in ("first", "second", "also"))
+    also.mkdir()
     (also / "b.txt").write_text("A short one.\n<|endoftext|>\nAnother.")
-    assert min(len(get_tokenizer().encode(sentence)) for sentence in sentences) > 1025
-    common = ("--text", text, "--tokens-per-step", "1024")
-    child = pretraining_command(*common, "--out", first, "--steps", "3")
-    assert child.returncode == 0, child.stderr[-2000:]
-    assert "9 documents" in child.stdout and "3 steps; on held-out documents" in child.stdout
+    main(arguments_for(texts, first))
+    printed = capsys.readouterr().out
+    assert "9 documents" in printed and "1 steps; on held-out documents: {'loss': " in printed
     settings, params = read_checkpoint(first / "checkpoint")
     assert settings["n_embd"] == 192 and params["wte"].shape == (50257, 192)
+    assert {"losses", "validation", "held_out"} <= json.loads(
+        (first / "run.json").read_text()
+    ).keys()
 
-    onward = (*common, "--out", second, "--steps", "1", "--lr", "0", "--also", also)
-    child = pretraining_command(*onward, "--start-from", first / "checkpoint")
-    assert child.returncode == 0, child.stderr[-2000:]
-    assert "11 documents" in child.stdout
+    onward = arguments_for(texts, second, "--lr", "0", "--start-from", first / "checkpoint")
+    main([*onward, "--also", str(also)])
+    assert "11 documents" in capsys.readouterr().out
     _, same = read_checkpoint(second / "checkpoint")
     np.testing.assert_array_equal(same["wte"], params["wte"])  # the rate is 0
-    np.testing.assert_array_equal(
-        same["blocks"][5]["mlp"]["c_fc"]["w"], params["blocks"][5]["mlp"]["c_fc"]["w"]
-    )
-
-    for wrong, says in (
-        ("--start-from", "checkpoint"),
-        ("--also", "so a part of it would be held out"),
-    ):
-        child = pretraining_command(*onward, wrong, text)
-        assert child.returncode == 1 and says in child.stderr and "Traceback" not in child.stderr
+    mlp, same_mlp = (tree["blocks"][5]["mlp"]["c_fc"]["w"] for tree in (params, same))
+    np.testing.assert_array_equal(same_mlp, mlp)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("more", "says"),
     [
-        ({}, "there is no .txt file in"),
-        ({"a.png": b"\x89PNG\x00"}, "there is no .txt file in"),
-        ({"a.txt": b"\x89PNG\x00"}, "a.txt is not UTF-8 text"),
-        ({"a.txt": b"one short text", "b.txt": b"another"}, "fewer than one sequence of 1025"),
+        (["--start-from", "{text}"], "checkpoint"),
+        (["--also", "{text}"], "so held-out documents would be trained on"),
+        (["--text", "{empty}"], "there is no .txt file in"),
+        (["--lr", "-1"], "lr must be a finite number from 0"),
     ],
 )
-def test_the_command_says_in_a_line_what_is_wrong_with_the_text(content, says, tmp_path):
-    for name, text in content.items():
-        (tmp_path / name).write_bytes(text)
-    child = pretraining_command("--text", tmp_path, "--out", tmp_path / "out", "--steps", "3")
-    assert child.returncode == 1 and says in child.stderr and "Traceback" not in child.stderr
+def test_the_command_says_in_a_line_what_is_wrong(more, says, texts, tmp_path):
+    (tmp_path / "empty").mkdir()
+    more = [part.format(text=texts, empty=tmp_path / "empty") for part in more]
+    with pytest.raises(SystemExit, match=says):
+        main(arguments_for(texts, tmp_path / "out", *more))
     assert not (tmp_path / "out").exists()

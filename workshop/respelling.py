@@ -1,10 +1,13 @@
-"""TODO"""
+"""Rewrite documents as people type on a phone, or as advertisements shout.
+
+The usual devices of texting: letters and digits that sound like a word, shortenings, missing vowels
+and apostrophes (Crystal 2008, "Txtng: the Gr8 Db8"). A part of the nano's pretraining text.
+"""
 
 import random
 import re
 
-MOST_WORDS = 400  # of a document that is rewritten; nobody texts a speech
-
+MOST_WORDS = 400  # longer documents are not rewritten: nobody texts a speech
 
 # How a word is texted: by letters and digits that sound like it, without some of its letters, as it
 # is spoken. "cum" is "come" here, though the corpus's mails are dropped for it: there it has its
@@ -33,21 +36,15 @@ TEXTED = """
     with: wid wif w, without: w/o, yes: yeah yep yup ya,
 """
 
-
 ENTRIES = re.findall(r"(\w[\w' ]*):\s+([^,]+),", TEXTED)
-
 
 SHORT_FORMS = {long.lower(): short.split() for long, short in ENTRIES}
 
-
 LONGEST_FIRST = sorted(SHORT_FORMS, key=len, reverse=True)  # "going to" before "going"
-
 
 LONG_FORM = re.compile(rf"\b({'|'.join(LONGEST_FIRST)})\b(?!')", re.IGNORECASE)
 
-
 PHONE_NUMBER = re.compile(r"(?:\b1[ -])?\(?\b\d{3}\)?[ .-]\d{3}[ .-]\d{4}\b|\b\d{3}-\d{4}\b")
-
 
 PHONE_NUMBERS = [  # as in Britain
     "07### ######", "07#########",  # mobile
@@ -58,18 +55,15 @@ PHONE_NUMBERS = [  # as in Britain
     "#####",  # a short code
 ]  # fmt: skip
 
-
 OPENINGS = [
     "hey", "hi", "hiya", "ok", "ok so", "oh", "lol", "haha", "yeah", "well", "aww", "omg", "dear",
     "btw", "hmm", "so", "yup",
 ]  # fmt: skip
 
-
 CLOSINGS = [
     ":)", ":-)", ";)", ";-)", ":(", ":D", ":P", "xx", "xxx", "x", "lol", "haha", "hehe", "lmao",
     "...", "..", "😊", "😂", "🙂", "👍", "❤️", "🎉", "😘", "🙏", "😭", "🎁",
 ]  # fmt: skip
-
 
 CURRENCIES = ["£", "£", "£", "€", "$"]
 

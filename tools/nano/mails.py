@@ -14,24 +14,17 @@ from html.parser import HTMLParser
 
 LONGEST_LINK = 60  # characters: longer ones are there to track the reader
 
-
 LONGEST_WORD = 30  # characters: beyond it stand encoded attachments and the serial numbers of spam
-
 
 LONGEST_FOOTER = 15  # lines; what follows a `-- ` for longer is more than a signature
 
-
 MOST_UNREADABLE = 0.005  # share of characters lost to a wrong encoding
-
 
 LEAST_ASCII = 0.95
 
-
 LEAST_ENGLISH = 0.12  # share of common words: English mails have 0.3, lists and code nearly none
 
-
 FEWEST_WORDS = 5
-
 
 COMMON_WORDS = frozenset(
     re.findall(
@@ -45,7 +38,6 @@ COMMON_WORDS = frozenset(
     )
 )
 
-
 PORNOGRAPHIC = re.compile(
     r"\b(porn\w*|xxx+|puss(y|ies)|cum|cumshots?|sluts?|blow ?jobs?|horny|orgasms?|penis\w*|"
     r"vagina\w*|dildos?|cocks?|erections?|erotic\w*|masturbat\w*|nudes?|naked|incest\w*|rape[ds]?|"
@@ -53,7 +45,6 @@ PORNOGRAPHIC = re.compile(
     r"(?:live|teen|hot|free|hardcore) (?:sex|girls|sluts)|\w*adult[ -]?\w*sites?)\b",
     re.IGNORECASE,
 )
-
 
 BLOCKS = re.compile(  # what stands between two marks and is no prose
     r"^[> ]*-----BEGIN PGP SIGNED MESSAGE-----\n(?:[> ]*\w+: .*\n)*"
@@ -65,9 +56,7 @@ BLOCKS = re.compile(  # what stands between two marks and is no prose
     re.MULTILINE,
 )
 
-
 FOOTER = re.compile(r"[> ]*(--|_{20,}|-{20,}|={20,})")
-
 
 LIST_TAIL = re.compile(
     r"^(?:To unsubscribe from this group, send an email to:|"
@@ -76,10 +65,8 @@ LIST_TAIL = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 
-
 # of news items made mails
 FEED_HEAD = re.compile(r"^(?:URL: .*|Date: (?:Not supplied|\S+T\S+))\n", re.MULTILINE)
-
 
 BLOCK_TAGS = frozenset(
     re.findall(
@@ -88,9 +75,7 @@ BLOCK_TAGS = frozenset(
     )
 )
 
-
 LONG_STRING = re.compile(rf"\S{{{LONGEST_LINK + 1},}}|(?<!\S)[^\s/@]{{{LONGEST_WORD + 1},}}(?!\S)")
-
 
 HIDDEN_TAGS = frozenset(["head", "script", "style", "title"])
 
@@ -102,14 +87,14 @@ def normalise_spaces(text: str) -> str:
 
 def strip_html(text: str) -> str:
     """Return what a browser would show of `text`: its words, a line for each block."""
-    page = _Page()
+    page = Page()
     page.feed(text)
     page.close()
     lines = "".join(page.shown).split("\n")
     return "\n".join(normalise_spaces(line) for line in lines)
 
 
-class _Page(HTMLParser):
+class Page(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.shown: list[str] = []
@@ -142,30 +127,34 @@ def clean_email(text: str) -> str | None:
     """
     # Bytes, because a str that is not ASCII loses its accents in `get_payload(decode=True)`.
     mail = email.message_from_bytes(text.encode("utf-8", "replace"))
-    subject = clean_body(_subject(mail)).replace("\n", " ")
-    body = clean_body(_readable_part(mail))
-    whole = f"Subject: {subject}\n\n{body}" if subject else body
-    return whole if _is_readable(body) and not PORNOGRAPHIC.search(whole) else None
-
-
-def _subject(mail: Message) -> str:
-    """The subject in one line; `=?iso-8859-1?Q?…?=` becomes the characters it stands for."""
     subject = normalise_spaces(str(mail.get("Subject", "")))
-    try:
+    try:  # `=?iso-8859-1?Q?…?=` becomes the characters it stands for
         pieces = decode_header(subject)
-        return "".join(p if isinstance(p, str) else _decode(p, charset) for p, charset in pieces)
-    except (ValueError, email.errors.HeaderParseError):  # a malformed code, common in spam
-        return subject
+        subject = "".join(p if isinstance(p, str) else decode(p, charset) for p, charset in pieces)
+    except (ValueError, email.errors.HeaderParseError):
+        pass  # a malformed code, common in spam
+    subject = clean_body(subject).replace("\n", " ")
+    body = clean_body(readable_part(mail))
+    whole = f"Subject: {subject}\n\n{body}" if subject else body
+    words = re.findall(r"[a-z']+", body.lower())
+    keep = (
+        len(words) >= FEWEST_WORDS
+        and body.count("\ufffd") <= MOST_UNREADABLE * len(body)
+        and sum(map(str.isascii, body)) >= LEAST_ASCII * len(body)
+        and sum(word in COMMON_WORDS for word in words) >= LEAST_ENGLISH * len(words)
+        and not PORNOGRAPHIC.search(whole)
+    )
+    return whole if keep else None
 
 
-def _readable_part(mail: Message) -> str:
-    """The text of the plain parts; of the HTML parts where no plain one says anything."""
+def readable_part(mail: Message) -> str:
+    """Return the text of the plain parts, or of the HTML parts where no plain one has any."""
     texts: dict[str, list[str]] = {"text/plain": [], "text/html": []}
     for part in mail.walk():
         kind = part.get_content_type()
         if kind in texts and part.get_filename() is None and not part.is_multipart():
             content = part.get_payload(decode=True) or b""
-            texts[kind].append(_undo_quoted_printable(_decode(content, part.get_content_charset())))
+            texts[kind].append(undo_quoted_printable(decode(content, part.get_content_charset())))
     plain = "\n\n".join(texts["text/plain"])
     if re.search(r"<(html|body|table|br|font)\b", plain, re.IGNORECASE):  # HTML, called plain
         page, *_footer_of_a_list = re.split(r"</html>", plain, flags=re.IGNORECASE)
@@ -174,21 +163,21 @@ def _readable_part(mail: Message) -> str:
     return plain if plain.strip() else "\n\n".join(map(strip_html, texts["text/html"]))
 
 
-def _undo_quoted_printable(text: str) -> str:
-    """Decode quoted-printable text whose mail forgot to say so; leave other text as it is."""
+def undo_quoted_printable(text: str) -> str:
+    """Return decoded quoted-printable text where the mail does not declare it, other text as it is."""
     if len(re.findall(r"=(?:20|3D|0D|09|92|2E)?$|=3D|=20", text, re.MULTILINE)) <= 2:
         return text
     text = re.sub(r"=\r?\n", "", text)
     # Neighbouring codes at once, since one character may take several bytes.
     return re.sub(
         r"(?:=[0-9A-F]{2})+",
-        lambda codes: _decode(bytes.fromhex(codes[0].replace("=", "")), None),
+        lambda codes: decode(bytes.fromhex(codes[0].replace("=", "")), None),
         text,
     )
 
 
-def _decode(content: bytes, charset: str | None) -> str:
-    """Try UTF-8, since nothing else passes for it, then what the mail claims, then the usual."""
+def decode(content: bytes, charset: str | None) -> str:
+    """Return the text of bytes in UTF-8, else in the declared encoding, else in cp1252."""
     for encoding in ("utf-8", charset or "cp1252"):
         try:
             return content.decode(encoding)
@@ -212,7 +201,7 @@ def clean_body(text: str) -> str:
     text = text.replace("\xa0", " ")
     text = FEED_HEAD.sub("", LIST_TAIL.sub("", BLOCKS.sub("", text)))
 
-    lines = _without_footer([line.rstrip() for line in text.split("\n")])
+    lines = without_footer([line.rstrip() for line in text.split("\n")])
     # A "\n" stands for a line that was blank before: it parts paragraphs, one emptied here does
     # not.
     lines = [LONG_STRING.sub("", line) if line else "\n" for line in lines]
@@ -225,21 +214,11 @@ def clean_body(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def _without_footer(lines: list[str]) -> list[str]:
-    """`lines` up to the first rule or `-- ` after which there is no more than a footer."""
+def without_footer(lines: list[str]) -> list[str]:
+    """Return the lines before the first rule or `-- ` that only a footer follows."""
     filled_after = sum(map(bool, lines))
     for i, line in enumerate(lines):
         filled_after -= bool(line)
         if filled_after <= LONGEST_FOOTER and i > 0 and FOOTER.fullmatch(line):
             return lines[:i]
     return lines
-
-
-def _is_readable(body: str) -> bool:
-    words = re.findall(r"[a-z']+", body.lower())
-    return (
-        len(words) >= FEWEST_WORDS
-        and body.count("\ufffd") <= MOST_UNREADABLE * len(body)
-        and sum(map(str.isascii, body)) >= LEAST_ASCII * len(body)
-        and sum(word in COMMON_WORDS for word in words) >= LEAST_ENGLISH * len(words)
-    )

@@ -1,0 +1,323 @@
+"""The text that the bundled nano was pretrained on: readable documents, some in another spelling, and
+no message that a model is tested on.
+"""
+
+import random
+import re
+
+import numpy as np
+import pytest
+
+from helpers.data import SMS_MINI, read_messages
+from helpers.download import file_sha256
+from helpers.tokenizer import get_tokenizer
+from tests.conftest import REAL_SMS, ROOT, load_parts
+from tools.nano.corpus import (
+    bible_chapters,
+    build_short_texts,
+    chapters,
+    natural_order,
+    rewritten,
+    split_dialogues,
+    unwrap,
+    without_copies,
+    without_messages,
+    words_of,
+    write,
+)
+from tools.nano.mails import clean_body, clean_email, strip_html
+from workshop.pretraining import encode_documents, read_documents, split_documents
+from workshop.respelling import (
+    CLOSINGS,
+    MOST_WORDS,
+    OPENINGS,
+    SHORT_FORMS,
+    as_advertised,
+    as_texted,
+    rewrite,
+    with_other_numbers,
+)
+
+CORPUS, SHORT = ROOT / "corpus", ROOT / "corpus-short"
+BUNDLED = ROOT / "helpers" / "assets" / "gpt2" / "12M"
+PROSE = "I will be at the office on Monday and can bring the keys with me."
+TEXT = "Are you going to the shop? I'm late.\nSee you tomorrow at 7:30 PM, then. It's your turn."
+SEEDS = range(200)
+
+
+# --- mails ---
+
+
+def mail(body, headers="Content-Type: text/plain", subject="The keys"):
+    head = f"From a@b.c Mon Jul 22\nReceived: from here by there\nSubject: {subject}\n{headers}"
+    return f"{head}\n\n{body}\n"
+
+
+def test_a_mail_is_its_subject_and_its_body_without_footers_and_other_headers():
+    assert clean_email(mail(PROSE)) == f"Subject: The keys\n\n{PROSE}"
+    for rule in ("-- ", "_" * 47, "> -- "):
+        assert clean_body(f"{PROSE}\n\n{rule}\nIrish Linux Users' Group: ilug@linux.ie\n") == PROSE
+    after = "\n".join([PROSE] * 30)  # too long for a footer
+    assert clean_body(f"{PROSE}\n{'_' * 40}\n{after}") == f"{PROSE}\n{after}"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "-----BEGIN PGP SIGNATURE-----\nVersion: GnuPG\n\niD8DBQE9b\n-----END PGP SIGNATURE-----",
+        "begin 644 cat.gif\nM1TE&.#EA\n`\nend",
+        "QUJDREVGR" * 8,
+        "http://ads.example.com/r?u=" + "a1" * 40,
+        "*~*~*~*~*",
+        "7977JrzS7-887RrsR4903rvQG5-779Sctl3539oIeJ0",
+    ],
+)
+def test_codes_and_ornaments_are_gone_and_the_prose_around_them_stays(block):
+    lines = clean_body(f"{PROSE}\n{block}\nSee you then.").split("\n")
+    assert [line for line in lines if line] == [PROSE, "See you then."]
+
+
+def test_encoded_mails_are_read_as_written():
+    quoted = (
+        "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable"
+    )
+    body = "We will meet at the caf=E9 on Monday, and you =\ncan bring the keys."
+    assert "café on Monday, and you can bring" in clean_email(mail(body, quoted))
+    coded = clean_email(mail(PROSE, subject="=?iso-8859-1?Q?The_caf=E9?="))
+    assert coded.startswith("Subject: The café\n")
+    undeclared = "Do you have=20\nthe keys for=20\nthe caf=C3=A9 that is =\nat the corner?=20"
+    assert "the café that is at the corner?" in clean_email(mail(undeclared))
+    assert clean_body("It\x92s here") == "It’s here"
+    unknown = mail(PROSE, 'Content-Type: text/plain; charset="no-such"')
+    assert clean_email(unknown) == f"Subject: The keys\n\n{PROSE}"
+
+
+def test_an_html_mail_reads_as_in_a_browser_and_the_plain_part_wins():
+    body = f"<body><p>{PROSE}<br>Bring<!-- no --> it &amp; go</p>"
+    page = f"<html><head><title>x</title><style>p</style></head>{body}"
+    shown = clean_email(mail(page, "Content-Type: text/html"))
+    assert shown.endswith(f"\n\n{PROSE}\nBring it & go")
+    assert strip_html("a<script>x()</script>b") == "ab"
+    parts = (
+        f"--b\nContent-Type: text/plain\n\n{PROSE}\n"
+        "--b\nContent-Type: text/html\n\n<p>In colour</p>\n"
+        "--b\nContent-Type: text/plain\nContent-Disposition: attachment; filename=a.txt\n\n"
+        "attached\n--b--"
+    )
+    several = 'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"'
+    assert clean_email(mail(parts, several)) == f"Subject: The keys\n\n{PROSE}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "you and me",
+        PROSE + " \u03b1\u03b2\u03b3" * 5,
+        PROSE * 3 + " \ufffd" * 2,
+        "Ich habe die Schlüssel morgen früh im Büro und bringe sie gerne mit",
+        f"{PROSE} Free porn for all.",
+        "kernel-2.4.18 glibc-2.2.5 gcc-3.2 apt-0.3 xmms-1.2",
+    ],
+)
+def test_unreadable_and_pornographic_mails_are_dropped(body):
+    assert clean_email(mail(body)) is None
+
+
+# --- documents ---
+
+
+def test_a_document_cannot_smuggle_in_an_end_mark_and_an_empty_one_leaves_none(tmp_path, capsys):
+    path = tmp_path / "new" / "a.txt"
+    write(path, ["one <|endoftext|> two", " \n", "<|endof<|endoftext|>text|>", "three"], "CC0")
+    text = path.read_text(encoding="utf-8")
+    assert text.count("<|endoftext|>") == text.split("\n").count("<|endoftext|>") == 2
+    assert text.startswith("one   two\n<|endoftext|>\n") and text.endswith("\nthree\n")
+    assert capsys.readouterr().out.startswith("a.txt: 3 documents, ")
+
+
+def test_copies_are_dropped_though_numbers_case_and_subject_differ():
+    first = f"Subject: 1\n\n{PROSE} Order number 1"
+    copy = f"Subject: 2\n\n{PROSE.upper()} order NUMBER 2"
+    assert list(without_copies([first, copy, "Other."])) == [first, "Other."]
+
+
+def test_documents_that_hold_a_message_of_the_test_data_are_dropped():
+    messages = ["Call ME, when you're home", "Ok lar", "see you later tonight then"]
+    kept = ["Call me when you are home.", "ok lar", "We'll see you later tonight."]
+    dropped = [
+        "She wrote 'see you later tonight then' to me",
+        "Please call me - when you’re home!",
+        "I will see you later. See you later tonight, then",
+    ]
+    assert list(without_messages([*kept, *dropped], messages)) == kept
+
+
+def test_the_sources_become_prose_in_the_order_of_the_book():
+    assert (
+        unwrap("Call me\nIshmael.\n \n\nSome  years\nago") == "Call me Ishmael.\n\nSome years ago"
+    )
+    dialogues = split_dialogues("Hi  there\nHello.\n\n\nBye\u00a0now\n")
+    assert dialogues == ["Hi there\nHello.", "Bye now"]
+    printed = "Ge1:1 In the beginning\nGe1:2 And  the earth\nGe2:1 Thus\n1Jo1:1 That which was\n"
+    assert bible_chapters(printed) == ["In the beginning And the earth", "Thus", "That which was"]
+    files = {f"chapter_{n}.json": {"title": f"Chapter {n}", "text": "a\nb"} for n in (10, 2)}
+    in_order = list(chapters(natural_order(files | {"list.json": {}})))
+    assert in_order == ["Chapter 2\n\na b", "Chapter 10\n\na b"]
+
+
+# --- another spelling ---
+
+
+def many(function, text=TEXT):
+    return [function(text, random.Random(seed)) for seed in SEEDS]
+
+
+def letters(text):
+    return re.sub(r"[^a-z]", "", text.lower())
+
+
+def test_a_seed_gives_one_spelling_and_lines_stay_lines():
+    for function in (as_texted, as_advertised, with_other_numbers, rewrite):
+        spelled = many(function)
+        assert spelled == many(function)
+        assert {text.count("\n") for text in spelled} == {1}
+
+
+def test_words_are_texted_whole_words_only_and_the_longest_form_first():
+    spelled = many(as_texted)
+    words = {word for text in spelled for word in re.findall(r"[\w']+", text.lower())}
+    assert words >= {"u", "r", "gonna", "ur", "2moro", "tmrw", "cya", "l8"}
+    assert any("7.30pm" in text for text in spelled)
+    assert "u're" not in words and not any(re.search(r"\bgoin 2\b", text) for text in spelled)
+    assert not any("oda" in text.lower() for text in many(as_texted, "Otherwise"))
+    for long, shorts in SHORT_FORMS.items():
+        texted = {text.lower() for text in many(as_texted, f"so {long} so")}
+        for short in shorts:
+            assert any(re.search(rf"\bso {re.escape(short)} so\b", text) for text in texted), short
+
+
+def test_texting_varies_case_apostrophes_stops_and_adds_something_before_and_after():
+    spelled = many(as_texted)
+    lower = [text.lower() for text in spelled]
+    assert 0 < sum(a == b for a, b in zip(spelled, lower, strict=True)) < len(spelled)
+    for part in ("it's", "its ", "...", "!"):
+        assert any(part in text for text in lower), part
+    assert any(text.split()[0] in OPENINGS for text in lower)
+    assert any(text.split()[-1] in CLOSINGS for text in spelled)
+
+
+def test_advertising_changes_case_and_stops_and_nothing_else():
+    spelled = many(as_advertised)
+    assert {letters(text) for text in spelled} == {letters(TEXT)}
+    assert TEXT.upper() in {re.sub("!+", ".", text) for text in spelled}
+    assert any("Are You Going To The Shop? I'm Late" in text for text in spelled)  # not I'M
+    assert any("YOU" in text and "shop" in text for text in spelled)
+
+
+def test_numbers_of_four_digits_or_more_and_currencies_change_and_smaller_numbers_stay():
+    text = "Call 415-555-0123 or (415) 555 0124: 2 tickets, $20 each, order 123456."
+    spelled = many(with_other_numbers, text)
+    assert not any("0123" in text or "123456" in text for text in spelled)
+    assert all(re.search(r": 2 tickets, [£€$]20 each, order \d{6}\.$", text) for text in spelled)
+    assert {re.search(r"[£€$]", text)[0] for text in spelled} == set("£€$")
+    codes = {re.search(r"Call (\+44|\d\d)", text)[1] for text in spelled}
+    assert codes >= {"+44", "07", "08", "09"}
+
+
+def test_long_documents_are_not_rewritten():
+    documents = ["one two", "word " * MOST_WORDS, "word " * (MOST_WORDS + 1), "three four"]
+    spelled = list(rewritten(documents))
+    assert [len(text) > 100 for text in spelled] == [False, True, False]
+    assert spelled == list(rewritten(documents)) != list(rewritten(documents, seed=1))
+
+
+def test_what_is_held_out_is_not_rewritten_and_no_message_of_the_test_data_is_written(tmp_path):
+    documents = [f"Marker{i:03d}x stays beside old lamps" for i in range(100)]
+    training, held_out = split_documents(documents)
+    write(tmp_path / "text" / "a.txt", documents, "CC0")
+    sentences = ["We will meet the Zork at noon", "A Grue sat here"]
+    build_short_texts(tmp_path / "text", tmp_path / "out", sentences, [sentences[0], training[0]])
+    assert read_documents(tmp_path / "out")[-1] == "A Grue sat here"
+    text = (tmp_path / "out" / "rewritten.txt").read_text(encoding="utf-8").lower()
+    markers = re.findall(r"marker\d{3}x", text)
+    assert held_out and markers == [document.split()[0].lower() for document in training[1:]]
+    assert "grue" in text and "zork" not in text and text.count(" lamps\n") < 90
+
+
+# --- the text itself, if `make corpus` has built it ---
+
+
+@pytest.fixture(scope="module")
+def built():
+    if not (CORPUS.exists() and SHORT.exists()):
+        pytest.skip("there is no corpus here; `make corpus` builds it")
+    page = (BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(\w+\.txt)` \|.*\| `([0-9a-f]{64})` \|$", page, re.MULTILINE))
+    assert listed, "PROVENANCE.md lists no files"
+    paths = {path.name: path for folder in (CORPUS, SHORT) for path in folder.glob("*.txt")}
+    if listed.keys() != paths.keys() or not REAL_SMS.exists():
+        pytest.skip("the corpus here lacks the dialogues, the Bible or the SMS Spam Collection")
+    return listed, paths
+
+
+@pytest.mark.proof
+def test_the_text_is_the_one_that_the_bundled_model_was_trained_on(built):
+    listed, paths = built
+    assert listed == {name: file_sha256(path) for name, path in paths.items()}
+
+
+@pytest.mark.proof
+def test_no_message_of_the_test_data_occurs_in_the_text(built, real_sms):
+    messages = [*read_messages(SMS_MINI)["Text"], *read_messages(real_sms)["Text"]]
+    documents = read_documents(CORPUS) + read_documents(SHORT)
+    assert len(documents) > 200_000
+    assert list(without_messages(documents, messages)) == documents
+    planted = [f"He wrote: {m} And then?" for m in messages if len(words_of(m)) >= 4]
+    assert len(planted) > 5_000 and not list(without_messages(planted, messages))
+
+
+@pytest.mark.proof
+def test_what_pretraining_holds_out_is_not_in_the_short_texts_in_another_spelling(built):
+    training, held_out = (
+        {letters(text) for text in part} for part in split_documents(read_documents(CORPUS))
+    )
+    respelled = built[1]["rewritten.txt"].read_text(encoding="utf-8")
+    # an advertised document keeps its letters, so it can be recognised
+    advertised = {letters(text) for text in respelled.split("\n<|endoftext|>\n")}
+    assert len(advertised & training) > 1_000
+    assert not advertised & (held_out - training)
+
+
+@pytest.mark.proof
+def test_the_short_texts_hold_what_the_corpus_lacks_as_the_bundled_models_page_says(built):
+    page = (BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8")
+    documents = read_documents(SHORT)
+    in_short_texts = encode_documents(documents)
+    counted = f"{len(in_short_texts):,} tokens in {len(documents):,} documents"
+    assert counted in " ".join(page.split())
+    in_corpus = encode_documents(split_documents(read_documents(CORPUS))[0])
+    seen = np.bincount(in_corpus, minlength=50257)
+    seen_in_both = seen + np.bincount(in_short_texts, minlength=50257)
+    percentages = []
+    for counts in (seen, seen_in_both):
+        for name in ("sms-spam-collection", "sms-mini"):
+            train = load_parts(name)[0]
+            spam = train[train["Label"] == 1]["Text"]
+            ids = np.concatenate([get_tokenizer().encode_ordinary(text) for text in spam])
+            percentages.append(f"{100 * (counts[ids] < 100).mean():.0f}")
+    section = page[page.index("Why a second run") : page.index("A token that is never met")]
+    assert percentages == re.findall(r"(\d+) %", section)
+
+
+def test_the_appendix_quotes_the_accuracies_of_the_bundled_models_page():
+    page = (BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8")
+    measured = {
+        data: set(re.findall(rf"^\| {data}: .* \| (\d\d\.\d %)", page, re.MULTILINE))
+        for data in ("sms-mini", "sms-spam-collection")
+    }
+    path = ROOT / "notebooks" / "scripts" / "06_A_where_nano_comes_from.py"
+    script = path.read_text(encoding="utf-8")
+    rows = re.findall(r"^# \| .* \| (\d\d\.\d %) \| (\d\d\.\d %) \|$", script, re.MULTILINE)
+    assert len(rows) == 7
+    for mini, collection in rows:
+        assert mini in measured["sms-mini"] and collection in measured["sms-spam-collection"]
