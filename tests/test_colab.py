@@ -74,6 +74,7 @@ def test_the_widgets_work_with_colabs_ipywidgets():
         )
 
 
+@pytest.mark.proof
 @WITHOUT_OVERLAY
 def test_section_6_5_runs_in_colab_from_nothing_but_the_notebook(tmp_path):
     repository = published(tmp_path / "published")

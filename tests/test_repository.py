@@ -131,6 +131,7 @@ needs_a_shell = pytest.mark.skipif(
 )
 
 
+@pytest.mark.proof
 @needs_a_shell
 def test_the_first_push_stamps_every_page_once(pushed):
     done = stamp_as_the_workflow_does(pushed)
@@ -159,6 +160,7 @@ def test_the_first_push_stamps_every_page_once(pushed):
     assert len(commits_at(pushed.parent / "hub")) == 2
 
 
+@pytest.mark.proof
 @needs_a_shell
 def test_a_fork_keeps_its_parents_address_and_says_so(pushed):
     done = stamp_as_the_workflow_does(pushed, fork="true")
@@ -166,6 +168,7 @@ def test_a_fork_keeps_its_parents_address_and_says_so(pushed):
     assert commits_at(pushed.parent / "hub") == ["the course"]
 
 
+@pytest.mark.proof
 @needs_a_shell
 def test_where_the_workflow_may_not_push_it_says_what_to_do(pushed):
     hook = pushed.parent / "hub" / "hooks" / "pre-receive"
@@ -189,7 +192,7 @@ def test_a_workflow_may_do_what_it_is_for_and_has_what_it_needs():
         for line in (ROOT / "notebooks" / "build.py").read_text(encoding="utf-8").splitlines()
         if line.startswith(("import ", "from "))
     }
-    assert needed - sys.stdlib_module_names - {"helpers"} <= set(installed) & set(for_pages)
+    assert needed - sys.stdlib_module_names - {"helpers"} | {"filelock", "requests"} <= set(installed) & set(for_pages)
 
 
 def test_the_files_that_begin_first_are_here():

@@ -183,6 +183,7 @@ def test_scripts_styles_and_pictures_come_with_the_pages(site, pages):
 # --- in a browser ---------------------------------------------------------------------------------
 
 
+@pytest.mark.proof
 @needs_a_browser
 def test_the_search_finds_a_page_by_a_word_on_it(site, page):
     page.goto((site / "search.html").as_uri() + "?q=crossed")
@@ -190,6 +191,7 @@ def test_the_search_finds_a_page_by_a_word_on_it(site, page):
     found.first.wait_for(timeout=20_000)
 
 
+@pytest.mark.proof
 @needs_a_browser
 def test_on_a_phone_a_button_shows_the_chapters(site, page):
     page.set_viewport_size({"width": 400, "height": 900})
@@ -199,6 +201,7 @@ def test_on_a_phone_a_button_shows_the_chapters(site, page):
     page.wait_for_url("**/06_4_pretrained_weights.html")
 
 
+@pytest.mark.proof
 @needs_a_browser
 def test_what_is_folded_opens_at_a_press(site, page):
     page.goto((site / f"{NOTEBOOKS[4]}.html").as_uri())
@@ -209,6 +212,7 @@ def test_what_is_folded_opens_at_a_press(site, page):
     assert inside.is_visible()
 
 
+@pytest.mark.proof
 @needs_a_browser
 def test_in_the_dark_pictures_lie_on_light_paper(site, page):
     page.emulate_media(color_scheme="dark")
@@ -220,6 +224,11 @@ def test_in_the_dark_pictures_lie_on_light_paper(site, page):
     assert styles and all(style == ["rgb(255, 255, 255)", "none"] for style in styles)
 
 
+@pytest.mark.proof
+@pytest.mark.proof
+@pytest.mark.proof
+@pytest.mark.proof
+@pytest.mark.proof
 @needs_a_browser
 @pytest.mark.skipif(
     not AXE.exists(), reason="no axe-core: `make .overlays/axe/installed` fetches it with npm"
