@@ -192,7 +192,9 @@ def test_a_workflow_may_do_what_it_is_for_and_has_what_it_needs():
         for line in (ROOT / "notebooks" / "build.py").read_text(encoding="utf-8").splitlines()
         if line.startswith(("import ", "from "))
     }
-    assert needed - sys.stdlib_module_names - {"helpers"} | {"filelock", "requests"} <= set(installed) & set(for_pages)
+    assert needed - sys.stdlib_module_names - {"helpers"} | {"filelock", "requests"} <= set(
+        installed
+    ) & set(for_pages)
 
 
 def test_the_files_that_begin_first_are_here():

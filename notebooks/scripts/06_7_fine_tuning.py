@@ -75,7 +75,7 @@ print(sorted(plan.trainable))
 from helpers.training import TrainingSettings
 
 settings = TrainingSettings.for_model(CHOOSE_MODEL)
-print(settings)
+print(f"lr {settings.lr}, weight decay {settings.weight_decay}")
 optimizer = torch.optim.AdamW(
     model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
 )

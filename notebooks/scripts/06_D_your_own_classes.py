@@ -45,7 +45,7 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # each. Here are eight of them. Which topic would you give each? **Note down** your eight answers.
 
 # %%
-from helpers.config import ASSETS
+from workshop import ASSETS
 from workshop.texts import read_texts
 
 file = ASSETS / "sms-topics" / "sms-topics.csv"  # or your own: CSV, TSV, JSON lines, Parquet

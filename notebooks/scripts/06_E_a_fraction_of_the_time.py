@@ -250,7 +250,7 @@ predict("6.E longer", "yes, by ten points or more" if gained else "hardly, or no
 # %%
 from statistics import mean
 
-from helpers.config import ASSETS
+from workshop import ASSETS
 from workshop.compare import read_results
 
 results = read_results(
