@@ -1,17 +1,26 @@
 """A prediction reveals nothing before a guess, and says the truth after it."""
 
+import re
+import tomllib
+from html import unescape
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
 
+from notebooks import build
 from tests.clicks import each, one, press, text_of
-from workshop.exercises.prediction import Number, OneOf, Order, Question, Shape, in_html, in_text
+from tests.conftest import ROOT
+from workshop.exercises import prediction
+from workshop.exercises.prediction import Number, OneOf, Order, Question, Shape, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, progress
 from workshop.pictures.svg import Drawing
 from workshop.widgets import predict
 from workshop.widgets.prediction import Prediction
+
+GUESSES = tomllib.loads((ROOT / "tests" / "wrong" / "guesses.toml").read_text("utf-8"))
+TOML = tomllib.loads((ROOT / "workshop" / "exercises" / "questions.toml").read_text("utf-8"))
 
 SHARE = Question(
     "How much is *padding*?",
@@ -27,14 +36,67 @@ CASES = {"share": (SHARE, 60.2), "shape": (SHAPE, (1, 4, 2)), "label": (LABEL, "
 CASES |= {"order": (ORDER, ("b", "a", "c"))}
 
 
-def asked(which: str, show=None) -> Prediction:
-    return Prediction(f"9.9 {which}", *CASES[which], show)
+# --- the course's questions ---
 
 
-def shown(widget) -> str:
-    """All HTML and all labels that a learner has before the eyes."""
-    texts = [str(getattr(widget, name, "")) for name in ("value", "description", "tooltip")]
-    return " ".join(texts + [shown(child) for child in getattr(widget, "children", ())])
+def saved_answers() -> dict:
+    """The answer to each question as the saved pages show it, by the bundled model and data."""
+    answers = {}
+    for name in build.names():
+        for cell in build.read(name).cells:
+            asked = re.search(r'^predict\(\s*"([^"]+)"', cell.source, re.MULTILINE)
+            if cell.cell_type == "code" and asked:
+                pages = "".join(str(output.get("data", "")) for output in cell.outputs)
+                shown = re.search(r"<summary>Answer</summary><p><b>(.*?)</b>", pages)[1]
+                answers[asked[1]] = questions()[asked[1]].read(unescape(shown))
+    return answers
+
+
+ANSWERS = saved_answers()
+
+
+@pytest.mark.parametrize("name", questions())
+def test_a_wrong_guess_gets_its_sentence_and_each_sentence_has_a_guess(name):
+    question, answer = questions()[name], ANSWERS[name]
+    assert question.reply(answer, answer) == (True, question.fill(question.right, answer))
+    replies = set()
+    for typed, words in GUESSES[name].items():
+        is_right, reply = question.reply(question.read(typed), answer)
+        assert not is_right and words in reply, (typed, reply)
+        replies.add(reply)
+    assert replies == {question.fill(reply, answer) for reply in question.wrong.values()}
+    if isinstance(question.kind, OneOf):
+        assert len(GUESSES[name]) == min(3, len(question.kind.options) - 1)
+    else:
+        assert len(GUESSES[name]) >= 3
+
+
+@pytest.mark.parametrize("entry", TOML["questions"], ids=lambda entry: entry["name"])
+def test_a_question_has_what_it_needs_and_nothing_misspelt(entry):
+    kinds = [{"options"}, {"items"}, {"kind"}, {"unit", "within", "tolerance"}]
+    assert {"name", "ask", "right", "wrong"} <= set(entry)
+    rest = set(entry) - {"name", "ask", "right", "wrong", "then"}
+    assert any(rest <= kind for kind in kinds) and entry.get("kind", "shape") == "shape"
+    question = questions()[entry["name"]]
+    assert question.ask.endswith(("?", ")")) or "? (" in question.ask
+    texts = [question.ask, question.right, *question.wrong.values(), question.then]
+    assert all(texts[:-1]) and not any(re.search(r"(?<!\n)\n(?!\n)|  ", text) for text in texts)
+    filled = re.findall(r"\{.*?\}", "".join(texts))
+    assert set(filled) <= {"{answer}", "{guess}"}
+    has_any_reply = prediction.ELSE in question.wrong or {
+        prediction.TOO_LOW,
+        prediction.TOO_HIGH,
+    } <= set(question.wrong)
+    assert has_any_reply or len(question.wrong) == len(getattr(question.kind, "options", ())) - 1
+
+
+def test_a_name_stands_once_and_a_question_that_nobody_asks_is_named():
+    assert len(questions()) == len(TOML["questions"]) == len(GUESSES)
+    with pytest.raises(ValueError, match=r"no question is called '6\.3 nothing'; there are"):
+        predict("6.3 nothing", 1)
+
+
+# --- guesses ---
 
 
 @pytest.mark.parametrize(
@@ -68,12 +130,12 @@ def test_a_guess_is_understood_and_gets_its_sentence(which, typed, is_right, wor
 @pytest.mark.parametrize(
     ("which", "typed", "words"),
     [
-        ("share", "much", "'much' is no number; the answer is a number."),
+        ("share", "much", "'much' is no number."),
         ("share", "<b>9", "'<b>9' is no number"),
         ("share", "nan", "no number"),
         ("share", "1e999", "'1e999' is no number"),
-        ("shape", "four", "'four' is no shape; the answer is a shape, such as (1, 4, 2)."),
-        ("order", "a b", "the answer is the letters a, b, c in your order, each once."),
+        ("shape", "four", "'four' is no shape, such as (1, 4, 2)."),
+        ("order", "a b", "'a b' is no order of a, b, c, each once."),
         ("order", "a a b", "no order"),
         ("label", "eggs", "none of the options"),
         *((which, " ", "First your guess, then Commit") for which in CASES),
@@ -84,6 +146,26 @@ def test_what_is_no_guess_is_answered_in_a_sentence_and_reveals_nothing(which, t
     widget.commit(typed)
     assert words in text_of(widget, "pr-problem") and not one(widget, "pr-reply").value
     assert widget.guess is None and len(one(widget, "pr-row").children) == 2
+
+
+def test_texts_may_have_code_and_emphasis_and_no_markup_of_their_own():
+    text = "a `b *c* d` <i> *e*, 2 * 3 * 4\n\nf"
+    page = "<p>a <code>b *c* d</code> &lt;i&gt; <i>e</i>, 2 * 3 * 4</p><p>f</p>"
+    assert prediction.in_html(text) == page
+    assert prediction.in_text("which of `a` and *b*?") == "which of a and b?"
+
+
+# --- the widget ---
+
+
+def asked(which: str, show=None) -> Prediction:
+    return Prediction(f"9.9 {which}", *CASES[which], show)
+
+
+def shown(widget) -> str:
+    """All HTML and all labels that a learner has before the eyes."""
+    texts = [str(getattr(widget, name, "")) for name in ("value", "description", "tooltip")]
+    return " ".join(texts + [shown(child) for child in getattr(widget, "children", ())])
 
 
 def test_the_first_guess_counts_and_then_the_field_is_closed():
@@ -110,9 +192,8 @@ def test_a_picture_and_what_follows_come_with_the_answer():
     widget = asked("share", Drawing('<svg class="here"></svg>', "the words"))
     assert "<svg" not in shown(widget)
     widget.commit("1")
-    assert '<svg class="here">' in shown(widget) and "<code>&lt;|endoftext|&gt;</code>" in shown(
-        widget
-    )
+    text = shown(widget)
+    assert '<svg class="here">' in text and "<code>&lt;|endoftext|&gt;</code>" in text
 
 
 @pytest.mark.parametrize("answer", [np.float32(60.2), torch.tensor(60.2), 60])
@@ -122,28 +203,17 @@ def test_an_answer_may_be_numpys_or_torchs(answer):
     assert widget.is_right
 
 
-def right_words(which: str) -> str:
-    """The sentence for the right answer, as it is shown."""
-    question, answer = CASES[which]
-    return question.fill(question.right, answer)
-
-
-def static_form(widget, capsys, monkeypatch) -> dict:
+@pytest.mark.parametrize("which", CASES)
+def test_where_nothing_is_live_the_answer_is_folded_below_the_question(which, monkeypatch):
     sent = []
     monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
-    widget._ipython_display_()
+    asked(which, "a line\n<b>")._ipython_display_()
     (data,) = sent
-    return data
-
-
-@pytest.mark.parametrize("which", CASES)
-def test_where_nothing_is_live_the_answer_is_folded_below_the_question(which, capsys, monkeypatch):
-    data = static_form(asked(which, "a line\n<b>"), capsys, monkeypatch)
     page = data["text/html"]
     ElementTree.fromstring(f"<div>{page}</div>")
     question, fold = page.split("<details><summary>Answer</summary>")
-    assert "Predict:" in question and right_words(which) in fold
-    assert right_words(which) not in question
+    right = CASES[which][0].fill(CASES[which][0].right, CASES[which][1])
+    assert "Predict:" in question and right in fold and right not in question
     assert page.endswith("</details>") and "&lt;b&gt;" in fold and "image/svg+xml" not in data
     assert data["text/plain"].startswith("[Predict: ")
 
@@ -158,30 +228,3 @@ def test_what_was_predicted_is_kept_and_only_the_first_time(capsys):
     assert "predictions: 2 of 3 made, 1 came true" in printed
     for state, name in ((WRONG, "share"), (RIGHT, "label"), (UNSAID, "shape")):
         assert f"{state:<18} {name}\n" in printed
-
-
-def test_a_question_that_nobody_asks_is_named(capsys):
-    with pytest.raises(ValueError, match=r"no question is called '6\.3 nothing'; there are"):
-        predict("6.3 nothing", 1)
-
-
-def test_words_may_have_code_and_emphasis_and_no_markup_of_their_own():
-    words = "a `b *c* d` <i> *e*, 2 * 3 * 4\n\nf"
-    page = "<p>a <code>b *c* d</code> &lt;i&gt; <i>e</i>, 2 * 3 * 4</p><p>f</p>"
-    assert in_html(words) == page
-    assert in_text("which of `a` and *b*?") == "which of a and b?"
-
-
-@pytest.mark.parametrize(
-    ("which", "answer", "due"),
-    [
-        ("share", "much", "a number"),
-        ("share", float("nan"), "a number"),
-        ("shape", 4, "a shape"),
-        ("label", "eggs", "one of the options"),
-        ("order", ("a", "b"), "the letters a, b, c"),
-    ],
-)
-def test_an_answer_that_no_guess_could_be_is_refused(which, answer, due):
-    with pytest.raises(ValueError, match=f"9.9 {which}: the answer is {due}"):
-        Prediction(f"9.9 {which}", CASES[which][0], answer)

@@ -33,9 +33,12 @@ def test_a_page_shows_its_own_section(capsys):
     record("6.3 one", SOLVED)
     record("6.4 other", OPEN)
     record("6.3 two", OPEN)
+    record("6.3 three", RIGHT)
+    record("6.3 four", UNSAID)
     text = printed(capsys)
-    assert "exercises:   1 of 2 solved" in text and "other" not in text and FILE in text
-    assert "0 of 0 solved" in printed(capsys, "6.8")
+    assert "exercises:   1 of 2 solved\npredictions: 1 of 2 made, 1 came true\n" in text
+    assert "other" not in text and f"Kept in {FILE} beside this notebook" in text
+    assert printed(capsys, "6.8").startswith("exercises:   0 of 0 solved\npredictions: 0 of 0 made")
 
 
 def test_an_answer_is_kept_under_its_name(capsys):
@@ -52,7 +55,7 @@ def test_deleting_the_file_begins_anew(capsys):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[1]", '"x"', '{"6.3 one": 5, " ": "solved"}', "\x00"]
+    "content", ["", "{", "[1]", '"x"', '{"6.3 one": 5, " ": "solved", "6.3 b": []}', "\x00"]
 )
 def test_a_damaged_file_counts_as_none(content, capsys):
     beside_the_notebook(FILE).write_text(content)

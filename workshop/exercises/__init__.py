@@ -1,12 +1,13 @@
-"""What a learner writes, answers and predicts, and what is said to it.
+"""What a learner writes, answers and predicts, and the replies.
 
-answers      `check`: is an answer right, and what is off about it?
-coding       `check_code`: the same of a function that a learner has written
-tasks        checks that look at more: a temperature, what the Freeze Explorer shows
-prediction   questions to commit to before anything is revealed; `helpers.widgets.predict` asks them
-section_…    what each section asks: exercises in code, and questions
-record       `progress`: what was solved and predicted, in a file beside the notebook
-source       `show_source`: the course's own code, folded
+answers         `check`: whether an answer is right
+coding          `check_code`: whether a function that a learner has written is right
+trials          what `check_code` tries, and the sentence for each mistake
+tasks           checks that look at more: a temperature, what the Freeze Explorer shows
+prediction      questions to commit to before anything is revealed; `workshop.widgets.predict` asks them
+questions.toml  their texts
+record          `progress`: what was solved and predicted, in a file beside the notebook
+source          `show_source`: the course's own code, folded
 """
 
 from workshop.exercises.answers import check

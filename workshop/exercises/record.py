@@ -5,21 +5,15 @@ was solved once stays solved, and of a prediction the first guess counts.
 """
 
 import json
+from collections import Counter
 
 from helpers.config import beside_the_notebook
 from helpers.download import whole_file
 
 FILE = "my_progress.json"
-
-
-OPEN, TRIED, SOLVED = "still open", "not right yet", "solved"  # an exercise
-
-
-UNSAID, RIGHT, WRONG = "not predicted yet", "as predicted", "came otherwise"  # a prediction
-
-
-RANK = {OPEN: 0, TRIED: 1, SOLVED: 2, UNSAID: 0, RIGHT: 2, WRONG: 2}  # only a higher one is taken
-
+OPEN, TRIED, SOLVED = "still open", "not right yet", "solved"  # states of an exercise
+UNSAID, RIGHT, WRONG = "not predicted yet", "as predicted", "came otherwise"  # of a prediction
+RANK = {OPEN: 0, UNSAID: 0, TRIED: 1, SOLVED: 2, RIGHT: 2, WRONG: 2}  # replaced by a higher one
 
 _unwritten: dict[str, str] = {}  # what no file could take, until the notebook is closed
 
@@ -33,20 +27,19 @@ def record(name: str, state: str) -> None:
     try:
         with whole_file(beside_the_notebook(FILE)) as part:
             part.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        _unwritten.clear()
     except OSError:
         _unwritten[name] = state
-    else:
-        _unwritten.clear()
 
 
 def progress(section: str) -> None:
-    """Print what was solved and predicted in a section's notebook, of all whose cells have run."""
-    states = {name: state for name, state in _kept().items() if name.split()[0] == section}
-    exercises = [state for state in states.values() if state in (OPEN, TRIED, SOLVED)]
-    predictions = [state for state in states.values() if state in (UNSAID, RIGHT, WRONG)]
-    made = len(predictions) - predictions.count(UNSAID)
-    print(f"exercises:   {exercises.count(SOLVED)} of {len(exercises)} solved")
-    print(f"predictions: {made} of {len(predictions)} made, {predictions.count(RIGHT)} came true")
+    """Print what was solved and predicted in a section's notebook."""
+    states = {name: state for name, state in _kept().items() if name.startswith(f"{section} ")}
+    count = Counter(states.values())
+    exercises = count[OPEN] + count[TRIED] + count[SOLVED]
+    made = count[RIGHT] + count[WRONG]
+    print(f"exercises:   {count[SOLVED]} of {exercises} solved")
+    print(f"predictions: {made} of {made + count[UNSAID]} made, {count[RIGHT]} came true")
     for name, state in states.items():
         print(f"    {state:<18} {name.removeprefix(section).strip()}")
     if _unwritten:
@@ -56,11 +49,10 @@ def progress(section: str) -> None:
 
 
 def _kept() -> dict[str, str]:
-    """Return all states; a file that is none of ours counts as none."""
+    """Return all states by name; what is damaged in the file is left out."""
     try:
-        kept = json.loads(beside_the_notebook(FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        kept = {}
-    kept = kept if isinstance(kept, dict) else {}
-    own = {name: s for name, s in kept.items() if name.strip() and isinstance(s, str) and s in RANK}
-    return own | _unwritten
+        entries = json.loads(beside_the_notebook(FILE).read_text(encoding="utf-8")).items()
+    except (OSError, ValueError, AttributeError):  # no file, no JSON, no dictionary
+        entries = []
+    kept = {name: state for name, state in entries if str(state) in RANK}
+    return kept | _unwritten

@@ -1,6 +1,6 @@
 """A question, a field, a button "Commit": only then the answer.
 
-The words are in `workshop.exercises.section_…`, the answer is what the notebook's cell has computed.
+The texts are in `workshop/exercises/questions.toml`, the answer is what the notebook's cell has computed.
 """
 
 import base64
@@ -8,8 +8,7 @@ from html import escape
 
 from ipywidgets import HTML, Button, HBox, Text, VBox
 
-from workshop.exercises.coding import all_of
-from workshop.exercises.prediction import Order, Question, in_html, in_text
+from workshop.exercises.prediction import Order, Question, in_html, in_text, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, record
 from workshop.pictures.svg import Drawing
 from workshop.widgets.parts import Choice, ask, named, show_with_words, style_sheet
@@ -19,16 +18,13 @@ class Prediction(VBox):
     """One question of the course; `commit` takes a guess as it is typed.
 
     `name` is what it is kept as. `guess` and `is_right` are None until a guess is taken, which
-    happens once. `show` is a Drawing or a text, seen only then. Raises ValueError for a question
-    whose right answer can't be what the cell has computed.
+    happens once. `show` is a Drawing or a text, seen only then.
     """
 
     def __init__(self, name: str, question: Question, answer, show: Drawing | str | None = None):
         self.name, self.question, self.show = name, question, show
         self.answer = answer.item() if hasattr(answer, "item") else answer
         self.guess = self.is_right = None
-        if not question.kind.takes(self.answer):
-            raise ValueError(f"{name}: the answer is {question.kind.due}, not {self.answer!r}")
         self._chosen = ""
         options = getattr(question.kind, "options", ())
         if options:
@@ -127,7 +123,6 @@ def predict(name: str, answer, show: Drawing | str | None = None) -> Prediction:
     `answer` is what the cell has computed: a number in the question's unit, a shape, an option's
     text, letters in order. Raises ValueError for a name that no question has.
     """
-    questions = all_of("QUESTIONS")
-    if name not in questions:
-        raise ValueError(f"no question is called {name!r}; there are {', '.join(questions)}")
-    return Prediction(name, questions[name][1], answer, show)
+    if name not in questions():
+        raise ValueError(f"no question is called {name!r}; there are {', '.join(questions())}")
+    return Prediction(name, questions()[name], answer, show)

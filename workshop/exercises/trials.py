@@ -1,0 +1,630 @@
+"""The trials of what learners write: one function for each exercise in code.
+
+Each calls the learner's function, `solve`, on inputs made by hand, raises `Mistake` at the first
+mistake, in a sentence, and returns what was tried, in words. TRIALS has them all.
+"""
+
+import copy
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import parameters_to_vector
+
+from helpers.config import BASE_CONFIG, END_OF_TEXT
+from helpers.freezing import FreezePlan, frozen_blocks, replace_head
+from helpers.model import GPTModel
+
+TINY = {"vocab_size": 11, "context_length": 6, "emb_dim": 2, "n_heads": 1, "n_layers": 11}
+
+
+class Mistake(Exception):
+    """What is wrong with a learner's code, in a sentence."""
+
+
+def call(solve, *arguments):
+    """Return the result of `solve`; raise Mistake for None, or where it changed its arguments."""
+    given = copy.deepcopy(arguments)
+    with np.errstate(all="ignore"):
+        result = solve(*given)
+    if str(given) != str(arguments):
+        raise Mistake("your function changed what it was given: leave that as it is.")
+    if result is None:
+        raise Mistake("it returns nothing: is there a `return` at its end?")
+    return result
+
+
+def compare(got, right, typical: dict | None = None) -> None:
+    """Raise Mistake unless `got` is the right number or has the right ones, up to rounding.
+
+    `typical` has the sentences for typical mistakes, with the result of each.
+    """
+    got, right = np.asarray(got, dtype=float), np.asarray(right, dtype=float)
+    if got.shape != right.shape:
+        raise Mistake(f"the shape of the result should be {right.shape}, not {got.shape}.")
+    if np.allclose(got, right, rtol=1e-4):
+        return
+    for sentence, result in (typical or {}).items():
+        if np.allclose(got, result, rtol=1e-4):
+            raise Mistake(sentence)
+    raise Mistake(f"the result should be {right.round(3).tolist()}, not {got.round(3).tolist()}.")
+
+
+# --- 6.2 ---------------------------------------------------------------------------------------------
+
+
+def try_balanced(solve) -> str:
+    """`solve` takes a table and returns a balanced one, ham first."""
+    for num_ham, num_spam, start in ((30, 5, 0), (6, 6, 40), (9, 1, 7)):
+        labels = ["ham", "spam"] * num_spam + ["ham"] * (num_ham - num_spam)
+        texts = [f"message {i}" for i in range(len(labels))]
+        index = range(start, start + len(labels))  # it does not begin at 0 everywhere
+        df = pd.DataFrame({"Label": labels, "Text": texts}, index)
+        ham, spam = df[df["Label"] == "ham"], df[df["Label"] == "spam"]
+        right = pd.concat([ham.sample(num_spam, random_state=123), spam])
+
+        got = call(solve, df)
+        if [*got.columns] != ["Label", "Text"]:
+            raise Mistake(f"the columns should still be Label and Text, not {[*got.columns]}.")
+        if got.to_numpy().tolist() == right.to_numpy().tolist():
+            continue
+        got_ham, got_spam = got[got["Label"] == "ham"], got[got["Label"] == "spam"]
+        kept = f"of {num_ham} ham and {num_spam} spam you kept {len(got_ham)} and {len(got_spam)}"
+        if len(got_spam) > num_spam:
+            raise Mistake(f"{kept}: do not copy spam, leave ham out.")
+        if len(got_spam) < num_spam or len(got_ham) != num_spam:
+            raise Mistake(f"{kept}: all spam stays, and as many ham messages.")
+        if [*got["Label"]] != [*right["Label"]]:
+            raise Mistake("the rows are in another order: first all ham, then all spam.")
+        if got_ham["Text"].equals(ham["Text"][:num_spam]):
+            raise Mistake(
+                "you took the first ham messages: draw them at random, because what was collected "
+                "first may differ from the rest."
+            )
+        if not call(solve, df).equals(got):
+            raise Mistake("called twice it draws different rows: a seed is missing.")
+        if not got_spam["Text"].equals(spam["Text"]):
+            raise Mistake("you drew the spam, too: it stays as it was, in its old order.")
+        raise Mistake(
+            "the ham messages are others than the book's, or in another order: take what `sample` "
+            "returns with `random_state=123`, as it is."
+        )
+    return "tables of 30 ham and 5 spam, of 6 and 6, of 9 and 1"
+
+
+# --- 6.3 ---------------------------------------------------------------------------------------------
+
+
+def check_row(row: list[int], ids: list[int], length: int, pad_token_id: int = END_OF_TEXT) -> None:
+    """Raise Mistake where token ids were not truncated or padded to `length`."""
+    padding = [pad_token_id] * (length - len(ids))
+    right = (ids + padding)[:length]
+    if row == right:
+        return
+    becomes = f"a message of {len(ids)} tokens becomes {len(row)} ids at a max_length of {length}"
+    if len(row) > length:
+        raise Mistake(f"{becomes}: truncate it.")
+    if len(row) < length:
+        raise Mistake(f"{becomes}: pad it.")
+    if row == ids[-length:]:
+        raise Mistake("you truncated at the front: the tokens at the end are left out.")
+    if row == padding + ids:
+        raise Mistake("you padded on the left: padding follows the message.")
+    if row == ids + [0] * len(padding):
+        raise Mistake("you padded with 0, which is the token of “!”: pad with 50256.")
+    if row == ids + [END_OF_TEXT] * len(padding):
+        raise Mistake("with pad_token_id=7 it still pads with 50256: use self.pad_token_id.")
+    raise Mistake(f"the row should be {right}, not {row}.")
+
+
+def try_dataset(solve) -> str:
+    """`solve` is the learner's class: item i is (token_ids (max_length,), label ())."""
+    encoded = [[11, 12, 13], [21, 22, 23, 24, 25], [31, 32, 33, 34, 35, 36, 37]]
+    labels = [1, 0, 1]
+    for pad_token_id in (END_OF_TEXT, 7):
+        given = copy.deepcopy(encoded)
+        data = solve(given, labels, 5, pad_token_id)
+        for i, ids in enumerate(encoded):
+            item = call(data.__getitem__, i)
+            if not isinstance(item, tuple | list) or len(item) != 2:
+                raise Mistake("two things are due, with a comma between them: token ids, label.")
+            row, label = item
+            if not isinstance(row, torch.Tensor) or not isinstance(label, torch.Tensor):
+                raise Mistake("the token ids and the label should be tensors: torch.tensor(…).")
+            if row.ndim == 0 and label.ndim == 1:
+                raise Mistake("the other way round: first the token ids, then the label.")
+            check_row(row.tolist(), ids, 5, pad_token_id)
+            compare(label, labels[i])
+            if row.dtype != torch.long or label.dtype != torch.long:
+                raise Mistake(f"they are {row.dtype} and {label.dtype}: both should be torch.long.")
+        if given != encoded:
+            raise Mistake(
+                "it changes the lists in self.encoded: make a new list, or the next epoch finds "
+                "padding that was not there."
+            )
+    return "messages that are too short, just right and too long, and with two pad tokens"
+
+
+def try_padding_mask(solve) -> str:
+    """`solve` takes token ids (batch, num_tokens) and returns a mask of the same shape."""
+    pad = END_OF_TEXT
+    token_ids = torch.tensor([[5, 6, 7, pad, pad], [5, pad, 6, 7, pad], [8, 9, 5, 6, 7], [pad] * 5])
+    lengths = torch.tensor([[3], [4], [5], [0]])
+    positions, is_token = torch.arange(5), token_ids != pad
+    right = positions < lengths
+    got = call(solve, token_ids)
+    typical = {
+        "it hides every 50256, even one inside a message: only those after the last real token are "
+        "padding.": is_token,
+        "your mask ends at the first 50256: what follows it inside a message is real, too.": (
+            is_token.cumprod(dim=1)
+        ),
+        "it is the wrong way round: True is for a real token, False for padding.": ~right,
+        "it is the wrong way round, and hides a 50256 inside a message.": ~is_token,
+        "your mask also hides the last real token.": positions < lengths - 1,
+        "your mask leaves the first padding of each row in sight.": (
+            (positions <= lengths) & (lengths > 0)
+        ),
+        "in a row of padding alone nothing is real, but your mask has a True there.": (
+            positions < lengths.clamp(min=1)
+        ),
+    }
+    compare(got, right, typical)
+    if got.dtype != torch.bool:
+        raise Mistake(f"the mask is {got.dtype}; True and False are torch.bool.")
+    if not torch.equal(solve(torch.where(is_token, token_ids, 0), pad_token_id=0), right):
+        raise Mistake("with pad_token_id=0 it still looks for 50256: use pad_token_id.")
+    return "rows with and without padding, a 50256 inside a message, a row of padding alone"
+
+
+# --- 6.4 ---------------------------------------------------------------------------------------------
+
+
+def try_put_in_place(solve) -> str:
+    """`solve` takes an attention module, w (emb, 3·emb) and b (3·emb,), and fills the module."""
+    layers = [nn.Linear(4, 4) for _ in range(3)]  # square, so no shape tells a transposed weight
+    weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+    attention = SimpleNamespace(W_query=layers[0], W_key=layers[1], W_value=layers[2])
+    w, b = torch.arange(48.0).reshape(4, 12), 100 + torch.arange(12.0)
+    solve(attention, w.clone(), b.clone())
+    for i, layer in enumerate([attention.W_query, attention.W_key, attention.W_value]):
+        if layer.weight is not weights[i] or layer.bias is not biases[i]:
+            raise Mistake(
+                "you replaced a layer or a parameter by another: fill the one that is there, with "
+                "`copy_`, or an optimizer that knows it will train the old one."
+            )
+    thirds = torch.stack(w.split(4, dim=1))
+    typical = {
+        "the thirds are not transposed: TensorFlow multiplies vector times matrix, and Linear keeps "
+        "its matrix the other way round.": thirds,
+        "you took every third column: query, key and value stand side by side.": (
+            w.reshape(4, 4, 3).permute(2, 1, 0)
+        ),
+        "the thirds are in another order: query comes first, key, then value.": thirds.mT.flip(0),
+    }
+    compare(torch.stack(weights).detach(), thirds.mT, typical)
+    if not torch.equal(torch.cat(biases), b):
+        raise Mistake("the biases are not the thirds of b, in the order query, key, value.")
+    return "a module of 4 numbers for each token"
+
+
+# --- 6.5 ---------------------------------------------------------------------------------------------
+
+
+def try_count_trainable(solve) -> str:
+    """`solve` takes a model and returns how many trainable parameters it has."""
+    model = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2), nn.LayerNorm(2))
+    model[0].requires_grad_(False)
+    model[1].bias.requires_grad_(False)
+    typical = {
+        "you counted tensors: a weight of 2 rows and 5 columns is ten parameters (`numel`).": 3,
+        "you counted all parameters, the frozen ones, too.": 36,
+        "you counted the frozen parameters, not the trainable ones.": 22,
+    }
+    compare(call(solve, model), 14, typical)
+    compare(call(solve, model.requires_grad_(False)), 0)
+    return "a model that is frozen in parts, and one that is wholly frozen"
+
+
+def try_freeze(solve) -> str:
+    """`solve` takes a model and names of parts, and sets each parameter's `requires_grad`."""
+    model = GPTModel(BASE_CONFIG | TINY)
+    first, second = (
+        ("trf_blocks.1", "final_norm", "out_head"),
+        ("trf_blocks.0.norm1", "trf_blocks.10"),
+    )
+    for parts in (first, second, ("tok_emb.weight",), ()):
+        solve(model, parts)
+        got = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+        right = {}
+        for name in got:
+            right[name] = any(name == part or name.startswith(f"{part}.") for part in parts)
+        wrong = [name for name in got if got[name] != right[name]]
+        if not wrong:
+            continue
+        if any("requires_grad" in vars(module) for module in model.modules()):
+            raise Mistake(
+                "you set `requires_grad` on modules, where it has no effect: set it on each "
+                "parameter, from `named_parameters()`."
+            )
+        if all(got.values()):
+            raise Mistake("nothing was frozen: all parameters are still trainable.")
+        if len(wrong) == len(got):
+            raise Mistake("it is the wrong way round: `trainable` names what is not frozen.")
+        if parts == first and not any(got.values()):
+            raise Mistake(
+                "nothing is trainable: a parameter's name is longer, as in out_head.weight."
+            )
+        if parts == first and "trf_blocks.10.norm1.scale" in wrong:
+            raise Mistake(
+                "it takes trf_blocks.10 for a part of trf_blocks.1: a dot has to follow the name."
+            )
+        if parts == second and "trf_blocks.10.norm1.scale" in wrong:
+            raise Mistake("what was frozen before stays frozen: set the flag to True, too.")
+        if parts == second and "final_norm.scale" in wrong:
+            raise Mistake("what was trainable before still is: freeze what is not named this time.")
+        raise Mistake(f"with trainable={parts} the flag of {wrong[0]} should be {right[wrong[0]]}.")
+    return "whole blocks, a piece, one parameter, nothing, and a second choice after the first"
+
+
+def try_frozen_blocks(solve) -> str:
+    """`solve` takes names of trainable parts and the number of blocks; it counts blocks."""
+    for trainable, n_layers in (
+        ({"trf_blocks.5", "final_norm", "out_head"}, 6),
+        ({"out_head"}, 6),
+        ({"trf_blocks.1", "trf_blocks.4"}, 6),
+        ({"pos_emb", "trf_blocks.4"}, 6),
+        ({"tok_emb"}, 6),
+        ({"trf_blocks.1.norm1", "out_head"}, 6),
+        ({"trf_blocks.9", "trf_blocks.10"}, 12),
+        (set(), 3),
+    ):
+        right = frozen_blocks(FreezePlan(n_layers, trainable))  # None: an embedding is trainable
+        got = solve(set(trainable), n_layers)
+        if got == right or (got, right) == (0, None):
+            continue
+        choice = f"with {sorted(trainable)} of {n_layers} blocks"
+        if right is None:
+            raise Mistake(f"{choice} it is 0: block 0 gets another input in each epoch.")
+        if "trf_blocks.1.norm1" in trainable:
+            raise Mistake(f"{choice} the output of a block changes if a piece of it is trained.")
+        if "trf_blocks.10" in trainable:
+            raise Mistake(f"{choice} block 9 lies below block 10; compare numbers, not texts.")
+        if "trf_blocks.5" in trainable and got in (right - 1, right + 1):
+            raise Mistake(
+                f"{choice} it is {right}: counted from 0, there are 5 blocks below block 5."
+            )
+        if got == n_layers - sum(name.startswith("trf_blocks") for name in trainable):
+            raise Mistake(
+                f"{choice} your {got} counts every frozen block: those above the lowest trainable "
+                "one get another input in each epoch."
+            )
+        raise Mistake(f"{choice} it should be {right}, not {got}.")
+    return "plans with blocks, pieces, embeddings, the head alone, and nothing"
+
+
+# --- 6.6 ---------------------------------------------------------------------------------------------
+
+
+def try_last_token_positions(solve) -> str:
+    """`solve` takes token ids (batch, num_tokens) and returns positions (batch,)."""
+    pad = END_OF_TEXT
+    token_ids = torch.tensor([[5, 6, 7, pad, pad], [5, pad, pad, pad, pad], [5, 6, 7, 8, 9]])
+    typical = {
+        "that is the last position of every row: in a padded row it is padding.": [4, 4, 4],
+        "you counted the tokens; positions begin at 0, so the last is one lower.": [3, 1, 5],
+        "that is the first position of the padding: the last token is one before.": [3, 1, 0],
+    }
+    compare(call(solve, token_ids), [2, 0, 4], typical)
+    typical = {"a 50256 inside the message ends it too early: padding follows the last token.": [0]}
+    compare(call(solve, torch.tensor([[5, pad, 6, pad]])), [2], typical)
+    if solve(torch.tensor([[pad, pad]])).item() != 0:
+        raise Mistake("a row of padding alone has no last token: agree on position 0 there.")
+    if solve(torch.tensor([[1, 2, 0, 0], [pad, pad, 1, 0]]), 0).tolist() != [1, 2]:
+        raise Mistake("another `pad_token_id` makes no difference: use the argument.")
+    return "rows with and without padding, of padding alone, and with 50256 inside"
+
+
+def try_loss_of_last_position(solve) -> str:
+    """`solve` takes logits (batch, num_tokens, 2) and labels (batch,); it returns a mean loss."""
+    logits = 3 * torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(3))
+    labels = torch.tensor([1, 1])
+    last = logits[:, -1]
+    right = F.cross_entropy(last, labels)
+    typical = {
+        "you averaged over all positions: only the last one classifies.": (
+            F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(3))
+        ),
+        "that is the loss of the first position.": F.cross_entropy(logits[:, 0], labels),
+        "you added the losses up: take their mean, or a larger batch costs more.": 2 * right,
+        "you took softmax twice: `cross_entropy` takes the logits, and does softmax itself.": (
+            F.cross_entropy(last.softmax(-1), labels)
+        ),
+        "the sign is wrong: the loss is *minus* the logarithm.": -right,
+    }
+    compare(call(solve, logits, labels), right, typical)
+    return "two messages of three positions"
+
+
+def try_accuracy(solve) -> str:
+    """`solve` takes batches, and a function from token ids (batch, 1) to labels (batch,)."""
+    batches = [
+        (torch.tensor([[1], [0], [1], [1]]), torch.tensor([1, 1, 0, 1])),
+        (torch.tensor([[0], [1]]), torch.tensor([0, 1])),
+    ]
+    typical = {
+        "the mean of two batches' accuracies is not the accuracy over both: the last batch is "
+        "smaller.": 3 / 4,
+        "you divided by batches times the first batch's size: the last batch is smaller.": 4 / 8,
+        "that is the last batch alone: count over all of them.": 1,
+        "you counted the right answers: divide by the number of messages.": 4,
+        "that is in percent: a fraction lies between 0 and 1.": 400 / 6,
+        "you counted the mistakes.": 2 / 6,
+    }
+    compare(call(solve, batches, lambda token_ids: token_ids[:, 0]), 4 / 6, typical)
+    return "a batch of four messages and one of two"
+
+
+# --- 6.7 ---------------------------------------------------------------------------------------------
+
+
+def try_training_step(solve) -> str:
+    """`solve` takes a model, token ids, labels and an optimizer; it takes a step, returns the loss."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        model = replace_head(GPTModel(BASE_CONFIG | TINY | {"drop_rate": 0.0, "n_layers": 1}))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    parameters = [*model.parameters()]
+    token_ids = torch.arange(12).reshape(3, 4) % 11
+    for step, labels in enumerate(torch.tensor([[0, 1, 1], [1, 0, 1]])):
+        logits = model(token_ids)
+        loss = F.cross_entropy(logits[:, -1], labels)
+        of_all = F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(4))
+        before = parameters_to_vector(parameters).detach()
+        right = before - 0.5 * parameters_to_vector(torch.autograd.grad(loss, parameters))
+
+        got = solve(model, token_ids.clone(), labels.clone(), optimizer)
+        after = parameters_to_vector(parameters).detach()
+        if torch.equal(after, before):
+            raise Mistake(
+                "no weight has changed: call `zero_grad`, `backward` and `step`, in this order."
+            )
+        if not isinstance(got, float):
+            raise Mistake(
+                "return `loss.item()`, the plain number: a tensor keeps its graph in memory."
+            )
+        sentence = (
+            "you averaged over all positions: only the last one's logits, `[:, -1]`, classify."
+        )
+        compare(got, loss.item(), {sentence: of_all.item()})
+        if step == 1 and not torch.allclose(after, right, atol=1e-4):
+            raise Mistake(
+                "in the second step the gradients of the first are still there and add up; reset them."
+            )
+        if not torch.allclose(after, right, atol=1e-4):
+            raise Mistake(
+                "the weights did not change as one step with these gradients changes them."
+            )
+    return "two steps of a tiny model: its losses and its weights"
+
+
+# --- 6.8 ---------------------------------------------------------------------------------------------
+
+
+class ToyClassifier(nn.Module):
+    """Predicts the classes given, one at each position, and keeps the token ids of its last call."""
+
+    def __init__(self, classes: list[int]):
+        super().__init__()
+        self.classes, self.row = classes, None
+
+    def forward(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """Return logits (1, num_tokens, 2)."""
+        if np.ndim(token_ids) != 2:
+            raise Mistake(
+                "the model takes a batch, here of one message: torch.tensor([token_ids])."
+            )
+        self.row = token_ids[0].tolist()
+        classes = (self.classes * 2)[: len(self.row)]
+        return 3.0 * F.one_hot(torch.tensor([classes]), 2) - 4
+
+
+def try_classify(solve) -> str:
+    """`solve` takes a text, a model, a tokenizer and max_length; it returns "spam" or "not spam"."""
+    tokenizer = SimpleNamespace(encode=lambda text, **_: [int(word) for word in text.split()])
+    answers = ("not spam", "spam")
+    for text in ("11 12 13", "21 22 23 24 25", "31 32 33 34 35 36 37"):
+        for classes in ([0] * 5, [1] * 5, [1, 0, 0, 0, 0], [0, 1, 1, 1, 1], [1, 1, 1, 1, 0]):
+            model = ToyClassifier(classes)
+            got = solve(text, model, tokenizer, 5)
+            if model.row is None:
+                raise Mistake("the model was never called: call model(…) with the token ids.")
+            check_row(model.row, tokenizer.encode(text), 5)
+            if model.training:
+                raise Mistake(
+                    "the model is still in training mode, in which dropout makes the answer random: "
+                    "model.eval() comes first."
+                )
+            if not isinstance(got, str) or got not in answers:
+                raise Mistake(f"the answer is {got!r}; it should be “spam” or “not spam”.")
+            if got == answers[classes[-1]]:
+                continue
+            if len({*classes}) == 1:
+                raise Mistake("the labels are swapped: 0 is ham, “not spam”, and 1 is spam.")
+            if classes[1] == classes[-1]:
+                raise Mistake("you use the first position: it has seen no token but the first.")
+            raise Mistake("the last position alone decides: [:, -1].")
+    return "messages that are too short, just right and too long, ham and spam"
+
+
+def try_precision_recall(solve) -> str:
+    """`solve` takes labels, p_spam (num_messages,) and a threshold; it returns two fractions."""
+    labels = np.array([1, 1, 1, 0, 0, 1, 1, 0])
+    p_spam = np.array([0.9, 0.8, 0.6, 0.7, 0.2, 0.4, 0.1, 0.3])
+    for threshold in (0.5, 0.65):
+        predicted = p_spam > threshold
+        precision, recall = labels[predicted].mean(), predicted[labels == 1].mean()
+        accuracy = (predicted == labels).mean()
+        typical = {
+            "the two are swapped: first precision, then recall.": (recall, precision),
+            "that is precision and recall of ham: those of spam are due.": (
+                1 - labels[~predicted].mean(),
+                1 - predicted[labels == 0].mean(),
+            ),
+            f"at a threshold of {threshold} it still takes 0.5: use `threshold`.": (3 / 4, 3 / 5),
+            "where precision is due you give the accuracy.": (accuracy, recall),
+            "where recall is due you give the accuracy.": (precision, accuracy),
+        }
+        compare(call(solve, labels, p_spam, threshold), (precision, recall), typical)
+    got = call(solve, np.array([1, 0, 1]), np.array([0.9, 0.5, 0.7]), 0.5)
+    typical = {
+        "a p_spam of exactly the threshold is not predicted as spam: > and not ≥.": (2 / 3, 1)
+    }
+    compare(got, (1, 1), typical)
+    for undefined, labels, p_spam, right in (
+        ("precision", [1, 0], [0.3, 0.2], (None, 0)),
+        ("recall", [0, 0], [0.8, 0.2], (0, None)),
+    ):
+        try:
+            got = tuple(call(solve, np.array(labels), np.array(p_spam), 0.5))
+        except ZeroDivisionError:
+            got = ()
+        if got != right:
+            raise Mistake(f"there {undefined} is a fraction of nothing, 0 / 0: {right} is due.")
+    return "two thresholds, a p_spam just at it, no message predicted as spam, no spam at all"
+
+
+# --- 6.D ---------------------------------------------------------------------------------------------
+
+
+def try_shared_texts(solve) -> str:
+    """`solve` takes the texts of two parts; it returns those of the second that the first has, too."""
+    train = ["Call me NOW", "see  you at six", "Ok", "No where to go", "lunch?"]
+    test = ["call me now", "see you\nat six ", "nowhere to go", "okay", "ok", "lunch? ", "ok"]
+    right = ["call me now", "see you\nat six ", "ok", "lunch? ", "ok"]
+    got = call(solve, train, test)
+    if not isinstance(got, list):
+        raise Mistake(f"return a list, in the order of the test part, not a {type(got).__name__}.")
+    typical = {
+        "only equal texts are found: capitals and white space make no difference here.": [],
+        "white space still makes a difference: `' '.join(text.split())` leaves one space each.": (
+            ["call me now", "ok", "ok"]
+        ),
+        "inside a text white space still makes a difference.": [
+            "call me now",
+            "ok",
+            "lunch? ",
+            "ok",
+        ],
+        "capitals still make a difference: `text.lower()` has none.": right[1::2],
+        "these are the texts that the training part does *not* have.": test[2:4],
+        "return each text as it is written in the test part.": (
+            [" ".join(text.split()) for text in right]
+        ),
+        "a text that is twice in the test part counts twice, as in an accuracy.": right[:4],
+    }
+    for sentence, texts in typical.items():
+        if got == texts:
+            raise Mistake(sentence)
+    if "Call me NOW" in got:
+        raise Mistake("you return the texts of the training part: those of the test part are due.")
+    if "nowhere to go" in got:
+        raise Mistake("without a space “no where” is “nowhere”: leave one between words.")
+    if "okay" in got:
+        raise Mistake("“okay” only contains “ok”: compare whole texts.")
+    if got != right:
+        raise Mistake(f"of {test} the training part {train} has {right}; you return {got}.")
+    return "seven texts to test with and five to train with, made by hand"
+
+
+def try_macro_f1(solve) -> str:
+    """`solve` takes a table (num_classes, num_classes), a row for each correct class."""
+    for rows in ([[8, 2, 0], [1, 4, 1], [0, 3, 6]], [[9, 1, 0], [2, 3, 0], [4, 1, 0]]):
+        table = np.array(rows)
+        got = call(solve, table)
+        if np.isnan(got).any():
+            raise Mistake("it is nan, 0 / 0: the last class is never predicted; its F1 counts 0.")
+        right, correct, predicted = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
+        precision, recall = right / np.maximum(predicted, 1), right / correct
+        f1 = 2 * right / (correct + predicted)
+        p, r = precision.mean(), recall.mean()
+        typical = {
+            "that is the accuracy: each *text* counts the same in it, not each *class*.": (
+                right.sum() / table.sum()
+            ),
+            "that is the mean of the precisions; F1 has the recall in it, too.": p,
+            "that is the mean of the recalls; F1 has the precision in it, too.": r,
+            "you added the classes' F1; take the mean.": f1.sum(),
+            "large classes count more in yours: it is weighted by their texts.": (
+                np.average(f1, weights=correct)
+            ),
+            "F1 is the *harmonic* mean of precision and recall, 2 · P · R / (P + R).": (p + r) / 2,
+            "first the F1 of each class, then their mean; you took means first.": 2
+            * p
+            * r
+            / (p + r),
+            "a class of which nothing is right counts 0; you left it out.": f1[f1 > 0].mean(),
+        }
+        compare(got, f1.mean(), typical)
+    return "a table of 25 texts, and one where the last class is never predicted"
+
+
+# --- 6.E ---------------------------------------------------------------------------------------------
+
+
+def try_last_query_attention(solve) -> str:
+    """`solve` takes queries, keys, values (batch, num_tokens, d) of a head; it returns (batch, d)."""
+    generator = torch.Generator().manual_seed(3)
+    for b, n, d in ((2, 5, 4), (3, 1, 4)):
+        queries, keys, values = 2 * torch.randn(3, b, n, d, generator=generator)
+        causal = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        scores = keys @ queries[:, -1:].mT  # (b, n, 1)
+        first = keys @ queries[:, :1].mT
+        scaled = scores / d**0.5
+
+        got = call(solve, queries, keys, values)
+        if np.shape(got) == (b, n, d) and n > 1:
+            raise Mistake(
+                "you answer for every token: take the last one's query, `queries[:, -1]`."
+            )
+        typical = {
+            "the scores are not weights yet: `softmax` makes them positive, with sum 1.": (
+                scaled * values
+            ),
+            "the scores are not divided by the root of d, as GPT-2 does.": scores.softmax(1)
+            * values,
+            "divide the scores by the *root* of d, not by d.": (scores / d).softmax(1) * values,
+            "`softmax` goes over the tokens (`dim=-1`), not over the messages.": (
+                scaled.softmax(0) * values
+            ),
+            "that is the first token's query: take the last one's.": (first / d**0.5).softmax(1)
+            * values,
+            "the weights are for the *values*; you multiply them by the keys.": scaled.softmax(1)
+            * keys,
+        }
+        typical = {sentence: weighted.sum(1) for sentence, weighted in typical.items()}
+        compare(got, causal[:, -1], typical)
+    return "two small batches, against the last position of causal attention for all tokens"
+
+
+TRIALS = {  # the section and the name of the stub
+    "6.2 my_create_balanced_dataset": try_balanced,
+    "6.3 MySpamDataset": try_dataset,
+    "6.3 my_padding_mask": try_padding_mask,
+    "6.4 my_put_in_place": try_put_in_place,
+    "6.5 my_count_trainable": try_count_trainable,
+    "6.5 my_freeze": try_freeze,
+    "6.5 my_frozen_blocks": try_frozen_blocks,
+    "6.6 my_last_token_positions": try_last_token_positions,
+    "6.6 my_loss_of_last_position": try_loss_of_last_position,
+    "6.6 my_accuracy": try_accuracy,
+    "6.7 my_training_step": try_training_step,
+    "6.8 my_classify": try_classify,
+    "6.8 my_precision_recall": try_precision_recall,
+    "6.D my_shared_texts": try_shared_texts,
+    "6.D my_macro_f1": try_macro_f1,
+    "6.E my_last_query_attention": try_last_query_attention,
+}
