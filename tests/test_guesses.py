@@ -1,64 +1,198 @@
-"""The questions of 06_C reveal nothing before a guess, and say the truth after it."""
+"""Rows are compared as the page says, and its questions reveal nothing before a guess."""
+
+import base64
+import re
+from dataclasses import replace
 
 import pytest
+from matplotlib.colors import to_rgba
 
-from tests.test_experiments import RESULTS
-from workshop.compare import Folded, Guesses, compare, read_results
+from workshop.compare import (
+    COLOURS,
+    Folded,
+    Guesses,
+    compare,
+    compare_all,
+    describe_comparison,
+    in_points,
+    main,
+    plot_comparisons,
+    read_results,
+    results_table,
+)
+from workshop.experiments import ROWS, run_id
 from workshop.lab import append_row
 
 NANO = "gpt2-nano (12M)"
 
 
-def said(capsys, number, answer, results=RESULTS) -> str:
+def results_of(number: int, rights: list[str], **origin) -> list[dict]:
+    fingerprint = {"checkpoint": "c", "data": "d", "code": "e"} | origin
+    return [
+        {
+            "id": f"{number} {seed}", "row": number, "seed": seed, "right": right,
+            "fingerprint": fingerprint, "settings": {"model": NANO, "data": "sms-mini"},
+            "accuracy": {"train": 0.875, "test": right.count("1") / len(right)},
+        }
+        for seed, right in enumerate(rights, start=1)
+    ]  # fmt: skip
+
+
+GOOD, POOR, MIXED = "1" * 18 + "00", "1" * 6 + "0" * 14, "00" + "1" * 16 + "01"
+RESULTS = (
+    results_of(1, [GOOD, GOOD])
+    + results_of(2, [POOR, POOR])
+    + results_of(16, [MIXED, GOOD])
+    + results_of(5, [POOR])
+    + results_of(10, [GOOD])
+)
+
+
+# --- how rows compare ----------------------------------------------------------------------------
+
+
+def test_a_difference_is_better_or_worse_where_its_interval_leaves_out_zero():
+    verdicts = {c.row: c.verdict for c in compare_all(RESULTS)}
+    assert verdicts == {2: "worse", 5: "worse", 10: "better", 16: "no difference"}
+    worse = compare(RESULTS, 2)
+    assert worse.difference == pytest.approx(-0.6) and worse.low < -0.6 < worse.high < 0
+    assert worse.accuracies == pytest.approx([0.3, 0.3])
+    assert worse.seed_differences == pytest.approx([-0.6, -0.6])
+
+
+def test_random_weights_are_compared_with_their_control():
+    assert compare(RESULTS, 10).against == 5
+    assert compare(RESULTS, 10, against=1).difference == pytest.approx(0.0)
+
+
+def test_only_seeds_that_both_rows_have_are_compared():
+    results = results_of(1, [GOOD, GOOD]) + results_of(2, [GOOD, POOR, POOR])
+    comparison = compare(iter(results), 2)
+    assert len(comparison.accuracies) == len(comparison.reference) == 2
+    assert comparison.difference == pytest.approx(-0.3)
+    assert compare(RESULTS, 3) is None and compare_all(results_of(2, [POOR])) == []
+
+
+@pytest.mark.parametrize("origin", [{"data": "x"}, {"code": "x"}])
+def test_unlike_is_not_compared_with_like(origin):
+    with pytest.raises(ValueError, match="different data or code"):
+        compare(RESULTS + results_of(3, [POOR], **origin), 3)
+
+
+def test_points_have_their_sign_and_zero_has_none():
+    assert [in_points(x) for x in (0.031, -0.0049, 0.0001, -0.0001, 0)] == [
+        "+3.1", "−0.5", "0.0", "0.0", "0.0",
+    ]  # fmt: skip
+    text = describe_comparison(compare(RESULTS, 2))
+    assert re.fullmatch(r"−60\.0 points \(−8\d\.\d … −3\d\.\d\): worse", text)
+
+
+def test_the_table_has_a_line_for_each_row():
+    lines = results_table(RESULTS).values.tolist()
+    assert [line[0] for line in lines] == ["1", "2", "5", "10", "16"]
+    assert lines[0] == [
+        "1", "the book's choices", "87.5", "90.0", "90.0 … 90.0", "", "", "", "", "95.00",
+    ]  # fmt: skip
+    assert lines[1][4:7] == ["30.0 … 30.0", "1", "−60.0"] and lines[1][8:] == ["worse", "75.00"]
+    assert lines[3][5] == "5" and lines[4][4] == "85.0 … 90.0"
+    assert results_table(results_of(20, [GOOD])).iloc[0]["book"] == ""
+
+
+def test_the_plot_shows_each_row_its_interval_and_its_seeds():
+    comparisons = compare_all(RESULTS)
+    (axes,) = plot_comparisons(comparisons).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[0] == "2  the first token classifies" and axes.yaxis_inverted()
+    assert labels[2] == "10  random weights, everything is trained (to 5)"
+    for y, (c, bars) in enumerate(zip(comparisons, axes.containers, strict=True)):
+        (interval,) = bars.lines[2][0].get_segments()
+        assert interval.tolist() == [
+            pytest.approx([100 * c.low, y]),
+            pytest.approx([100 * c.high, y]),
+        ]
+        assert bars.lines[0].get_xdata() == pytest.approx([100 * c.difference])
+        assert to_rgba(bars.lines[0].get_color()) == to_rgba(COLOURS[c.verdict])
+        assert bars.lines[0].get_marker() == {"better": "^", "worse": "v"}.get(c.verdict, "o")
+    seeds = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "."]
+    expected = [100 * d for c in comparisons for d in c.seed_differences]
+    assert seeds == pytest.approx(expected)
+
+
+def test_all_rows_stay_folded_until_someone_unfolds_them():
+    folded = Folded(RESULTS, "Unfold me")
+    assert repr(folded) == "[folded: Unfold me]"
+    page = folded._repr_html_()
+    assert page.startswith("<details><summary>Unfold me</summary>") and page.endswith("</details>")
+    assert "10  random weights, everything is trained (to 5) +60.0 points (" in page  # for a reader
+    assert "<td>the first token classifies</td>" in page and page.count("<tr") == 6
+    encoded = re.search(r'"data:image/png;base64,([^"]+)"', page)[1]
+    assert base64.b64decode(encoded).startswith(b"\x89PNG")
+
+
+def test_the_command_trains_nothing_that_is_there_and_shows_what_it_is_compared_with(
+    tmp_path, capsys
+):
+    out = tmp_path / "my results.jsonl"
+    for n, right in ((1, GOOD), (2, POOR), (3, POOR)):
+        experiment = replace(ROWS[n].experiment(NANO, "sms-mini"), seed=1)
+        (result,) = results_of(n, [right])
+        append_row(out, result | {"id": run_id(n, experiment)})
+    main(["--rows", "2,6", "--seeds", "1", "--out", str(out)])
+    printed = capsys.readouterr().out
+    assert "row 6 is skipped" in printed and f"1 of 1 trainings are in {out} already" in printed
+    rows = re.findall(r"^ *(\d+) +the ", printed, flags=re.MULTILINE)
+    assert rows == ["1", "2"] and "−60.0" in printed
+    assert (tmp_path / "my results.svg").read_text(encoding="utf-8").count("<svg") == 1
+
+
+# --- the guessing game ---------------------------------------------------------------------------
+
+
+def reply(capsys, number, answer, results=RESULTS) -> str:
     Guesses(results).guess(number, answer)
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("answer", [None, ...])
 def test_nothing_is_revealed_before_a_guess(capsys, answer):
-    text = said(capsys, 2, answer)
-    assert text == (
+    assert reply(capsys, 2, answer) == (
         'Row 2: not guessed yet. Put "better", "worse" or "no difference" in the place of None.\n'
     )
 
 
 @pytest.mark.parametrize(
     ("answer", "hint"),
-    [("wors", 'Do you mean "worse"?'), ("Betterr", 'Do you mean "better"?'), (7, ""), ("", "")],
+    [("wors", ' Do you mean "worse"?'), ("Betterr", ' Do you mean "better"?'), (7, ""), ("", "")],
 )
-def test_a_wrong_word_is_answered_kindly_and_reveals_nothing(capsys, answer, hint):
-    text = said(capsys, 2, answer)
-    assert 'is no answer here; "better", "worse" or "no difference" would be one.' in text
-    assert hint in text and "%" not in text and "Measured" not in text
+def test_a_wrong_word_gets_a_hint_and_reveals_nothing(capsys, answer, hint):
+    assert reply(capsys, 2, answer) == (
+        f'{answer!r} is no answer here; "better", "worse" or "no difference" would be one.{hint}\n'
+    )
 
 
 @pytest.mark.parametrize("answer", ["worse", " Worse ", "WORSE"])
 def test_a_right_guess_sees_the_interval_and_the_books_figure(capsys, answer):
-    text = said(capsys, 2, answer)
-    assert "Your guess: worse. Measured: worse. As you said." in text
-    assert "Test accuracy 30.0 %, row 1 has 90.0 %: −60.0 points, 95 % interval −8" in text
-    assert "Its 2 trainings: 30.0, 30.0 %." in text
-    assert "The book's repository, one training: 75.00 %, row 1 95.00 %." in text
+    first, second, third, book = reply(capsys, 2, answer).splitlines()
+    assert first == "Your guess: worse. Measured: worse. As you said."
+    begin = "Test accuracy 30.0 %, row 1 has 90.0 %: −60.0 points, 95 % interval −8"
+    assert second.startswith(begin) and second.endswith(".")
+    assert third == "Its 2 trainings: 30.0, 30.0 %."
+    assert book == "The book's repository, one training: 75.00 %, row 1 95.00 %."
 
 
 def test_a_wrong_guess_sees_them_too(capsys):
-    text = said(capsys, 10, "no_difference")
-    assert "Your guess: no difference. Measured: better.\n" in text
+    text = reply(capsys, 10, "no_difference")
+    assert "Your guess: no difference. Measured: better.\n" in text and "trainings" not in text
     assert "row 5 has 30.0 %" in text and "row 5 96.67 %" in text
 
 
-def test_a_difference_inside_the_noise_is_called_that(capsys):
-    assert compare(RESULTS, 16).difference != 0
-    assert "the difference is inside the noise" in said(capsys, 16, "better")
-
-
-def test_a_row_that_the_book_lacks_has_no_figure_of_the_book(capsys):
+def test_noise_is_named_and_a_row_that_the_book_lacks_has_no_figure_of_the_book(capsys):
+    line = "Zero lies in the interval: the difference is inside the noise."
+    assert compare(RESULTS, 16).difference != 0 and line in reply(capsys, 16, "better")
+    assert line not in reply(capsys, 2, "better")
     results = [result | {"row": 20} if result["row"] == 2 else result for result in RESULTS]
-    assert "book" not in said(capsys, 20, "worse", results)
-
-
-def test_a_row_that_was_not_trained_is_said_to_be_missing(capsys):
-    assert "Row 13 is not among these results" in said(capsys, 13, "worse")
+    assert "book" not in reply(capsys, 20, "worse", results)
+    assert "Row 13 is not among these results" in reply(capsys, 13, "worse")
 
 
 def test_the_score_counts_what_was_guessed_and_names_what_was_not(capsys):
@@ -67,9 +201,8 @@ def test_the_score_counts_what_was_guessed_and_names_what_was_not(capsys):
     assert capsys.readouterr().out == (
         "0 of 0 guesses were as measured.\nNot guessed yet: rows 2, 5, 10, 16.\n"
     )
-    for number, answer in {2: "worse", 5: "better", 10: "better"}.items():
-        guesses.guess(number, answer)
-    guesses.guess(2, "wors")  # a slip takes nothing back
+    for number, answer in ((2, "worse"), (5, "better"), (10, "better"), (2, "wors")):
+        guesses.guess(number, answer)  # the slip at the end takes nothing back
     capsys.readouterr()
     guesses.score()
     assert capsys.readouterr().out == (
@@ -82,24 +215,14 @@ def test_the_score_counts_what_was_guessed_and_names_what_was_not(capsys):
     assert capsys.readouterr().out.startswith("3 of 3 guesses")
 
 
-def test_all_rows_stay_folded_until_someone_unfolds_them():
-    folded = Folded(RESULTS, "Unfold me")
-    assert repr(folded) == "[folded: Unfold me]"
-    page = folded._repr_html_()
-    assert page.startswith("<details><summary>Unfold me</summary>") and page.endswith("</details>")
-    assert "<details open" not in page and page.count("<img ") == 1
-    assert page.index("−60.0") > page.index("</summary>")
-    assert page.count("<tr>") == 6 and "<td>the first token classifies</td>" in page
-
-
-def test_results_of_another_model_or_data_are_shown_with_a_word(tmp_path, capsys):
+def test_results_of_another_model_or_data_are_shown_with_a_sentence(tmp_path, capsys):
     path = tmp_path / "results.jsonl"
-    settings = {"model": NANO, "data": "sms-mini"}
-    for result in RESULTS:
-        append_row(path, result | {"settings": settings})
+    other = RESULTS[0] | {"settings": {"model": NANO, "data": "other"}}
+    for result in (*RESULTS, other):
+        append_row(path, result)
     path.write_bytes(path.read_bytes() + b"half a li")
-    assert len(read_results(path, NANO, "sms-mini")) == len(RESULTS)
+    assert read_results(path, NANO, "sms-mini") == list(RESULTS)
     assert capsys.readouterr().out.count("is left out") == 1
-    assert len(read_results(path, "gpt2-small (124M)", "sms-mini")) == len(RESULTS)
+    assert read_results(path, "gpt2-small (124M)", "sms-mini") == [*RESULTS, other]
     printed = capsys.readouterr().out
     assert 'python -m workshop.experiments --model "gpt2-small (124M)" --data sms-mini' in printed

@@ -1,4 +1,4 @@
-"""Runs are trained in slices, kept with what they belong to, and read back as they were."""
+"""Runs are trained in steps, kept with what they belong to, and read back as they were."""
 
 import json
 
@@ -13,15 +13,16 @@ from workshop.lab import (
     Settings,
     Training,
     append_row,
+    delete_row,
     finished_run,
     keep_run,
     keep_test_opened,
-    new_classifier,
     plan_in_words,
     read_kept,
     say_run,
     share_right,
     sorted_runs,
+    train_whole,
     work_predicted,
 )
 
@@ -31,14 +32,7 @@ def material():
     return tiny_material()
 
 
-def trained(material, **settings) -> Training:
-    training = Training(material, Settings(**({"plan": HEAD, "epochs": 2, "lr": 1e-2} | settings)))
-    for _ in training.steps():
-        pass
-    return training
-
-
-# --- settings -------------------------------------------------------------------------------------
+# --- settings ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -48,110 +42,111 @@ def trained(material, **settings) -> Training:
         (HEAD, "head only"),
         (FreezePlan.lora(3, rank=4, alpha=8.0), "LoRA, all blocks, rank 4"),
         (FreezePlan(3, {"out_head", "trf_blocks.1", "trf_blocks.2"}), "out_head, trf_blocks.1 – 2"),
+        (FreezePlan(3, {"trf_blocks.0", "trf_blocks.2"}), "trf_blocks.2, trf_blocks.0"),
         (
             FreezePlan(3, {"trf_blocks.0.att", "tok_emb"}, {"trf_blocks.2"}),
             "trf_blocks.0.att, tok_emb, rank 8 on trf_blocks.2",
         ),
+        (FreezePlan(3, (), {"trf_blocks.1"}), "rank 8 on trf_blocks.1"),
     ],
 )
 def test_a_plan_has_words_that_tell_it_from_others(plan, words):
     assert plan_in_words(plan) == words
 
 
+def test_settings_are_those_of_the_training_and_can_be_read():
+    settings = Settings(BOOK, "mean", 1, 2e-3, 3)
+    assert str(settings) == "the book's choice · position mean · 1 epoch · lr 0.002 · 3 seeds"
+    training = settings.with_seed(7)
+    assert (training.epochs, training.position, training.lr) == (1, "mean", 2e-3)
+    assert (training.seed, training.batch_size) == (7, 8)
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"lr": 0.0}, {"lr": float("nan")}, {"epochs": 0}, {"position": "middle"}]
+    "wrong",
+    [{"lr": 0.0}, {"lr": float("nan")}, {"epochs": 0}, {"position": "middle"}, {"num_seeds": 0}],
 )
 def test_settings_that_cannot_be_are_refused(wrong):
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
         Settings(BOOK, **wrong)
 
 
-# --- training -------------------------------------------------------------------------------------
+# --- training ------------------------------------------------------------------------------------
 
 
 def test_a_run_trains_each_seed_from_the_same_pretrained_model_and_leaves_that_as_it_is(material):
     before = {name: value.clone() for name, value in material.pretrained.state_dict().items()}
-    training = trained(material, num_seeds=3)
-    run = finished_run(training, after_test=False)
-    assert len(run.val_accs) == len(run.best_epochs) == 3 and len(set(run.val_losses)) == 3
-    assert run.val_accs == tuple(h.val_accs[-1] for h in training.histories)
-    assert run.trainable == parameter_report(material.pretrained.cfg, HEAD).trainable == 18
-    for name, value in material.pretrained.state_dict().items():
-        assert torch.equal(value, before[name]), name
-
-
-def test_the_same_seed_gives_the_same_run_and_leaves_the_callers_random_numbers_alone(material):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first, second = trained(material), trained(material)
-    assert first.histories[0].val_losses == second.histories[0].val_losses
-    assert torch.equal(torch.rand(3), expected)
+    training = Training(material, Settings(HEAD, epochs=2, lr=1e-2, num_seeds=3))
+    shares = []
+    for progress in training.steps():
+        if progress.phase == "training":
+            shares.append(training.share_done(progress))
+            assert training.seconds_left(progress) >= 0
+        else:
+            assert training.seconds_left(progress) is None
+    assert shares == sorted(shares) and shares[0] == pytest.approx(1 / 36) and shares[-1] == 1
+    assert torch.equal(torch.rand(3), expected)  # the caller's random numbers
+    for name, value in material.pretrained.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    run = finished_run(training)
+    assert run.val_accs == tuple(h.val_accs[-1] for h in training.histories)
+    assert len(run.best_epochs) == len(set(run.val_losses)) == 3
+    assert run.trainable == parameter_report(material.pretrained.cfg, HEAD).trainable == 18
+    assert run.num_messages == 20 and not run.after_test and run.seconds_encoding <= run.seconds
+    assert run.work == work_predicted(material, training.settings).fine_tune.amount
+    right = share_right(training.model, material.validation, "last")
+    assert right == run.val_accs[-1]  # of the seed that was trained last
+    again = train_whole(material, training.settings)
+    assert (again.val_losses, again.train_accs) == (run.val_losses, run.train_accs)
+    assert again.id != run.id
 
 
 def test_a_training_that_is_closed_leaves_the_weights_of_the_last_whole_epoch(material):
-    one_epoch = trained(material, epochs=1).model
-    training = Training(material, Settings(HEAD, epochs=4, lr=1e-2))
+    one_epoch = Training(material, Settings(HEAD, epochs=1, lr=1e-2))
+    for _ in one_epoch.steps():
+        pass
+    training = Training(material, Settings(HEAD, epochs=4, lr=1e-2, num_seeds=3))
     steps = training.steps()
     while not (training.histories and len(training.histories[0].step_losses) == 9):
         next(steps)  # 6 steps are an epoch
     steps.close()
     assert training.interrupted and len(training.histories[0].val_accs) == 1
-    assert torch.equal(training.model.out_head.weight, one_epoch.out_head.weight)
+    assert training.seed == 1 and not one_epoch.interrupted
+    assert torch.equal(training.model.out_head.weight, one_epoch.model.out_head.weight)
 
 
-def test_the_share_that_is_done_grows_over_all_seeds_and_the_time_left_shrinks(material):
-    training = Training(material, Settings(HEAD, epochs=2, num_seeds=3, lr=1e-2))
-    shares = [
-        training.share_done(progress)
-        for progress in training.steps()
-        if progress.phase == "training"
-    ]
-    assert shares == sorted(shares) and shares[0] == pytest.approx(1 / 36) and shares[-1] == 1
-
-
-def test_more_parameters_that_learn_deep_down_are_more_work(material):
-    work = [
-        work_predicted(material, Settings(plan)) for plan in (HEAD, BOOK, FreezePlan.everything(3))
-    ]
-    for way in ("book", "fine_tune"):
-        amounts = [getattr(one, way).amount for one in work]
-        assert amounts == sorted(amounts) and amounts[0] < amounts[2]
+def test_more_trainable_parameters_and_more_epochs_are_more_work(material):
+    plans = (HEAD, BOOK, FreezePlan.everything(3))
+    work = [work_predicted(material, Settings(plan)) for plan in plans]
+    assert work[0].book.amount < work[1].book.amount < work[2].book.amount
+    assert work[0].fine_tune.amount < work[1].fine_tune.amount < work[2].fine_tune.amount
     longer = work_predicted(material, Settings(HEAD, epochs=10))
     assert longer.book.amount == 2 * work[0].book.amount
     assert work[0].fine_tune.amount < longer.fine_tune.amount < 1.5 * work[0].fine_tune.amount
 
 
-def test_the_share_right_is_counted_at_the_position_that_was_trained(material):
-    training = trained(material, epochs=5)
-    right = share_right(training.model, material.validation, "last")
-    assert right == training.histories[0].val_accs[-1]
+# --- rows ----------------------------------------------------------------------------------------
 
 
-def test_a_new_head_comes_from_the_seed(material):
-    heads = [new_classifier(material.pretrained, seed).out_head.weight for seed in (1, 1, 2)]
-    assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
-
-
-# --- rows -----------------------------------------------------------------------------------------
-
-
-def test_a_run_is_read_back_as_it_was_kept(tmp_path):
-    runs = [
-        made_up_run("a"),
-        made_up_run("b", FreezePlan.lora(3, 2, rank=4, alpha=8.0), (0.7,), position="mean"),
-    ]
+def test_a_run_is_read_back_as_it_was_kept_until_it_is_deleted(tmp_path):
+    path, lora = tmp_path / FILE, FreezePlan.lora(3, 2, rank=4, alpha=8.0)
+    runs = [made_up_run("a"), made_up_run("b", lora, (0.7,), position="mean")]
     for run in runs:
-        keep_run(tmp_path / FILE, run, BELONGS_TO)
-    kept = read_kept(tmp_path / FILE, BELONGS_TO)
+        keep_run(path, run, BELONGS_TO)
+    kept = read_kept(path, BELONGS_TO)
     assert kept.runs == tuple(runs)
     assert (kept.num_others, kept.notes, kept.test_opened) == (0, (), False)
+    delete_row(path, "a")
+    assert read_kept(path, BELONGS_TO).runs == (runs[1],)
 
 
 def test_runs_of_another_checkpoint_or_other_messages_are_counted_and_not_shown(tmp_path):
     path = tmp_path / FILE
-    for i, (name, value) in enumerate([("checkpoint", "small"), ("messages", "other")]):
-        keep_run(path, made_up_run(str(i)), BELONGS_TO | {name: value})
+    keep_run(path, made_up_run("0"), BELONGS_TO | {"checkpoint": "small"})
+    keep_run(path, made_up_run("1"), BELONGS_TO | {"messages": "other"})
     keep_run(path, made_up_run("mine"), BELONGS_TO)
     keep_test_opened(path, BELONGS_TO | {"messages": "other"})
     kept = read_kept(path, BELONGS_TO)
@@ -162,51 +157,64 @@ def test_runs_of_another_checkpoint_or_other_messages_are_counted_and_not_shown(
 
 
 @pytest.mark.parametrize(
-    ("what", "value"),
+    ("field", "value"),
     [
         ("val_accs", [0.5]),  # of three seeds
         ("val_accs", [1.2, 1.3, 1.4]),
         ("val_losses", ["a", "b", "c"]),
+        ("train_accs", None),
+        ("best_epochs", [1.7, 1, 1]),
         ("seconds", -1),
+        pytest.param("work", 10**400, id="work without end"),
         ("num_messages", 0),
+        ("after_test", "yes"),
         ("settings", {"plan": {}}),
         ("settings", None),
+        ("colour", "blue"),
     ],
 )
-def test_a_damaged_row_is_left_out_with_a_word_and_stays_in_the_file(tmp_path, what, value):
+def test_a_row_that_is_no_run_is_left_out_with_a_sentence_and_stays_in_the_file(
+    tmp_path, field, value
+):
     path = tmp_path / FILE
     keep_run(path, made_up_run("good"), BELONGS_TO)
     good = json.loads(path.read_text())
-    append_row(path, good | {"id": "bad", what: value})
+    append_row(path, good | {"id": "bad", field: value})
+    append_row(path, good | {"seconds": 99.0})  # a second run with the same id
     path.write_text(path.read_text() + '{"id": "cut off')
     before = path.read_bytes()
     kept = read_kept(path, BELONGS_TO)
-    assert [run.id for run in kept.runs] == ["good"] and len(kept.notes) == 2
-    assert "'bad' is left out" in kept.notes[1] and "line 3 is left out" in kept.notes[0]
-    assert path.read_bytes() == before
+    assert kept.runs == (made_up_run("good"),)
+    cut_off, bad, second = kept.notes
+    assert "line 4 is left out" in cut_off and "'bad' is left out: it is no run (" in bad
+    assert "a second row 'good' is left out" in second and path.read_bytes() == before
 
 
 def test_runs_are_sorted_by_each_column_both_ways():
     low = made_up_run("low", HEAD, (0.7,), (0.9,), trainable=10, seconds=1.0)
     high = made_up_run("high", BOOK, (0.8,), (0.4,), trainable=900, seconds=3.0)
     for column, first in {
-        "run": "high",
-        "what was trained": "low",
-        "trainable": "low",
-        "seconds": "low",
-        "accuracy": "low",
-        "loss": "high",
-    }.items():
+        "run": high, "what was trained": low, "trainable": low, "seconds": low, "accuracy": low,
+        "loss": high, "work": high, "best epoch": high,
+    }.items():  # fmt: skip
         runs = sorted_runs([high, low], column)
-        assert runs[0].id == first, column
-        assert sorted_runs([high, low], column, falling=True) == runs[::-1]
+        assert runs[0] is first, column
+        if column not in ("work", "best epoch"):  # in which they are equal
+            assert sorted_runs([high, low], column, falling=True) == runs[::-1]
     with pytest.raises(ValueError, match="column must be"):
         sorted_runs([low], "colour")
 
 
-def test_a_row_says_mean_spread_and_interval():
-    words = say_run(made_up_run(accuracies=(0.78, 0.83, 0.82), losses=(0.5, 0.6, 0.7)))
-    assert set(words) == set(COLUMNS) - {"run"}
-    assert words["accuracy"] == "0.810, 0.780 – 0.830; 95 %: 0.722 – 0.875"
-    assert words["loss"] == "0.600" and words["work"] == "12.3 billion"
-    assert "after the test was seen" in say_run(made_up_run(after_test=True))["what was trained"]
+def test_a_row_has_mean_spread_and_interval():
+    texts = say_run(made_up_run(accuracies=(0.78, 0.83, 0.82), losses=(0.5, 0.6, 0.7)))
+    assert list(texts) == [column for column in COLUMNS if column != "run"]
+    assert texts["accuracy"] == "0.810, 0.780 – 0.830; 95 %: 0.722 – 0.875"
+    assert texts["loss"] == "0.600" and texts["work"] == "12.3 billion"
+    assert (texts["trainable"], texts["seconds"], texts["best epoch"]) == (
+        "1,000",
+        "2.0",
+        "2, 2, 2",
+    )
+    after = say_run(made_up_run(accuracies=(0.8,), after_test=True))
+    assert after["what was trained"].endswith("1 seed · after the test was seen")
+    assert after["accuracy"].startswith("0.800; 95 %")

@@ -1,32 +1,42 @@
-"""What the experiments found: differences with intervals, as a table and as a picture.
+"""How the experiments compare: differences with intervals, as a table, a plot and a guessing game.
 
-The questions of the notebook 06_C: guess first, then see what was measured.
+The notebook 06_C asks for a guess first, then shows what was measured. The command of
+`workshop.experiments` trains rows of the table and ends with the table and the plot.
 """
 
 import base64
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import io
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from html import escape
-from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
+from helpers.checks import whole_number
+from helpers.config import BUNDLED_SIZE, MODEL_CONFIGS, model_size
+from helpers.data import DATA_NAMES
 from helpers.measures import paired_interval
-from workshop.experiments import ROWS
+from helpers.training import get_device
+from workshop.__main__ import INTERRUPTED, Parser
+from workshop.experiments import ROWS, Experiment, parse_rows, reason_to_skip, run_id, train_all
 from workshop.lab import read_rows
-from workshop.pictures.svg import Drawing
 
-BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference"
+VERDICTS = BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row beside the one it is compared with; accuracies 0 … 1, one of each seed.
+    """A row and the one it is compared with; accuracies 0 … 1, one of each seed.
 
     `difference` is that of the mean test accuracies; `low` and `high` are the ends of its 95 %
-    interval, paired over the test messages (`results.paired_interval`).
+    interval, paired over the test messages (`paired_interval`).
     """
 
     row: int
@@ -38,75 +48,61 @@ class Comparison:
     high: float
 
     @property
-    def mean(self) -> float:
-        return float(np.mean(self.accuracies))
-
-    @property
     def seed_differences(self) -> tuple[float, ...]:
         """Each seed's accuracy less the other row's mean."""
         return tuple(accuracy - float(np.mean(self.reference)) for accuracy in self.accuracies)
 
     @property
     def verdict(self) -> str:
-        """Say "better" or "worse" where zero lies outside the interval, else "no difference"."""
-        return BETTER if self.low > 0 else WORSE if self.high < 0 else NO_DIFFERENCE
+        """One of VERDICTS: "no difference" where zero lies in the interval."""
+        if self.low > 0:
+            return BETTER
+        return WORSE if self.high < 0 else NO_DIFFERENCE
 
 
 def compare(results: Iterable[dict], number: int, against: int | None = None) -> Comparison | None:
     """Return how row `number` compares with row `against` (None: as ROWS says).
 
-    `results` are rows of `run.run`; of each row the seeds count that the other one has, too. None
-    where there are none. Raises ValueError where they are of different data or code: unlike is not
-    compared with like.
+    `results` are what `experiments.run` returns. Only the seeds that both rows have count; None
+    where there are none. Raises ValueError where the two are of different data or code.
     """
-    results = list(results)
     against = ROWS[number].against if against is None else against
-    ours, theirs = ({r["seed"]: r for r in results if r["row"] == row} for row in (number, against))
+    results = list(results)
+    ours = {result["seed"]: result for result in results if result["row"] == number}
+    theirs = {result["seed"]: result for result in results if result["row"] == against}
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
         return None
-    ours, theirs = ([found[seed] for seed in seeds] for found in (ours, theirs))
-    origins = {(r["fingerprint"]["data"], r["fingerprint"]["code"]) for r in ours + theirs}
-    if len(origins) > 1:
+    origins = [rows[seed]["fingerprint"] for rows in (ours, theirs) for seed in seeds]
+    if len({(origin["data"], origin["code"]) for origin in origins}) > 1:
         raise ValueError(
             f"rows {number} and {against} are of different data or code; "
             "run both anew into one file"
         )
-    a, b = _right(ours), _right(theirs)
-    return Comparison(
-        number,
-        against,
-        tuple(a.mean(axis=1).tolist()),
-        tuple(b.mean(axis=1).tolist()),
-        *paired_interval(a, b),
-    )
+    a = np.array([list(map(int, ours[seed]["right"])) for seed in seeds])  # (seeds, messages)
+    b = np.array([list(map(int, theirs[seed]["right"])) for seed in seeds])
+    accuracies, reference = tuple(a.mean(axis=1).tolist()), tuple(b.mean(axis=1).tolist())
+    return Comparison(number, against, accuracies, reference, *paired_interval(a, b))
 
 
-def _right(results: Sequence[dict]) -> np.ndarray:
-    """Return (num_seeds, num_messages) of 1 and 0."""
-    return np.array([[int(mark) for mark in result["right"]] for result in results])
-
-
-def compare_all(results: Sequence[dict]) -> list[Comparison]:
-    """Return a comparison of each row that has one, but row 1 with itself."""
+def compare_all(results: Collection[dict]) -> list[Comparison]:
+    """Return a comparison of each row but row 1, where there is one."""
     numbers = sorted({result["row"] for result in results} - {1})
-    found = [compare(results, number) for number in numbers]
-    return [comparison for comparison in found if comparison is not None]
-
-
-# --- as words --------------------------------------------------------------------------------
+    comparisons = [compare(results, number) for number in numbers]
+    return [comparison for comparison in comparisons if comparison is not None]
 
 
 def in_points(value: float) -> str:
-    """Return a difference of shares in percentage points, with its sign: "−3.2", "0.0"."""
-    text = f"{100 * value:+.1f}".replace("-", "−")
-    return "0.0" if text[1:] == "0.0" else text
+    """Return a difference of accuracies in percentage points, with its sign: "−3.2", "0.0"."""
+    points = f"{100 * value:+.1f}".replace("-", "−")
+    return "0.0" if points[1:] == "0.0" else points
 
 
-def say(comparison: Comparison) -> str:
+def describe_comparison(c: Comparison) -> str:
     """Return the difference, its interval and the verdict in a line."""
-    ends = f"{in_points(comparison.low)} … {in_points(comparison.high)}"
-    return f"{in_points(comparison.difference)} points ({ends}): {comparison.verdict}"
+    return (
+        f"{in_points(c.difference)} points ({in_points(c.low)} … {in_points(c.high)}): {c.verdict}"
+    )
 
 
 HEAD = (
@@ -115,128 +111,83 @@ HEAD = (
 )  # fmt: skip
 
 
-WORDS_IN = 1, 8  # the columns that hold words, not numbers
-
-
-def table_cells(results: Sequence[dict]) -> list[tuple[str, ...]]:
-    """Return a line for each row of the results, with a text for each of HEAD.
+def results_table(results: Collection[dict]) -> pd.DataFrame:
+    """Return a table with a line for each row of the results; all cells are texts.
 
     Accuracies are in percent, means over the seeds; "of the seeds" are the lowest and the highest.
     """
     comparisons = {c.row: c for c in compare_all(results)}
     lines = []
     for number in sorted({result["row"] for result in results}):
-        own = [result for result in results if result["row"] == number]
-        train, test = ([100 * r["accuracy"][part] for r in own] for part in ("train", "test"))
-        ends = f"{min(test):.1f} … {max(test):.1f}"
-        cells = [str(number), ROWS[number].words, f"{np.mean(train):.1f}", f"{np.mean(test):.1f}"]
-        beside = [""] * 4
+        accuracies = [result["accuracy"] for result in results if result["row"] == number]
+        test = [100 * accuracy["test"] for accuracy in accuracies]
+        line = dict.fromkeys(HEAD, "") | {
+            "row": str(number),
+            "": ROWS[number].description,
+            "train": f"{100 * np.mean([accuracy['train'] for accuracy in accuracies]):.1f}",
+            "test": f"{np.mean(test):.1f}",
+            "of the seeds": f"{min(test):.1f} … {max(test):.1f}",
+        }
         if c := comparisons.get(number):
-            interval = f"{in_points(c.low)} … {in_points(c.high)}"
-            beside = [str(c.against), in_points(c.difference), interval, c.verdict]
-        book = "" if ROWS[number].book is None else f"{ROWS[number].book:.2f}"
-        lines.append((*cells, ends, *beside, book))
-    return lines
-
-
-def table(results: Sequence[dict]) -> str:
-    """Return `table_cells` as plain text in columns."""
-    lines = [HEAD, *table_cells(results)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i in WORDS_IN else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
-
-
-# --- as a picture ----------------------------------------------------------------------------
-
-ROW_HEIGHT, TOP, BOTTOM = 28, 46, 34  # pixels
-
-
-LABELS, PLOT, MARGIN = 340, 400, 50  # widths
+            line |= {
+                "to row": str(c.against),
+                "points": in_points(c.difference),
+                "95 % interval": f"{in_points(c.low)} … {in_points(c.high)}",
+                "verdict": c.verdict,
+            }
+        if ROWS[number].book is not None:
+            line["book"] = f"{ROWS[number].book:.2f}"
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
 COLOURS = {BETTER: "#0072b2", WORSE: "#b34e00", NO_DIFFERENCE: "#555555"}  # Okabe & Ito's
 
 
-MARKS = {BETTER: "▲", WORSE: "▼", NO_DIFFERENCE: "●"}
+MARKERS = {BETTER: "^", WORSE: "v", NO_DIFFERENCE: "o"}  # tell the same as the colours
 
 
-def draw_dot_plot(comparisons: Sequence[Comparison]) -> Drawing:
-    """Draw each difference with its interval, and a faint dot for each seed.
-
-    Mark, colour and words say the same. Raises ValueError where there is nothing to draw.
-    """
-    if not comparisons:
-        raise ValueError("there is nothing to draw; run row 1 and another one first")
-    values = [0.0] + [x for c in comparisons for x in (c.low, c.high, *c.seed_differences)]
-    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if max(values) - min(values) <= 8 * s)
-    first, last = floor(min(values) / step), ceil(max(values) / step) or 1
-    width, height = LABELS + PLOT + MARGIN, TOP + ROW_HEIGHT * len(comparisons)
-
-    def place(difference: float) -> float:
-        return LABELS + (difference / step - first) / (last - first) * PLOT
-
-    drawn = []
-    for i in range(first, last + 1):
-        x, shade = place(i * step), "#333333" if i == 0 else "#dddddd"
-        drawn.append(f'<path d="M{x:.1f},{TOP - 8}V{height}" stroke="{shade}"/>')
-        drawn.append(_text(x, height + 16, in_points(i * step)[:-2] or "0", "middle"))
-    for i, c in enumerate(comparisons):
-        y, colour = TOP + ROW_HEIGHT * (i + 0.5), COLOURS[c.verdict]
-        drawn.append(_text(LABELS - 34, y + 4, _label(c), "end"))
-        drawn.append(_text(LABELS - 22, y + 4, MARKS[c.verdict], "middle", colour))
-        drawn.extend(
-            f'<circle cx="{place(d):.1f}" cy="{y + 7}" r="2.5" fill="{colour}" opacity="0.4"/>'
-            for d in c.seed_differences
-        )
-        ends = f"M{place(c.low):.1f},{y}H{place(c.high):.1f}"
-        drawn.append(f'<path d="{ends}" stroke="{colour}" stroke-width="2.5"/>')
-        drawn.append(f'<circle cx="{place(c.difference):.1f}" cy="{y}" r="5" fill="{colour}"/>')
-    title = "test accuracy beside the row compared with, in percentage points"
-    drawn.append(_text(width / 2, 18, title, "middle"))
-    drawn.append(_text(place(0) - 8, TOP - 12, "worse", "end", COLOURS[WORSE]))
-    drawn.append(_text(place(0) + 8, TOP - 12, "better", "start", COLOURS[BETTER]))
-    words = f"{title}: " + "; ".join(f"{_label(c)} {say(c)}" for c in comparisons)
-    total = height + BOTTOM
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {total}" width="{width}" '
-        f'height="{total}" style="max-width:100%;height:auto" role="img" '
-        f'aria-label="{escape(words)}" font-family="system-ui, Helvetica, Arial, sans-serif">'
-        f'<rect width="{width}" height="{total}" fill="white"/>\n' + "\n".join(drawn) + "\n</svg>"
-    )
-    return Drawing(svg, words)
+def plot_comparisons(comparisons: Sequence[Comparison]) -> Figure:
+    """Return a figure of each difference with its interval, and a faint dot for each seed."""
+    figure = Figure(figsize=(7.9, 1 + 0.3 * len(comparisons)), layout="constrained")
+    axes, labels = figure.subplots(), []
+    for y, c in enumerate(comparisons):
+        points, colour = 100 * c.difference, COLOURS[c.verdict]
+        sides = [[points - 100 * c.low], [100 * c.high - points]]  # to the left, to the right
+        axes.errorbar(points, y, xerr=sides, fmt=MARKERS[c.verdict], color=colour, linewidth=2.5)
+        for difference in c.seed_differences:
+            axes.plot(100 * difference, y + 0.3, ".", color=colour, alpha=0.4)
+        labels.append(label_of(c))
+    axes.axvline(0, color="#333333", linewidth=1)
+    axes.grid(axis="x", color="#dddddd")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    title = "test accuracy less the other row's, in points (left: worse, right: better)"
+    figure.supxlabel(title, fontsize="medium")
+    return figure
 
 
-def _label(c: Comparison) -> str:
-    return f"{c.row}  {ROWS[c.row].words}" + (f" (to {c.against})" if c.against != 1 else "")
+def label_of(c: Comparison) -> str:
+    """Return a row's number and description, and which row it is compared with if not row 1."""
+    partner = "" if c.against == 1 else f" (to {c.against})"
+    return f"{c.row}  {ROWS[c.row].description}{partner}"
 
 
-def _text(x: float, y: float, words: str, anchor: str, colour: str = "#333333") -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="12" fill="{colour}" text-anchor="{anchor}">'
-        f"{escape(words)}</text>"
-    )
-
-
-ANSWERS = (BETTER, WORSE, NO_DIFFERENCE)
+# --- the guessing game ---------------------------------------------------------------------------
 
 
 def read_results(path: str | Path, model: str, data: str) -> list[dict]:
     """Return the rows of a file that are of this data set, and compared with this model's row 1.
 
-    What is damaged is said. Where the file has nothing of the two, that is said, with the command
-    that makes such results, and all of its rows are returned.
+    Lines that can't be read are named. Where the file has nothing of the two, a sentence says so,
+    with the command that makes such results, and all of its rows are returned.
     """
     rows, notes = read_rows(path)
-    print(*notes, sep="\n", end="\n" if notes else "")
-    own = [row for row in rows if row["settings"]["data"] == data]
-    if any(row["row"] == 1 and row["settings"]["model"] == model for row in own):
-        return own
+    for note in notes:
+        print(note)
+    of_data = [row for row in rows if row["settings"]["data"] == data]
+    if any(row["row"] == 1 and row["settings"]["model"] == model for row in of_data):
+        return of_data
     print(
         f"{Path(path).name} has no results of {model} on {data}, so it is shown as it is. To make "
         f'yours: python -m workshop.experiments --model "{model}" --data {data} --out FILE'
@@ -245,9 +196,9 @@ def read_results(path: str | Path, model: str, data: str) -> list[dict]:
 
 
 class Guesses:
-    """What a learner expects of the rows, and what `results`, rows of `run.run`, say to it.
+    """A learner's guesses, and the answers from `results`, which `experiments.run` returns.
 
-    Nothing of a row is said before it is guessed.
+    Nothing about a row is printed before it is guessed.
     """
 
     def __init__(self, results: Sequence[dict]):
@@ -255,53 +206,53 @@ class Guesses:
         self.given: dict[int, str] = {}
 
     def guess(self, number: int, answer: str | None) -> None:
-        """Print how row `number` compares with its partner, once `answer` is one of ANSWERS."""
-        comparison = compare(self.results, number)
-        if comparison is None:
+        """Print how row `number` compares with its partner, once `answer` is one of VERDICTS."""
+        choices = '"better", "worse" or "no difference"'
+        c = compare(self.results, number)
+        if c is None:
             print(f"Row {number} is not among these results: its training is still to be run.")
             return
         if answer is None or answer is ...:
             self.given.pop(number, None)
-            print(f"Row {number}: not guessed yet. Put {_listed()} in the place of None.")
+            print(f"Row {number}: not guessed yet. Put {choices} in the place of None.")
             return
-        if (word := _understood(answer)) is None:
-            print(f"{answer!r} is no answer here; {_listed()} would be one.{_meant(answer)}")
+        word = " ".join(str(answer).replace("_", " ").casefold().split())
+        if word not in VERDICTS:
+            close = difflib.get_close_matches(word, VERDICTS, n=1)
+            hint = f' Do you mean "{close[0]}"?' if close else ""
+            print(f"{answer!r} is no answer here; {choices} would be one.{hint}")
             return
         self.given[number] = word
-        print(*self._reply(comparison, word), sep="\n")
-
-    def score(self) -> None:
-        """Print how many guesses were as measured, and which rows are still to be guessed."""
-        comparisons = compare_all(self.results)
-        right = [c.row for c in comparisons if self.given.get(c.row) == c.verdict]
-        print(f"{len(right)} of {len(self.given)} guesses were as measured.")
-        if still := [c.row for c in comparisons if c.row not in self.given]:
-            print(f"Not guessed yet: {'row' if len(still) == 1 else 'rows'} ", end="")
-            print(*still, sep=", ", end=".\n")
-
-    def _reply(self, c: Comparison, word: str) -> list[str]:
-        measured = f"{100 * c.mean:.1f} %, row {c.against} has {100 * _mean(c.reference):.1f} %"
-        ends = f"{in_points(c.low)} to {in_points(c.high)}"
-        lines = [
-            f"Your guess: {word}. Measured: {c.verdict}."
-            f"{' As you said.' if word == c.verdict else ''}",
-            f"Test accuracy {measured}: {in_points(c.difference)} points, 95 % interval {ends}.",
-        ]
+        agrees = " As you said." if word == c.verdict else ""
+        print(f"Your guess: {word}. Measured: {c.verdict}.{agrees}")
+        print(
+            f"Test accuracy {100 * np.mean(c.accuracies):.1f} %, row {c.against} has "
+            f"{100 * np.mean(c.reference):.1f} %: {in_points(c.difference)} points, "
+            f"95 % interval {in_points(c.low)} to {in_points(c.high)}."
+        )
         if len(c.accuracies) > 1:
-            each = ", ".join(f"{100 * accuracy:.1f}" for accuracy in sorted(c.accuracies))
-            lines.append(f"Its {len(c.accuracies)} trainings: {each} %.")
+            percent = ", ".join(f"{100 * accuracy:.1f}" for accuracy in sorted(c.accuracies))
+            print(f"Its {len(c.accuracies)} trainings: {percent} %.")
         if c.low <= 0 <= c.high and c.difference:
-            lines.append("Zero lies in the interval: the difference is inside the noise.")
+            print("Zero lies in the interval: the difference is inside the noise.")
         if ROWS[c.row].book is not None:
-            lines.append(
+            print(
                 f"The book's repository, one training: {ROWS[c.row].book:.2f} %, "
                 f"row {c.against} {ROWS[c.against].book:.2f} %."
             )
-        return lines
+
+    def score(self) -> None:
+        """Print how many guesses were as measured, and which rows are still to be guessed."""
+        verdicts = {c.row: c.verdict for c in compare_all(self.results)}
+        right = [row for row, verdict in verdicts.items() if self.given.get(row) == verdict]
+        print(f"{len(right)} of {len(self.given)} guesses were as measured.")
+        left = [str(row) for row in verdicts if row not in self.given]
+        if left:
+            print(f"Not guessed yet: {'row' if len(left) == 1 else 'rows'} {', '.join(left)}.")
 
 
 class Folded:
-    """All rows as a picture and a table, folded away until someone unfolds them."""
+    """All rows as a plot and a table, folded away until someone unfolds them."""
 
     def __init__(self, results: Sequence[dict], title: str = "Unfold: what was measured"):
         self.results, self.title = list(results), title
@@ -310,34 +261,80 @@ class Folded:
         return f"[folded: {self.title}]"
 
     def _repr_html_(self) -> str:
-        drawing = draw_dot_plot(compare_all(self.results))
-        picture = base64.b64encode(drawing.svg.encode()).decode()
-        head = "".join(f"<th>{escape(name)}</th>" for name in HEAD)
-        lines = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-            for cells in table_cells(self.results)
-        )
+        comparisons, png = compare_all(self.results), io.BytesIO()
+        plot_comparisons(comparisons).savefig(png, format="png")
+        encoded = base64.b64encode(png.getvalue()).decode()
+        lines = "; ".join(f"{label_of(c)} {describe_comparison(c)}" for c in comparisons)
         return (
             f"<details><summary>{escape(self.title)}</summary>"
-            f'<img src="data:image/svg+xml;base64,{picture}" alt="{escape(drawing.words)}"/>'
-            f"<table><tr>{head}</tr>{lines}</table></details>"
+            f'<img src="data:image/png;base64,{encoded}" alt="{escape(lines)}"/>'
+            f"{results_table(self.results).to_html(index=False, border=0)}</details>"
         )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+# --- the command ---------------------------------------------------------------------------------
 
 
-def _listed() -> str:
-    return ", ".join(f'"{answer}"' for answer in ANSWERS[:-1]) + f' or "{ANSWERS[-1]}"'
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line of `workshop.experiments`; rows that are in the file are not repeated."""
+    parser = Parser(
+        prog="python -m workshop.experiments",
+        description="Train rows of the book's table of experiments, each with several seeds.",
+        epilog="; ".join(f"{number}: {row.description}" for number, row in ROWS.items()),
+    )
+    parser.add_argument("--model", default="gpt2-nano (12M)", choices=MODEL_CONFIGS)
+    parser.add_argument("--data", default="sms-mini", choices=DATA_NAMES)
+    parser.add_argument("--rows", default=f"1-{max(ROWS)}", help="such as 1-5,10,11")
+    parser.add_argument("--seeds", type=int, default=5, help="how many: 1, 2, …")
+    parser.add_argument("--out", type=Path, default=Path("results.jsonl"))
+    jobs = "trainings at once (0: one for each core with the nano, else one)"
+    parser.add_argument("--jobs", type=int, default=0, help=jobs)
+    chosen = parser.parse_args(arguments)
+    try:
+        train_and_compare(chosen)
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        print(f"interrupted: what was trained is in {chosen.out}; the same command goes on there")
+        sys.exit(INTERRUPTED)
 
 
-def _understood(answer) -> str | None:
-    """Return the one of ANSWERS that is meant, whatever its capitals and blanks."""
-    plain = " ".join(str(answer).replace("_", " ").split()).casefold()
-    return plain if plain in ANSWERS else None
+def train_and_compare(chosen: Namespace) -> None:
+    """Train what is not in the file yet; print the table, and save the plot beside the file."""
+    whole_number("--seeds", chosen.seeds)
+    whole_number("--jobs", chosen.jobs, 0)
+    if chosen.out.is_dir():
+        raise ValueError(f"--out {chosen.out} is a folder; name a file")
+    wanted, partners = {}, {}
+    for number in parse_rows(chosen.rows):
+        if reason := reason_to_skip(number, chosen.model):
+            print(reason)
+            continue
+        wanted |= trainings_of(number, chosen)
+        partners |= trainings_of(ROWS[number].against, chosen)  # perhaps trained earlier
+    rows, notes = read_rows(chosen.out)
+    for note in notes:
+        print(note)
+    stored = {row["id"] for row in rows}
+    left = [training for row_id, training in wanted.items() if row_id not in stored]
+    if len(left) < len(wanted):
+        print(f"{len(wanted) - len(left)} of {len(wanted)} trainings are in {chosen.out} already")
+    if left:
+        is_small = model_size(chosen.model) == BUNDLED_SIZE and get_device().type == "cpu"
+        cores = os.cpu_count() or 1
+        train_all(left, chosen.out, chosen.jobs or (cores if is_small else 1))
+    shown = wanted | partners
+    results = {row["id"]: row for row in read_rows(chosen.out)[0] if row["id"] in shown}
+    if results:
+        print(results_table(results.values()).to_string(index=False))
+    if comparisons := compare_all(results.values()):
+        plot = chosen.out.with_suffix(".svg")
+        plot_comparisons(comparisons).savefig(plot)
+        print(f"the differences as a plot: {plot}")
 
 
-def _meant(answer) -> str:
-    close = difflib.get_close_matches(str(answer).casefold(), ANSWERS, n=1)
-    return f' Do you mean "{close[0]}"?' if close else ""
+def trainings_of(number: int, chosen: Namespace) -> dict[str, tuple[int, Experiment]]:
+    """Return a row's number and experiment for each seed, by their ids."""
+    experiment = ROWS[number].experiment(chosen.model, chosen.data)
+    experiments = [replace(experiment, seed=seed) for seed in range(1, chosen.seeds + 1)]
+    return {run_id(number, experiment): (number, experiment) for experiment in experiments}

@@ -1,8 +1,8 @@
 """The training film: where the validation messages lie before a training and after each epoch.
 
-A message's place is the vector that the head reads of it (`class_vectors`), seen along the two
-directions in which all vectors of all frames together differ most. So a place means the same in
-each frame. The frames are kept while `fine_tune` runs; nothing is trained again to play them.
+A message's position in a frame is the vector that the head reads of it (`class_vectors`), seen along
+the two directions in which the vectors of all frames together vary most. So a position means the
+same in each frame.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from functools import cached_property
 import torch
 from torch.nn import functional as F
 
-from helpers.checks import instance_of
 from helpers.data import TextDataset
 from helpers.freezing import FreezePlan, num_classes_of
 from helpers.model import GPTModel
@@ -24,8 +23,8 @@ from workshop.inside import Directions, main_directions
 class Frame:
     """The validation messages after `epoch` whole epochs: 0 is before the training.
 
-    `vectors` (n, emb_dim) are what the head reads, `weight` (2, emb_dim) and `bias` (2,) what it
-    makes logits of them with; all float32 on the CPU.
+    `vectors` (n, emb_dim) are what the head reads, `weight` (2, emb_dim) and `bias` (2,) are the
+    head's; all float32 on the CPU.
     """
 
     epoch: int
@@ -45,7 +44,7 @@ class Frame:
 
     @property
     def answers(self) -> torch.Tensor:
-        """What the model says of each message, 0 ham or 1 spam: (n,)."""
+        """The predicted labels, 0 ham or 1 spam: (n,)."""
         return self.logits.argmax(dim=1)
 
 
@@ -63,11 +62,9 @@ class Film:
 
     @property
     def names(self) -> list[str]:
-        """What each frame is called."""
-        return [
-            f"after epoch {frame.epoch}" if frame.epoch else "before the training"
-            for frame in self.frames
-        ]
+        """The name of each frame."""
+        later = [f"after epoch {frame.epoch}" for frame in self.frames[1:]]
+        return ["before the training", *later]
 
     @cached_property
     def directions(self) -> Directions:
@@ -79,33 +76,32 @@ class Film:
 
     @cached_property
     def places(self) -> list[torch.Tensor]:
-        """Where the messages lie along the two directions, for each frame: (n, 2)."""
+        """The positions of the messages along the two directions, for each frame: (n, 2)."""
         return [self.directions.place(frame.vectors) for frame in self.frames]
 
     @property
     def boundaries(self) -> list[tuple[float, float, float]]:
         """For each frame a, b and c of the line a x + b y + c = 0 at which spam gets p = 0.5.
 
-        The head's boundary is a plane of many dimensions; this is where it cuts through that of the
-        picture. It is exact for a vector that lies in the picture's plane, and only for that: ask
-        `num_on_their_side` how many messages it does justice to. Spam is where the sum is above 0.
+        Spam is where the sum is above 0. The head's boundary is a hyperplane; this is where it cuts
+        the plane of the two directions. For vectors outside that plane it may be wrong:
+        `num_on_their_side` counts for how many messages it is right.
         """
         lines = []
         for frame in self.frames:
-            weight, bias = (part[1] - part[0] for part in (frame.weight, frame.bias))
-            slopes = self.directions.axes @ weight
-            start = self.directions.mean @ weight + bias
-            lines.append((*slopes.tolist(), start.item()))
+            weight = frame.weight[1] - frame.weight[0]
+            a, b = (self.directions.axes @ weight).tolist()
+            c = self.directions.mean @ weight + frame.bias[1] - frame.bias[0]
+            lines.append((a, b, c.item()))
         return lines
 
     @property
     def num_on_their_side(self) -> list[int]:
-        """For each frame how many messages lie on the boundary's side that is their answer's."""
+        """For each frame how many messages lie on the side of the boundary that is their answer's."""
         counts = []
-        triples = zip(self.frames, self.places, self.boundaries, strict=True)
-        for frame, places, (a, b, c) in triples:
-            side = places @ torch.tensor([a, b]) + c > 0
-            counts.append((side == (frame.answers == 1)).sum().item())
+        for number, (a, b, c) in enumerate(self.boundaries):
+            is_spam_side = self.places[number] @ torch.tensor([a, b]) + c > 0
+            counts.append((is_spam_side == (self.frames[number].answers == 1)).sum().item())
         return counts
 
     @property
@@ -115,7 +111,7 @@ class Film:
 
     @property
     def val_losses(self) -> list[float]:
-        """The mean −ln p of the right class over the validation messages, in nats, each frame's."""
+        """The cross-entropy over the validation messages, in nats, of each frame."""
         return [F.cross_entropy(frame.logits, self.labels).item() for frame in self.frames]
 
     @property
@@ -142,24 +138,19 @@ def film_of(
     messages. After an interruption there are the frames of the whole epochs. Raises what
     `fine_tune` raises, and ValueError for a model of other than two classes.
     """
-    instance_of("model", model, torch.nn.Module, "a GPTModel")
-    instance_of(
-        "validation",
-        validation,
-        TextDataset,
-        "a TextDataset or SpamDataset, such as a loader's .dataset",
-    )
-    if (count := num_classes_of(model)) != 2:
-        raise ValueError(f"a film shows ham and spam, but the model's head has {count} outputs")
+    if (num_classes := num_classes_of(model)) != 2:
+        raise ValueError(
+            f"a film shows ham and spam, but the model's head has {num_classes} outputs"
+        )
     frames: list[Frame] = []
 
-    def keep_frame(_: History | None = None) -> None:
-        head = model.out_head
-        weight, bias = (part.detach().float().cpu().clone() for part in (head.weight, head.bias))
+    def add_frame(_: History | None = None) -> None:
         vectors = class_vectors(model, validation.encoded_texts, position)
+        weight = model.out_head.weight.detach().float().cpu().clone()
+        bias = model.out_head.bias.detach().float().cpu().clone()
         frames.append(Frame(len(frames), vectors, weight, bias))
 
-    keep_frame()
+    add_frame()
     history = fine_tune(
         model,
         train,
@@ -167,7 +158,7 @@ def film_of(
         plan,
         epochs=epochs,
         position=position,
-        on_epoch=keep_frame,
+        on_epoch=add_frame,
         **settings,
     )
     return Film(tuple(frames), torch.tensor(validation.labels), history, epochs)

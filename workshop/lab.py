@@ -1,15 +1,9 @@
-"""Results of trainings: rows in a file of JSON lines, and intervals that say how sure a figure is.
-
-A row is a dictionary with a text "id"; in the file it is one line (jsonlines.org). A row is
-appended whole, so what was there before is never at risk. A line that can't be read, because
-something else wrote it or the power failed, is left out with a word, and stays in the file.
-
-Runs of the Freeze Lab: settings, a training in slices, and what is kept of it to compare.
+"""Runs of the Freeze Lab: their settings, a training in steps, and the file that keeps the results.
 
 A run trains a classifier with the same settings once for each of its seeds 1, 2, …; the seed draws
-the new head, the order of the batches and the adapters. What a run brought is one row of a file
-(see `results`). Beside it stands what it belongs to: the checksums of checkpoint and messages, so
-that runs of another model or on other messages are never compared with these.
+the new head, the order of the batches and the adapters. A finished run is one row of a file of JSON
+lines (jsonlines.org), with the checksums of the checkpoint and the messages, so that runs of another
+model or on other messages are never compared with these.
 """
 
 import copy
@@ -18,7 +12,7 @@ import os
 import secrets
 from collections.abc import Generator, Iterable
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 
@@ -33,19 +27,20 @@ from helpers.loading import load_pretrained
 from helpers.measures import wilson_interval
 from helpers.model import GPTModel, part_names
 from helpers.training import (
-    POSITIONS,
     TrainingSettings,
     calc_accuracy_loader,
     last_token_positions,
     own_random_numbers,
 )
 from workshop.costs import Cost, TrainingWork, work_of_training
-from workshop.fast import (
-    History,
-    Progress,
-    fine_tuning_steps,
-    trained_from,
-)
+from workshop.fast import History, Progress, fine_tuning_steps, trained_from
+from workshop.texts import counted
+
+FILE = "freeze_lab.jsonl"
+
+
+RUN, TEST_OPENED = "run", "test opened"  # the kinds of rows
+
 
 # --- rows in a file ------------------------------------------------------------------------------
 
@@ -53,40 +48,37 @@ from workshop.fast import (
 def append_row(path: str | Path, row: dict) -> None:
     """Append `row`, which has a text "id", to the file at `path` as one line of JSON.
 
-    The line is written by one call, behind all that is there: two processes that append at once do
-    not mix, and one that is killed leaves a line or none. Raises ValueError for a row without an id
-    or with numbers that JSON does not have, TypeError for other values, OSError where the file
-    can't be written.
+    The line is written at once behind all that is there: two processes that append at the same time
+    do not mix, and one that is killed leaves a line or none. Sets become sorted lists. Raises OSError
+    where the file can't be written, ValueError for numbers that JSON does not have.
     """
-    if not isinstance(row, dict) or not isinstance(row.get("id"), str):
-        raise ValueError(f"a row is a dictionary with a text 'id', not {row!r}")
-    line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
     path = Path(path)
+    line = json.dumps(row, ensure_ascii=False, allow_nan=False, default=sorted).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)  # Windows' own
-    file = os.open(path, flags, 0o666)
-    try:
-        if os.lseek(file, 0, os.SEEK_END):
-            os.lseek(file, -1, os.SEEK_END)
-            if os.read(file, 1) != b"\n":  # a line that was cut off must not spoil this one
+    with path.open("ab+", buffering=2**20) as file:  # bytes: the line is in one piece
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":  # a line that was cut off must not spoil this one
                 line = b"\n" + line
-        if os.write(file, line) != len(line):
-            raise OSError(f"{path} took a part of the row only; is the disk full?")
-    finally:
-        os.close(file)
+        file.write(line)
 
 
 def read_rows(path: str | Path) -> tuple[list[dict], list[str]]:
-    """Return the rows of a file, and a sentence for each line that is none; no file has no rows.
+    """Return the rows of a file, and a sentence for each line that can't be read.
 
-    Empty lines mean nothing: `append_row` makes one where another process was still writing.
+    A file that does not exist has no rows. Empty lines are skipped: `append_row` writes one where
+    another process was still writing.
     """
-    rows, notes = [], []
-    for number, line in enumerate(_lines(path), start=1):
+    path, rows, notes = Path(path), [], []
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    for number, line in enumerate(lines, start=1):
         if not line:
             continue
         try:
-            rows.append(_parsed(line))
+            row = json.loads(line)
+            if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+                raise ValueError("it is not a dictionary with a text 'id'")
+            rows.append(row)
         except (ValueError, RecursionError) as error:
             notes.append(f"{path}, line {number} is left out, as it is no whole row ({error})")
     return rows, notes
@@ -95,51 +87,19 @@ def read_rows(path: str | Path) -> tuple[list[dict], list[str]]:
 def delete_row(path: str | Path, row_id: str) -> None:
     """Delete the row with this id from the file; all other lines stay, the damaged ones too.
 
-    What another process appends in the same moment may be lost. Raises ValueError for an id that
-    no row has.
+    A row that another process appends at the same time may be lost. Raises ValueError for an id
+    that no row has.
     """
-    lines = _lines(path)
-    kept = [line for line in lines if not _has_id(line, row_id)]
+    path, field = Path(path), f'"id": {json.dumps(row_id)}'.encode()  # as append_row writes it
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    kept = [line for line in lines if field not in line]
     if len(kept) == len(lines):
         raise ValueError(f"{path} has no row with the id {row_id!r}; it may be deleted already")
     with whole_file(path) as part:
-        part.write_bytes(b"".join(line + b"\n" for line in kept))
+        part.write_bytes(b"\n".join(kept))
 
 
-def _lines(path: str | Path) -> list[bytes]:
-    path = Path(path)
-    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    return lines[:-1] if not lines[-1] else lines
-
-
-def _parsed(line: bytes) -> dict:
-    row = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
-    if not isinstance(row, dict) or not isinstance(row.get("id"), str):
-        raise ValueError("it is not a dictionary with a text 'id'")
-    return row
-
-
-def _refuse_constant(name: str):
-    raise ValueError(f"JSON has no number {name}")
-
-
-def _has_id(line: bytes, row_id: str) -> bool:
-    try:
-        return _parsed(line)["id"] == row_id
-    except (ValueError, RecursionError):
-        return False
-
-
-FILE = "freeze_lab.jsonl"
-
-
-BATCH_SIZE = 8
-
-
-RUN, TEST_OPENED = "run", "test opened"  # the kinds of rows
-
-
-# --- what is worked with, and settings -----------------------------------------------------------
+# --- material and settings -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,11 +130,7 @@ def load_material(model_name: str, data_name: str) -> Material:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is chosen before a run.
-
-    Raises ValueError for what can't be: another position, no epoch, no seed, a learning rate that
-    is no number above 0.
-    """
+    """What is chosen before a run; raises ValueError for values that can't be."""
 
     plan: FreezePlan
     position: str = "last"
@@ -183,53 +139,54 @@ class Settings:
     num_seeds: int = 1
 
     def __post_init__(self):
-        one_of("position", self.position, POSITIONS)
-        whole_number("epochs", self.epochs)
-        finite_number("lr", self.lr)
+        self.with_seed(1)  # refuses what can't be trained
         whole_number("num_seeds", self.num_seeds)
 
+    def with_seed(self, seed: int) -> TrainingSettings:
+        """Return the settings of the training with this seed."""
+        return TrainingSettings(epochs=self.epochs, lr=self.lr, seed=seed, position=self.position)
+
     def __str__(self) -> str:
-        epochs, seeds = _count(self.epochs, "epoch"), _count(self.num_seeds, "seed")
+        epochs, seeds = counted(self.epochs, "epoch"), counted(self.num_seeds, "seed")
         plan = plan_in_words(self.plan)
         return f"{plan} · position {self.position} · {epochs} · lr {self.lr:g} · {seeds}"
 
 
 def plan_in_words(plan: FreezePlan) -> str:
-    """Return a preset's name, or else what learns: "out_head, trf_blocks.4 – 5, rank 8 on …"."""
+    """Return a preset's name, or else what is trained: "out_head, trf_blocks.4 – 5, rank 8 on …"."""
     rank = f"rank {plan.rank}" if plan.adapted else ""
     if name := preset_of(plan):
         return f"{name}, {rank}" if rank else name
-    adapters = f"{rank} on {_named_parts(plan.n_layers, plan.adapted)}" if rank else ""
-    return ", ".join(filter(None, (_named_parts(plan.n_layers, plan.trainable), adapters)))
+    trained = _named_parts(plan.n_layers, plan.trainable)
+    if plan.adapted:
+        trained.append(f"{rank} on {', '.join(_named_parts(plan.n_layers, plan.adapted))}")
+    return ", ".join(trained)
 
 
-def _named_parts(n_layers: int, names: Iterable[str]) -> str:
+def _named_parts(n_layers: int, names: Iterable[str]) -> list[str]:
     """Return parts and pieces, the output first, neighbouring whole blocks as one name."""
-    names, runs = set(names), []
+    groups: list[list[str]] = []
+    before = ""  # the part below
     for part in part_names(n_layers):
         if part in names:
-            block = part.startswith("trf_blocks.")
-            if block and runs and runs[-1][-1] == _block_below(part):
-                runs[-1].append(part)
+            is_block = part.startswith("trf_blocks.")
+            if is_block and before.startswith("trf_blocks.") and before in names:
+                groups[-1].append(part)
             else:
-                runs.append([part])
-        runs += [[piece] for piece in sorted(names) if piece.rpartition(".")[0] == part]
-    return ", ".join(run_name(run) for run in reversed(runs))
+                groups.append([part])
+        groups += [[piece] for piece in sorted(names) if piece.rpartition(".")[0] == part]
+        before = part
+    return [run_name(group) for group in reversed(groups)]
 
 
-def _block_below(block: str) -> str:
-    kind, _, number = block.rpartition(".")
-    return f"{kind}.{int(number) - 1}"
-
-
-# --- a training in slices ------------------------------------------------------------------------
+# --- a training in steps -------------------------------------------------------------------------
 
 
 class Training:
-    """A run under way: `steps` trains one slice after the other, seed after seed.
+    """A run under way: `steps` trains seed after seed, in short steps.
 
     `model` is that of the seed which is trained now, or was last; `histories` has an entry for each
-    seed that has begun. The pretrained model is left as it is.
+    seed that has begun. The pretrained model is not changed.
     """
 
     def __init__(self, material: Material, settings: Settings):
@@ -248,14 +205,22 @@ class Training:
         return any(history.interrupted for history in self.histories)
 
     def steps(self) -> Generator[Progress, None, None]:
-        """Train; yield after each slice.
+        """Train; yield after each step.
 
         `close` and a KeyboardInterrupt leave the weights of the last whole epoch. Raises what
         `fine_tuning_steps` raises.
         """
-        for seed in range(1, self.settings.num_seeds + 1):
-            self.model = new_classifier(self.material.pretrained, seed)
-            with closing(self._steps_with(seed)) as steps:
+        material, settings = self.material, self.settings
+        for seed in range(1, settings.num_seeds + 1):
+            self.model = new_classifier(material.pretrained, seed)
+            steps = fine_tuning_steps(
+                self.model,
+                material.train,
+                material.validation,
+                settings.plan,
+                settings.with_seed(seed),
+            )
+            with closing(steps):
                 for progress in steps:
                     if len(self.histories) < seed:
                         self.histories.append(progress.history)
@@ -263,39 +228,24 @@ class Training:
             if self.interrupted:
                 return
 
-    def _steps_with(self, seed: int) -> Generator[Progress, None, History]:
-        material, settings = self.material, self.settings
-        return fine_tuning_steps(
-            self.model,
-            material.train,
-            material.validation,
-            settings.plan,
-            TrainingSettings(
-                epochs=settings.epochs,
-                batch_size=BATCH_SIZE,
-                lr=settings.lr,
-                seed=seed,
-                position=settings.position,
-            ),
-        )
-
     def share_done(self, progress: Progress) -> float:
-        """Return the share, 0 … 1, of all seeds' steps, or of the messages that are encoded."""
-        before = 0 if progress.phase == "encoding" else (self.seed - 1) * progress.total
-        parts = 1 if progress.phase == "encoding" else self.settings.num_seeds
-        return (before + progress.done) / (parts * progress.total)
+        """Return the fraction, 0 … 1, of all seeds' steps, or of the messages that are encoded."""
+        if progress.phase == "encoding":
+            return progress.done / progress.total
+        return (self.seed - 1 + progress.done / progress.total) / self.settings.num_seeds
 
     def seconds_left(self, progress: Progress) -> float | None:
         """Return how long it will take at the pace so far; None before the first step."""
-        taken = sum(history.seconds_training for history in self.histories)
-        share = self.share_done(progress) if progress.phase == "training" else 0.0
-        return taken * (1 - share) / share if share else None
+        share = self.share_done(progress)
+        if progress.phase == "encoding" or not share:
+            return None
+        return sum(history.seconds_training for history in self.histories) * (1 - share) / share
 
 
 def train_whole(material: Material, settings: Settings) -> "Run":
-    """Return the run that `settings` lead to, trained at a stretch: what the Lab's button does.
+    """Return the run of these settings, trained in one go: what the Lab's button does.
 
-    Raises what the training raises, KeyboardInterrupt among it.
+    Raises what the training raises, and KeyboardInterrupt.
     """
     training = Training(material, settings)
     for _ in training.steps():
@@ -313,35 +263,41 @@ def new_classifier(pretrained: GPTModel, seed: int) -> GPTModel:
 
 def work_predicted(material: Material, settings: Settings) -> TrainingWork:
     """Return the work of one training, the book's way and with the frozen part run once."""
+    training = settings.with_seed(1)
+    lengths = [
+        (last_token_positions(torch.tensor(data.encoded_texts)) + 1).tolist()  # without padding
+        for data in (material.train, material.validation)
+    ]
     return work_of_training(
         material.pretrained.cfg,
         settings.plan,
-        _lengths(material.train),
-        _lengths(material.validation),
-        epochs=settings.epochs,
-        batch_size=BATCH_SIZE,
-        seed=1,
-        position=settings.position,
+        *lengths,
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        seed=training.seed,
+        position=training.position,
     )
 
 
-def _lengths(data: SpamDataset) -> list[int]:
-    """Return the messages' numbers of tokens, without padding."""
-    return (last_token_positions(torch.tensor(data.encoded_texts)) + 1).tolist()
+def share_right(model: GPTModel, data: SpamDataset, position: str) -> float:
+    """Return the fraction, 0 … 1, of messages that a model classifies correctly."""
+    loader = DataLoader(data, batch_size=32)
+    return calc_accuracy_loader(loader, model, model.tok_emb.weight.device, position=position)
 
 
-# --- what came of it -----------------------------------------------------------------------------
+# --- finished runs -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run; lists have one entry for each seed.
+    """A finished run; the tuples have one entry for each seed.
 
     `work` (predicted for `fine_tune`, in multiply-adds) and `seconds` (measured) are of one
-    training, the mean over seeds; of the seconds, `seconds_encoding` went into what is computed
-    once and kept. Accuracies (0 … 1) and losses (means, in nats) are those of the last epoch,
-    `train_accs` over its training messages as they were met, the others over all `num_messages`
-    validation messages. `after_test` says that the test set had been seen before.
+    training, the mean over seeds; `seconds_encoding` of the seconds went into what is computed once
+    and kept. Accuracies (0 … 1) and losses (means, in nats) are those of the last epoch:
+    `train_accs` over its training messages, each before its step, the others over all `num_messages`
+    validation messages. `after_test` tells whether the test set had been seen before. Raises
+    ValueError and TypeError for values that no run has, such as a file may hold.
     """
 
     id: str
@@ -356,6 +312,20 @@ class Run:
     best_epochs: tuple[int, ...]
     num_messages: int
     after_test: bool
+
+    def __post_init__(self):
+        for name in ("train_accs", "val_accs", "val_losses", "best_epochs"):
+            numbers = tuple(getattr(self, name))
+            object.__setattr__(self, name, numbers)  # the dataclass is frozen
+            if len(numbers) != self.settings.num_seeds:
+                raise ValueError(f"{name} must have one entry for each seed, not {numbers}")
+        for number in (*self.train_accs, *self.val_accs):
+            finite_number("an accuracy", number, inclusive=True, most=1.0)
+        for number in (*self.val_losses, self.seconds, self.seconds_encoding):
+            finite_number("losses and seconds", number, inclusive=True)
+        for number in (*self.best_epochs, self.trainable, self.work, self.num_messages):
+            whole_number("epochs and counts", number, most=2**63)
+        one_of("after_test", self.after_test, (True, False))
 
     @property
     def accuracy(self) -> float:
@@ -374,18 +344,17 @@ class Run:
 
 
 def finished_run(training: Training, after_test: bool = False) -> Run:
-    """Return what a finished training brought, under a new id."""
+    """Return the run that a finished training makes, under a new id."""
     material, settings, histories = training.material, training.settings, training.histories
-    report = parameter_report(material.pretrained.cfg, settings.plan)
-    encoding = [history.seconds_encoding for history in histories]
-    seconds = [history.seconds_training + history.seconds_encoding for history in histories]
+    encoding = mean(history.seconds_encoding for history in histories)
+    seconds = encoding + mean(history.seconds_training for history in histories)
     return Run(
         id=secrets.token_hex(6),
         settings=settings,
-        trainable=report.trainable,
+        trainable=parameter_report(material.pretrained.cfg, settings.plan).trainable,
         work=work_predicted(material, settings).fine_tune.amount,
-        seconds=round(mean(seconds), 3),
-        seconds_encoding=round(mean(encoding), 3),
+        seconds=round(seconds, 3),
+        seconds_encoding=round(encoding, 3),
         train_accs=tuple(history.train_accs[-1] for history in histories),
         val_accs=tuple(history.val_accs[-1] for history in histories),
         val_losses=tuple(history.val_losses[-1] for history in histories),
@@ -395,7 +364,7 @@ def finished_run(training: Training, after_test: bool = False) -> Run:
     )
 
 
-COLUMNS = {  # a column's header → what its rows are sorted by; None: as they came
+COLUMNS = {  # a column's header → what its rows are sorted by; None: in the order of training
     "run": None,
     "what was trained": lambda run: str(run.settings),
     "trainable": lambda run: run.trainable,
@@ -408,38 +377,42 @@ COLUMNS = {  # a column's header → what its rows are sorted by; None: as they 
 
 
 def sorted_runs(runs: Iterable[Run], column: str, falling: bool = False) -> list[Run]:
-    """Return runs in the order of a column; those that are equal in it stay as they are.
+    """Return runs in the order of a column of COLUMNS; equal ones stay in their order.
 
-    Raises ValueError for what is no column.
+    Raises ValueError for another column.
     """
     one_of("column", column, COLUMNS)
     key = COLUMNS[column]
     if key is None:
-        return list(runs)[:: -1 if falling else 1]
+        return list(runs)[::-1] if falling else list(runs)
     return sorted(runs, key=key, reverse=falling)
 
 
 def say_run(run: Run) -> dict[str, str]:
-    """Return for each column but the first what it says of a run."""
+    """Return a run's text in each column but the first."""
     low, high = run.interval
-    seeds = f", {min(run.val_accs):.3f} – {max(run.val_accs):.3f}" * (len(run.val_accs) > 1)
+    trained, accuracy = str(run.settings), f"{run.accuracy:.3f}"
+    if run.after_test:
+        trained += " · after the test was seen"
+    if len(run.val_accs) > 1:
+        accuracy += f", {min(run.val_accs):.3f} – {max(run.val_accs):.3f}"
     return {
-        "what was trained": f"{run.settings}{' · after the test was seen' * run.after_test}",
+        "what was trained": trained,
         "trainable": f"{run.trainable:,}",
         "work": str(Cost("work", run.work, "multiply-adds", "")).removesuffix(" multiply-adds"),
         "seconds": f"{run.seconds:.1f}",
-        "accuracy": f"{run.accuracy:.3f}{seeds}; 95 %: {low:.3f} – {high:.3f}",
+        "accuracy": f"{accuracy}; 95 %: {low:.3f} – {high:.3f}",
         "loss": f"{run.loss:.3f}",
         "best epoch": ", ".join(map(str, run.best_epochs)),
     }
 
 
-# --- in a file -----------------------------------------------------------------------------------
+# --- runs in a file ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a file holds: the runs that belong together, and words on the rest of it."""
+    """What a file holds: the runs that belong together, how many others, and what is left out."""
 
     runs: tuple[Run, ...]
     test_opened: bool
@@ -452,7 +425,7 @@ def keep_run(path: str | Path, run: Run, belongs_to: dict[str, str]) -> None:
 
     Raises OSError where it can't be written.
     """
-    append_row(path, {"kind": RUN, **belongs_to, **asdict(run), **_plan_as_lists(run)})
+    append_row(path, {"kind": RUN, **belongs_to, **asdict(run)})
 
 
 def keep_test_opened(path: str | Path, belongs_to: dict[str, str]) -> None:
@@ -463,58 +436,26 @@ def keep_test_opened(path: str | Path, belongs_to: dict[str, str]) -> None:
 def read_kept(path: str | Path, belongs_to: dict[str, str]) -> Kept:
     """Return the runs in a file that belong to these checksums; no file holds none.
 
-    A line or a row that can't be read is left out with a word. Raises OSError where the file can't
-    be read.
+    A line that can't be read, a row that is no run and a second run of one id are left out, with a
+    sentence. Raises OSError where the file can't be read.
     """
     rows, notes = read_rows(path)
-    runs, others, test_opened = [], 0, False
+    runs: dict[str, Run] = {}
+    num_others, test_opened = 0, False
     for row in rows:
-        same = all(row.get(name) == value for name, value in belongs_to.items())
-        if row.get("kind") == TEST_OPENED:
-            test_opened = test_opened or same
-        elif not same:
-            others += 1
+        belongs = all(row.pop(name, None) == value for name, value in belongs_to.items())
+        kind = row.pop("kind", None)
+        if kind == TEST_OPENED:
+            test_opened = test_opened or belongs
+        elif not belongs:
+            num_others += 1
+        elif row["id"] in runs:
+            notes.append(f"{path}, a second row {row['id']!r} is left out")
         else:
             try:
-                runs.append(_run_of(row))
-            except (KeyError, TypeError, ValueError) as error:
-                notes.append(f"{path}, the row {row['id']!r} is left out: it is no run ({error!r})")
-    return Kept(tuple(runs), test_opened, others, tuple(notes))
-
-
-def _plan_as_lists(run: Run) -> dict:
-    settings = asdict(run.settings)
-    plan = settings["plan"]
-    plan |= {name: sorted(plan[name]) for name in ("trainable", "adapted")}
-    return {"settings": settings}
-
-
-def _run_of(row: dict) -> Run:
-    values = {field.name: row[field.name] for field in fields(Run)}
-    settings = dict(values["settings"])
-    plan = settings.pop("plan")
-    names = {name: frozenset(plan[name]) for name in ("trainable", "adapted")}
-    values["settings"] = Settings(FreezePlan(**(plan | names)), **settings)
-    count = values["settings"].num_seeds
-    for name in ("train_accs", "val_accs", "val_losses", "best_epochs"):
-        numbers = tuple(finite_number(name, number, inclusive=True) for number in values[name])
-        if len(numbers) != count:
-            raise ValueError(f"{name} has {len(numbers)} entries for {count} seeds")
-        values[name] = numbers
-    for name in ("seconds", "seconds_encoding"):
-        finite_number(name, values[name], inclusive=True)
-    for name in ("trainable", "work", "num_messages"):
-        whole_number(name, values[name])
-    values["best_epochs"] = tuple(map(int, values["best_epochs"]))
-    wilson_interval(mean(values["val_accs"]), values["num_messages"])  # a share, or no run
-    return Run(**values)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def share_right(model: GPTModel, data: SpamDataset, position: str) -> float:
-    """Return the share, 0 … 1, of messages that a model classifies correctly."""
-    loader = DataLoader(data, batch_size=32)
-    return calc_accuracy_loader(loader, model, model.tok_emb.weight.device, position=position)
+                settings = dict(row["settings"])
+                settings["plan"] = FreezePlan(**settings["plan"])
+                runs[row["id"]] = Run(**row | {"settings": Settings(**settings)})
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                notes.append(f"{path}, the row {row['id']!r} is left out: it is no run ({error})")
+    return Kept(tuple(runs.values()), test_opened, num_others, tuple(notes))

@@ -411,9 +411,10 @@ print("equal:", torch.allclose(without_padding, before_padding, atol=1e-4))
 # step, in one order. So, beside each other:
 
 # %%
-from workshop.compare import compare, say
+from workshop.compare import compare, describe_comparison
 
-print("row 15 beside row 16:", say(compare(results, 15, against=16)))
+comparison = compare(results, 15, against=16)
+print("row 15 beside row 16:", describe_comparison(comparison))
 
 # %% [markdown]
 # ## Counting words
@@ -460,7 +461,7 @@ trained = {}
 for number in (1, 16):
     trained[number] = run(number, ROWS[number].experiment(CHOOSE_MODEL, CHOOSE_DATA), seed=6)
     accuracy = trained[number]["accuracy"]["test"]
-    print(f"row {number}, {ROWS[number].words}: test accuracy {accuracy:.1%}")
+    print(f"row {number}, {ROWS[number].description}: test accuracy {accuracy:.1%}")
 
 # %%
 assert all(0.7 < result["accuracy"]["test"] < 1 for result in trained.values())
