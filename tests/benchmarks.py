@@ -45,12 +45,13 @@ from tests.screenshot import (
     microscope_in,
 )
 from tests.test_ranks import torchrun
-from workshop.__main__ import classify_file, look_at, pieces
+from workshop.__main__ import classify_file
 from workshop.fast import batch_order, fine_tune
 from workshop.inside import token_influence
 from workshop.own import OwnTraining
 from workshop.pretraining import save_openai_checkpoint
-from workshop.texts import read_texts, split_stratified
+from workshop.processes import ALONE
+from workshop.texts import read_pieces, read_texts, split_stratified
 from workshop.widgets import FreezeExplorer, MessageMicroscope
 
 Row = tuple[str, str, str]  # what was measured, its value with the unit, what is to be reached
@@ -507,7 +508,8 @@ def classify_a_file(name: str, model: GPTModel, texts: list[str], alone: int) ->
             for precision, seconds in taken.items():
                 out.unlink(missing_ok=True)
                 start = time.perf_counter()
-                classify_file(classifier, path, out, precision=precision)
+                sizes = [len(piece) for piece in read_pieces(path, [])]
+                classify_file(classifier, path, out, None, precision, sizes, precision, ALONE)
                 seconds.append(time.perf_counter() - start)
     one = median(one_by_one)
     yield (
@@ -708,7 +710,7 @@ def tables() -> Iterator[Row]:
             OwnTraining(split_stratified(read_texts(path)))
             read.append(time.perf_counter() - start)
             start = time.perf_counter()
-            for _ in pieces(look_at(path)):
+            for _ in read_pieces(path, []):
                 pass
             looked.append(time.perf_counter() - start)
     for what, seconds in (("read, cut and tokenised to train", read), ("read to classify", looked)):

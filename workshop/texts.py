@@ -1,498 +1,361 @@
-"""A table's columns, as plain lists, from a file or a DataFrame; and which of them is meant.
+"""A reader's own table: texts with labels of any classes, read, put in order, reported on, split.
 
-CSV and TSV are read by pandas, Parquet by pyarrow, JSON lines (https://jsonlines.org, one object a
-line) line by line, so that a fault's line can be named. What can't be read is refused with the
-line's number, counted from 1, as an editor shows it.
-
-A reader's own table: texts with labels of any classes, read, put in order and reported on.
-
-Nothing is dropped or changed without a sentence in the report that says how much.
-
-Training, validation and test parts of any classes, and two answers to classes of unequal size.
-
-A text that stands in the training and in the test part is known by heart before it is asked
-about, and the figures flatter: so texts that are equal, but for case and white space, stay together.
+A table is a CSV, TSV, JSON lines (https://jsonlines.org, one object a line) or Parquet file. Nothing
+is dropped or changed without a sentence in the report that says how many rows it concerns.
 """
 
+import codecs
 import csv
 import json
 import re
 import reprlib
-import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from numbers import Integral
+from itertools import chain, islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 
-from helpers.checks import finite_number, instance_of, whole_number
 from helpers.config import BASE_CONFIG
-from helpers.data import need_columns
 from helpers.tokenizer import get_tokenizer
 
 KINDS = {
     ".csv": "CSV", ".tsv": "TSV", ".txt": "TSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines",
     ".parquet": "Parquet",
 }  # fmt: skip
-
-
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+TEXT_NAMES = (
+    "text", "texts", "message", "messages", "sms", "body", "content", "review", "sentence",
+    "comment", "tweet", "post", "question", "utterance", "description", "document",
+)  # fmt: skip
+LABEL_NAMES = (
+    "label", "labels", "class", "classes", "category", "topic", "theme", "target", "sentiment",
+    "intent", "genre", "tag", "label_text", "label_name",
+)  # fmt: skip
+FEWEST_TEXTS = 8  # different ones of a class: below, its three parts would hold next to nothing
+MOST_LABELS = 0.9  # of the rows; above, the labels look like an id
+# characters: 1,024 tokens of at most 128 bytes are fewer, and tiktoken fails on a million spaces
+LONGEST_TEXT = 2**18
+PIECE_ROWS = 1_000  # texts of a large file that are in memory together
+FRACTIONS = (0.7, 0.1, 0.2)  # to train, validate and test with, as in the book's section 6.2
+MARKS_OF_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+BYTE_0 = (
+    "there is a byte 0, which no text holds; is it a file of another kind? "
+    "A text in UTF-16 needs its mark (BOM) at the beginning"
+)
 
 
-PIECE = 1 << 20  # characters that are looked at together
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """Return "1 text", "2,000 texts"."""
+    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
-# what a decoder with errors="surrogateescape" leaves of a byte that it can't decode (PEP 383)
-NO_CHARACTER = re.compile("[\udc80-\udcff]")
+def first_ten(phrases: Sequence[str]) -> str:
+    """Return at most ten phrases, and how many more there are."""
+    more = f" and {len(phrases) - 10:,} more" if len(phrases) > 10 else ""
+    return f"{', '.join(phrases[:10])}{more}"
 
 
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # one letter would be Windows' drive
+def listed(names: Iterable) -> str:
+    """Return at most ten names, each in quotation marks and shortened, and how many more there are."""
+    return first_ten([reprlib.repr(name) for name in names]) or "none"
 
 
-@dataclass(frozen=True)
-class Columns:
-    """A table as it was read: its columns' names, and the cells of one by its place.
+# --- files ----------------------------------------------------------------------------------------
 
-    `source` is what to call it, `notes` are sentences on how it was read.
+
+def read_table(
+    path: str | Path, report: list[str], rows: int | None = None
+) -> Iterator[pd.DataFrame]:
+    """Yield a file's rows as tables, `rows` at a time (None: all), with the cells as they are.
+
+    The index is the line where a row begins, in Parquet the row's number. Sentences on how the file
+    was read are added to `report`. Raises OSError for a file that can't be opened, ValueError, with
+    the line, for what is no table.
     """
-
-    source: str
-    names: tuple
-    cells: Callable[[int], list]
-    notes: tuple[str, ...] = ()
-
-
-def read_columns(path_or_frame: str | Path | pd.DataFrame) -> Columns:
-    """Return the columns of a DataFrame, or of a file whose ending is one of KINDS.
-
-    Raises OSError for what can't be opened, ValueError for what is no such table.
-    """
-    if isinstance(path_or_frame, pd.DataFrame):
-        frame = path_or_frame
-        cells = lambda place: frame.iloc[:, place].astype(object).tolist()  # noqa: E731
-        return Columns("the DataFrame", tuple(frame.columns), cells)
-    path = need_file(path_or_frame)
-    read = {"Parquet": _read_parquet, "JSON lines": _read_json_lines}
-    return read.get(kind_of_file(path), _read_csv)(path)
-
-
-def need_file(path: str | Path) -> Path:
-    """Return the path of a file that is there and not empty.
-
-    Raises TypeError for what is no path, OSError where there is no such file, ValueError for an
-    address and for an empty file.
-    """
-    instance_of("path_or_frame", path, (str, Path), "a file's path or a pandas DataFrame")
-    if ADDRESS.match(str(path)):
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path), re.IGNORECASE):  # one letter is Windows' drive
         raise ValueError(f"{path} is an address; download the file first, then give its path")
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the path of one file")
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; is the name right?")
     if not path.is_file():
-        raise OSError(f"{path} is no file that can be read twice; save the table in one")
-    try:
-        with path.open("rb") as file:
-            begins = file.read(4)
-    except OSError as error:
-        raise type(error)(f"{path} can't be read ({error.strerror})") from error
-    if begins in (b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"):
-        raise ValueError(f"{path} is empty; it should hold a table of texts with labels")
-    return path
-
-
-def kind_of_file(path: Path) -> str:
-    """Return "CSV", "TSV", "JSON lines" or "Parquet". Raises ValueError for another ending."""
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{path} {problem}; give the path of a file")
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
         raise ValueError(
             f"{path} has the ending {path.suffix!r}; a table of texts ends in {', '.join(KINDS)}"
         )
-    return kind
-
-
-# --- which characters the bytes are -----------------------------------------------------------
+    names = None
+    if kind == "Parquet":
+        found = _parquet_rows(path)
+    else:
+        encoding = encoding_of(path)
+        if encoding == "cp1252":
+            report.append(
+                "The file is not UTF-8 and was read as cp1252 (Windows, Western Europe): "
+                "look whether the letters with accents are right."
+            )
+        if kind == "JSON lines":
+            found = _json_rows(path, encoding)
+        else:
+            found = _csv_rows(path, encoding, report)
+            _, names = next(found)
+    while True:
+        piece = list(islice(found, rows))
+        lines, cells = [line for line, _ in piece], [row for _, row in piece]
+        yield pd.DataFrame(cells, index=lines, columns=names, dtype=object)
+        if rows is None or len(piece) < rows:
+            return
 
 
 def encoding_of(path: Path) -> str:
-    """Return Python's name for a text file's encoding, after a look at all of its bytes.
+    """Return Python's name for a file's encoding: "utf-8-sig", by its mark "utf-16", or "cp1252".
 
-    It is "utf-8", or by the mark at its beginning "utf-8-sig" or "utf-16"; "cp1252" (Windows, Western
-    Europe) for a file that can't be UTF-8. Raises ValueError, with the line, for bytes that are
-    none of these and for a byte 0. Of the file no more than a piece is in memory.
+    Raises ValueError, with the line, for what is none of these, for a byte 0, and for an empty file
+    or a web page.
     """
     with path.open("rb") as file:
-        begins = file.read(3)
-    if begins[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return _need_utf_16(path)
-    encoding = "utf-8-sig" if begins == b"\xef\xbb\xbf" else "utf-8"
-    found = _look(path, encoding)
-    if not found.faults:
-        return encoding
-    # what is not ASCII and yet UTF-8 does not come about by chance: a file of UTF-8, damaged
-    if begins == b"\xef\xbb\xbf" or found.beyond_ascii > found.faults:
-        what, remedy = "not UTF-8, which the file is otherwise", "mend this line"
-    else:
-        found = _look(path, "cp1252")
-        if not found.faults:
-            return "cp1252"
-        what, remedy = "neither UTF-8 nor cp1252", "save the file in UTF-8"
-    raise ValueError(f"{path}, line {found.line}: the byte {found.byte} is {what}; {remedy}")
-
-
-@dataclass
-class _Found:
-    faults: int = 0  # bytes that are no character
-    beyond_ascii: int = 0  # characters beyond ASCII
-    line: int = 0  # of the first fault
-    byte: str = ""  # the first fault
-
-
-def _look(path: Path, encoding: str) -> _Found:
-    found, lines = _Found(), 1
-    with path.open(encoding=encoding, errors="surrogateescape") as file:  # all line ends as \n
-        while piece := file.read(PIECE):
-            _need_no_nul(path, piece, lines)
-            if not piece.isascii():
-                faults = NO_CHARACTER.findall(piece)
-                if faults and not found.faults:
-                    found.line = lines + piece[: piece.index(faults[0])].count("\n")
-                    found.byte = f"0x{ord(faults[0]) - 0xDC00:02X}"
-                found.faults += len(faults)
-                found.beyond_ascii += (
-                    len(piece) - len(piece.encode("ascii", "ignore")) - len(faults)
-                )
-            lines += piece.count("\n")
-    return found
-
-
-def _need_no_nul(path: Path, piece: str, lines: int) -> None:
-    if (place := piece.find("\0")) >= 0:
-        line = lines + piece[:place].count("\n")
+        head = file.read(100)
+    if head in (b"", codecs.BOM_UTF8, *MARKS_OF_UTF_16):
+        raise ValueError(f"{path} is empty; it should hold a table of texts with labels")
+    if head.strip().lower().startswith((b"<!doctype html", b"<html", b"version https://git-lfs")):
         raise ValueError(
-            f"{path}, line {line}: there is a byte 0, which no text holds; "
-            "is it a file of another kind? A text in UTF-16 needs its mark (BOM) at the beginning"
+            f"{path} is a web page or a pointer to a file, not a table; download the raw file"
         )
-
-
-def _need_utf_16(path: Path) -> str:
-    lines = 1
+    encoding = "utf-16" if head[:2] in MARKS_OF_UTF_16 else "utf-8-sig"
+    number, whole, damaged = 1, 0, []  # of the lines with more than ASCII
     try:
-        with path.open(encoding="utf-16") as file:
-            while piece := file.read(PIECE):
-                _need_no_nul(path, piece, lines)
-                lines += piece.count("\n")
+        with path.open(encoding=encoding, errors="surrogateescape") as file:
+            for number, text in enumerate(file, start=1):
+                if "\0" in text:
+                    raise ValueError(f"{path}, line {number}: {BYTE_0}")
+                if re.search("[\udc80-\udcff]", text):  # bytes that are no characters (PEP 383)
+                    damaged.append(number)
+                elif not text.isascii():
+                    whole += 1
+        if not damaged:
+            return encoding
+        if whole >= len(damaged):  # not by chance
+            raise ValueError(
+                f"{path}, line {damaged[0]}: this line is not UTF-8, which the file is otherwise; "
+                "mend this line"
+            )
+        encoding = "cp1252"
+        with path.open(encoding=encoding) as file:
+            for number, _ in enumerate(file, start=1):  # noqa: B007
+                pass
     except UnicodeDecodeError:
-        line = _line_of_fault(path.read_bytes(), "utf-16")
         raise ValueError(
-            f"{path}, line {line}: the bytes are not UTF-16, as the file's beginning says; "
-            "save it in UTF-8"
+            f"{path}: the bytes soon after line {number} can't be read as {encoding}; "
+            "save the file in UTF-8"
         ) from None
-    return "utf-16"
+    return encoding
 
 
-def _line_of_fault(content: bytes, encoding: str) -> int:
-    try:
-        content.decode(encoding)
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode(encoding, errors="ignore")
-        return 1 + len(re.findall(r"\r\n|\r|\n", before))
-    return 1
-
-
-# --- CSV and TSV ------------------------------------------------------------------------------
-
-
-def separator_of(path: Path, encoding: str) -> str:
-    """Return what separates the columns of a CSV or TSV file: "\\t" for TSV.
-
-    For CSV it is the comma, or where the first line has none, the semicolon or the tab that it
-    has. Raises ValueError for a .txt file without a tab in its first line.
-    """
-    first = next((line for line in _lines(path, encoding) if line.strip()), "")
-    if path.suffix.lower() == ".txt" and "\t" not in first:
-        raise ValueError(
-            f"{path} has no tab in its first line, so it is no table; "
-            "save the texts with their labels as CSV"
-        )
-    if kind_of_file(path) == "TSV":
-        return "\t"
-    bare = re.sub(r'"[^"]*"', "", first)
-    return next((mark for mark in SEPARATORS if mark in bare), ",")
-
-
-def header_of(path: Path, encoding: str, separator: str) -> tuple[str, ...]:
-    """Return the names in the first row of a CSV or TSV file, none of them changed."""
-    options = {"header": None, "nrows": 1, "dtype": str, "keep_default_na": False}
-    table = _read_with_pandas(path, encoding, separator, **options)
-    return tuple(table.iloc[0]) if len(table) else ()
-
-
-def _read_csv(path: Path) -> Columns:
-    encoding = encoding_of(path)
-    separator = separator_of(path, encoding)
-    names = header_of(path, encoding, separator)
+def _csv_rows(path: Path, encoding: str, report: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line where each row begins and its cells; the first row has the columns' names."""
+    csv.field_size_limit(2**31 - 1)  # a text may be long
+    names, line, swallowed = [], 1, []
+    with path.open(encoding=encoding, newline="") as file:
+        first = next((text for text in file if text.strip()), "")
+        separator = "\t"
+        if path.suffix.lower() == ".csv":
+            unquoted = re.sub('"[^"]*"', "", first)
+            separator = next((mark for mark in SEPARATORS if mark in unquoted), ",")
+            if separator != ",":
+                report.append(f"The columns are separated by {SEPARATORS[separator]}.")
+        elif path.suffix.lower() == ".txt" and "\t" not in first:
+            raise ValueError(
+                f"{path} has no tab in its first line, so it is no table; "
+                "save the texts with their labels as CSV"
+            )
+        file.seek(0)
+        # a last row that no file has: where it becomes one cell, a quotation mark is open
+        end = f"\0{separator}\0"
+        reader = csv.reader(chain(file, [end]), delimiter=separator)
+        for cells in reader:
+            if cells == ["\0", "\0"]:
+                break
+            if cells and cells[-1].endswith(end):
+                raise ValueError(
+                    f"{path}: a quotation mark in the row that begins in line {line} is never "
+                    'closed; close it, or write it twice ("") inside a cell'
+                )
+            if cells:
+                names = names or cells
+                if len(cells) > len(names):
+                    mark = SEPARATORS[separator].removesuffix("s")
+                    raise ValueError(
+                        f"{path}, line {line}: the row has {len(cells)} cells, the first line "
+                        f'{len(names)}; write a text that holds a {mark} in quotation marks ("…")'
+                    )
+                if any("\n" in cell and separator in cell for cell in cells):
+                    swallowed.append(str(line))
+                yield line, cells + [""] * (len(names) - len(cells))
+            line = reader.line_num + 1
     if not names:
         raise ValueError(f"{path} is empty; it should hold a table of texts with labels")
-    # numbers for names: pandas would give a second "text" a name of its own
-    options = {"header": 0, "names": range(len(names)), "dtype": str, "keep_default_na": False}
-    table = _read_with_pandas(path, encoding, separator, **options)
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes a longer first row so
-        raise _too_long_a_row(path, encoding, separator, "its rows are longer than the first line")
-    notes = _about_encoding(encoding)
-    if kind_of_file(path) == "CSV" and separator != ",":
-        notes += (f"The columns are separated by {SEPARATORS[separator]}.",)
-    return Columns(path.name, names, lambda place: table[place].astype(object).tolist(), notes)
-
-
-def _about_encoding(encoding: str) -> tuple[str, ...]:
-    if encoding != "cp1252":
-        return ()
-    return (
-        "The file is not UTF-8 and was read as cp1252 (Windows, Western Europe): "
-        "look whether the letters with accents are right.",
-    )
-
-
-def _read_with_pandas(path: Path, encoding: str, separator: str, **options) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, sep=separator, encoding=encoding, **options)
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except pd.errors.ParserError as error:
-        raise _with_its_line(error, path, encoding, separator) from None
-
-
-def csv_cells(
-    path: Path, encoding: str, separator: str, names: Sequence[str], place: int, rows: int
-) -> Iterator[list[str]]:
-    """Yield the cells of a CSV or TSV file's column, `rows` at a time.
-
-    `names` are what `header_of` returns, `place` is the column's among them. Raises ValueError,
-    with the line, for a row with too many cells and for a quotation mark that is never closed.
-    """
-    options = {"header": 0, "names": range(len(names)), "dtype": str, "keep_default_na": False}
-    try:
-        with pd.read_csv(
-            path, sep=separator, encoding=encoding, chunksize=rows, **options
-        ) as tables:
-            for table in tables:
-                if not isinstance(table.index, pd.RangeIndex):  # pandas takes a longer first row so
-                    raise _too_long_a_row(path, encoding, separator, "its rows are too long")
-                yield table[place].astype(object).tolist()
-    except pd.errors.ParserError as error:
-        raise _with_its_line(error, path, encoding, separator) from None
-
-
-def _with_its_line(error: Exception, path: Path, encoding: str, separator: str) -> ValueError:
-    if "EOF inside string" not in str(error):
-        return _too_long_a_row(path, encoding, separator, str(error))
-    line = _last_record(path, encoding, separator)
-    return ValueError(
-        f"{path}: a quotation mark in the row that begins in line {line} is never closed; "
-        'close it, or write it twice ("") inside a cell'
-    )
-
-
-def _too_long_a_row(path: Path, encoding: str, separator: str, otherwise: str) -> ValueError:
-    """Return the error for a row with too many cells; pandas' line is not that of the file."""
-    wanted = None
-    for line, cells in _records(path, encoding, separator):
-        if wanted is None and cells:
-            wanted = len(cells)
-        elif wanted is not None and len(cells) > wanted:
-            mark = SEPARATORS[separator].removesuffix("s")
-            return ValueError(
-                f"{path}, line {line}: the row has {len(cells)} cells, the first line {wanted}; "
-                f'write a text that holds a {mark} in quotation marks ("…")'
-            )
-    return ValueError(f"{path} can't be read as a table: {otherwise}")
-
-
-def _last_record(path: Path, encoding: str, separator: str) -> int:
-    line = 1
-    for line, _ in _records(path, encoding, separator):  # noqa: B007
-        pass
-    return line
-
-
-def _records(path: Path, encoding: str, separator: str):
-    """Yield each record's first line, from 1, and its cells."""
-    limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # an open quotation mark may go far
-    try:
-        with path.open(encoding=encoding, newline="") as file:
-            rows, line = csv.reader(file, delimiter=separator), 1
-            for cells in rows:
-                yield line, cells
-                line = rows.line_num + 1
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _lines(path: Path, encoding: str):
-    with path.open(encoding=encoding) as file:
-        yield from file
-
-
-# --- JSON lines and Parquet -------------------------------------------------------------------
-
-
-def _read_json_lines(path: Path) -> Columns:
-    encoding, rows, names, twice = encoding_of(path), [], {}, {}
-
-    def as_dict(pairs):
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            given = [name for name, _ in pairs]
-            twice.update({name: number for name in given if given.count(name) > 1})
-        return values
-
-    for number, line in enumerate(_lines(path, encoding), start=1):
-        if not line.strip():
-            continue
-        rows.append(json_object(path, number, line, as_dict))
-        names.update(dict.fromkeys(rows[-1]))
-
-    def cells(place: int) -> list:
-        name = tuple(names)[place]
-        if name in twice:
-            raise ValueError(f"{path}, line {twice[name]}: there are two values called {name!r}")
-        return [row.get(name) for row in rows]
-
-    return Columns(path.name, tuple(names), cells, _about_encoding(encoding))
-
-
-def json_object(path: Path, number: int, line: str, as_dict: Callable = dict) -> dict:
-    """Return the object in a line of JSON lines; `as_dict` makes it of its pairs.
-
-    Raises ValueError, with the line's `number`, for what is none.
-    """
-    try:
-        row = json.loads(line, object_pairs_hook=as_dict)
-    except RecursionError:
-        row = "too deep a nest"
-    except ValueError as error:
-        raise ValueError(
-            f"{path}, line {number}: this is no JSON ({error}); "
-            'each line should be an object such as {"text": "…", "label": "…"}'
-        ) from None
-    if not isinstance(row, dict):
-        raise ValueError(
-            f"{path}, line {number}: {reprlib.repr(row)} is no JSON object; "
-            'each line should be one, such as {"text": "…", "label": "…"}'
+    if swallowed:
+        report.append(
+            f"{counted(len(swallowed), 'row has a cell', 'rows have a cell')} with line ends and "
+            f"{SEPARATORS[separator]} in it, in line {first_ten(swallowed)}: where two quotation "
+            "marks stand alone, all rows between them are read as one cell."
         )
-    return row
 
 
-def _read_parquet(path: Path) -> Columns:
+def _json_rows(path: Path, encoding: str) -> Iterator[tuple[int, dict]]:
+    """Yield the number and the object of each line."""
+    with path.open(encoding=encoding) as file:
+        for line, text in enumerate(file, start=1):
+            if not text.strip():
+                continue
+            try:
+                row = json.loads(text)
+            except (ValueError, RecursionError):
+                row = text
+            if not isinstance(row, dict):
+                raise ValueError(
+                    f"{path}, line {line}: {reprlib.repr(row)} is no JSON object; "
+                    'each line should be one, such as {"text": "…", "label": "…"}'
+                )
+            yield line, row
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, dict]]:
+    """Yield the number of each row, from 1, and its cells by their columns' names."""
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
-    faults = (pyarrow.ArrowException, OSError, ValueError)
-    wrong = f"{path} is no whole Parquet file"
+    number = 0
     try:
-        names = tuple(ParquetFile(path).schema_arrow.names)
-    except faults as error:
-        raise ValueError(f"{wrong} ({_first_line(error)})") from None
-
-    def cells(place: int) -> list:
-        try:
-            with ParquetFile(path) as file:
-                return file.read(columns=[names[place]]).column(names[place]).to_pylist()
-        except faults as error:
-            raise ValueError(f"{wrong} ({_first_line(error)})") from None
-
-    return Columns(path.name, names, cells)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-# --- which column -----------------------------------------------------------------------------
+        # without a buffer a whole column of a row group would be read at once
+        with ParquetFile(path, buffer_size=1 << 16) as file:
+            for batch in file.iter_batches(1000):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is no whole Parquet file ({reason})") from None
 
 
 def find_column(
-    names: Sequence, asked: str | None, usual: Collection[str], what: str, source: str
+    names: Sequence, asked: str | None, usual: Collection[str], kind: str, source: str
 ) -> int:
-    """Return the place of the column with the texts or the labels: `what` is "text" or "label".
+    """Return the position of the column with the texts or the labels: `kind` is "text" or "label".
 
     It is the one called `asked`, or without that the only one whose name is among `usual`, in
     whatever case. Raises ValueError, with the candidates, where there is none or more than one.
     """
-    if asked is not None:
-        found = [place for place, name in enumerate(names) if name == asked]
-        found = found or [p for p, name in enumerate(names) if _plain(name) == _plain(asked)]
-        if not found:
-            raise ValueError(f"{source} has no column {asked!r}; it has {listed(names)}")
+    plain = [str(name).strip().casefold() for name in names]
+    wanted = usual if asked is None else [str(asked).strip().casefold()]
+    found = [position for position, name in enumerate(plain) if name in wanted]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        candidates = listed(names[position] for position in found)
+        problem = f"{len(found)} columns may hold the {kind}s: {candidates}"
+    elif asked is not None:
+        problem = f"there is no column {asked!r}; it has {listed(names)}"
+    elif any(len(name.split()) > 3 for name in plain):
+        raise ValueError(
+            f"in {source} the first line seems to be a message, as no column is called {kind}; "
+            "put a line with the columns' names above it, such as text,label"
+        )
     else:
-        found = [place for place, name in enumerate(names) if _plain(name) in usual]
-        if not found:
+        problem = f"no column is called {kind} or the like; it has {listed(names)}"
+    raise ValueError(
+        f"in {source} {problem}. Name the column of the {kind}s ({kind}=… in Python, --{kind} in a "
+        "terminal), and give each column a name of its own"
+    )
+
+
+def as_texts(cells: pd.Series, source: str) -> list[str]:
+    """Return each cell of a column as a text, "" where nothing is in it.
+
+    1 and 1.0 are "1", True is "True". Half a character, which JSON can hold, becomes �. Raises
+    ValueError, with the row, for a cell that holds several values, and for bytes.
+    """
+    texts = []
+    for row, cell in cells.items():
+        if isinstance(cell, Collection) and not isinstance(cell, str):
             raise ValueError(
-                f"in {source} no column is called {what} or the like; it has {listed(names)}. "
-                f"Name the one with the {what}s: {what}=…"
+                f"{source}, row {row}: {cells.name!r} holds a {type(cell).__name__}, where one "
+                "text should be"
             )
-    called = [names[place] for place in found]
-    if len(set(called)) < len(called):
-        name = next(name for name in called if called.count(name) > 1)
-        raise ValueError(
-            f"{source} has {called.count(name)} columns called {name!r}; give each its own name"
-        )
-    if len(found) > 1:
-        raise ValueError(
-            f"in {source} the {what}s may be in {listed(called)}; "
-            f"name the column that is meant: {what}=…"
-        )
-    return found[0]
+        if not isinstance(cell, str) and pd.isna(cell):
+            cell = ""
+        elif isinstance(cell, float | np.floating) and float(cell).is_integer():
+            cell = int(cell)
+        whole = str(cell).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        texts.append(whole)
+    return texts
 
 
-def _plain(name) -> str:
-    return str(name).strip().casefold()
+# --- texts without labels, in pieces --------------------------------------------------------------
 
 
-def listed(names: Sequence, most: int = 10) -> str:
-    """Return at most ten names, each shortened, and how many more there are."""
-    short = ", ".join(reprlib.repr(name) for name in names[:most]) or "none"
-    return short + (f" and {len(names) - most} more" if len(names) > most else "")
+def read_pieces(
+    path: str | Path, report: list[str], text: str | None = None
+) -> Iterator[list[str]]:
+    """Yield the texts of a file in lists of PIECE_ROWS, the last one shorter; a missing text is "".
+
+    `text` names their column, as in `read_texts`. Without it each line of a .txt file is a text.
+    No more than one list is in memory. Raises what `read_table` and `find_column` raise.
+    """
+    if Path(path).suffix.lower() == ".txt" and Path(path).is_file() and text is None:
+        with open(path, encoding=encoding_of(Path(path))) as file:
+            while lines := [line.removesuffix("\n") for line in islice(file, PIECE_ROWS)]:
+                yield lines
+        return
+    name = None
+    for table in read_table(path, report, PIECE_ROWS):
+        if name is None:
+            name = table.columns[find_column(table.columns, text, TEXT_NAMES, "text", str(path))]
+        if name not in table:  # JSON lines, in which none of these objects has it
+            table = table.assign(**{name: ""})
+        if len(table):
+            yield as_texts(table[name], str(path))
 
 
-TEXT_NAMES = (
-    "text", "texts", "message", "messages", "sms", "body", "content", "review", "sentence",
-    "comment", "tweet", "post", "question", "utterance", "description", "document",
-)  # fmt: skip
+def read_lines(stream: BinaryIO) -> Iterator[list[str]]:
+    """Yield the lines of a stream, without their ends, in lists of those that can be read by now.
+
+    A slow stream gives one at a time. They are UTF-8, or UTF-16 with its mark; a line that can't be
+    UTF-8 is read as cp1252. Raises ValueError for a byte 0.
+    """
+    number, rest, block = 0, b"", b"?"
+    is_utf_16 = stream.peek(2)[:2] in MARKS_OF_UTF_16
+    utf_16 = codecs.getincrementaldecoder("utf-16")()
+    while block:
+        block = stream.read1(1 << 16)
+        decoded = utf_16.decode(block).encode() if is_utf_16 else block
+        *lines, rest = (rest + decoded).split(b"\n")
+        if rest and not block:
+            lines = [rest]  # the last one has no end
+        texts = []
+        for line in lines:
+            number += 1
+            if b"\0" in line:
+                raise ValueError(f"line {number:,} of standard input: {BYTE_0}")
+            line = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").removesuffix(b"\r")
+            try:
+                texts.append(line.decode("utf-8"))
+            except UnicodeDecodeError:
+                texts.append(line.decode("cp1252", "replace"))
+        yield texts
 
 
-LABEL_NAMES = (
-    "label", "labels", "class", "classes", "category", "topic", "theme", "target", "sentiment",
-    "intent", "genre", "tag", "label_text", "label_name",
-)  # fmt: skip
-
-
-FEWEST_TEXTS = 8  # different ones of a class: below, its three parts would hold next to nothing
-
-
-MOST_LABELS = 0.9  # of the rows; above, the labels look like an id
-
-
-CONTEXT_LENGTH = BASE_CONFIG["context_length"]
-
-
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-
-
-WHOLE_NUMBER = re.compile(r"([+-]?\d+)(\.0*)?")
+# --- a table in order -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class TextTable:
     """Texts with the numbers of their classes.
 
-    `frame` has the columns `Text` and `Label`, a class's number: its place in `labels`, which are
+    `frame` has the columns `Text` and `Label`, a class's number: its position in `labels`, which are
     sorted. `report` holds sentences on what was found and set aside, `source` says where the texts
     are from.
     """
@@ -501,6 +364,11 @@ class TextTable:
     labels: tuple[str, ...]
     report: tuple[str, ...]
     source: str
+
+
+def normalised(text: str) -> str:
+    """Return the text without what two near-duplicates may differ in: case and white space."""
+    return " ".join(text.casefold().split())
 
 
 def read_texts(
@@ -512,240 +380,135 @@ def read_texts(
     found where exactly one column has a usual name, such as TEXT_NAMES and LABEL_NAMES hold. Set
     aside, and counted in the report, are rows without a text or a label, and classes with fewer
     than FEWEST_TEXTS different texts. Labels that differ only in case or outer spaces are one
-    class. Raises TypeError for what is neither path nor DataFrame, OSError for a file that can't
-    be opened, ValueError for what is no table of texts in two classes or more.
+    class. Raises OSError for a file that can't be opened, ValueError for what is no table of texts
+    in two classes or more.
     """
-    columns = read_columns(path_or_frame)
-    source = columns.source
-    if not columns.names:
-        raise ValueError(f"{source} is empty; it should hold texts with labels")
-    text_place = find_column(columns.names, text, TEXT_NAMES, "text", source)
-    label_place = find_column(columns.names, label, LABEL_NAMES, "label", source)
-    text_name, label_name = columns.names[text_place], columns.names[label_place]
-    if text_place == label_place:
+    report: list[str] = []
+    if isinstance(path_or_frame, pd.DataFrame):
+        name, source, table = "the DataFrame", "a DataFrame", path_or_frame
+    else:
+        name = source = Path(path_or_frame).name
+        table = pd.concat([pd.DataFrame(), *read_table(path_or_frame, report)])
+    if not len(table):
+        raise ValueError(f"{name} is empty; it should hold texts with labels")
+    columns = table.columns.tolist()
+    text_column = find_column(columns, text, TEXT_NAMES, "text", name)
+    label_column = find_column(columns, label, LABEL_NAMES, "label", name)
+    text_name, label_name = columns[text_column], columns[label_column]
+    if text_column == label_column:
         raise ValueError(f"text and label name the same column, {text_name!r}; name two")
-    texts = as_texts(columns.cells(text_place), text_name, source)
-    labels = as_texts(columns.cells(label_place), label_name, source)
-    if not texts:
-        raise ValueError(f"{source} has no rows below the columns' names")
-    report = [
-        f"{counted(len(texts), 'row')} read from {source}, "
-        f"with texts from {text_name!r} and labels from {label_name!r}.",
-        *columns.notes,
-    ]
-    texts, labels = _with_both(texts, labels, report)
-    texts = _whole_characters(texts, report)
-    labels = _one_spelling(_without_decimals(labels, report), report)
-    _need_classes(labels, label_name, source)
-    keys = [normalised(text) for text in texts]
-    kept = _of_large_classes(keys, labels, source, report)
-    texts, labels, keys = ([values[row] for row in kept] for values in (texts, labels, keys))
-    report += _repeated(texts, labels, keys) + _long(texts)
-    names = tuple(sorted(set(labels)))
-    number = {name: place for place, name in enumerate(names)}
-    frame = pd.DataFrame(
-        {"Text": texts, "Label": np.array([number[name] for name in labels], dtype=np.int64)}
+    texts = as_texts(table.iloc[:, text_column], name)
+    labels = as_texts(table.iloc[:, label_column], name)
+    frame = pd.DataFrame({"Text": texts, "Label": labels})
+    frame["Text"] = frame["Text"].str.slice(0, LONGEST_TEXT)
+    read = (
+        f"{counted(len(frame), 'row')} read from {name}, with texts from {text_name!r} and labels "
     )
-    called = "a DataFrame" if isinstance(path_or_frame, pd.DataFrame) else source
-    return TextTable(frame, names, tuple(report), called)
+    report.insert(0, f"{read}from {label_name!r}.")
 
-
-def normalised(text: str) -> str:
-    """Return the text without what two near-duplicates may differ in: case and white space."""
-    return " ".join(text.casefold().split())
-
-
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """Return "1 text", "2,000 texts"."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
-def as_texts(cells: Sequence, column, source: str, first_row: int = 1) -> list[str]:
-    """Return each cell of a column as a text, "" where nothing is in it.
-
-    1 and 1.0 are "1", True is "True". Raises ValueError, with the row, for a cell that holds
-    several values, and for bytes.
-    """
-    return [
-        cell if type(cell) is str else _as_text(cell, f"{source}, row {row}", column)
-        for row, cell in enumerate(cells, start=first_row)
-    ]
-
-
-def _as_text(cell, where: str, column) -> str:
-    if isinstance(cell, str):
-        return str(cell)
-    if isinstance(cell, bytes | Collection | np.ndarray):
+    has_text, has_label = frame["Text"].str.strip() != "", frame["Label"].str.strip() != ""
+    for missing, problem in (
+        (~has_text, "no text"),
+        (has_text & ~has_label, "a text but no label"),
+    ):
+        if missing.any():
+            one, many = f"row has {problem} and is", f"rows have {problem} and are"
+            report.append(f"{counted(int(missing.sum()), one, many)} set aside.")
+    frame = frame[has_text & has_label]
+    num_labels = frame["Label"].nunique()
+    if len(frame) >= FEWEST_TEXTS and num_labels > MOST_LABELS * len(frame):
         raise ValueError(
-            f"{where}: {column!r} holds a {type(cell).__name__}, where one text should be"
+            f"{name}: {label_name!r} has {num_labels:,} different values in {len(frame):,} rows, so "
+            "it looks like an id and not like a label; name the column of the labels"
         )
-    if cell is None or pd.isna(cell):
-        return ""
-    if isinstance(cell, float | np.floating) and float(cell).is_integer():
-        return str(int(cell))
-    if isinstance(cell, Integral) and not isinstance(cell, bool):
-        return str(int(cell))
-    return str(cell)
+    frame = frame.assign(Label=_one_spelling(frame["Label"], report))
+    frame = _large_classes(frame, name, report).reset_index(drop=True)
+    report += _describe_texts(frame)
+    names = tuple(sorted(set(frame["Label"])))
+    numbers = frame["Label"].map({label: number for number, label in enumerate(names)})
+    return TextTable(frame.assign(Label=numbers.astype("int64")), names, tuple(report), source)
 
 
-# --- each step on its way into the table, with its sentence -----------------------------------
-
-
-def _with_both(
-    texts: list[str], labels: list[str], report: list[str]
-) -> tuple[list[str], list[str]]:
-    rows = list(zip(texts, labels, strict=True))
-    with_text = [(text, label) for text, label in rows if text.strip()]
-    both = [(text, label) for text, label in with_text if label.strip()]
-    if missing := len(rows) - len(with_text):
-        report.append(_aside(missing, "no text"))
-    if missing := len(with_text) - len(both):
-        report.append(_aside(missing, "a text but no label"))
-    return [text for text, _ in both], [label for _, label in both]
-
-
-def _aside(number: int, what: str) -> str:
-    verbs = ("has", "is") if number == 1 else ("have", "are")
-    return f"{counted(number, 'row')} {verbs[0]} {what} and {verbs[1]} set aside."
-
-
-def _whole_characters(texts: list[str], report: list[str]) -> list[str]:
-    """JSON can hold half a character (a lone surrogate), which no file in UTF-8 can."""
-    halves = sum(map(bool, map(HALF_CHARACTER.search, texts)))
-    if not halves:
-        return texts
-    verb = "holds" if halves == 1 else "hold"
-    report.append(f"{counted(halves, 'text')} {verb} half a character, read as \ufffd.")
-    return [HALF_CHARACTER.sub("\ufffd", text) for text in texts]
-
-
-def _without_decimals(labels: list[str], report: list[str]) -> list[str]:
-    """Where all labels are whole numbers, "1.0" is "1": a missing label had made them fractions."""
-    whole = {label: WHOLE_NUMBER.fullmatch(label.strip()) for label in set(labels)}
-    if not all(whole.values()) or not any(match[2] for match in whole.values()):
-        return labels
-    changed = [label for label in labels if whole[label][2]]
-    report.append(
-        f"{counted(len(changed), 'label is a whole number', 'labels are whole numbers')} with a "
-        f"decimal point and read without it, as {whole[changed[0]][1]!r}."
-    )
-    return [whole[label][1] for label in labels]
-
-
-def _one_spelling(labels: list[str], report: list[str]) -> list[str]:
-    labels = [HALF_CHARACTER.sub("\ufffd", label) for label in labels]
-    as_written = Counter(labels)
-    spellings = {}  # of each class, how often each spelling stands
-    for label, number in as_written.items():
-        own = spellings.setdefault(label.strip().casefold(), Counter())
-        own[label.strip()] += number
-    spelling = {  # the most frequent; of equals the first in the alphabet
-        key: min(own, key=lambda name, own=own: (-own[name], name))
-        for key, own in spellings.items()
-    }
-    read = {label: spelling[label.strip().casefold()] for label in as_written}
-    changed = [label for label in as_written if read[label] != label]
+def _one_spelling(labels: pd.Series, report: list[str]) -> pd.Series:
+    """Return each label in its class's most frequent spelling, and add to the report what changed."""
+    counts = Counter(labels.str.strip())
+    spelling: dict[str, str] = {}  # of equally frequent ones the first in the alphabet
+    for label in sorted(counts, key=lambda label: (-counts[label], label)):
+        spelling.setdefault(label.casefold(), label)
+    read = labels.map(lambda label: spelling[label.strip().casefold()])
+    changed = Counter(zip(labels[read != labels], read[read != labels], strict=True))
     if changed:
-        pairs = [f"{label!r} as {read[label]!r} ({as_written[label]:,})" for label in changed]
-        more = f" and {len(pairs) - 10:,} more" if len(pairs) > 10 else ""
-        number = sum(as_written[label] for label in changed)
+        examples = [f"{old!r} as {new!r} ({number:,})" for (old, new), number in changed.items()]
+        are = counted(changed.total(), "label", "labels")
         report.append(
-            f"{counted(number, 'label')} in other case or with outer spaces "
-            f"{'is' if number == 1 else 'are'} read in the class's most frequent spelling: "
-            f"{', '.join(pairs[:10])}{more}."
+            f"{are} in other case or with outer spaces {'is' if changed.total() == 1 else 'are'} "
+            f"read in the class's most frequent spelling: {first_ten(examples)}."
         )
-    return [read[label] for label in labels]
+    return read
 
 
-def _need_classes(labels: list[str], column, source: str) -> None:
-    if not labels:
-        raise ValueError(f"{source} has no row with both a text and a label")
-    different = len(set(labels))
-    if different == 1:
+def _large_classes(frame: pd.DataFrame, source: str, report: list[str]) -> pd.DataFrame:
+    """Return the rows of the classes with enough different texts, and report on all classes."""
+    different = frame["Text"].map(normalised).groupby(frame["Label"]).nunique()
+    large = different.index[different >= FEWEST_TEXTS]
+    small = different.index[different < FEWEST_TEXTS]
+    if len(large) < 2:
         raise ValueError(
-            f"{source} has one class only: every label is {labels[0]!r}; "
-            "a classifier needs at least two classes"
+            f"{source} needs two classes with {FEWEST_TEXTS} different texts or more each; "
+            f"it has {listed(large)}, and smaller ones: {listed(small)}"
         )
-    if len(labels) >= FEWEST_TEXTS and different > MOST_LABELS * len(labels):
-        raise ValueError(
-            f"{source}: {column!r} has {different:,} different values in {len(labels):,} rows, so "
-            "it looks like an id and not like a label; name the column with the labels: label=…"
-        )
-
-
-def _of_large_classes(
-    keys: list[str], labels: list[str], source: str, report: list[str]
-) -> list[int]:
-    """Return the rows of the classes with enough different texts; two of them must be left."""
-    different = Counter(label for label, _ in set(zip(labels, keys, strict=True)))
-    small = sorted(name for name, number in different.items() if number < FEWEST_TEXTS)
-    if len(different) - len(small) < 2:
-        left = sorted(set(different) - set(small))
-        raise ValueError(
-            f"{source} has {'one class' if left else 'no class'} with {FEWEST_TEXTS} different "
-            f"texts or more{f', {left[0]!r}' if left else ''}; a classifier needs two such classes"
-        )
-    kept = [row for row, label in enumerate(labels) if different[label] >= FEWEST_TEXTS]
-    if small:
+    kept = frame[frame["Label"].isin(large)]
+    if len(small):
+        are = counted(len(small), "class has", "classes have")
         report.append(
-            f"{counted(len(small), 'class has', 'classes have')} fewer than {FEWEST_TEXTS} "
-            f"different texts and {'is' if len(small) == 1 else 'are'} set aside with "
-            f"{counted(len(labels) - len(kept), 'row')}: {listed(small)}."
+            f"{are} fewer than {FEWEST_TEXTS} different texts and "
+            f"{'is' if len(small) == 1 else 'are'} set aside with "
+            f"{counted(len(frame) - len(kept), 'row')}: {listed(small)}."
         )
-    sizes = Counter(labels[row] for row in kept).most_common()
-    named = ", ".join(f"{name!r} {number:,}" for name, number in sizes[:10])
-    more = f" and {len(sizes) - 10:,} more" if len(sizes) > 10 else ""
+    sizes = [f"{label!r} {size:,}" for label, size in Counter(kept["Label"]).most_common()]
     report.append(
-        f"The table holds {counted(len(kept), 'text')} in {len(sizes):,} classes: {named}{more}."
+        f"The table holds {counted(len(kept), 'text')} in {len(sizes):,} classes: "
+        f"{first_ten(sizes)}."
     )
     return kept
 
 
-def _repeated(texts: list[str], labels: list[str], keys: list[str]) -> list[str]:
-    """Say how many texts repeat an earlier one, and which have labels that contradict."""
-    sentences, first = [], {}
-    repeats = 0
-    contradicted = {}
-    for row, key in enumerate(keys):
-        earlier = first.setdefault(key, row)
-        repeats += earlier != row
-        if labels[earlier] != labels[row]:
-            contradicted.setdefault(key, earlier)
-    if repeats:
-        sentences.append(
-            f"{counted(repeats, 'text repeats', 'texts repeat')} an earlier one, "
-            f"but for case and white space; {'it stays' if repeats == 1 else 'they stay'} in."
+def _describe_texts(frame: pd.DataFrame) -> Iterator[str]:
+    """Yield sentences on texts that repeat, that have several labels, and that are too long."""
+    keys = frame["Text"].map(normalised)
+    if repeats := int(keys.duplicated().sum()):
+        yield (
+            f"{counted(repeats, 'text repeats', 'texts repeat')} an earlier one, but for case and "
+            "white space; nothing is removed."
         )
-    if contradicted:
-        example = texts[next(iter(contradicted.values()))]
-        sentences.append(
-            f"{counted(len(contradicted), 'text stands', 'texts stand')} under more than one "
-            f"label, such as {listed([example])}; {'it stays' if len(contradicted) == 1 else 'they stay'} in."
+    num_labels = frame["Label"].groupby(keys, sort=False).nunique()
+    several = num_labels.index[num_labels > 1]
+    if len(several):
+        example = frame["Text"][keys == several[0]].iloc[0]
+        yield (
+            f"{counted(len(several), 'text stands', 'texts stand')} under more than one label, such "
+            f"as {listed([example])}; nothing is removed."
         )
-    return sentences
+    context, tokenizer = BASE_CONFIG["context_length"], get_tokenizer()
+    long = [
+        text for text in frame["Text"] if len(text.encode()) > context
+    ]  # bytes; tokens are fewer
+    num_truncated = sum(len(tokenizer.encode_ordinary(text)) > context for text in long)
+    if num_truncated:
+        yield (
+            f"{counted(num_truncated, 'text is', 'texts are')} longer than the {context:,} tokens "
+            "that GPT-2 reads; the rest will be truncated."
+        )
 
 
-def _long(texts: list[str]) -> list[str]:
-    """Say how many texts have more tokens than GPT-2 reads; a token has at least one byte."""
-    long = [text for text in texts if len(text.encode()) > CONTEXT_LENGTH]
-    tokens = map(len, get_tokenizer().encode_ordinary_batch(long))
-    beyond = sum(number > CONTEXT_LENGTH for number in tokens)
-    if not beyond:
-        return []
-    return [
-        f"{counted(beyond, 'text is', 'texts are')} longer than the {CONTEXT_LENGTH:,} tokens that "
-        f"GPT-2 reads; {'its' if beyond == 1 else 'their'} end will be cut off."
-    ]
-
-
-PARTS = ("training", "validation", "test")
+# --- three parts ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Split:
     """The three parts of a table, each with the columns `Text` and `Label` (a class's number).
 
-    A number is the class's place in `labels`; `report` holds sentences on what was kept together.
+    A number is the class's position in `labels`; `report` holds sentences on what was kept together.
     """
 
     train: pd.DataFrame
@@ -755,167 +518,61 @@ class Split:
     report: tuple[str, ...]
 
 
-def split_stratified(
-    table: TextTable, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2), seed: int = 123
-) -> Split:
-    """Cut a table into training, validation and test part, each class by the same fractions.
+def split_stratified(table: TextTable, seed: int = 123) -> Split:
+    """Split a table by FRACTIONS into training, validation and test part, each class alike.
 
-    Equal texts, as `normalised` has them, are in one part. Every class has a text in the training
-    part, and in each part that is wanted where it has three different texts or more; only where
-    texts stand under several labels this may fail, and the report says so. The rows of each part
-    are shuffled. Raises ValueError for fractions that are not three numbers with the sum 1, the
-    first above 0.
+    Equal texts, as `normalised` has them, are in one part: a model that has seen a test text in the
+    training knows its label by heart, and the accuracy flatters. A class of three different texts
+    or more is in each part; where texts stand under several labels this may fail, and the report
+    says so. The rows of each part are shuffled.
     """
-    instance_of("table", table, TextTable, "read_texts's")
-    fractions = _need_fractions(fractions)
-    whole_number("seed", seed, 0, 2**32 - 1)
-    frame = table.frame
-    need_columns(frame, "the table")
-    if not len(frame):
-        raise ValueError("there are no texts to split")
-    generator = np.random.default_rng(seed)
-    texts = frame["Text"].astype(object).tolist()
-    groups, _ = pd.factorize(np.array([normalised(text) for text in texts], dtype=object))
-    part = _parts_of_groups(groups, frame["Label"].to_numpy(), fractions, generator)[groups]
-    order = generator.permutation(len(frame))
-    rows = [order[part[order] == number] for number in range(3)]
-    parts = [frame.iloc[chosen].reset_index(drop=True) for chosen in rows]
-    return Split(*parts, table.labels, _report(parts, groups, table.labels, fractions))
+    frame = table.frame.reset_index(drop=True)
+    keys = frame["Text"].map(normalised)
+    groups = frame["Label"].groupby(keys, sort=False).agg(["first", "size"])
+    groups = groups.sample(frac=1, random_state=seed).sort_values("size", kind="stable")
+    part_of = {}  # scikit-learn's StratifiedGroupKFold leaves small classes out of a part
+    for _, sizes in groups.groupby("first")["size"]:
+        missing = np.array(FRACTIONS) * sizes.sum()
+        order = [*sizes.items()]
+        for number, (key, size) in enumerate(order[:3] + order[:2:-1]):  # then the largest first
+            part = (0, 2, 1)[number] if number < 3 else int(missing.argmax())
+            part_of[key] = part
+            missing[part] -= size
+    shuffled = frame.sample(frac=1, random_state=seed)
+    parts_of_rows = keys.loc[shuffled.index].map(part_of)
+    parts = [shuffled[parts_of_rows == part].reset_index(drop=True) for part in range(3)]
 
-
-def _need_fractions(fractions) -> tuple[float, float, float]:
-    if not isinstance(fractions, Sequence) or len(fractions) != 3:
-        raise ValueError(f"fractions must be three numbers, not {fractions!r}")
-    finite_number("the training fraction", fractions[0], most=1.0)
-    for name, fraction in zip(PARTS[1:], fractions[1:], strict=True):
-        finite_number(f"the {name} fraction", fraction, inclusive=True, most=1.0)
-    if abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(f"the fractions {fractions} have the sum {sum(fractions):g}, not 1")
-    return tuple(map(float, fractions))
-
-
-def _parts_of_groups(
-    groups: np.ndarray, labels: np.ndarray, fractions: tuple, generator: np.random.Generator
-) -> np.ndarray:
-    """Return each group's part: 0, 1 or 2. `groups` and `labels` are each row's.
-
-    A group goes where most is missing of its classes, the large ones first: so each class ends
-    within the size of its largest group of what is wanted, but for what `_Parts.spread` adds.
-    """
-    parts = _Parts(groups, labels, fractions)
-    chance = generator.permutation(parts.num_groups)
-    parts.spread(chance)
-    several = parts.total > 1
-    order = np.lexsort((chance, -parts.total, ~parts.mixed))  # under several labels first
-    for group in order[several[order]].tolist():
-        if parts.part[group] < 0:
-            parts.put_where_most_is_missing(group)
-    parts.fill_up(chance)
-    return parts.part
-
-
-class _Parts:
-    """Which part each group is in, -1 for none yet, and how many rows of each class are missing."""
-
-    def __init__(self, groups: np.ndarray, labels: np.ndarray, fractions: tuple):
-        self.num_groups, self.num_classes = groups.max() + 1, labels.max() + 1
-        pairs, self.sizes = np.unique(groups * self.num_classes + labels, return_counts=True)
-        self.group_of, self.class_of = np.divmod(pairs, self.num_classes)
-        self.starts = np.searchsorted(self.group_of, np.arange(self.num_groups + 1))
-        self.total = np.bincount(groups)  # rows of each group
-        self.mixed = np.diff(self.starts) > 1  # groups whose text stands under several labels
-        self.wanted = [into for into in (0, 2, 1) if fractions[into] > 0]
-        self.part = np.full(self.num_groups, -1)
-        in_class = np.bincount(labels, minlength=self.num_classes)
-        self.missing = in_class[:, None] * np.array(fractions)  # (num_classes, 3)
-        self.present = np.zeros((self.num_classes, 3), dtype=bool)
-
-    def put(self, group: int, into: int) -> None:
-        here = slice(self.starts[group], self.starts[group + 1])
-        self.part[group] = into
-        self.missing[self.class_of[here], into] -= self.sizes[here]
-        self.present[self.class_of[here], into] = True
-
-    def put_where_most_is_missing(self, group: int) -> None:
-        here = slice(self.starts[group], self.starts[group + 1])
-        missing = self.sizes[here] @ self.missing[self.class_of[here]]  # (3,)
-        self.put(group, max(self.wanted, key=missing.__getitem__))
-
-    def spread(self, chance: np.ndarray) -> None:
-        """Put one group of each class into each part, training first, then test.
-
-        The classes with the fewest groups choose first, and each takes the smallest of those that
-        no other class shares.
-        """
-        order = np.lexsort(
-            (chance[self.group_of], self.sizes, self.mixed[self.group_of], self.class_of)
-        )
-        bounds = np.searchsorted(self.class_of[order], np.arange(self.num_classes + 1))
-        members = [self.group_of[order[a:b]] for a, b in pairwise(bounds)]
-        for into in self.wanted:
-            for label in np.argsort(np.diff(bounds), kind="stable").tolist():
-                if not self.present[label, into]:
-                    group = next((g for g in members[label] if self.part[g] < 0), None)
-                    if group is not None:
-                        self.put(group, into)
-
-    def fill_up(self, chance: np.ndarray) -> None:
-        """Put all other groups, of one row each, where their class is missing most, one by one."""
-        others = np.flatnonzero(self.part < 0)
-        classes = self.class_of[self.starts[others]]
-        order = np.lexsort((chance[others], classes))
-        bounds = np.searchsorted(classes[order], np.arange(self.num_classes + 1))
-        for label, (a, b) in enumerate(pairwise(bounds)):
-            # a part that misses 1.5 rows asks for 1.5, for 0.5 and last for -0.5 of a row
-            asked = [
-                self.missing[label, into] - np.arange(max(0, self.missing[label, into]) + 1)
-                for into in self.wanted
-            ]
-            who = np.repeat(self.wanted, [len(levels) for levels in asked])
-            loudest = np.argsort(-np.concatenate(asked), kind="stable")[: b - a]
-            self.part[others[order[a:b]]] = who[loudest]
-
-
-def _report(
-    parts: list[pd.DataFrame], groups: np.ndarray, labels: tuple[str, ...], fractions: tuple
-) -> tuple[str, ...]:
     sizes = [counted(len(part), "text") for part in parts]
-    sentences = [f"{sizes[0]} to train with, {sizes[1]} to validate with, {sizes[2]} to test with."]
-    alike = np.bincount(groups)
-    if kept := int(alike[alike > 1].sum()):
-        sentences.append(
-            f"{kept:,} texts are equal to another, but for case and white space; "
+    report = [f"{sizes[0]} to train with, {sizes[1]} to validate with, {sizes[2]} to test with."]
+    if number := int(keys.duplicated(keep=False).sum()):
+        report.append(
+            f"{number:,} texts are equal to another, but for case and white space; "
             "equal ones are in the same part."
         )
-    for name, part, fraction in zip(PARTS, parts, fractions, strict=True):
-        there = set(part["Label"])
-        lacking = [label for number, label in enumerate(labels) if number not in there]
-        if lacking and fraction:
-            sentences.append(
+    for name, part in zip(("training", "validation", "test"), parts, strict=True):
+        present = set(part["Label"])
+        lacking = [label for number, label in enumerate(table.labels) if number not in present]
+        if lacking:
+            report.append(
                 f"{counted(len(lacking), 'class has', 'classes have')} no text in the {name} part: "
                 f"{listed(lacking)}."
             )
-    return tuple(sentences)
+    return Split(*parts, table.labels, tuple(report))
 
 
-# --- classes of unequal size ----------------------------------------------------------------------
+# --- imbalanced classes ---------------------------------------------------------------------------
 
 
 def undersample(frame: pd.DataFrame, seed: int = 123) -> pd.DataFrame:
     """Return as many rows of each class as the smallest has, in the frame's order.
 
     The book's way (section 6.2): of two classes the same rows as `create_balanced_dataset` draws.
-    `frame` has the columns `Label` and `Text`. Raises ValueError for one without rows.
+    `frame` has the columns `Label` and `Text`. Raises ValueError where a label is missing.
     """
-    need_columns(frame, "the table")
-    whole_number("seed", seed, 0, 2**32 - 1)
-    if not len(frame):
-        raise ValueError("there are no texts to draw from")
-    if frame["Label"].isna().any():
-        raise ValueError("a label is missing; set the rows without one aside first")
-    frame = frame.reset_index(drop=True)
-    smallest = int(frame["Label"].value_counts().min())
-    drawn = frame.groupby("Label").sample(n=smallest, random_state=seed)
+    if not len(frame) or frame["Label"].isna().any():
+        raise ValueError("the table needs rows, and a label in each; set the others aside first")
+    classes = frame.reset_index(drop=True).groupby("Label", observed=True)
+    drawn = classes.sample(n=int(classes.size().min()), random_state=seed)
     return drawn.sort_index().reset_index(drop=True)
 
 
@@ -925,12 +582,7 @@ def class_weights(labels: Sequence[int], num_classes: int) -> tuple[float, ...]:
     All classes weigh the same in all, and the mean over the messages is 1: n / (num_classes · n_c).
     Raises ValueError for a number beyond the classes, and for a class without a message.
     """
-    whole_number("num_classes", num_classes)
-    numbers = [whole_number("a label", label, 0, num_classes - 1) for label in labels]
-    counts = np.bincount(np.array(numbers, dtype=np.int64), minlength=num_classes)
-    if without := np.flatnonzero(counts == 0).tolist():
-        raise ValueError(
-            f"no message is of {'class' if len(without) == 1 else 'the classes'} {listed(without)}; "
-            "a class needs messages to have a weight"
-        )
-    return tuple((len(numbers) / (num_classes * counts)).tolist())
+    from sklearn.utils.class_weight import compute_class_weight  # slow to import
+
+    classes = np.arange(num_classes)
+    return tuple(compute_class_weight("balanced", classes=classes, y=np.array(labels)).tolist())
