@@ -1,7 +1,7 @@
-"""The sizes of GPT-2, and where the course keeps what it carries along.
+"""The sizes of GPT-2, and where bundled and learners' files lie.
 
-The four GPT-2 sizes are those of Radford et al. 2019, "Language Models are Unsupervised
-Multitask Learners" (table 2); the dictionaries have the keys that the book gives them.
+The four GPT-2 sizes are those of Radford et al. 2019, "Language Models are Unsupervised Multitask
+Learners" (table 2); the dictionaries have the book's keys.
 """
 
 import os
@@ -9,14 +9,12 @@ from pathlib import Path
 
 ASSETS = Path(__file__).parent / "assets"
 
-
 BASE_CONFIG = {
     "vocab_size": 50257,  # 256 bytes + 50,000 merges + <|endoftext|>
-    "context_length": 1024,  # the most tokens that one forward pass can take
+    "context_length": 1024,  # the most tokens in one forward pass
     "drop_rate": 0.0,
     "qkv_bias": True,  # GPT-2 adds a bias to queries, keys and values
 }
-
 
 MODEL_CONFIGS = {
     "gpt2-nano (12M)": {"emb_dim": 192, "n_layers": 6, "n_heads": 6},  # this course's own
@@ -26,39 +24,31 @@ MODEL_CONFIGS = {
     "gpt2-xl (1558M)": {"emb_dim": 1600, "n_layers": 48, "n_heads": 25},
 }
 
-
 BUNDLED_SIZE = "12M"
-
-
 BUNDLED_CHECKPOINT = ASSETS / "gpt2" / BUNDLED_SIZE
-
 
 END_OF_TEXT = 50256  # the id of <|endoftext|>; GPT-2 has no padding token, so the book pads with it
 
+LEARNERS_FOLDER = "COURSE_FOLDER"  # the environment variable that names a folder for their files
+
 
 def gpt_config(name: str) -> dict:
-    """Return a new dictionary: BASE_CONFIG and the sizes of the model called `name`.
+    """Return the configuration of the model called `name`: a new dictionary with all sizes.
 
     Raises ValueError for a name that is not in MODEL_CONFIGS.
     """
-    if not isinstance(name, str) or name not in MODEL_CONFIGS:
-        raise ValueError(
-            f"unknown model {name!r}; choose one of {', '.join(map(repr, MODEL_CONFIGS))}"
-        )
+    if name not in list(MODEL_CONFIGS):  # a list takes any value; a dictionary only hashable ones
+        choices = ", ".join(map(repr, MODEL_CONFIGS))
+        raise ValueError(f"unknown model {name!r}; choose one of {choices}")
     return BASE_CONFIG | MODEL_CONFIGS[name]
 
 
 def model_size(name: str) -> str:
-    """Return the part in brackets, which is the checkpoint's folder name: `"124M"`."""
+    """Return the size in the brackets of a model's name, such as `"124M"`: its checkpoint's folder."""
     gpt_config(name)  # refuses an unknown name
     return name.partition("(")[2].rstrip(")")
 
 
-LEARNERS_FOLDER = (
-    "COURSE_FOLDER"  # the environment variable with the folder for what a learner keeps
-)
-
-
 def beside_the_notebook(name: str) -> Path:
-    """Return where a learner's own file lies: in LEARNERS_FOLDER, if it is set, else beside the notebook."""
+    """Return the path of a learner's file: in the folder of LEARNERS_FOLDER, or else beside the notebook."""
     return Path(os.environ.get(LEARNERS_FOLDER) or ".", name)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.checks import finite_number, instance_of, whole_number
+from helpers.checks import whole_number
 
 
 class LayerNorm(nn.Module):
@@ -34,7 +34,7 @@ class GELU(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Each token on its own: widen fourfold, bend, narrow again: (b, n, d) → same."""
+    """Two linear layers with GELU between, for each token by itself: (b, n, d) → same."""
 
     def __init__(self, cfg):
         super().__init__()
@@ -46,9 +46,9 @@ class FeedForward(nn.Module):
 
 
 class MultiHeadAttention(nn.Module):
-    """Each token gathers from itself and the tokens before it: (b, n, d) → same.
+    """Each token attends to itself and the tokens before it: (b, n, d) → same.
 
-    With `causal` False it gathers from those after it, too.
+    With `causal` False it attends to the tokens after it, too.
     """
 
     def __init__(self, cfg):
@@ -65,7 +65,7 @@ class MultiHeadAttention(nn.Module):
 
     @staticmethod
     def _drop_stored_mask(module, state_dict, prefix, *_):
-        """The book's model stores its causal mask; here it is made when needed."""
+        """Remove the causal mask, which the book's model stores and this one makes when needed."""
         state_dict.pop(prefix + "mask", None)
 
     def forward(self, x):
@@ -86,7 +86,7 @@ class MultiHeadAttention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention, then feed-forward, each added to what came in: (b, n, d) → same."""
+    """Attention, then feed-forward, each added to its input: (b, n, d) → same."""
 
     def __init__(self, cfg):
         super().__init__()
@@ -104,28 +104,30 @@ class TransformerBlock(nn.Module):
 class GPTModel(nn.Module):
     """GPT-2 of the sizes in `cfg`: token ids (b, n) → logits (b, n, vocab_size).
 
-    `cfg` is what `config.gpt_config` returns. The weights are random until
-    `loading.load_weights_into_gpt` puts a checkpoint's into them. As in the book, `out_head` has
-    weights of its own, which start as a copy of `tok_emb`'s when a checkpoint is loaded. Raises
-    ValueError for a configuration that lacks a key, whose sizes are not whole numbers from 1, or
-    whose `n_heads` does not divide `emb_dim`.
+    `cfg` is a dictionary such as `config.gpt_config` returns. The weights are random until
+    `loading.load_weights_into_gpt` replaces them. As in the book, `out_head` has its own weights,
+    which become a copy of `tok_emb`'s when a checkpoint is loaded. Raises ValueError for a
+    configuration that lacks a key or has an impossible size.
     """
-
-    SIZES = ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
 
     def __init__(self, cfg):
         super().__init__()
-        instance_of("cfg", cfg, dict, "the dictionary of config.gpt_config")
-        if missing := {*self.SIZES, "drop_rate", "qkv_bias"} - cfg.keys():
+        sizes = ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
+        missing = {*sizes, "drop_rate", "qkv_bias"} - cfg.keys()
+        if missing:
             named = ", ".join(sorted(missing))
             raise ValueError(f"the configuration lacks {named}; see helpers.config.gpt_config")
-        self.cfg = cfg = dict(cfg) | {size: whole_number(size, cfg[size]) for size in self.SIZES}
-        finite_number("drop_rate", cfg["drop_rate"], inclusive=True, most=1.0)
+        cfg = dict(cfg)  # with Python's numbers in the place of numpy's, so that it is JSON
+        for size in sizes:
+            cfg[size] = whole_number(size, cfg[size])
+        cfg["drop_rate"] = float(cfg["drop_rate"])
+        cfg["qkv_bias"] = bool(cfg["qkv_bias"])
         if cfg["emb_dim"] % cfg["n_heads"]:
             raise ValueError(
                 f"emb_dim={cfg['emb_dim']} can't be split evenly among n_heads={cfg['n_heads']}; "
                 "choose a number of heads that divides it"
             )
+        self.cfg = cfg
         self.tok_emb = _embedding(cfg["vocab_size"], cfg["emb_dim"])
         self.pos_emb = _embedding(cfg["context_length"], cfg["emb_dim"])
         self.drop_emb = nn.Dropout(cfg["drop_rate"])
@@ -134,7 +136,7 @@ class GPTModel(nn.Module):
         self.out_head = nn.Linear(cfg["emb_dim"], cfg["vocab_size"], bias=False)
 
     def forward(self, in_idx):
-        """Map token ids (b, n), int64 or int32, to logits (b, n, out_head.out_features).
+        """Return the logits (b, n, out_head.out_features) of token ids (b, n).
 
         Raises what `embed` raises.
         """
@@ -142,20 +144,11 @@ class GPTModel(nn.Module):
         return self.out_head(self.final_norm(x))  # (b, n, vocab_size), or (b, n, num_classes)
 
     def embed(self, in_idx):
-        """Map token ids (b, n), int64 or int32, to what goes into the first block, (b, n, d).
+        """Return the first block's input (b, n, d) for token ids (b, n).
 
-        Raises TypeError for another dtype; ValueError for another number of dimensions, for no
-        tokens, for more of them than `context_length`, and for an id outside the vocabulary.
+        Raises ValueError for another number of dimensions, for no tokens, and for more of them than
+        `context_length`.
         """
-        if not torch.compiler.is_compiling():  # torch.compile can't look at values
-            self._check_token_ids(in_idx)
-        positions = torch.arange(in_idx.shape[1], device=in_idx.device)
-        return self.drop_emb(self.tok_emb(in_idx) + self.pos_emb(positions))  # (b, n, d)
-
-    def _check_token_ids(self, in_idx):
-        instance_of("token ids", in_idx, torch.Tensor, "a torch.Tensor")
-        if in_idx.dtype not in (torch.int64, torch.int32):
-            raise TypeError(f"token ids must be int64 or int32, not {in_idx.dtype}; use .long()")
         if in_idx.ndim != 2 or in_idx.shape[1] == 0:
             shape = tuple(in_idx.shape)
             raise ValueError(f"token ids must have the shape (batch, num_tokens), not {shape}")
@@ -164,26 +157,20 @@ class GPTModel(nn.Module):
             raise ValueError(
                 f"{num_tokens} tokens are more than the context length of {limit}; cut the text"
             )
-        if in_idx.is_meta or not in_idx.numel():
-            return  # there are no values to look at
-        lowest, highest = (bound.item() for bound in in_idx.aminmax())
-        if lowest < 0 or highest >= self.tok_emb.num_embeddings:
-            raise ValueError(
-                f"there is no token {lowest if lowest < 0 else highest}: the vocabulary has the "
-                f"ids 0 to {self.tok_emb.num_embeddings - 1}; is it this model's tokenizer?"
-            )
+        positions = torch.arange(num_tokens, device=in_idx.device)
+        return self.drop_emb(self.tok_emb(in_idx) + self.pos_emb(positions))  # (b, n, d)
 
 
 def _embedding(num_embeddings: int, emb_dim: int) -> nn.Embedding:
-    """A random embedding; on the meta device one without values, as drawing them takes a second."""
-    shape = torch.empty(num_embeddings, emb_dim)
-    if shape.is_meta:
-        return nn.Embedding.from_pretrained(shape, freeze=False)
+    """Return a random embedding; on the meta device one without values."""
+    weight = torch.empty(num_embeddings, emb_dim)
+    if weight.is_meta:  # nn.Embedding's normal_ takes torch a second there, more than a whole load
+        return nn.Embedding.from_pretrained(weight, freeze=False)
     return nn.Embedding(num_embeddings, emb_dim)
 
 
 def without_causal_mask(model: GPTModel) -> GPTModel:
-    """Let each token of `model` see all others, in place; return it.
+    """Return `model`, changed in place so that each token attends to all others.
 
     One of the additional experiments in the book's repository, ch06/02.
     """
@@ -193,25 +180,22 @@ def without_causal_mask(model: GPTModel) -> GPTModel:
 
 
 def has_causal_mask(model: GPTModel) -> bool:
-    """Say whether no token sees what follows it, in any block."""
+    """Return whether no token attends to a later one, in any block."""
     return all(block.att.causal for block in model.trf_blocks)
 
 
 def part_names(n_layers: int) -> tuple[str, ...]:
-    """Return the parts of a model with `n_layers` blocks, in the order of the forward pass."""
+    """Return the names of a model's parts, in the order of the forward pass."""
     blocks = (f"trf_blocks.{i}" for i in range(n_layers))
     return ("tok_emb", "pos_emb", *blocks, "final_norm", "out_head")
 
 
 @torch.no_grad()
 def generate_text_simple(model, idx, max_new_tokens, context_size):
-    """Append the likeliest next token, again and again: (b, n) → (b, n + max_new_tokens).
+    """Return token ids with the most likely next tokens appended: (b, n) → (b, n + max_new_tokens).
 
-    The model sees the last `context_size` tokens. Raises ValueError where a number is below 0 or 1.
+    The model sees the last `context_size` tokens.
     """
-    instance_of("idx", idx, torch.Tensor, "a torch.Tensor")
-    whole_number("max_new_tokens", max_new_tokens, 0)
-    whole_number("context_size", context_size)
     for _ in range(max_new_tokens):
         logits = model(idx[:, -context_size:])[:, -1, :]  # (b, vocab_size)
         idx = torch.cat((idx, logits.argmax(dim=-1, keepdim=True)), dim=1)

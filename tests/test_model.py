@@ -7,8 +7,13 @@ import pytest
 import torch
 
 from helpers.config import BASE_CONFIG, MODEL_CONFIGS, gpt_config, model_size
-from helpers.freezing import FreezePlan, parameter_report
-from helpers.model import GPTModel, generate_text_simple, has_causal_mask, without_causal_mask
+from helpers.model import (
+    GPTModel,
+    generate_text_simple,
+    has_causal_mask,
+    part_names,
+    without_causal_mask,
+)
 from tests.conftest import TINY, random_model
 
 
@@ -38,81 +43,69 @@ def test_dropout_acts_in_training_mode_only():
     assert not torch.equal(model(ids), model(ids))
 
 
-def test_without_qkv_bias_there_is_none():
-    names = dict(GPTModel(TINY | {"qkv_bias": False}).named_parameters())
-    assert (
-        "trf_blocks.0.att.W_query.bias" not in names and "trf_blocks.0.att.out_proj.bias" in names
-    )
+def test_the_parameters_have_the_books_names_and_the_head_its_own_weights():
+    model = GPTModel(TINY | {"qkv_bias": False})
+    names = dict(model.named_parameters())
+    assert "trf_blocks.0.att.W_query.bias" not in names and "trf_blocks.0.att.W_key.weight" in names
+    assert "trf_blocks.2.att.out_proj.bias" in names and "trf_blocks.2.ff.layers.2.bias" in names
+    assert "out_head.bias" not in names and names["out_head.weight"] is not model.tok_emb.weight
+    assert part_names(3)[1:4] == ("pos_emb", "trf_blocks.0", "trf_blocks.1")
+    assert {name.partition(".")[0] for name in names} == {"trf_blocks"} | set(part_names(0))
 
 
-def test_too_many_tokens_are_refused_with_the_limit(tiny):
+def test_token_ids_that_the_model_cannot_take_are_refused_with_the_limit(tiny):
     tiny(torch.zeros(1, 32, dtype=torch.long))
-    with pytest.raises(ValueError, match="33 tokens are more than the context length of 32"):
+    with pytest.raises(ValueError, match="33 tokens are more than the context length of 32; cut"):
         tiny(torch.zeros(1, 33, dtype=torch.long))
-
-
-@pytest.mark.parametrize("shape", [(3,), (1, 0), (1, 2, 3)])
-def test_ids_of_another_shape_are_refused(tiny, shape):
-    with pytest.raises(ValueError, match=r"\(batch, num_tokens\)"):
-        tiny(torch.zeros(shape, dtype=torch.long))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.int16])
-def test_ids_of_another_dtype_are_refused(tiny, dtype):
-    with pytest.raises(TypeError, match=str(dtype)):
-        tiny(torch.zeros(1, 2, dtype=dtype))
-
-
-def test_heads_must_divide_the_embedding():
-    with pytest.raises(ValueError, match="emb_dim=8 can't be split evenly among n_heads=3"):
-        GPTModel(TINY | {"n_heads": 3})
+    for shape in [(3,), (1, 0), (1, 2, 3)]:
+        with pytest.raises(ValueError, match=r"\(batch, num_tokens\), not \("):
+            tiny(torch.zeros(shape, dtype=torch.long))
 
 
 @pytest.mark.parametrize(
-    ("size", "value"), [("n_heads", 0), ("n_heads", -2), ("emb_dim", 8.0), ("n_layers", 0)]
+    ("change", "says"),
+    [
+        ({"n_heads": 3}, "emb_dim=8 can't be split evenly among n_heads=3; choose"),
+        ({"n_heads": 0}, "n_heads must be a whole number from 1, not 0"),
+        ({"emb_dim": 8.0}, "emb_dim must be a whole number from 1, not 8.0"),
+        ({"drop_rate": 2}, "between 0 and 1, but got 2"),
+    ],
 )
-def test_a_size_must_be_a_whole_number_from_one(size, value):
-    with pytest.raises(ValueError, match=f"{size} must be a whole number from 1, not {value}"):
-        GPTModel(TINY | {size: value})
-
-
-def test_a_configuration_without_a_size_is_refused_by_its_name():
-    with pytest.raises(ValueError, match="lacks emb_dim"):
+def test_an_impossible_size_is_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        GPTModel(TINY | change)
+    with pytest.raises(ValueError, match=r"lacks emb_dim; see .*gpt_config"):
         GPTModel(BASE_CONFIG | {"n_heads": 2, "n_layers": 1})
+
+
+def test_sizes_out_of_numpy_are_as_good_as_pythons():
+    of_numpy = {name: np.array(value)[()] for name, value in TINY.items()}
+    model = GPTModel(of_numpy)
+    assert type(of_numpy["emb_dim"]) is np.int64 and type(of_numpy["qkv_bias"]) is np.bool_
+    assert model.cfg == TINY and json.loads(json.dumps(model.cfg)) == TINY
 
 
 def test_generation_appends_the_likeliest_token_and_forgets_beyond_the_context(tiny):
     ids = torch.arange(30).unsqueeze(0)
     longer = generate_text_simple(tiny, ids, max_new_tokens=5, context_size=32)
-    assert longer.shape == (1, 35)
+    assert longer.shape == (1, 35) and torch.equal(longer[:, :30], ids)
     assert longer[0, 30] == tiny(ids)[0, -1].argmax()
     assert longer[0, 34] == tiny(longer[:, 2:34])[0, -1].argmax()
 
 
-def test_each_configuration_is_a_copy():
+def test_each_configuration_is_a_copy_and_a_mistyped_name_is_answered_with_the_choices():
     gpt_config("gpt2-small (124M)")["emb_dim"] = 1
     assert gpt_config("gpt2-small (124M)")["emb_dim"] == 768
     assert [model_size(name) for name in MODEL_CONFIGS] == ["12M", "124M", "355M", "774M", "1558M"]
+    for name in ("gpt2-smal (124M)", None, ["gpt2-small (124M)"]):
+        with pytest.raises(ValueError, match=r"unknown model .*; choose one of .*'gpt2-small"):
+            model_size(name)
 
 
-def test_a_mistyped_model_name_is_answered_with_the_choices():
-    with pytest.raises(
-        ValueError,
-        match=r"unknown model 'gpt2-smal \(124M\)'; choose one of .*'gpt2-small \(124M\)'",
-    ):
-        gpt_config("gpt2-smal (124M)")
-
-
-@pytest.mark.parametrize("token_id", [-1, 50257, 2**40])
-def test_a_token_id_outside_the_vocabulary_is_refused_by_its_number(tiny, token_id):
-    with pytest.raises(ValueError, match=f"there is no token {token_id}: .* ids 0 to 50256"):
-        tiny(torch.tensor([[1, token_id]]))
-
-
-def test_sizes_out_of_numpy_are_as_good_as_pythons():
-    numpy_sizes = {name: np.int64(value) for name, value in TINY.items() if type(value) is int}
-    model = GPTModel(TINY | numpy_sizes)
-    assert model.cfg == TINY and json.dumps(model.cfg)
-    plan = FreezePlan.last_blocks(np.int64(3), np.int32(1))
-    report = parameter_report(TINY | numpy_sizes, plan, np.int64(2))
-    assert str(report) == str(parameter_report(TINY, FreezePlan.book(3)))
+def test_a_model_without_weights_takes_no_memory_and_no_random_numbers():
+    before = torch.get_rng_state()
+    with torch.device("meta"):
+        model = GPTModel(gpt_config("gpt2-xl (1558M)"))
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert torch.equal(torch.get_rng_state(), before)

@@ -206,7 +206,7 @@ def test_every_rule_of_the_sanitise_file_loads_and_matches_a_saved_and_a_live_ou
             for output in cell.outputs:
                 data = output.get("data", {})
                 saved += [data[kind] for kind in ("text/plain", "text/html") if kind in data]
-    for regex, replacement in rules:
+    for regex, _ in rules:
         assert any(re.search(regex, text) for text in saved), regex
     bars = [text for text in saved if text.startswith("[a progress bar")]
     for bar in [*bars, "fine-tuning:   0%|          | 0/435 [00:00<?, ?step/s]"]:
