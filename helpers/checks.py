@@ -36,6 +36,15 @@ def finite_number(
     raise ValueError(f"{name} must be a finite number {limits}, not {value!r}")
 
 
+def one_of(name: str, value, choices: Collection) -> None:
+    """Raise ValueError for a `value` that is none of `choices`, all of which the message names."""
+    if value not in list(choices):
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {value!r}")
+
+
+# --- to be deleted --------------------------------------------------------------------------------
+
+
 def finite_numbers(name: str, values) -> np.ndarray:
     """Return a tensor, an array, a Series or a list as float64.
 
@@ -61,11 +70,3 @@ def instance_of(name: str, value, kind: type | tuple[type, ...], what: str) -> N
         short = value is None or isinstance(value, str | Real)
         found = reprlib.repr(value) if short else type(value).__name__
         raise TypeError(f"{name} must be {what}, not {found}")
-
-
-def one_of(name: str, value, choices: Collection) -> None:
-    """Raise ValueError for a `value` that is none of `choices`, all of which the message names."""
-    if not any(
-        value is choice or (type(value) is type(choice) and value == choice) for choice in choices
-    ):
-        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {value!r}")

@@ -1,4 +1,4 @@
-"""What `make bench ONLY=several_processes` starts: how long the ranks take together.
+"""What `make bench ONLY=several_processes` starts: how long the processes take together.
 
 python -m torch.distributed.run --nproc-per-node=2 -m tests.rank_speed TEXTS.csv
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import distributed
 
 from helpers.classify import TextClassifier
 from helpers.config import gpt_config
@@ -22,59 +21,59 @@ from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
 from helpers.model import GPTModel
 from helpers.tokenizer import get_tokenizer
+from helpers.training import TrainingSettings
 from workshop.__main__ import classify_file
 from workshop.fast import fine_tuning_steps
-from workshop.processes import Ranks, joined
+from workshop.processes import Processes, joined
 
 ENCODED = 320  # texts
 VALIDATED = 32
 
 
-def timed(ranks: Ranks, work: Callable[[], object]) -> float:
-    """Return the seconds until all ranks have done `work`."""
-    ranks.wait()
+def timed(processes: Processes, work: Callable[[], object]) -> float:
+    """Return the seconds until all processes have done `work`."""
+    processes.wait()
     start = time.perf_counter()
     work()
-    ranks.wait()
+    processes.wait()
     return time.perf_counter() - start
 
 
-def encode(texts: pd.Series, ranks: Ranks) -> float:
+def encode(texts: pd.Series, processes: Processes) -> float:
     """The frozen part of GPT-2 124M's shape under the book's plan, random weights."""
     model = replace_head(GPTModel(gpt_config("gpt2-small (124M)")))
     frame = pd.DataFrame({"Text": texts[: ENCODED + VALIDATED], "Label": 0})
     parts = frame[:ENCODED], frame[ENCODED:]
     train, validation = (SpamDataset(part, get_tokenizer(), 120) for part in parts)
     plan = FreezePlan.book(len(model.trf_blocks))
-    steps = fine_tuning_steps(model, train, validation, plan, position="last_token", ranks=ranks)
+    settings = TrainingSettings(position="last_token")
+    steps = fine_tuning_steps(model, train, validation, plan, settings, processes=processes)
 
     def to_the_first_step() -> None:
         while next(steps).phase == "encoding":
             pass
 
     with contextlib.closing(steps):
-        return timed(ranks, to_the_first_step)
+        return timed(processes, to_the_first_step)
 
 
-def classify(path: Path, ranks: Ranks) -> float:
+def classify(path: Path, processes: Processes) -> float:
     """The nano, a file of texts to a file of labels."""
     model = replace_head(load_pretrained("gpt2-nano (12M)"))
     classifier = TextClassifier(model, ("ham", "spam"), 120, position="last_token")
-    folder = [tempfile.mkdtemp() if ranks.is_first else None]
-    if ranks.size > 1:
-        distributed.broadcast_object_list(folder)
-    out = Path(folder[0], "labels.csv")
-    return timed(ranks, lambda: classify_file(classifier, path, out, ranks=ranks))
+    folder = [tempfile.mkdtemp()] if processes.number == 0 else []
+    out = Path(processes.gather(folder)[0], "labels.csv")
+    return timed(processes, lambda: classify_file(classifier, path, out, processes=processes))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    torch.manual_seed(0)  # all ranks have the same model
+    torch.manual_seed(0)  # all processes have the same model
     path = Path(sys.argv[1])
-    with joined() as ranks:
+    with joined() as processes:
         seconds = {
-            "encoding": encode(pd.read_csv(path)["text"], ranks),
-            "classifying": classify(path, ranks),
+            "encoding": encode(pd.read_csv(path)["text"], processes),
+            "classifying": classify(path, processes),
         }
-        if ranks.is_first:
+        if processes.number == 0:
             print(json.dumps(seconds))

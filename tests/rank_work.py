@@ -1,4 +1,4 @@
-"""What tests/test_ranks.py has torchrun start: small trainings, each process with its share of them.
+"""What tests/test_ranks.py has torchrun start: small trainings that several processes share.
 
 python -m torch.distributed.run --nproc-per-node=2 -m tests.rank_work all OUT
 python -m torch.distributed.run --nproc-per-node=2 --max-restarts=1 -m tests.rank_work killed OUT
@@ -13,110 +13,83 @@ import torch
 
 from helpers.freezing import FreezePlan
 from helpers.model import GPTModel
-from tests.conftest import TINY
+from helpers.training import TrainingSettings
 from tests.test_fine_tuning import TRAIN, VALIDATION, classifier, data
-from workshop.fast import History, fine_tuning_steps
-from workshop.processes import EpochCheckpoint, Ranks, joined
+from workshop.fast import fine_tuning_steps
+from workshop.processes import EpochCheckpoint, Processes, joined
 
-LAYERS = TINY["n_layers"]
-ALL = FreezePlan.everything(LAYERS)
-LORA = FreezePlan.lora(LAYERS, 2, rank=2)
+BOOK = FreezePlan.book(3)
 TRAININGS = {  # name → plan, settings
-    "the book's plan": (FreezePlan.book(LAYERS), {}),
+    "the book's plan": (BOOK, {}),
     "the last token, with class weights": (
-        FreezePlan.last_blocks(LAYERS, 2),
+        FreezePlan.last_blocks(3, 2),
         {"position": "last_token", "class_weights": (0.4, 1.6)},
     ),
-    "gradients accumulated": (FreezePlan.head_only(LAYERS), {"accumulation": 2, "batch_size": 3}),
-    "adapters": (LORA, {}),
-    "everything": (ALL, {"position": "mean"}),
-    "more ranks than messages": (
-        FreezePlan.book(LAYERS),
-        {"train": data(" one two", " three"), "validation": data(" six"), "batch_size": 2},
-    ),
-    "everything, in shards": (ALL, {"shard": True, "position": "last"}),
-    "the book's plan, in shards": (FreezePlan.book(LAYERS), {"shard": True}),
-    "adapters, in shards": (LORA, {"shard": True, "position": "last_token"}),
+    "gradients accumulated": (FreezePlan.head_only(3), {"accumulation": 2, "batch_size": 3}),
+    "adapters": (FreezePlan.lora(3, 2, rank=2), {}),
+    "everything": (FreezePlan.everything(3), {"position": "mean"}),
+    "more processes than messages": (BOOK, {"batch_size": 2}),
 }
 
 
-FOR_FOUR = ["the book's plan", "more ranks than messages", "everything, in shards"]
-
-
-def start(name: str, ranks: Ranks, **more):
-    """Return a new classifier, and its training in slices."""
+def start(name: str, processes: Processes, checkpoint: EpochCheckpoint | None = None, **changes):
+    """Return a new classifier, and the steps of its training."""
     plan, settings = TRAININGS[name]
-    settings = {"train": TRAIN, "validation": VALIDATION, "batch_size": 5, "epochs": 2} | settings
-    model, (train, validation) = classifier(), (settings.pop("train"), settings.pop("validation"))
-    settings |= {"lr": 1e-3} | more
-    return model, fine_tuning_steps(model, train, validation, plan, ranks=ranks, **settings)
+    train, validation = TRAIN, VALIDATION
+    if name == "more processes than messages":
+        train, validation = data(" one two", " three"), data(" six")
+    settings = TrainingSettings(**{"batch_size": 5, "epochs": 2, "lr": 1e-3} | settings | changes)
+    model = classifier()
+    options = {"processes": processes, "checkpoint": checkpoint}
+    return model, fine_tuning_steps(model, train, validation, plan, settings, **options)
 
 
 def to_the_end(model: GPTModel, steps) -> dict:
-    """Train; return all figures and weights."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            weights = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
-            return {"figures": figures(end.value), "weights": weights}
-
-
-def figures(history: History) -> dict[str, list[float]]:
+    """Train; return all numbers of the history, and all weights."""
+    for progress in steps:
+        history = progress.history
+    weights = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
     names = ("step_losses", "train_accs", "val_losses", "val_accs")
-    return {name: getattr(history, name) for name in names}
-
-
-def train_all(ranks: Ranks) -> dict[str, dict]:
-    """Do all trainings; more than two processes do those in which something else happens."""
-    names = [*TRAININGS] if ranks.size <= 2 else FOR_FOUR
-    return {name: to_the_end(*start(name, ranks)) for name in names}
-
-
-def say_differing(ranks: Ranks) -> str:
-    """Return what is said where each rank has read another file."""
-    ranks.same("the model", "one for all")
-    try:
-        ranks.same("the file", f"read by rank {ranks.number}")
-    except ValueError as error:
-        return str(error)
+    return {"history": {name: getattr(history, name) for name in names}, "weights": weights}
 
 
 def up_to_epoch(steps, epochs: int) -> None:
-    """Train until so many epochs have ended."""
+    """Train until `epochs` have ended."""
     while len(next(steps).history.val_accs) < epochs:
         pass
 
 
-def train_and_be_killed(ranks: Ranks, folder: Path) -> dict:
-    """Train "in shards" for an epoch and leave it; train another: at first a process is killed in it.
+def differing(processes: Processes) -> str:
+    """Return what is said where each process has read another file."""
+    processes.check_same("the model", "one for all")
+    try:
+        processes.check_same("the file", f"read by process {processes.number}")
+    except ValueError as error:
+        return str(error)
 
-    Started again, it ends.
-    """
-    whole, shards = (folder / name for name in ("whole", "shards"))
-    first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-    if first:
-        checkpoint = EpochCheckpoint(shards, {"training": "in shards"}, ranks)
-        _, steps = start("everything, in shards", ranks, epochs=3, checkpoint=checkpoint)
-        up_to_epoch(steps, 1)
-        steps.close()
-    checkpoint = EpochCheckpoint(whole, {"training": "whole"}, ranks)
+
+def train_and_be_killed(processes: Processes, path: Path) -> dict:
+    """Train until a process is killed in the third epoch; started again, train to the end."""
+    checkpoint = EpochCheckpoint(path, {"training": "whole"})
     before = checkpoint.epochs()
-    model, steps = start("the book's plan", ranks, epochs=3, checkpoint=checkpoint)
-    if first:
+    model, steps = start("the book's plan", processes, checkpoint, epochs=3)
+    if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         up_to_epoch(steps, 2)
         next(steps)
-        if not ranks.is_first:
+        processes.wait()  # the first one has written its epoch
+        if processes.number == 1:
             os.kill(os.getpid(), signal.SIGKILL)
     return to_the_end(model, steps) | {"epochs_before": before}
 
 
 if __name__ == "__main__":
-    what, out = sys.argv[1], Path(sys.argv[2])
-    with joined() as ranks:
-        if what == "all":
-            done = train_all(ranks) | {"differing": say_differing(ranks)}
+    out = Path(sys.argv[2])
+    with joined() as processes:
+        if sys.argv[1] == "all":
+            done = {name: to_the_end(*start(name, processes)) for name in TRAININGS}
+            done["differing"] = differing(processes)
+            done["gathered"] = processes.gather([processes.number])
         else:
-            done = train_and_be_killed(ranks, out.parent)
-        if ranks.is_first:
+            done = train_and_be_killed(processes, out.with_name("checkpoint"))
+        if processes.number == 0:
             torch.save(done, out)

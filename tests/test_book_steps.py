@@ -24,6 +24,8 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
     balanced_df = create_balanced_dataset(table)
     balanced_df["Label"] = balanced_df["Label"].map({"ham": 0, "spam": 1})
     train_df, validation_df, test_df = random_split(balanced_df, 0.7, 0.1)
+    assert (len(train_df), len(validation_df), len(test_df)) == (700, 100, 200)
+    train_df, validation_df = train_df[:320], validation_df[:40]  # to be quicker than a reader
     train_df.to_csv("train.csv", index=None)
     validation_df.to_csv("validation.csv", index=None)
     train_dataset = SpamDataset(csv_file="train.csv", max_length=None, tokenizer=tokenizer)
@@ -35,7 +37,6 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
         dataset=train_dataset, batch_size=8, shuffle=True, num_workers=0, drop_last=True
     )
     val_loader = DataLoader(dataset=val_dataset, batch_size=8, num_workers=0, drop_last=False)
-    assert len(train_dataset) == 700 and len(test_df) == 200
 
     # the configuration with the four sizes, and the choice
     CHOOSE_MODEL = "gpt2-nano (12M)"
@@ -43,9 +44,6 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
     model_configs = {
         "gpt2-nano (12M)": {"emb_dim": 192, "n_layers": 6, "n_heads": 6},
         "gpt2-small (124M)": {"emb_dim": 768, "n_layers": 12, "n_heads": 12},
-        "gpt2-medium (355M)": {"emb_dim": 1024, "n_layers": 24, "n_heads": 16},
-        "gpt2-large (774M)": {"emb_dim": 1280, "n_layers": 36, "n_heads": 20},
-        "gpt2-xl (1558M)": {"emb_dim": 1600, "n_layers": 48, "n_heads": 25},
     }
     BASE_CONFIG.update(model_configs[CHOOSE_MODEL])
     assert train_dataset.max_length <= BASE_CONFIG["context_length"]
@@ -63,7 +61,7 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
     )
     assert token_ids_to_text(token_ids, tokenizer).startswith("Every effort moves you")
 
-    # freeze, new head, thaw
+    # freeze, new head, unfreeze
     for param in model.parameters():
         param.requires_grad = False
     torch.manual_seed(123)
@@ -91,11 +89,8 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
     *_, examples_seen = train_classifier_simple(
         model, train_loader, val_loader, optimizer, device, num_epochs=1, eval_freq=50, eval_iter=5
     )
-    assert (
-        examples_seen == 87 * 8
-        and calc_loss_loader(val_loader, model, device) < before
-        and 0 <= accuracy <= 1
-    )
+    assert examples_seen == 320 and 0 <= accuracy <= 1
+    assert calc_loss_loader(val_loader, model, device) < before
     text = (
         "You are a winner, you have been specially selected "
         "to receive £1000 cash or a reward. Claim now!"

@@ -5,6 +5,7 @@ book's package.
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from helpers.classify import classify_review
@@ -23,8 +24,11 @@ CONFIGS = {
     "small vocabulary": TINY
     | {"vocab_size": 100, "emb_dim": 48, "n_heads": 6, "context_length": 64},
     "nano": gpt_config("gpt2-nano (12M)"),
-    "124M": gpt_config("gpt2-small (124M)"),
 }
+ALL = [
+    *(pytest.param(cfg, id=name) for name, cfg in CONFIGS.items()),
+    pytest.param(gpt_config("gpt2-small (124M)"), id="124M", marks=pytest.mark.proof),
+]
 
 
 @pytest.fixture
@@ -98,7 +102,7 @@ def transformers_model(cfg, flat) -> GPT2LMHeadModel:
     return model.eval()
 
 
-@pytest.mark.parametrize("cfg", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("cfg", ALL)
 def test_logits_continuation_classifier_and_gradients_equal_transformers(cfg):
     flat, nested = random_params(cfg)
     model, other = ours(cfg, nested), transformers_model(cfg, flat)
@@ -108,9 +112,8 @@ def test_logits_continuation_classifier_and_gradients_equal_transformers(cfg):
     greedy = other.generate(
         ids[:1], max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0
     )
-    assert (
-        generate_text_simple(model, ids[:1], 6, cfg["context_length"]).tolist() == greedy.tolist()
-    )
+    mine = generate_text_simple(model, ids[:1], 6, cfg["context_length"])
+    assert mine.tolist() == greedy.tolist()
 
     torch.manual_seed(123)
     replace_head(model)
@@ -151,7 +154,7 @@ def test_logits_continuation_classifier_and_gradients_equal_transformers(cfg):
     }
 
 
-@pytest.mark.parametrize("cfg", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("cfg", ALL)
 def test_logits_continuation_classifier_and_gradients_equal_the_book(cfg, book):
     _, nested = random_params(cfg)
     model, other = ours(cfg, nested), book.ch04.GPTModel(cfg)
@@ -161,9 +164,8 @@ def test_logits_continuation_classifier_and_gradients_equal_the_book(cfg, book):
     with torch.no_grad():
         torch.testing.assert_close(model(ids), other(ids), atol=1e-4, rtol=0)
     expected = book.ch04.generate_text_simple(other, ids[:1], 6, cfg["context_length"])
-    assert (
-        generate_text_simple(model, ids[:1], 6, cfg["context_length"]).tolist() == expected.tolist()
-    )
+    mine = generate_text_simple(model, ids[:1], 6, cfg["context_length"])
+    assert mine.tolist() == expected.tolist()
 
     torch.manual_seed(123)
     replace_head(model)
@@ -190,13 +192,10 @@ def test_a_classifier_saved_by_the_book_loads_strictly_and_prints_the_same(book)
     assert not [name for name in model.state_dict() if "mask" in name]
     assert str(model) == str(other)
     _, nested = random_params(TINY)
-    own = book.ch04.GPTModel(TINY)
-    load_weights_into_gpt(
-        own, nested
-    )  # a learner's class from chapter 4, with its masks, is filled too
-    assert torch.equal(
-        own.trf_blocks[1].att.W_key.weight, ours(TINY, nested).trf_blocks[1].att.W_key.weight
-    )
+    learners = book.ch04.GPTModel(TINY)  # a class from chapter 4, with its masks, is filled too
+    load_weights_into_gpt(learners, nested)
+    loaded = learners.trf_blocks[1].att.W_key.weight
+    assert torch.equal(loaded, ours(TINY, nested).trf_blocks[1].att.W_key.weight)
     with pytest.raises(RuntimeError, match="att.surprise"):  # strict still means strict
         model.load_state_dict(other.state_dict() | {"trf_blocks.0.att.surprise": torch.ones(1)})
 
@@ -204,26 +203,19 @@ def test_a_classifier_saved_by_the_book_loads_strictly_and_prints_the_same(book)
 def test_fine_tuning_gives_the_numbers_of_the_books_loop(book, capsys):
     cfg = TINY | {"drop_rate": 0.1}
     generator = torch.Generator().manual_seed(0)
-    data = [
-        (torch.randint(1000, (12,), generator=generator), torch.tensor(i % 2)) for i in range(40)
-    ]
+    rows = torch.randint(1000, (40, 12), generator=generator)
+    data = [(row, torch.tensor(i % 2)) for i, row in enumerate(rows)]
     results = []
-    for make, train in ((GPTModel, None), (book.ch04.GPTModel, book.ch06.train_classifier_simple)):
+    of_the_book = book.ch04.GPTModel, book.ch06.train_classifier_simple
+    for make, train in ((GPTModel, train_classifier_simple), of_the_book):
         torch.manual_seed(5)
         model = make(cfg)
         model.out_head = torch.nn.Linear(cfg["emb_dim"], 2)
         FreezePlan.book(cfg["n_layers"]).apply(model)
-        loaders = [
-            torch.utils.data.DataLoader(data, 8, shuffle=True),
-            torch.utils.data.DataLoader(data[:20], 8),
-        ]
+        loaders = DataLoader(data, 8, shuffle=True), DataLoader(data[:20], 8)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
         torch.manual_seed(6)
-        results.append(
-            (train or train_classifier_simple)(
-                model, *loaders, optimizer, "cpu", 2, eval_freq=3, eval_iter=2
-            )
-        )
+        results.append(train(model, *loaders, optimizer, "cpu", 2, eval_freq=3, eval_iter=2))
     (*mine, seen), (*theirs, seen_by_the_book) = results
     assert seen == seen_by_the_book == 80
     for a, b in zip(mine, theirs, strict=True):
@@ -234,17 +226,7 @@ def test_classify_review_gives_the_books_answers(book, tiny):
     replace_head(tiny)
     other = book.ch04.GPTModel(TINY)
     other.out_head = torch.nn.Linear(TINY["emb_dim"], 2)
-    texts = [
-        "You won!",
-        "see you at 8",
-        "free " * 50,
-        "ok",
-        "call me",
-        "🎉🎉",
-        "<b>hi</b>",
-        "Loan approved",
-        "milk please",
-    ]
+    texts = ["You won!", "see you at 8", "free " * 50, "ok", "call me", "🎉🎉", "<b>hi</b>", "milk"]
     arguments = get_tokenizer(), "cpu"
     rows = torch.tensor([pad(get_tokenizer().encode(text), 24) for text in texts])
     with torch.no_grad():  # a head that calls about half of them spam

@@ -1,21 +1,17 @@
 """Several processes train as one does: the same batches, losses and weights."""
 
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 import torch
 
 from tests.conftest import ROOT
-from tests.rank_work import FOR_FOUR, TRAININGS, start, to_the_end, train_all, up_to_epoch
-from tests.test_fine_tuning import classifier
-from workshop.fast import History
-from workshop.processes import ALONE, EpochCheckpoint, TrainedPart
+from tests.rank_work import TRAININGS, start, to_the_end, up_to_epoch
+from workshop.processes import ALONE, EpochCheckpoint, Processes
+
+PROOF = pytest.mark.proof
 
 
 def torchrun(
@@ -36,34 +32,29 @@ def torchrun(
 
 @pytest.fixture(scope="module")
 def alone():
-    return train_all(ALONE)
-
-
-@pytest.fixture(scope="module")
-def together(tmp_path_factory):
-    """What 2 and 4 processes make of the trainings."""
-    trained = {}
-    for processes in (2, 4):
-        out = tmp_path_factory.mktemp("ranks") / "trained.pt"
-        done = torchrun(processes, "-m", "tests.rank_work", "all", str(out))
-        assert done.returncode == 0, done.stderr
-        trained[processes] = torch.load(out)
-    return trained
+    return {name: to_the_end(*start(name, ALONE)) for name in TRAININGS}
 
 
 def assert_same(one, other):
-    for figure, values in one["figures"].items():
-        assert other["figures"][figure] == pytest.approx(values, abs=1e-4)
+    for name, values in one["history"].items():
+        assert other["history"][name] == pytest.approx(values, abs=1e-4)
     for key, weights in one["weights"].items():
         if not key.endswith("W_key.bias"):  # softmax does not see them: rounding, scaled up
             torch.testing.assert_close(other["weights"][key], weights, atol=1e-4, rtol=0, msg=key)
 
 
-@pytest.mark.parametrize(
-    ("processes", "name"), [(2, name) for name in TRAININGS] + [(4, name) for name in FOR_FOUR]
-)
-def test_losses_and_weights_of_several_processes_are_those_of_one(processes, name, alone, together):
-    assert_same(alone[name], together[processes][name])
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=PROOF)])
+def test_losses_and_weights_of_several_processes_are_those_of_one(size, alone, tmp_path):
+    out = tmp_path / "trained.pt"
+    done = torchrun(size, "-m", "tests.rank_work", "all", str(out))
+    assert done.returncode == 0, done.stderr
+    together = torch.load(out)
+    for name in TRAININGS:
+        assert_same(alone[name], together[name])
+    others = ", ".join(str(number) for number in range(1, size))
+    message = f"the file is not the same in all processes: {others} of 0 to {size - 1} differs"
+    assert together["differing"].startswith(message)
+    assert together["gathered"] == list(range(size))
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL needs two GPUs")
@@ -77,15 +68,16 @@ def test_two_gpus_train_as_one_does(alone, tmp_path):
         assert_same(alone[name], together[name])
 
 
-def test_processes_that_have_read_different_files_are_told_which(together):
-    assert together[2]["differing"].startswith("the file is not the same for all processes: rank 1")
-    assert "rank 1, 2, 3 of 0 to 3 differs from rank 0" in together[4]["differing"]
+def test_each_message_belongs_to_one_process():
+    parts = [Processes(number, 3).own(range(2, 11)) for number in range(3)]
+    assert parts == [[3, 6, 9], [4, 7, 10], [2, 5, 8]] and ALONE.own([5, 2]) == [5, 2]
 
 
-# --- killed ---
+# --- resumed ---
 
 
-def test_a_killed_process_is_started_again_and_the_training_goes_on_at_its_last_whole_epoch(
+@PROOF
+def test_a_killed_process_is_started_again_and_the_training_resumes_after_its_last_whole_epoch(
     tmp_path,
 ):
     out = tmp_path / "trained.pt"
@@ -96,94 +88,80 @@ def test_a_killed_process_is_started_again_and_the_training_goes_on_at_its_last_
     resumed = torch.load(out)
     assert resumed["epochs_before"] == 2
     assert_same(to_the_end(*start("the book's plan", ALONE, epochs=3)), resumed)
-
-    # what two processes have left in shards goes on in one
-    checkpoint = EpochCheckpoint(tmp_path / "shards", {"training": "in shards"})
-    assert checkpoint.epochs() == 1
-    resumed = to_the_end(
-        *start("everything", ALONE, epochs=3, checkpoint=checkpoint, position="last")
-    )
-    assert_same(to_the_end(*start("everything", ALONE, epochs=3, position="last")), resumed)
+    # one process resumes what two have left
+    checkpoint = EpochCheckpoint(tmp_path / "checkpoint", {"training": "whole"})
+    resumed = to_the_end(*start("the book's plan", ALONE, checkpoint, epochs=4))
+    assert_same(to_the_end(*start("the book's plan", ALONE, epochs=4)), resumed)
 
 
-def test_a_training_that_was_left_goes_on_as_if_it_had_not_been(tmp_path):
-    def checkpoint():
-        return EpochCheckpoint(tmp_path / "last", {"seed": "1"})
-
-    _, steps = start("adapters", ALONE, epochs=3, checkpoint=checkpoint())
+@pytest.fixture
+def checkpoint(tmp_path) -> EpochCheckpoint:
+    """The second epoch of "adapters", of 3."""
+    checkpoint = EpochCheckpoint(tmp_path / "out.checkpoint", {"seed": "1", "plan": "a"})
+    _, steps = start("adapters", ALONE, checkpoint, epochs=3)
     up_to_epoch(steps, 2)
     next(steps)
     steps.close()
-    assert checkpoint().epochs() == 2
-    resumed = to_the_end(*start("adapters", ALONE, epochs=3, checkpoint=checkpoint()))
-    assert_same(to_the_end(*start("adapters", ALONE, epochs=3)), resumed)
-    again = to_the_end(*start("adapters", ALONE, epochs=3, checkpoint=checkpoint()))
-    assert_same(resumed, again)  # it had ended, and its last epoch was there
-    checkpoint().delete()
-    assert not (tmp_path / "last").exists()
+    return checkpoint
 
 
-def test_the_last_epoch_of_another_training_is_not_gone_on_with(tmp_path):
-    EpochCheckpoint(tmp_path, {"seed": "1", "plan": "a"})
-    with pytest.raises(ValueError, match="another training .it differs in: seed"):
-        EpochCheckpoint(tmp_path, {"seed": "2", "plan": "a"})
-    (tmp_path / "of.json").write_text("{", encoding="utf-8")
-    with pytest.raises(ValueError, match="of.json, which can't be read"):
-        EpochCheckpoint(tmp_path, {"seed": "1", "plan": "a"})
+def test_a_training_that_was_left_resumes_as_if_it_had_not_been(checkpoint, tmp_path):
+    assert checkpoint.epochs() == 2
+    whole = to_the_end(*start("adapters", ALONE, epochs=3))
+    for _ in range(2):  # the second time it had ended, and its last epoch is in the file
+        assert_same(whole, to_the_end(*start("adapters", ALONE, checkpoint, epochs=3)))
+    assert checkpoint.epochs() == 3
+    checkpoint.delete()
+    assert list(tmp_path.iterdir()) == [] and checkpoint.epochs() == 0
 
 
-def test_a_damaged_epoch_is_refused_with_what_to_do(tmp_path):
-    _, steps = start("adapters", ALONE, checkpoint=EpochCheckpoint(tmp_path, {}))
-    up_to_epoch(steps, 1)
-    steps.close()
-    for path in (tmp_path / "epoch-1").glob("*.distcp"):
-        path.write_bytes(path.read_bytes()[:100])
-    _, steps = start("adapters", ALONE, checkpoint=EpochCheckpoint(tmp_path, {}))
-    with pytest.raises(ValueError, match="epoch-1 can't be read .*; delete"):
+def test_a_training_that_ended_before_its_first_epoch_leaves_nothing_behind(tmp_path):
+    _, steps = start("adapters", ALONE, EpochCheckpoint(tmp_path / "out.checkpoint", {}))
+    for _ in range(6):
         next(steps)
+    steps.close()
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interruption_while_an_epoch_is_written_comes_when_it_is_whole(tmp_path):
-    part, checkpoint = TrainedPart(classifier(), None), EpochCheckpoint(tmp_path, {})
-    optimizer, history = torch.optim.AdamW(part.parameters()), History(val_accs=[0.5])
-    checkpoint.save(part, optimizer, history)  # what is imported first takes its time
-    for number in range(1, 6):
-        shutil.rmtree(tmp_path / "epoch-1")
-        timer = threading.Timer(0.004 * number, os.kill, (os.getpid(), signal.SIGINT))
-        with pytest.raises(KeyboardInterrupt):
-            timer.start()
-            checkpoint.save(part, optimizer, history)
-            time.sleep(10)  # at the latest it comes here
-        assert checkpoint.load(part, optimizer, History()) == 1
+def test_the_checkpoint_of_another_training_is_refused_and_stays(checkpoint):
+    before = checkpoint.path.read_bytes()
+    other = EpochCheckpoint(checkpoint.path, {"seed": "2", "plan": "a", "model": "b"})
+    with pytest.raises(ValueError, match="of another training .it differs in: seed, model"):
+        next(start("adapters", ALONE, other)[1])
+    assert checkpoint.path.read_bytes() == before
 
 
-def test_a_full_disk_is_said_in_one_line_and_the_epoch_before_stays(tmp_path):
-    resource = pytest.importorskip("resource")
-    part, checkpoint = TrainedPart(classifier(), None), EpochCheckpoint(tmp_path, {})
-    optimizer, history = torch.optim.AdamW(part.parameters()), History(val_accs=[0.5])
-    checkpoint.save(part, optimizer, history)
-    history.val_accs.append(0.6)
+def test_a_damaged_file_or_one_of_the_learners_is_refused_with_what_to_do_and_stays(checkpoint):
+    good = checkpoint.path.read_bytes()
+    flipped = bytearray(good)
+    flipped[-1000] ^= 1
+    for content in (b"", b"my notes", good[:-1], good[:50], bytes(flipped)):
+        checkpoint.path.write_bytes(content)
+        with pytest.raises(ValueError, match="out.checkpoint is .*damaged; .*delete it") as refused:
+            next(start("adapters", ALONE, checkpoint)[1])
+        assert "\n" not in str(refused.value) and checkpoint.path.read_bytes() == content
+    checkpoint.path.unlink()
+    checkpoint.path.mkdir()
+    (checkpoint.path / "mine").touch()
+    with pytest.raises(ValueError, match="out.checkpoint is no checkpoint of a training"):
+        checkpoint.epochs()
+    assert (checkpoint.path / "mine").exists()
+
+
+def test_a_full_disk_is_said_in_one_line_and_the_epoch_before_stays(checkpoint):
+    resource = pytest.importorskip("resource", reason="Windows can't limit a file's size")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(OSError, match="epoch-2.part can't be written") as refused:
-            checkpoint.save(part, optimizer, history)
+        with pytest.raises(OSError, match="out.checkpoint can't be written") as refused:
+            to_the_end(*start("adapters", ALONE, checkpoint, epochs=3))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "\n" not in str(refused.value) and checkpoint.epochs() == 1
+    assert "\n" not in str(refused.value) and checkpoint.epochs() == 2
+    assert len(list(checkpoint.path.parent.iterdir())) == 1
 
 
-def test_a_checkpoint_keeps_the_last_epoch_and_not_the_best(tmp_path):
-    _, steps = start("adapters", ALONE, keep="best", checkpoint=EpochCheckpoint(tmp_path, {}))
+def test_a_checkpoint_holds_the_last_epoch_and_not_the_best(tmp_path):
+    _, steps = start("adapters", ALONE, EpochCheckpoint(tmp_path / "a", {}), keep="best")
     with pytest.raises(ValueError, match="keep must be 'last', not 'best'"):
-        next(steps)
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [((1.0,), "1 class weights for 2 classes"), ((1.0, 0.0), "finite number above 0")],
-)
-def test_class_weights_that_can_not_be_are_refused(weights, message):
-    _, steps = start("adapters", ALONE, class_weights=weights)
-    with pytest.raises(ValueError, match=message):
         next(steps)

@@ -1,7 +1,10 @@
 """Training moves what the plan lets move, and measures what it says."""
 
+import json
 import math
+from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -15,8 +18,11 @@ from helpers.training import (
     calc_loss_loader,
     class_logits,
     class_probabilities,
+    classifying_place,
     evaluate_model,
     last_token_positions,
+    own_random_numbers,
+    plot_values,
     train_classifier_simple,
 )
 from tests.conftest import TINY, random_model
@@ -41,67 +47,19 @@ def classifier(plan=None, seed=0):
     return (plan or FreezePlan.book(3)).apply(replace_head(random_model(TINY)))
 
 
-@pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize(
-    "plan",
-    [
-        FreezePlan.book(3),
-        FreezePlan.head_only(3),
-        FreezePlan.everything(3),
-        FreezePlan(3, {"tok_emb", "out_head"}),
-        FreezePlan(3, {"trf_blocks.0.att", "trf_blocks.2.norm2"}),
-    ],
-    ids=["book", "head only", "everything", "embedding and head", "pieces"],
-)
-def test_frozen_tensors_stay_to_the_bit_and_trainable_ones_move(plan, position):
-    model = classifier(plan)
-    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
-    loader = DataLoader(messages(), 8)
-    train_classifier_simple(
-        model, loader, loader, optimizer, "cpu", 1, eval_freq=2, eval_iter=1, position=position
-    )
-    for name, parameter in model.named_parameters():
-        assert torch.equal(before[name], parameter) == (not parameter.requires_grad), name
-
-
 def test_a_pattern_is_learned_and_the_records_have_the_books_form():
     model = classifier(FreezePlan.everything(3))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     loader = DataLoader(messages(), 8)
+    options = {"num_epochs": 20, "eval_freq": 8, "eval_iter": 4, "position": "last_token"}
     train_losses, val_losses, train_accs, val_accs, seen = train_classifier_simple(
-        model,
-        loader,
-        loader,
-        optimizer,
-        "cpu",
-        num_epochs=20,
-        eval_freq=8,
-        eval_iter=4,
-        position="last_token",
+        model, loader, loader, optimizer, "cpu", **options
     )
-    assert (
-        len(train_losses) == len(val_losses) == 10
-        and len(train_accs) == len(val_accs) == 20
-        and seen == 640
-    )
+    assert len(train_losses) == len(val_losses) == 10 and seen == 640
+    assert len(train_accs) == len(val_accs) == 20
     assert train_losses[-1] < 0.1 < train_losses[0] and train_accs[-1] == val_accs[-1] == 1.0
     assert train_losses[-1] == pytest.approx(val_losses[-1], abs=1e-6)
     assert not model.training
-
-
-def test_the_same_seed_trains_the_same_model():
-    finals = []
-    for _ in range(2):
-        model = classifier()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-        torch.manual_seed(4)
-        loader = DataLoader(messages(), 8, shuffle=True)
-        train_classifier_simple(
-            model, loader, loader, optimizer, "cpu", 1, eval_freq=9, eval_iter=1
-        )
-        finals.append(model.out_head.weight.detach())
-    torch.testing.assert_close(*finals, atol=1e-6, rtol=0)
 
 
 def test_the_last_real_token_is_found_and_padding_behind_it_changes_nothing():
@@ -109,12 +67,13 @@ def test_the_last_real_token_is_found_and_padding_behind_it_changes_nothing():
     assert last_token_positions(ids).tolist() == [1, 2, 3, 0]
     model = classifier()
     with torch.no_grad():
-        chosen = class_logits(model, ids, "last_token")
+        chosen, last = class_logits(model, ids, "last_token"), class_logits(model, ids, "last")
         assert chosen.shape == (4, 2)
         torch.testing.assert_close(chosen[0], model(ids[:1, :2])[0, -1], atol=1e-5, rtol=0)
-        torch.testing.assert_close(
-            class_logits(model, ids, "last"), model(ids)[:, -1], atol=1e-5, rtol=0
-        )
+        torch.testing.assert_close(last, model(ids)[:, -1], atol=1e-5, rtol=0)
+    for position, expected in (("first", [0] * 4), ("last", [3] * 4), ("last_token", [1, 2, 3, 0])):
+        assert [classifying_place(row, position) for row in ids.tolist()] == expected
+    assert classifying_place([5, 6], "mean") is None
 
 
 def test_the_first_token_answers_for_itself_alone_and_the_mean_is_that_of_all_padding_too():
@@ -134,20 +93,14 @@ def test_probabilities_are_the_softmax_of_the_logits_and_add_up_to_one(position)
     model = replace_head(random_model(TINY | {"drop_rate": 0.5}), 3).train()
     ids = torch.tensor([[5, 6, PAD, PAD], [1, 2, 3, 4]])
     probabilities = class_probabilities(model, ids, position)
-    assert (
-        not model.training
-    )  # so that dropout does not change the answer from one time to the next
+    assert not model.training  # so that dropout does not change the answer each time
     assert torch.equal(class_probabilities(model, ids, position), probabilities)
     with torch.no_grad():
         logits = class_logits(model, ids, position)
     by_hand = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
     torch.testing.assert_close(probabilities, by_hand, atol=1e-6, rtol=0)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2), atol=1e-6, rtol=0)
-    assert (
-        probabilities.shape == (2, 3)
-        and probabilities.dtype == torch.float32
-        and not probabilities.requires_grad
-    )
+    assert probabilities.shape == (2, 3) and not probabilities.requires_grad
 
 
 def test_a_model_in_half_precision_still_answers_in_float32():
@@ -167,27 +120,20 @@ def test_loss_and_accuracy_are_those_of_their_definitions():
         logits = torch.cat([model(ids[None])[:, -1] for ids, _ in rows])
     labels = torch.stack([label for _, label in rows])
     wanted = -logits.log_softmax(1)[torch.arange(20), labels]
-    batches = [wanted[:8].mean(), wanted[8:16].mean(), wanted[16:].mean()]
-    assert calc_loss_batch(*next(iter(loader)), model, "cpu").item() == pytest.approx(
-        batches[0].item(), abs=1e-5
-    )
-    assert calc_loss_loader(loader, model, "cpu") == pytest.approx(
-        sum(batches).item() / 3, abs=1e-5
-    )
-    assert calc_loss_loader(loader, model, "cpu", num_batches=2) == pytest.approx(
-        sum(batches[:2]).item() / 2, abs=1e-5
-    )
-    right = logits.argmax(1) == labels
-    assert calc_accuracy_loader(loader, model, "cpu") == pytest.approx(right.float().mean().item())
-    assert calc_accuracy_loader(loader, model, "cpu", num_batches=1) == pytest.approx(
-        right[:8].float().mean().item()
-    )
-    assert calc_accuracy_loader(loader, model, "cpu", num_batches=99) == calc_accuracy_loader(
-        loader, model, "cpu"
-    )
-    assert evaluate_model(model, loader, loader, "cpu", 1) == pytest.approx(
-        (batches[0].item(),) * 2, abs=1e-5
-    )
+    batches = [wanted[:8].mean().item(), wanted[8:16].mean().item(), wanted[16:].mean().item()]
+    loss = calc_loss_batch(*next(iter(loader)), model, "cpu")
+    assert loss.item() == pytest.approx(batches[0], abs=1e-5)
+    assert calc_loss_loader(loader, model, "cpu") == pytest.approx(sum(batches) / 3, abs=1e-5)
+    two = calc_loss_loader(loader, model, "cpu", num_batches=2)
+    assert two == pytest.approx(sum(batches[:2]) / 2, abs=1e-5)
+    right = (logits.argmax(1) == labels).float()
+    accuracy = calc_accuracy_loader(loader, model, "cpu")
+    assert accuracy == pytest.approx(right.mean().item())
+    assert calc_accuracy_loader(loader, model, "cpu", num_batches=99) == accuracy
+    one = calc_accuracy_loader(loader, model, "cpu", num_batches=1)
+    assert one == pytest.approx(right[:8].mean().item())
+    losses = evaluate_model(model, loader, loader, "cpu", 1)
+    assert losses == pytest.approx((batches[0],) * 2, abs=1e-5)
     assert model.training
 
 
@@ -221,7 +167,72 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_advice():
         )
 
 
+# --- settings, random numbers, curves ---
+
+
 def test_the_defaults_are_the_books_and_twenty_times_the_rate_for_the_nano():
     xl, nano = map(TrainingSettings.for_model, ("gpt2-xl (1558M)", "gpt2-nano (12M)"))
-    assert (xl.lr, xl.weight_decay, xl.epochs) == (5e-5, 0.1, 5)
-    assert (nano.lr, nano.weight_decay, nano.epochs) == (1e-3, 0.1, 5)
+    assert (xl.lr, xl.weight_decay, xl.epochs, xl.batch_size) == (5e-5, 0.1, 5, 8)
+    assert (nano.lr, nano.weight_decay, nano.epochs, nano.seed) == (1e-3, 0.1, 5, 123)
+    assert TrainingSettings.for_model("gpt2-nano (12M)", lr=0.1, epochs=2).lr == 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("epochs", 0),
+            ("epochs", 2.5),
+            ("epochs", True),
+            ("batch_size", -3),
+            ("accumulation", 0),
+        ),
+        *(("lr", float("nan")), ("lr", 0), ("lr", "fast"), ("weight_decay", -0.1)),
+        *(("seed", -1), ("seed", 1.5), ("position", "middle"), ("precision", "float64")),
+        *(("keep", "first"), ("cache", "no/folder"), ("cache", None)),
+    ],
+)
+def test_a_setting_that_can_not_be_is_refused_by_its_name_and_value(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be .*, not {value!r}"):
+        TrainingSettings(**{name: value})
+
+
+def test_numpys_numbers_are_settings_like_any_other():
+    settings = TrainingSettings(
+        epochs=np.int64(3),
+        lr=np.float32(0.5),
+        seed=np.uint8(7),
+        class_weights=np.array([0.5, 2.0]),
+    )
+    assert json.loads(json.dumps(asdict(settings)))["class_weights"] == [0.5, 2.0]
+    assert settings == TrainingSettings(epochs=3, lr=0.5, seed=7, class_weights=(0.5, 2.0))
+    with pytest.raises(ValueError, match="a class's weight must be a finite number above 0"):
+        TrainingSettings(class_weights=(1.0, 0.0))
+
+
+def test_a_seeded_block_repeats_and_leaves_the_numbers_around_it_alone():
+    cpu = torch.device("cpu")
+    torch.manual_seed(1)
+    expected = [torch.rand(1).item() for _ in range(2)]
+    torch.manual_seed(1)
+    around, inside = [torch.rand(1).item()], []
+    for seed in (5, 5, 6, None):
+        with own_random_numbers(cpu, seed):
+            inside.append(torch.rand(1).item())
+    around.append(torch.rand(1).item())
+    assert around == expected and inside[0] == inside[1] != inside[2]
+    assert inside[3] == around[1]  # without a seed the block continues, and takes nothing
+    torch.manual_seed(5)
+    assert torch.rand(1).item() == inside[0]
+
+
+def test_the_curves_have_the_epochs_below_and_the_examples_above():
+    figure = plot_values([0, 1, 2], [0, 8, 16], [3.0, 2.0, 1.0], [3.5, 2.5, 2.0], label="accuracy")
+    below, above = figure.axes
+    assert (below.get_xlabel(), below.get_ylabel()) == ("epochs", "accuracy")
+    assert above.get_xlabel() == "examples seen"
+    train, validation = below.get_lines()
+    assert list(train.get_ydata()) == [3.0, 2.0, 1.0] and train.get_label() == "training accuracy"
+    assert list(validation.get_ydata()) == [3.5, 2.5, 2.0]
+    assert list(validation.get_xdata()) == [0, 1, 2]
+    assert list(above.get_lines()[0].get_xdata()) == [0, 8, 16]

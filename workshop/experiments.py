@@ -38,15 +38,11 @@ from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import get_tokenizer
 from helpers.training import (
     TrainingSettings,
-    class_vectors,
     get_device,
-    logits_at,
     own_random_numbers,
-    places_of,
-    rows_and_places,
     up_to_classifying_token,
 )
-from workshop.fast import TRAINING_VERSION, History, fine_tune, frozen_outputs
+from workshop.fast import MEASURED_AT_ONCE, TRAINING_VERSION, History, Messages, fine_tune
 from workshop.lab import append_row
 
 LAYERS = ("head only", "last block", "last two blocks", "all", "LoRA")
@@ -290,16 +286,15 @@ def class_logits_of(
     """
     device = get_device()
     model.eval().to(device)
+    messages = Messages(model, data, position, device)
     num_blocks = frozen_blocks(plan)
-    if num_blocks is None:  # nothing is frozen below
-        return model.out_head(class_vectors(model, data.encoded_texts, position).to(device)).cpu()
-    rows, places = rows_and_places(model, data.encoded_texts, position)
-    outputs = frozen_outputs(model, rows, places, num_blocks)
+    if num_blocks is not None:
+        for _ in messages.encode(num_blocks, "float32"):
+            pass
     logits = []
-    for indices in torch.arange(len(rows)).split(32):
-        indices = indices.tolist()
-        x = outputs.batch(indices).to(device)
-        logits.append(logits_at(model, x, places_of(places, indices, device), num_blocks).cpu())
+    for start in range(0, len(data), MEASURED_AT_ONCE):
+        batch = range(start, min(start + MEASURED_AT_ONCE, len(data)))
+        logits.append(messages.logits(batch).cpu())
     return torch.cat(logits)
 
 

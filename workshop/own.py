@@ -30,7 +30,7 @@ from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import TrainingSettings, own_random_numbers
 from workshop.fast import History, Progress, fine_tuning_steps, origin
-from workshop.processes import ALONE, EpochCheckpoint, Ranks
+from workshop.processes import ALONE, EpochCheckpoint, Processes
 from workshop.texts import Split, class_weights, counted, undersample
 
 THIS = "this classifier"
@@ -297,7 +297,9 @@ class OwnTraining:
     `steps` trains; then `model` is fine-tuned and `history` says how it went.
     """
 
-    def __init__(self, split: Split, settings: OwnSettings | None = None, processes: Ranks = ALONE):
+    def __init__(
+        self, split: Split, settings: OwnSettings | None = None, processes: Processes = ALONE
+    ):
         self.split, self.settings = split, settings or OwnSettings()
         self.processes = processes
         self.model: GPTModel | None = None
@@ -333,7 +335,7 @@ class OwnTraining:
             self.validation,
             PRESETS[settings.plan](len(self.model.trf_blocks)),
             settings.for_training(class_weights=weights),
-            ranks=self.processes,
+            processes=self.processes,
             checkpoint=checkpoint,
         )
 

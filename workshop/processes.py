@@ -1,355 +1,222 @@
-"""The processes that share the work: those that torchrun has started, or just this one.
+"""Several processes that train or classify together, and the file from which a training resumes.
 
-Each is a *rank*, numbered from 0, as in torch.distributed, whose process group carries all that they
-tell each other: over NCCL between GPUs, else over gloo. Alone, nothing is sent and torch.distributed
-is not asked.
+torchrun starts the processes. They exchange numbers through torch.distributed, over NCCL between
+GPUs and over gloo otherwise (https://docs.pytorch.org/docs/stable/distributed.html). A single
+process sends nothing.
 
-What runs in every step of a fine-tuning, as one module, which several processes can share.
+What a command does:
 
-Below it lies what is frozen and cached (see `frozen_cache`). Torch's own engines share a module
-among processes: DistributedDataParallel, where each has all of the weights and their gradients are
-averaged (Li et al. 2020, "PyTorch Distributed"), and `fully_shard`, where each keeps a part of
-weights, gradients and the optimizer's numbers, and gathers a block's weights when the block runs
-(Zhao et al. 2023, "PyTorch FSDP").
-
-A training that was killed goes on at its last whole epoch.
-
-After each epoch the trained weights, the optimizer's numbers and the history are written into a
-folder, by `torch.distributed.checkpoint`: each process writes its part, and another number of
-processes can read it.
+    with joined() as processes:                      # ALONE without torchrun
+        own = processes.own(range(len(texts)))       # this process's part of the work
+        checkpoint = EpochCheckpoint("OUT.checkpoint", {"seed": "123"})
+        if epochs := checkpoint.epochs(): …          # a training to resume
+        … fine_tuning_steps(…, processes=processes, checkpoint=checkpoint)
+        if processes.number == 0:
+            … print, save the model
+            checkpoint.delete()
 """
 
 import json
 import os
-import shutil
-import signal
-import threading
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
-from torch import distributed, nn
-from torch.nn.parallel import DistributedDataParallel
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import distributed
 
-from helpers.checks import instance_of
 from helpers.download import whole_file
-from helpers.model import GPTModel
-from helpers.training import get_device, run_block
-
-if TYPE_CHECKING:  # workshop.fast imports this file
-    from workshop.fast import History
+from helpers.training import get_device
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """This process's `number`, 0 … size - 1, among `size` that do the same work."""
+class Processes:
+    """This process's `number`, 0 … size - 1, among `size` that share the work."""
 
     number: int = 0
     size: int = 1
 
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the one that prints and writes what exists once."""
-        return self.number == 0
-
-    def own(self, numbers: Iterable[int]) -> list[int]:
-        """Return those of these row numbers that this rank takes: every `size`-th row is its own."""
-        return [i for i in numbers if i % self.size == self.number]
+    def own(self, indices: Iterable[int]) -> list[int]:
+        """Return those of the `indices` that this process works on: every `size`-th index."""
+        return [i for i in indices if i % self.size == self.number]
 
     def sum(self, *values: float) -> tuple[float, ...]:
-        """Return the sum of each value over all ranks; they wait for each other."""
+        """Return the sum of each value over all processes."""
         if self.size == 1:
             return values
-        total = torch.tensor(values, dtype=torch.float64, device=get_device())
-        distributed.all_reduce(total)
-        return tuple(total.tolist())
+        totals = torch.tensor(values, dtype=torch.float64, device=get_device())
+        distributed.all_reduce(totals)
+        return tuple(totals.tolist())
 
-    def wait(self) -> None:
-        """Go on when all ranks have come here."""
-        self.sum(0.0)
-
-    def same(self, what: str, value: str) -> None:
-        """Raise ValueError, on all ranks, where they do not all have the same `value`."""
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Give each parameter the sum of its gradients in all processes."""
         if self.size == 1:
             return
-        values: list[str | None] = [None] * self.size
-        distributed.all_gather_object(values, value)
-        differing = [str(rank) for rank, other in enumerate(values) if other != values[0]]
-        if differing:
+        for parameter in parameters:
+            if parameter.grad is None:  # this process had no message in the batch
+                parameter.grad = torch.zeros_like(parameter)
+            distributed.all_reduce(parameter.grad)
+
+    def gather(self, values: list) -> list:
+        """Return the values of all processes in one list, those of process 0 first."""
+        if self.size == 1:
+            return values
+        lists: list[Any] = [None] * self.size
+        distributed.all_gather_object(lists, values)
+        return [value for values in lists for value in values]
+
+    def copy_from_first(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Give each parameter the value that it has in process 0."""
+        if self.size > 1:
+            for parameter in parameters:
+                distributed.broadcast(parameter.data, 0)
+
+    def wait(self) -> None:
+        """Return when all processes have called this."""
+        self.sum(0.0)
+
+    def check_same(self, name: str, value) -> None:
+        """Raise ValueError, in all processes, unless they all have the same `value`."""
+        checksum = 0
+        if self.size > 1:
+            checksum = zlib.crc32(repr(value).encode())
+        values = self.gather([checksum])
+        if differing := [str(i) for i, other in enumerate(values) if other != values[0]]:
             raise ValueError(
-                f"{what} is not the same for all processes: rank {', '.join(differing)} of 0 to "
-                f"{self.size - 1} differs from rank 0; give all of them the same files and settings"
+                f"{name} is not the same in all processes: {', '.join(differing)} of 0 to "
+                f"{self.size - 1} differs from process 0; give all of them the same files and "
+                "settings"
             )
 
 
-ALONE = Ranks()
+ALONE = Processes()
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
-    """Yield the ranks of torchrun's environment, in whose process group this block runs, or ALONE.
+def joined() -> Iterator[Processes]:
+    """Yield the processes that torchrun has started, connected in this block, or ALONE.
 
-    Each process takes the GPU of its local rank. Raises RuntimeError where they can't meet, as
-    where the port is in use.
+    Each process uses the GPU of its local rank. Raises RuntimeError for too few GPUs and where the
+    processes can't connect, such as when the port is in use.
     """
     if "WORLD_SIZE" not in os.environ:
         yield ALONE
         return
-    device = get_device()
-    if device.type == "cuda":
-        local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
-        if local >= gpus:
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend, gpu, gpus = "nccl", int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if gpu >= gpus:
             raise RuntimeError(
                 f"there are {gpus} GPUs for more processes; start as many as there are GPUs, or "
                 "set CUDA_VISIBLE_DEVICES to nothing to work without"
             )
-        torch.cuda.set_device(local)
+        torch.cuda.set_device(gpu)
     store, number, size = next(distributed.rendezvous("env://"))
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        # torchrun's own store outlives a restart, and with it the addresses of killed processes
-        attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
-        store = distributed.PrefixStore(f"attempt {attempt}", store)
-    backend = "nccl" if device.type == "cuda" else "gloo"
+    # torchrun's store outlives a restart, and holds the addresses of the killed processes
+    store = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
     distributed.init_process_group(backend, store=store, rank=number, world_size=size)
     try:
-        yield Ranks(number, size)
+        yield Processes(number, size)
     finally:
         distributed.destroy_process_group()
 
 
-class TrainedPart(nn.Module):
-    """The blocks of `model` from `num_blocks` on, its final norm and its head; None: all of it.
-
-    It shares its parameters with the model.
-    """
-
-    def __init__(self, model: GPTModel, num_blocks: int | None):
-        super().__init__()
-        self._embed = None
-        if num_blocks is None:
-            self._embed = model.embed
-            self.tok_emb, self.pos_emb = model.tok_emb, model.pos_emb
-        blocks = list(model.trf_blocks)
-        self.blocks = nn.ModuleList(
-            _Block(block, is_last=block is blocks[-1]) for block in blocks[num_blocks or 0 :]
-        )
-        self.final_norm, self.out_head = model.final_norm, model.out_head
-
-    def forward(self, x: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
-        """Return the logits at `places` (b,), (b, num_classes), as `frozen_cache.logits_at` does.
-
-        `x` is what the first block here takes, (b, n, emb_dim), or, where the embeddings belong to
-        this part, token ids (b, n).
-        """
-        if self._embed is not None:
-            x = self._embed(x)
-        for block in self.blocks:
-            x = block(x, places)
-        return self.out_head(self.final_norm(x).mean(dim=1))
-
-
-class _Block(nn.Module):
-    """A block as `run_block` runs it: a module of its own, so that its call gathers its weights."""
-
-    def __init__(self, block: nn.Module, is_last: bool):
-        super().__init__()
-        self.block, self.is_last = block, is_last
-
-    def forward(self, x: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
-        x = run_block(self.block, x, places if self.is_last else None)
-        return x.clone() if self.is_last else x  # FSDP wants no view of another tensor
-
-
-def shared(part: TrainedPart, ranks: Ranks, shard: bool) -> nn.Module:
-    """Return `part` as the ranks train it together: each with all of it, or, with `shard`, a share.
-
-    What backward leaves is the mean of the ranks' gradients. With `shard` the parameters become
-    shards in place, until `make_whole`; alone nothing is changed.
-    """
-    if ranks.size == 1:
-        return part
-    if not shard:
-        return DistributedDataParallel(part)
-    from torch.distributed import init_device_mesh
-    from torch.distributed.fsdp import fully_shard  # slow to import
-
-    device = next(part.parameters()).device
-    mesh = init_device_mesh(device.type, (ranks.size,))
-    for block in part.blocks:
-        fully_shard(block, mesh=mesh)
-    return fully_shard(part, mesh=mesh)
-
-
-@torch.no_grad()
-def make_whole(part: nn.Module) -> None:
-    """Give each rank all of the weights again; where none is sharded, nothing is changed."""
-    for module in list(part.modules()):
-        if hasattr(module, "reshard"):  # the last forward pass may have left them gathered
-            module.reshard()
-    for module in list(part.modules()):
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            if hasattr(parameter, "full_tensor"):  # a shard
-                whole = nn.Parameter(parameter.full_tensor(), parameter.requires_grad)
-                setattr(module, name, whole)
-
-
-OF, HISTORY = "of.json", "history.json"
-
-
-EPOCH = "epoch-"
-
-
+@dataclass(frozen=True)
 class EpochCheckpoint:
-    """The last whole epoch of one training, in `folder`.
+    """The last whole epoch of one training, in the file `path`, from which it resumes.
 
-    `of` says which training it is: names and texts, such as settings and checksums. Raises
-    ValueError where the folder holds another one's.
+    The file holds the trained weights, the optimizer's state and the history, so any number of
+    processes can resume. Nothing in it is executed. `of` says which training it belongs to, such
+    as its settings and checksums. Only process 0 calls `save` and `delete`.
     """
 
-    def __init__(self, folder: str | Path, of: dict[str, str], ranks: Ranks = ALONE):
-        instance_of("of", of, dict, "a dictionary of texts")
-        self.folder, self.of, self.ranks = Path(folder), of, ranks
-        differing = self._differing()
-        ranks.wait()  # nobody writes before all have looked
-        if differing:
-            raise ValueError(
-                f"{self.folder} holds the last epoch of another training (it differs in: "
-                f"{', '.join(differing)}); delete the folder, or go on with that one's settings"
-            )
-        if ranks.is_first:
-            with whole_file(self.folder / OF) as part:
-                part.write_text(json.dumps(of), encoding="utf-8")
-
-    def _differing(self) -> list[str]:
-        path = self.folder / OF
-        if not path.exists():
-            return []
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            return [f"{OF}, which can't be read"]
-        return [name for name in {**self.of, **there} if self.of.get(name) != there.get(name)]
+    path: str | Path
+    of: Mapping[str, str]
 
     def epochs(self) -> int:
-        """Return how many whole epochs are in the folder."""
-        return max((int(path.name.removeprefix(EPOCH)) for path in self._whole()), default=0)
+        """Return the number of whole epochs in the file, 0 without a file.
 
-    def _whole(self) -> list[Path]:
-        found = self.folder.glob(f"{EPOCH}*")
-        return [path for path in found if path.name.removeprefix(EPOCH).isdecimal()]
-
-    def save(self, part: nn.Module, optimizer: torch.optim.Optimizer, history: "History") -> None:
-        """Write the epoch that has just ended, and delete the one before.
-
-        Raises OSError where it can't be written; then the one before is still there.
+        Raises ValueError for the file of another training, and for anything else at `path`.
         """
-        with _uninterrupted():
-            self._save(part, optimizer, history)
+        return len(self._read()[1].get("val_accs", []))
 
-    def _save(self, part: nn.Module, optimizer: torch.optim.Optimizer, history: "History") -> None:
-        from torch.distributed import checkpoint  # slow to import
+    def load(
+        self, parameters: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
+    ) -> dict[str, list[float]]:
+        """Give weights and optimizer their state after the last whole epoch; return the history.
 
-        epoch = self.folder / f"{EPOCH}{len(history.val_accs)}"
-        new = epoch.with_name(f"{epoch.name}.part")
-        state = _state(part, optimizer)
-        try:
-            with _as_one_process(self.ranks) as options:
-                checkpoint.save(state, checkpoint_id=new, **options)
-        except checkpoint.CheckpointException as error:
-            raise OSError(f"{new} can't be written ({_reason(error)})") from error
-        if self.ranks.is_first:
-            (new / HISTORY).write_text(json.dumps(asdict(history)), encoding="utf-8")
-            older = self._whole()
-            new.rename(epoch)
-            for path in older:
-                shutil.rmtree(path)
-        self.ranks.wait()
-
-    def load(self, part: nn.Module, optimizer: torch.optim.Optimizer, history: "History") -> int:
-        """Put the last whole epoch into all three; return how many epochs there were.
-
-        Raises ValueError for a folder that can't be read.
+        Without a file nothing is changed and the history is empty. Raises what `epochs` does.
         """
-        from torch.distributed import checkpoint  # slow to import
-        from torch.distributed.checkpoint.state_dict import set_state_dict
+        tensors, history = self._read()
+        for name, tensor in tensors.items():
+            parameter_name, _, key = name.partition("/")
+            parameter = parameters[parameter_name]
+            if key == "weight":
+                parameter.data.copy_(tensor)
+            else:
+                optimizer.state[parameter][key] = tensor.to(parameter.device)
+        return history
 
-        epochs = self.epochs()
-        if not epochs:
-            return 0
-        epoch = self.folder / f"{EPOCH}{epochs}"
-        state = _state(part, optimizer)
+    def _read(self) -> tuple[dict[str, torch.Tensor], dict[str, list[float]]]:
+        path = Path(self.path)
+        if not path.exists():
+            return {}, {}
         try:
-            with _as_one_process(self.ranks) as options:
-                checkpoint.load(state, checkpoint_id=epoch, **options)
-            figures = json.loads((epoch / HISTORY).read_text(encoding="utf-8"))
-        except (checkpoint.CheckpointException, OSError, ValueError) as error:
+            with safe_open(path, "pt") as file:
+                about = json.loads(file.metadata()["checkpoint"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            of, history, checksum = about["of"], about["history"], about["checksum"]
+            differing = [name for name in {**self.of, **of} if self.of.get(name) != of.get(name)]
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{epoch} can't be read ({_reason(error)}); delete {self.folder}"
+                f"{path} is no checkpoint of a training, or it is damaged; move or delete it, and "
+                "the training starts from the beginning"
             ) from error
-        set_state_dict(
-            part,
-            optimizer,
-            model_state_dict=state["weights"],
-            optim_state_dict=state["optimizer"],
-            options=_only_what_is_trained(),
-        )
-        for name in ("step_losses", "train_accs", "val_losses", "val_accs"):
-            setattr(history, name, figures[name])
-        return epochs
+        if differing:
+            raise ValueError(
+                f"{path} is the checkpoint of another training (it differs in: "
+                f"{', '.join(differing)}); delete it, or resume that training with its settings"
+            )
+        if checksum != _checksum(history, tensors):
+            raise ValueError(f"{path} is damaged; delete it: the training starts again")
+        return tensors, history
+
+    def save(
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        history: Mapping[str, list[float]],
+    ) -> None:
+        """Write an epoch that has just ended in the place of the one before, whole or not at all.
+
+        Raises OSError where it can't be written.
+        """
+        tensors = {}
+        for name, parameter in parameters.items():
+            state = {"weight": parameter.detach()} | optimizer.state[parameter]
+            for key, tensor in state.items():
+                tensors[f"{name}/{key}"] = tensor.to("cpu", copy=True).contiguous()
+        checksum = _checksum(history, tensors)
+        about = {"of": dict(self.of), "history": history, "checksum": checksum}
+        try:
+            with whole_file(self.path) as part:
+                save_file(tensors, part, {"checkpoint": json.dumps(about)})
+        except SafetensorError as error:
+            raise OSError(f"{self.path} can't be written ({error})") from error
 
     def delete(self) -> None:
-        """Delete the folder; the training has ended, and its model is saved elsewhere."""
-        self.ranks.wait()
-        if self.ranks.is_first:
-            with suppress(FileNotFoundError):
-                shutil.rmtree(self.folder)
+        """Delete the file: the training has ended, and the model is saved elsewhere."""
+        Path(self.path).unlink(missing_ok=True)
 
 
-def _reason(error: BaseException) -> str:
-    """Return why a checkpoint failed, in one line; torch tells it for each process."""
-    failures = getattr(error, "failures", None)
-    if failures is None:
-        return str(error)
-    return ", ".join(sorted({repr(failure) for failure, _ in failures.values()}))
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let a Ctrl-C wait until this block has ended: torch can't close what is half written."""
-    if threading.current_thread() is not threading.main_thread():  # which alone hears of one
-        yield
-        return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
-    if came:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def _as_one_process(ranks: Ranks) -> Iterator[dict]:
-    """Yield the options with which torch asks no other process where there is none."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as is meant
-        yield {"no_dist": ranks.size == 1}
-
-
-def _only_what_is_trained():
-    from torch.distributed.checkpoint.state_dict import StateDictOptions
-
-    return StateDictOptions(ignore_frozen_params=True, strict=False)
-
-
-def _state(part: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
-    """Return weights and the optimizer's numbers by name, as `torch.distributed.checkpoint` wants."""
-    from torch.distributed.checkpoint.state_dict import get_state_dict
-
-    weights, numbers = get_state_dict(part, optimizer, options=_only_what_is_trained())
-    return {"weights": weights, "optimizer": numbers}
+def _checksum(history: Mapping[str, list[float]], tensors: Mapping[str, torch.Tensor]) -> int:
+    checksum = zlib.crc32(json.dumps(history).encode())
+    for name in sorted(tensors):
+        checksum = zlib.crc32(name.encode(), checksum)
+        checksum = zlib.crc32(tensors[name].numpy(), checksum)
+    return checksum

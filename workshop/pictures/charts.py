@@ -37,7 +37,7 @@ from helpers.checks import finite_number, instance_of, whole_number
 from helpers.data import LABELS
 from helpers.model import GPTModel
 from helpers.tokenizer import get_tokenizer, visible_tokens
-from workshop.fast import History, count_of
+from workshop.fast import History
 from workshop.inside import main_directions
 from workshop.lab import Run
 from workshop.own import MOST_CLASSES, ClassFigures
@@ -60,6 +60,7 @@ from workshop.pictures.svg import (
     whole_ticks,
     within,
 )
+from workshop.texts import counted as count_of
 
 MOST = 5.0  # nats, at the top of the axis
 

@@ -19,7 +19,7 @@ from helpers.config import beside_the_notebook
 from helpers.data import pad
 from helpers.tokenizer import encode_message
 from helpers.training import POSITIONS
-from workshop.fast import History, Progress, count_of
+from workshop.fast import History, Progress
 from workshop.own import (
     BALANCES,
     MOST_CLASSES,
@@ -36,6 +36,7 @@ from workshop.pictures.charts import draw_class_matrix
 from workshop.pictures.svg import Drawing
 from workshop.tables import html_table
 from workshop.texts import KINDS, Split, TextTable, read_texts, split_stratified
+from workshop.texts import counted as count_of
 from workshop.widgets.parts import Choice, Folded, Quiet, ask, named, show_with_words, style_sheet
 from workshop.widgets.train_button import (
     FAILURES,
