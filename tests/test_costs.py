@@ -1,22 +1,34 @@
 """The costs are those that torch itself has: its gradients, AdamW's state, what it keeps for the
-backward pass, its own count of operations.
+backward pass, its own count of operations in a step and in whole trainings.
 """
 
+import itertools
 import math
 import random
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from helpers.config import MODEL_CONFIGS, gpt_config
+from helpers.data import SpamDataset
 from helpers.freezing import FreezePlan, classifier_without_weights, pieces_of, replace_head
 from helpers.model import part_names
+from helpers.tokenizer import get_tokenizer
+from helpers.training import POSITIONS, train_classifier_simple
 from tests.conftest import TINY, random_model
-from workshop.costs import NOTHING_LEARNS, Cost, training_cost
+from workshop.costs import NOTHING_LEARNS, Cost, training_cost, work_of_training
+from workshop.fast import fine_tune
 
+QUICK = ("gpt2-nano (12M)", "gpt2-small (124M)")
+SIZES = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.proof) for name in MODEL_CONFIGS
+]
 PRESETS = {
     "nothing": FreezePlan.nothing,
     "head only": FreezePlan.head_only,
@@ -29,12 +41,11 @@ PRESETS = {
 
 
 def plans_for_tiny(number: int) -> list[FreezePlan]:
-    """Every preset, every part and piece alone, and `number` random plans of parts and pieces."""
+    """Every preset, and `number` random plans of parts and pieces, half of them of one alone."""
     rng, parts = random.Random(0), part_names(3)
     names = sorted({*parts, *(piece for part in parts for piece in pieces_of(part))})
-    choices = [[name] for name in names] + [
-        rng.sample(names, rng.randint(1, len(names) // 2)) for _ in range(number)
-    ]
+    choices = [[rng.choice(names)] for _ in range(number // 2)]
+    choices += [rng.sample(names, rng.randint(2, len(names) // 2)) for _ in range(number // 2)]
     presets = [preset(3) for preset in PRESETS.values()]
     plain = [plan for plan in presets if not plan.adapted]  # they can share a model
     return plain + [FreezePlan(3, frozenset(choice)) for choice in choices]
@@ -47,8 +58,7 @@ def plans_with_adapters(number: int) -> list[FreezePlan]:
     for _ in range(number):
         some = rng.sample(pieces, rng.randint(1, len(pieces)))
         adapted = {p for p in some if p.endswith((".att", ".ff")) and rng.random() < 0.6}
-        rank = rng.choice((1, 2, 5))
-        plans.append(FreezePlan(3, frozenset(some) - adapted, frozenset(adapted), rank))
+        plans.append(FreezePlan(3, frozenset(some) - adapted, adapted, rng.choice((1, 2, 5))))
     return plans
 
 
@@ -60,17 +70,27 @@ def last_loss(model, batch_size: int, num_tokens: int) -> torch.Tensor:
     )
 
 
-def torch_multiply_adds(model, batch_size: int, num_tokens: int) -> tuple[int, int]:
-    """What torch counts in one forward and in one backward pass.
+def multiply_adds(run) -> int:
+    """What torch counts while `run()` runs; to it a multiply-add is two operations.
 
-    To it a multiply-add is two operations.
+    It has a formula for fused attention, but does not know its name on a CPU.
     """
-    with FlopCounterMode(display=False) as forward:
-        loss = last_loss(model, batch_size, num_tokens)
-    with FlopCounterMode(display=False) as backward:
-        if loss.requires_grad:
-            loss.backward()
-    return forward.get_total_flops() // 2, backward.get_total_flops() // 2
+
+    def fused(queries, keys, values, *_, **__) -> int:  # of their shapes
+        return sdpa_flop_count(queries, keys, values)
+
+    on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: fused}
+    with FlopCounterMode(display=False, custom_mapping=on_cpu) as counter:
+        run()
+    return counter.get_total_flops() // 2
+
+
+def torch_multiply_adds(model, batch_size: int, num_tokens: int) -> tuple[int, int]:
+    """What torch counts in one forward and in one backward pass."""
+    losses = []
+    forward = multiply_adds(lambda: losses.append(last_loss(model, batch_size, num_tokens)))
+    backward = multiply_adds(lambda: losses[0].backward() if losses[0].requires_grad else None)
+    return forward, backward
 
 
 def size_in_bytes(tensors) -> int:
@@ -135,40 +155,65 @@ def test_the_costs_of_the_books_plan_read_as_in_the_text():
     ]
 
 
-def test_memory_equals_the_bytes_that_one_step_of_torch_and_adamw_fills():
-    for plan in plans_for_tiny(40):
-        model = plan.apply(replace_head(random_model(TINY)))
+def check_memory_of_a_step(number: int) -> None:
+    model = replace_head(random_model(TINY))
+    for plan in plans_for_tiny(number):
+        plan.apply(model).zero_grad(set_to_none=True)
         optimizer = torch.optim.AdamW(model.parameters())
         loss = last_loss(model, 2, 5)
         if loss.requires_grad:
             loss.backward()
         optimizer.step()
-        moments = [
-            state[key] for state in optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")
-        ]
+        states = optimizer.state.values()
+        moments = [state[key] for state in states for key in ("exp_avg", "exp_avg_sq")]
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
         cost = training_cost(TINY, plan)
         assert cost.weights.amount == size_in_bytes(model.parameters())
-        assert cost.gradients.amount == size_in_bytes(
-            p.grad for p in model.parameters() if p.grad is not None
-        ), plan
+        assert cost.gradients.amount == size_in_bytes(gradients), plan
         assert cost.optimizer.amount == size_in_bytes(moments), plan
 
 
-@pytest.mark.parametrize("name", MODEL_CONFIGS)
-def test_memory_kept_for_the_backward_pass_is_what_torch_keeps_for_every_size_and_preset(name):
-    cfg = gpt_config(name)
-    for preset in PRESETS.values():
-        plan, model = preset(cfg["n_layers"]), classifier_without_weights(cfg)
-        counted = training_cost(cfg, plan, batch_size=8, num_tokens=82).activations.amount
-        assert counted == torch_keeps(plan.apply(model), 8, 82), plan
+def check_against_torch(number: int) -> None:
+    rng = random.Random(1)
+    models = {classes: replace_head(random_model(TINY), classes) for classes in (2, 3, 7)}
+    for plan in plans_for_tiny(number):
+        b, n, classes = rng.choice((1, 2, 5)), rng.choice((1, 2, 9, 32)), rng.choice((2, 3, 7))
+        model, cost = plan.apply(models[classes]), training_cost(TINY, plan, b, n, classes)
+        counted = torch_multiply_adds(model, b, n)
+        assert (cost.forward.amount, cost.backward.amount) == counted, (plan, b, n)
+        assert cost.activations.amount == torch_keeps(model.train(), b, n), (plan, b, n)
 
 
-def test_memory_kept_for_the_backward_pass_is_what_torch_keeps_for_random_plans_and_batches():
-    rng, model = random.Random(2), replace_head(random_model(TINY), 3)
-    for plan in plans_for_tiny(120):
+def check_adapters_against_torch(number: int) -> None:
+    rng = random.Random(5)
+    for plan in plans_with_adapters(number):
         b, n = rng.choice((1, 2, 5)), rng.choice((1, 2, 9, 32))
-        counted = training_cost(TINY, plan, b, n, 3).activations.amount
-        assert counted == torch_keeps(plan.apply(model.train()), b, n), (plan, b, n)
+        model, cost = plan.apply(classifier_without_weights(TINY)), training_cost(TINY, plan, b, n)
+        counted = (cost.forward.amount, cost.backward.amount)
+        assert counted == torch_multiply_adds(model, b, n), (plan, b, n)
+        assert cost.activations.amount == torch_keeps(model, b, n), (plan, b, n)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        assert cost.weights.amount == size_in_bytes(model.parameters())
+        assert cost.optimizer.amount == 2 * cost.gradients.amount == 2 * size_in_bytes(trained)
+
+
+def test_memory_equals_the_bytes_that_one_step_of_torch_and_adamw_fills():
+    check_memory_of_a_step(number=8)
+
+
+def test_compute_and_activations_are_those_that_torch_has_for_any_plan():
+    check_against_torch(number=12)
+
+
+def test_the_costs_of_adapters_are_those_that_torch_has_of_pefts():
+    check_adapters_against_torch(number=6)
+
+
+@pytest.mark.proof
+def test_the_costs_are_those_that_torch_has_for_many_random_plans():
+    check_memory_of_a_step(number=40)
+    check_against_torch(number=240)
+    check_adapters_against_torch(number=60)
 
 
 def test_the_first_block_in_the_last_ones_place_keeps_as_much_more_as_section_6_5_says():
@@ -187,39 +232,15 @@ def test_the_first_block_in_the_last_ones_place_keeps_as_much_more_as_section_6_
     assert (str(last.activations), str(first.activations)) == ("10.4 MB", "39.6 MB")
 
 
-@pytest.mark.parametrize("name", MODEL_CONFIGS)
-def test_work_equals_torchs_own_count_for_every_size_and_preset(name):
+@pytest.mark.parametrize("name", SIZES)
+def test_the_costs_are_those_that_torch_has_for_every_size_and_preset(name):
     cfg = gpt_config(name)
     for preset in PRESETS.values():
-        plan, model = preset(cfg["n_layers"]), classifier_without_weights(cfg)
+        plan = preset(cfg["n_layers"])
+        model = plan.apply(classifier_without_weights(cfg))
         cost = training_cost(cfg, plan, batch_size=2, num_tokens=7)
-        assert (cost.forward.amount, cost.backward.amount) == torch_multiply_adds(
-            plan.apply(model), 2, 7
-        )
-
-
-def test_work_equals_torchs_own_count_for_random_plans_batches_lengths_and_classes():
-    rng = random.Random(1)
-    models = {
-        num_classes: replace_head(random_model(TINY), num_classes) for num_classes in (2, 3, 7)
-    }
-    for plan in plans_for_tiny(120):
-        b, n, num_classes = rng.choice((1, 2, 5)), rng.choice((1, 2, 9, 32)), rng.choice((2, 3, 7))
-        cost = training_cost(TINY, plan, b, n, num_classes)
-        counted = torch_multiply_adds(plan.apply(models[num_classes]), b, n)
-        assert (cost.forward.amount, cost.backward.amount) == counted, (plan, b, n)
-
-
-def test_the_costs_of_adapters_are_those_that_torch_has_of_pefts():
-    for plan in plans_with_adapters(60):
-        b, n = (rng := random.Random(str(plan))).choice((1, 2, 5)), rng.choice((1, 2, 9, 32))
-        model, cost = plan.apply(classifier_without_weights(TINY)), training_cost(TINY, plan, b, n)
-        counted = (cost.forward.amount, cost.backward.amount)
-        assert counted == torch_multiply_adds(model, b, n), (plan, b, n)
-        assert cost.activations.amount == torch_keeps(model, b, n), (plan, b, n)
-        learned = [p for p in model.parameters() if p.requires_grad]
-        assert cost.weights.amount == size_in_bytes(model.parameters())
-        assert cost.optimizer.amount == 2 * cost.gradients.amount == 2 * size_in_bytes(learned)
+        assert (cost.forward.amount, cost.backward.amount) == torch_multiply_adds(model, 2, 7)
+        assert cost.activations.amount == torch_keeps(model, 2, 7), plan
 
 
 def test_one_block_and_one_head_without_qkv_bias_are_counted_as_torch_does():
@@ -256,7 +277,7 @@ def test_a_backward_formula_shows_only_the_parts_that_are_there():
 
 
 def test_every_formula_gives_the_amount_beside_it():
-    for plan in plans_for_tiny(40) + plans_with_adapters(20):
+    for plan in plans_for_tiny(10) + plans_with_adapters(10):
         for cost in training_cost(TINY, plan, 3, 17, 5):
             terms = cost.formula.split(" + ") if any(map(str.isdigit, cost.formula)) else []
             factors = [
@@ -267,7 +288,7 @@ def test_every_formula_gives_the_amount_beside_it():
 
 
 @pytest.mark.parametrize(
-    "amount, unit, shown",
+    ("amount", "unit", "shown"),
     [
         (0, "bytes", "0"),
         (0, "multiply-adds", "0"),
@@ -287,7 +308,7 @@ def test_an_amount_is_shown_in_the_unit_of_its_size(amount, unit, shown):
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         ({"batch_size": 0}, "batch_size must be a whole number from 1, not 0"),
         ({"batch_size": 1.5}, "batch_size must be a whole number from 1, not 1.5"),
@@ -301,3 +322,181 @@ def test_an_amount_is_shown_in_the_unit_of_its_size(amount, unit, shown):
 def test_what_cannot_be_a_training_step_is_refused_with_the_reason(arguments, message):
     with pytest.raises(ValueError, match=message):
         training_cost(**{"cfg": TINY, "plan": FreezePlan.book(3)} | arguments)
+
+
+def test_numpys_small_integers_do_not_overflow():
+    cfg, plan = gpt_config("gpt2-small (124M)"), FreezePlan.book(12)
+    small = training_cost(cfg, plan, np.int32(8), np.int16(128), np.int8(2))
+    assert small == training_cost(cfg, plan, 8, 128, 2)
+    lengths = np.array([100, 120, 90], dtype=np.int8)
+    settings = {"epochs": np.int8(5), "batch_size": np.int8(2), "num_classes": np.int8(2)}
+    expected = work_of_training(cfg, plan, [100, 120, 90], [100, 120, 90], batch_size=2)
+    assert work_of_training(cfg, plan, lengths, lengths, **settings) == expected
+
+
+# --- a whole training -----------------------------------------------------------------------------
+
+TRAIN_LENGTHS = (3, 1, 7, 2, 5, 7, 4)
+VALIDATION_LENGTHS = (*range(1, 8), 9) * 4 + (6, 2)  # 34: more than are measured at once
+SETTINGS = {"epochs": 2, "batch_size": 3}
+SEEDS = itertools.count()
+TRAINED = {
+    "head only": FreezePlan.head_only(3),
+    "the last block": FreezePlan.book(3),
+    "two blocks": FreezePlan.last_blocks(3, 2),
+    "everything": FreezePlan.everything(3),
+    "attention of the last block": FreezePlan(3, {"trf_blocks.2.att"}),
+    "feed-forward of the last block": FreezePlan(3, {"trf_blocks.2.ff"}),
+    "a norm of the last block": FreezePlan(3, {"trf_blocks.2.norm1"}),
+    "a piece below a frozen last block": FreezePlan(3, {"trf_blocks.1.ff", "out_head"}),
+    "adapters in the last block": FreezePlan.lora(3, 1, rank=2),
+    "adapters in two blocks": FreezePlan.lora(3, 2, rank=1),
+    "an adapter below a frozen last block": FreezePlan(3, {"out_head"}, {"trf_blocks.1.att"}, 3),
+    "an adapter on one piece": FreezePlan(3, {"trf_blocks.2.norm1"}, {"trf_blocks.2.ff"}, 2),
+}
+
+
+def messages(lengths, longest) -> SpamDataset:
+    """Messages of these numbers of tokens, padded or cut to `longest`."""
+    table = pd.DataFrame({"Label": 0, "Text": [" word" * length for length in lengths]})
+    return SpamDataset(table, get_tokenizer(), longest)
+
+
+TRAIN, VALIDATION = messages(TRAIN_LENGTHS, 7), messages(VALIDATION_LENGTHS, 7)
+
+
+def work(plan, position="last", cfg=TINY, **settings):
+    lengths = (TRAIN_LENGTHS, VALIDATION_LENGTHS)
+    return work_of_training(cfg, plan, *lengths, position=position, **SETTINGS | settings)
+
+
+def counted_in_fine_tune(plan, train=TRAIN, validation=VALIDATION, cfg=TINY, **settings) -> int:
+    model = replace_head(random_model(cfg, seed=next(SEEDS)))  # nothing of it is cached yet
+    settings = SETTINGS | settings
+    return multiply_adds(
+        lambda: fine_tune(model, train, validation, plan, progress=False, device="cpu", **settings)
+    )
+
+
+def counted_in_the_books_loop(plan) -> int:
+    model = plan.apply(replace_head(random_model(TINY)))
+    loaders = DataLoader(TRAIN, 3, shuffle=True, drop_last=True), DataLoader(VALIDATION, 3)
+    optimizer = torch.optim.AdamW(model.parameters())
+    return multiply_adds(
+        lambda: train_classifier_simple(model, *loaders, optimizer, "cpu", 2, 50, 5)
+    )
+
+
+QUICKLY = ("a norm of the last block", "adapters in two blocks", "an adapter on one piece")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICKLY else pytest.param(name, marks=pytest.mark.proof) for name in TRAINED],
+)
+def test_the_work_of_fine_tune_is_what_torch_counts_in_it(name):
+    assert work(TRAINED[name]).fine_tune.amount == counted_in_fine_tune(TRAINED[name])
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two blocks",
+        *(pytest.param(n, marks=pytest.mark.proof) for n in ("head only", "everything")),
+    ],
+)
+def test_the_work_of_fine_tune_is_what_torch_counts_at_each_position(name, position):
+    plan = TRAINED[name]
+    assert work(plan, position).fine_tune.amount == counted_in_fine_tune(plan, position=position)
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 8}])
+def test_the_work_of_fine_tune_is_what_torch_counts_with_other_batches_and_without_biases(settings):
+    cfg = TINY | {"qkv_bias": False, "n_heads": 1}
+    counted = counted_in_fine_tune(TRAINED["the last block"], cfg=cfg, **settings)
+    assert work(TRAINED["the last block"], cfg=cfg, **settings).fine_tune.amount == counted
+
+
+@pytest.mark.parametrize(
+    "name", ["the last block", pytest.param("adapters in two blocks", marks=pytest.mark.proof)]
+)
+def test_the_work_of_the_books_loop_is_what_torch_counts_in_it(name):
+    assert work(TRAINED[name]).book.amount == counted_in_the_books_loop(TRAINED[name])
+
+
+def test_messages_of_one_length_take_the_same_work_in_any_order():
+    plan, lengths = TRAINED["two blocks"], ([7] * 7, [7] * 5)
+    counted = counted_in_fine_tune(plan, *(messages(alike, 7) for alike in lengths))
+    assert work_of_training(TINY, plan, *lengths, **SETTINGS).fine_tune.amount == counted
+
+
+def test_the_books_loop_measures_every_50_steps_too():
+    plan = FreezePlan.head_only(3)
+    few, many = (work(plan, epochs=epochs, batch_size=1).book for epochs in (7, 8))
+    assert few.formula.startswith("steps: 49 messages × ")
+    assert f"measuring: {(1 + 7) * 10} messages" in few.formula
+    assert f"measuring: {(2 + 8) * 10} messages" in many.formula
+
+
+def test_a_formula_says_of_what_the_work_is():
+    assert [cost.what for cost in work(TRAINED["the last block"])] == [
+        "work, all of the model in each step (the book's way)",
+        "work, the frozen part only once (fine_tune's way)",
+    ]
+    formula = work(TRAINED["the last block"]).fine_tune.formula
+    assert formula.startswith("the frozen part, once: ") and " + steps: " in formula
+    assert " + measuring: 2 epochs × " in formula
+    assert work(TRAINED["everything"]).fine_tune.formula.startswith("steps: ")  # no frozen part
+
+
+def test_with_the_books_plan_and_messages_hardly_more_is_left_than_the_frozen_part_once():
+    cfg = gpt_config("gpt2-small (124M)")
+    cost = work_of_training(cfg, FreezePlan.book(12), [120] * 1045, [120] * 149)
+    assert [str(each) for each in cost] == [
+        "78.5 trillion multiply-adds",
+        "11.6 trillion multiply-adds",
+    ]
+    assert cost.book.formula == (
+        "steps: 5,200 messages × 12,201,062,400 multiply-adds"
+        " + measuring: 1,440 messages × 10,457,763,840 multiply-adds"
+    )
+    once = int(
+        re.match("the frozen part, once: ([0-9,]+)", cost.fine_tune.formula)[1].replace(",", "")
+    )
+    assert 0.98 < once / cost.fine_tune.amount < 1
+
+
+@pytest.mark.parametrize(
+    ("plan", "book", "fine_tune"),
+    [(FreezePlan.book(6), "86.0", "18.0"), (FreezePlan.everything(6), "178.7", "153.2")],
+)
+def test_the_work_of_five_epochs_with_the_nano_is_what_section_6_5_says(plan, book, fine_tune):
+    cfg = gpt_config("gpt2-nano (12M)")
+    cost = work_of_training(cfg, plan, [4] * 1045, [4] * 149, batch_size=1)
+    said = [f"{billions} billion multiply-adds" for billions in (book, fine_tune)]
+    assert [str(each) for each in cost] == said
+
+
+def test_where_nothing_learns_there_is_no_training():
+    for cost in work(FreezePlan.nothing(3)):
+        assert (cost.amount, str(cost), cost.formula) == (0, "0", NOTHING_LEARNS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_lengths": []}, "at least one message of either kind"),
+        ({"validation_lengths": []}, "at least one message of either kind"),
+        ({"validation_lengths": [3, 0]}, "a message's tokens must be .* from 1, not 0"),
+        ({"train_lengths": [33]}, "33 tokens are more than the context length of 32"),
+        ({"position": "middle"}, "not 'middle'"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1, not 0"),
+        ({"epochs": 0}, "epochs must be a whole number from 1, not 0"),
+        ({"plan": FreezePlan.book(12)}, "the plan is for 12 blocks, the configuration has 3"),
+    ],
+)
+def test_what_cannot_be_a_training_is_refused_with_the_reason(changes, message):
+    arguments = {"cfg": TINY, "plan": FreezePlan.book(3), "train_lengths": [3]}
+    with pytest.raises(ValueError, match=message):
+        work_of_training(**arguments | {"validation_lengths": [3]} | changes)

@@ -1,29 +1,38 @@
 """What happens inside a classifier, as two other implementations and a hand-made model have it."""
 
+import math
+
 import pytest
 import torch
 from captum.attr import FeatureAblation
 from sklearn.decomposition import PCA
 from transformers import GPT2LMHeadModel
 
-from helpers.config import END_OF_TEXT, gpt_config
+from helpers.classify import SpamClassifier
+from helpers.config import END_OF_TEXT
 from helpers.freezing import replace_head
 from helpers.model import GPTModel, without_causal_mask
+from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import POSITIONS, class_logits, class_probabilities, class_vectors
 from tests.conftest import TINY, random_model
 from tests.test_parity import ours, random_params, transformers_model
 from workshop.inside import (
+    answer,
     attention_and_answers,
     attention_weights,
     class_after_each_block,
+    influence_on_spam,
+    influence_table,
     main_directions,
+    read_message,
+    say_change,
+    say_row,
     token_influence,
 )
 
 CONFIGS = {
     "tiny": TINY,
     "one head, one block": TINY | {"n_heads": 1, "n_layers": 1},
-    "nano": gpt_config("gpt2-nano (12M)"),
 }
 MESSAGE = [11, 500, 11, 42, 7000, 3, 3, 3]
 PADDED = [*MESSAGE, END_OF_TEXT, END_OF_TEXT, END_OF_TEXT]
@@ -52,7 +61,7 @@ def ids(*rows: list[int]) -> torch.Tensor:
     return torch.tensor(rows)
 
 
-# --- where it looks -------------------------------------------------------------------------------
+# --- attention ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cfg", CONFIGS.values(), ids=CONFIGS)
@@ -81,24 +90,15 @@ def test_without_the_causal_mask_the_future_gets_attention_too(model):
 
 
 def test_dropout_changes_no_attention_and_the_model_is_left_as_it_was(model):
-    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     first = attention_weights(model, ids(MESSAGE))
     for block in model.trf_blocks:
         block.att.dropout.p = 0.5
     model.train()
     assert torch.equal(attention_weights(model, ids(MESSAGE)), first)
     assert not model.training and hooks_of(model) == 0
-    assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_no_hook_stays_behind_where_the_model_refuses_the_tokens(model):
-    for look in (attention_weights, class_after_each_block):
-        with pytest.raises(ValueError, match="there is no token 60000"):
-            look(model, ids([60000]))
-        assert hooks_of(model) == 0
-
-
-# --- what tips it ---------------------------------------------------------------------------------
+# --- influence of tokens ----------------------------------------------------------------------------
 
 
 def ablation_by_captum(model: GPTModel, row: list[int], position: str) -> torch.Tensor:
@@ -116,10 +116,11 @@ def ablation_by_captum(model: GPTModel, row: list[int], position: str) -> torch.
     return FeatureAblation(log_odds).attribute(torch.ones(1, len(row)), baselines=0)[0]
 
 
-@pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize("row", [MESSAGE, PADDED, [5, 6]], ids=["message", "padded", "two"])
-@pytest.mark.parametrize("num_classes", [2, 4])
-def test_influence_equals_captums_ablation(row, position, num_classes):
+@pytest.mark.parametrize(
+    ("row", "num_classes", "position"),
+    [(PADDED, 4, "last"), (MESSAGE, 2, "mean"), ([5, 6], 2, "first"), (PADDED, 2, "last_token")],
+)
+def test_influence_equals_captums_ablation(row, num_classes, position):
     model = classifier(num_classes)
     influence = token_influence(model, row, position)
     expected = ablation_by_captum(model, row, position).float()
@@ -130,13 +131,9 @@ def test_influence_equals_captums_ablation(row, position, num_classes):
 
 def test_influence_of_the_mean_without_the_causal_mask_equals_captums(model):
     without_causal_mask(model)
-    for position in ("mean", "last"):
-        torch.testing.assert_close(
-            token_influence(model, MESSAGE, position),
-            ablation_by_captum(model, MESSAGE, position).float(),
-            atol=2e-5,
-            rtol=0,
-        )
+    influence = token_influence(model, MESSAGE, "mean")
+    expected = ablation_by_captum(model, MESSAGE, "mean").float()
+    torch.testing.assert_close(influence, expected, atol=2e-5, rtol=0)
 
 
 def planted(token: int, position: str = "last") -> GPTModel:
@@ -181,7 +178,7 @@ def test_a_token_that_speaks_against_the_answer_has_an_influence_below_zero():
     assert influence.argmin() == 2 and influence[2] < -1
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_influence_in_another_precision_is_nearly_the_same(model, dtype):
     expected = token_influence(model, MESSAGE)
     found = token_influence(model.to(dtype), MESSAGE)
@@ -192,7 +189,7 @@ def test_influence_in_another_precision_is_nearly_the_same(model, dtype):
 def test_equal_messages_run_once(model, monkeypatch):
     run = []
     monkeypatch.setattr(
-        "helpers.inside.class_vectors",
+        "workshop.inside.class_vectors",
         lambda model, rows, position: run.extend(rows) or class_vectors(model, rows, position),
     )
     influence = token_influence(model, PADDED)
@@ -208,7 +205,7 @@ def test_padding_that_the_classifying_token_cannot_see_has_no_influence(model, p
     torch.testing.assert_close(influence[:8], token_influence(model, MESSAGE, position))
 
 
-# --- when it knows --------------------------------------------------------------------------------
+# --- answer after each block --------------------------------------------------------------------------------
 
 
 def cut_after(model: GPTModel, blocks: int) -> GPTModel:
@@ -267,54 +264,143 @@ def test_the_main_directions_are_those_of_sklearns_pca():
     torch.testing.assert_close(found.axes @ found.axes.T, torch.eye(3), atol=1e-5, rtol=0)
 
 
+def test_directions_of_words_in_float64_and_of_few_numbers_are_found():
+    vectors = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]]).double()
+    found = main_directions(vectors)
+    torch.testing.assert_close(found.axes, torch.eye(2).double(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(found.shares, torch.tensor([0.9, 0.1]).double())
+    assert torch.equal(found.place(vectors).round(decimals=6), vectors)
+
+
+# --- one message, and what is said of it ----------------------------------------------------------
+
+
+def spam_filter(position="last_token", max_length=12) -> SpamClassifier:
+    return SpamClassifier(classifier(), max_length, position=position)
+
+
+def test_a_message_is_read_as_the_classifier_reads_it():
+    reading = read_message(spam_filter(), "win a prize 🎉")
+    assert reading.tokens[:3] == ("win", "␣a", "␣prize") and reading.tokens[-1].startswith("⟨")
+    ids = encode_message("win a prize 🎉", get_tokenizer())
+    assert reading.token_ids == tuple(ids) and reading.position == "last_token"
+    assert (reading.num_cut, reading.padding) == (0, 12 - len(ids))
+    assert reading.row() == [*ids, *[END_OF_TEXT] * reading.padding]
+    assert reading.row({0, 2}) == [ids[1], *ids[3:], *[END_OF_TEXT] * reading.padding]
+    assert reading.kept({0, 2}) == [1, *range(3, len(ids))]
+
+
+@pytest.mark.parametrize(("padding", "number"), [("0", 0), ("1", 1), ("10", 10)])
+def test_as_much_padding_follows_as_was_asked_for(padding, number):
+    assert read_message(spam_filter(), "see you at eight", padding).padding == number
+
+
+def test_no_more_tokens_are_read_than_the_classifier_and_the_context_take():
+    reading = read_message(spam_filter(max_length=30), "word" + " word" * 39, "10", "first")
+    assert (len(reading.token_ids), reading.num_cut, reading.padding) == (30, 10, 2)
+    assert reading.position == "first"
+    for changes, message in (
+        ({"padding": "2"}, "padding must be one of 0, 1, 10, as in training"),
+        ({"position": "x"}, "x"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_message(spam_filter(), "hi", **changes)
+    with pytest.raises(ValueError, match="the message is empty"):
+        read_message(spam_filter(), " ")
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_the_answer_is_the_classifiers_and_its_attention_that_of_the_classifying_token(position):
+    named = spam_filter(position)
+    reading = read_message(named, "win a free prize now")
+    got = answer(named, reading)
+    torch.testing.assert_close(
+        got.probabilities, named.probabilities(["win a free prize now"])[0], atol=1e-5, rtol=0
+    )
+    ham, spam = got.probabilities.tolist()
+    assert got.spam == spam and abs(got.log_odds - math.log(spam / ham)) < 1e-4
+    weights = attention_weights(named.model, ids(reading.row()))[:, 0]
+    query = {"first": 0, "last": 11, "last_token": 4}.get(position)
+    expected = weights.mean(dim=2) if query is None else weights[:, :, query]
+    assert torch.equal(got.attention, expected)
+    assert torch.equal(got.shares(1, 0), expected[1, 0])
+    torch.testing.assert_close(got.shares(1), expected[1].mean(dim=0))
+    to_the_message = torch.stack([expected[i].mean(dim=0)[:5].sum() for i in range(3)])
+    torch.testing.assert_close(got.to_the_message(), to_the_message)
+
+
+def test_what_is_left_out_is_gone_from_the_answer():
+    named = spam_filter("last")
+    reading = read_message(named, "win a free prize", "0")
+    with pytest.raises(ValueError, match="all tokens are left out: bring one back"):
+        answer(named, reading, {0, 1, 2, 3})
+    left = answer(named, reading, {0})
+    expected = class_after_each_block(named.model, ids(reading.row({0})), "last")
+    assert torch.equal(left.after_blocks, expected) and left.num_kept == 3
+    whole = answer(named, reading)
+    influence = influence_on_spam(named, reading)
+    assert abs(whole.log_odds - left.log_odds - influence[0]) < 1e-3 and len(influence) == 4
+    nats = f"{left.log_odds - whole.log_odds:+.2f}".replace("-", "−")
+    spam = f"spam {whole.spam:.2f} → {left.spam:.2f} ({nats} nats)"
+    assert say_change(reading, {0}, whole, left) == f"without <code>win</code>: {spam}"
+    assert say_change(reading, (), whole, whole) == ""
+    assert influence_on_spam(named, read_message(named, "hi")).isnan().tolist() == [True]
+
+
+def test_a_damaged_model_has_no_answer_and_no_influence():
+    named = spam_filter()
+    reading = read_message(named, "win a prize")
+    named.model.final_norm.scale.data[0] = torch.nan
+    for look in (answer, influence_on_spam):
+        with pytest.raises(ValueError, match="the model's answer is not a number"):
+            look(named, reading)
+
+
+def test_the_table_of_influences_gives_nats_and_what_they_do_to_the_odds():
+    table = influence_table(["a", "<b>", "c", "d"], [0.694, -1.5, float("nan"), 25.0])
+    for cells in (
+        "0  a</th><td>++</td><td>+0.69</td><td>× 1.99</td>",
+        "1  &lt;b&gt;</th><td>−−−</td><td>−1.50</td><td>× 0.22</td>",
+        "<td>–</td><td>–</td>",
+        "<td>+25.00</td><td>more than × 485,165,195</td>",
+    ):
+        assert cells in table, table
+    assert "<td>+0.00</td><td>× 1.00</td>" in influence_table(["a"], [-0.001])
+
+
+def test_the_row_is_described_with_what_is_truncated_and_what_is_a_part_of_a_character():
+    assert say_row(read_message(spam_filter(), "hi", "1")) == "1 token, then 1 of padding."
+    text = say_row(read_message(spam_filter(max_length=3), "🎉 you are here now"))
+    assert text == (
+        "3 tokens, then 0 of padding. The message has 7 tokens; the classifier reads the first 3 of "
+        "them. ⟨ ⟩ holds the bytes of a token that is only a part of a character."
+    )
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "words"),
+    ("call", "message"),
     [
-        (lambda m: attention_weights(m, MESSAGE), TypeError, "token ids must be a torch.Tensor"),
-        (lambda m: attention_weights(None, ids(MESSAGE)), TypeError, "model must be a GPTModel"),
-        (lambda m: attention_weights(m, ids([1] * 33)), ValueError, "context length of 32"),
-        (lambda m: token_influence(m, [5]), ValueError, "of 1 tokens none can be left out"),
-        (lambda m: token_influence(m, []), ValueError, "of 0 tokens none can be left out"),
-        (lambda m: token_influence(m, ids(MESSAGE)), ValueError, "token ids of one message"),
-        (lambda m: token_influence(m, 5), ValueError, "token ids of one message"),
-        (lambda m: token_influence(m, [0.5, 1.5]), ValueError, "token ids of one message"),
-        (lambda m: token_influence(m, "hi"), ValueError, "token ids of one message"),
-        (lambda m: token_influence(m, [None, 1]), ValueError, "token ids of one message"),
-        (lambda m: token_influence(m, [True, False]), ValueError, "token ids of one message"),
-        (lambda m: token_influence(m, MESSAGE, "end"), ValueError, "not 'end'"),
-        (
-            lambda m: token_influence(m, MESSAGE, label=2),
-            ValueError,
-            "label must be .*0 to 1, not 2",
-        ),
-        (lambda m: token_influence(m, [1] * 40), ValueError, "context length of 32"),
+        (lambda m: attention_weights(m, ids([1] * 33)), "context length of 32"),
+        (lambda m: token_influence(m, [5]), "of 1 tokens none can be left out"),
+        (lambda m: token_influence(m, ids(MESSAGE)), "token ids of one message"),
+        (lambda m: token_influence(m, [0.5, 1.5]), "token ids of one message"),
+        (lambda m: token_influence(m, MESSAGE, "end"), "not 'end'"),
+        (lambda m: token_influence(m, MESSAGE, label=2), "label must be .*0 to 1, not 2"),
         (
             lambda m: class_after_each_block(m, ids(MESSAGE, MESSAGE)),
-            ValueError,
             r"one message, \(1, n\), not \(2, 8\)",
         ),
-        (
-            lambda m: class_after_each_block(m, torch.tensor(MESSAGE)),
-            ValueError,
-            r"one message, \(1, n\), not \(8,\)",
-        ),
-        (lambda m: class_after_each_block(m, ids(MESSAGE), "end"), ValueError, "not 'end'"),
-        (lambda m: class_vectors(m, [[1], []]), ValueError, "a message has no tokens"),
-        (lambda m: class_vectors(m, [MESSAGE, [1]], "mean"), ValueError, "pad or cut them"),
-        (lambda m: main_directions(torch.ones(5, 4)), ValueError, "all alike"),
-        (lambda m: main_directions(torch.full((7, 4), 0.1)), ValueError, "all alike"),
-        (lambda m: main_directions(torch.zeros(7, 4)), ValueError, "all alike"),
-        (lambda m: main_directions(torch.full((7, 4), torch.nan)), ValueError, "not finite"),
-        (lambda m: main_directions(ids(MESSAGE, PADDED[3:])), ValueError, "not torch.int64"),
-        (lambda m: attention_and_answers(m, ids(MESSAGE, MESSAGE)), ValueError, "one message"),
-        (lambda m: main_directions(torch.ones(1, 4)), ValueError, r"at least 2 .*\(1, 4\)"),
-        (lambda m: main_directions([[1, 2]]), TypeError, "vectors must be a torch.Tensor"),
+        (lambda m: class_after_each_block(m, ids(MESSAGE), "end"), "not 'end'"),
+        (lambda m: main_directions(torch.full((7, 4), 0.1)), "all alike"),
+        (lambda m: main_directions(torch.zeros(7, 4)), "all alike"),
+        (lambda m: main_directions(torch.full((7, 4), torch.nan)), "NaN"),
+        (lambda m: main_directions(torch.ones(1, 4)), "all alike"),
     ],
 )
-def test_what_cannot_be_looked_at_gets_a_sentence(model, call, error, words):
-    with pytest.raises(error, match=words):
+def test_what_cannot_be_looked_at_gets_a_sentence(model, call, message):
+    with pytest.raises(ValueError, match=message):
         call(model)
     assert hooks_of(model) == 0

@@ -1,8 +1,8 @@
-"""What one training step costs under a freeze plan: memory for its numbers, work of its passes.
+"""What a training costs under a freeze plan: the memory and compute of a step, and a whole training's.
 
-One forward pass, one backward pass of the cross-entropy on the last position's logits, one step of
-AdamW, in float32. Almost all of the work lies in matrix products, so these are counted, in
-multiply-adds, each as torch carries it out.
+A step is one forward pass, one backward pass of the cross-entropy on the last position's logits, and
+one step of AdamW, in float32. Almost all of the compute lies in matrix products, so these are
+counted, in multiply-adds, each as torch carries it out.
 
 A product of (n, in) with (in, out) takes n·in·out multiply-adds, so each token meets each weight of
 each matrix once. The backward pass does as much again for the gradient of a trainable matrix (its
@@ -11,35 +11,26 @@ something before it is trainable: Rumelhart et al. 1986. Attention adds two prod
 keys and weights by values, and their four gradients: Chowdhery et al. 2022 (PaLM), appendix B,
 where a multiply-add is two operations. AdamW's two moments: Loshchilov & Hutter 2019, algorithm 2.
 
-Gradients are made from what went into a step, or came out, so the forward pass keeps that for the
+Gradients are made from the inputs or outputs of a layer, so the forward pass keeps these for the
 backward pass. These numbers, the *activations*, are often most of the memory: Korthikanti et al.
-2022, section 4.1. How many each step keeps stands in `_block_steps`.
+2022, section 4.1. An adapter (LoRA, Hu et al. 2021) is two more matrices that are trained, beside
+one that is frozen: A (rank, in) and B (out, rank).
 
-An adapter (LoRA, Hu et al. 2021) is two more matrices that learn, beside one that is frozen: what
-comes in meets A (in, rank), that meets B (rank, out), and the sum with the frozen one's goes on.
+A whole training is counted in two ways. `helpers.training.train_classifier_simple` runs all of the
+model in each step, on sequences that are padded to one length. `workshop.fast.fine_tune` runs the
+frozen part once for each message, and in each step only what is above it, where the last block runs
+for the classifying position only.
 
 Below, b is the batch size, n the number of tokens, d = emb_dim and h the number of heads.
-
-The work of a whole fine-tuning in two ways: the book's, and with the frozen part run once.
-
-Every matrix product is counted, as in `costs`: those of the steps, of measuring on the way, and of
-the one run of the frozen part. The book's way is `training.train_classifier_simple`: each step runs
-all of the model on rows that are padded to one length. `fine_tuning.fine_tune` runs what lies below
-the lowest part that learns once for each message, and in each step only what is above it. Its last
-block answers for one token of each message (`frozen_cache.attention_at`).
-
-Below, b is the number of messages in a batch, n that of their tokens with padding, d = emb_dim and
-h the number of heads.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from math import prod
-from typing import NamedTuple
+from math import ceil, prod
 
-from helpers.checks import instance_of, whole_number
+from helpers.checks import one_of, whole_number
 from helpers.freezing import (
     ADAPTED,
     FROZEN,
@@ -50,7 +41,7 @@ from helpers.freezing import (
     parameter_report,
 )
 from helpers.model import part_names
-from helpers.training import check_position, in_batches_by_length
+from helpers.training import POSITIONS, in_batches_by_length
 from workshop.fast import MEASURED_AT_ONCE, batch_order
 
 SCALES = {
@@ -59,9 +50,8 @@ SCALES = {
         f"{s}multiply-adds" for s in ("", "thousand ", "million ", "billion ", "trillion ")
     ),
 }
-
-
 NOTHING_LEARNS = "no trainable part, no backward pass"
+EVAL_FREQ, EVAL_ITER = 50, 5  # the book's loop measures every 50 steps, on 5 batches
 
 
 @dataclass(frozen=True)
@@ -86,12 +76,37 @@ class Cost:
         return f"{value:,.1f} {scales[0]}"
 
 
+def _sum_up(what: str, unit: str, terms: dict[str, Sequence[tuple[int, str]]]) -> Cost:
+    """Return the sum of products of (number, noun) factors, which are written out in the formula.
+
+    A term is "label: 2 moments × 4 bytes"; without a label it is the product alone. The formula
+    leaves out labelled terms that are zero.
+    """
+    amount, written = 0, []
+    for label, factors in terms.items():
+        product = prod(number for number, _ in factors)
+        amount += product
+        texts = []
+        for number, noun in factors:
+            plural = "s" if noun and number != 1 else ""
+            texts.append(f"{number:,} {noun}{plural}".rstrip())
+        text = " × ".join(texts)
+        if not label:
+            written.append(text)
+        elif product:
+            written.append(f"{label}: {text}")
+    return Cost(what, amount, unit, " + ".join(written) or NOTHING_LEARNS)
+
+
+# --- one step -------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class TrainingCost:
     """The six costs of one training step.
 
     Iterating gives them in this order. Memory in bytes: `weights`, `gradients`, `optimizer` and
-    `activations`, which the forward pass keeps for the backward pass. Work in multiply-adds:
+    `activations`, which the forward pass keeps for the backward pass. Compute in multiply-adds:
     `forward` and `backward`.
     """
 
@@ -111,214 +126,178 @@ def training_cost(
 ) -> TrainingCost:
     """Return the costs of one training step on token ids (batch_size, num_tokens).
 
-    No weights are allocated. The memory is that of float32, 4 bytes each, for a model without
-    dropout. Not counted: the token ids, what the loss keeps (4 bytes for each message and class),
-    what torch needs for a moment only (such as scores before softmax), AdamW's step counter of 4
-    bytes per tensor, and work that is no matrix product, such as layer norm, softmax and GELU.
-    Embeddings are look-ups: no work here. Attention fills the whole table of n × n scores, as the
-    causal mask only hides half of it.
+    The memory is that of float32, 4 bytes each, for a model without dropout. Not counted: the token
+    ids, what the loss keeps (4 bytes for each message and class), what torch needs for a moment
+    only (such as scores before softmax), AdamW's step counter of 4 bytes per tensor, and compute
+    that is no matrix product, such as layer norm, softmax and GELU. Embeddings are look-ups and need
+    no compute here. Attention fills the whole table of n × n scores, as the causal mask only hides
+    half of it.
 
     Raises ValueError for a batch size or number of tokens below 1, for more tokens than the context
     length, for fewer than two classes, and for a plan of another depth.
     """
-    instance_of("cfg", cfg, dict, "the dictionary of gpt_config")
-    whole_number("batch_size", batch_size)
-    if whole_number("num_tokens", num_tokens) > cfg["context_length"]:
-        raise ValueError(
-            f"{num_tokens} tokens are more than the context length of {cfg['context_length']}"
-        )
+    b, num_classes = (
+        whole_number("batch_size", batch_size),
+        whole_number("num_classes", num_classes, 2),
+    )
+    n, d = whole_number("num_tokens", num_tokens), cfg["emb_dim"]
+    if n > cfg["context_length"]:
+        raise ValueError(f"{n} tokens are more than the context length of {cfg['context_length']}")
     report = parameter_report(cfg, plan, num_classes)
-    count = StepCount()
+    count = _ForwardPass(cfg, plan, num_classes)
     for part in part_names(cfg["n_layers"]):
-        count.add(steps_of(cfg, plan, num_classes, part))
+        count.run(part)
 
-    b, n, d = batch_size, num_tokens, cfg["emb_dim"]
-    float32, learned = (4, "byte"), (report.trainable, "trainable parameter")
+    float32, trained = (4, "byte"), (report.trainable, "trainable parameter")
     tokens = ((b, "message"), (n, "token"))
     pairs = ((n, ""), (n, "token pair"))
     crossed = (count.attentions_crossed, "block")
-    kept = {
-        what: (float32, *tokens, (numbers, "number"))
-        for what, numbers in count.numbers_kept.items()
-    } | {
-        ATTENTION_WEIGHTS: (float32, crossed, (b, "message"), (cfg["n_heads"], "head"), *pairs),
-        CAUSAL_MASKS: ((1, "byte"), crossed, *pairs),
-        POSITIONS: ((8, "byte"), (n * (plan.state("pos_emb") == TRAINABLE), "token")),
+    products = ((b, "message"), *pairs, (d, "dimension"))
+    kept = {kind: (float32, *tokens, (numbers, "number")) for kind, numbers in count.kept.items()}
+    kept["attention weights"] = (float32, crossed, (b, "message"), (cfg["n_heads"], "head"), *pairs)
+    kept["causal masks"] = ((1, "byte"), crossed, *pairs)
+    if plan.state("pos_emb") == TRAINABLE:
+        kept["positions"] = ((8, "byte"), (n, "token"))
+    forward = {
+        "matrices": (*tokens, (count.forward["token"], "weight")),
+        "attention": ((cfg["n_layers"], "block"), (2, "product"), *products),
     }
-    table = ((b, "message"), *pairs, (d, "dimension"))
+    backward = {
+        "weight gradients of trainable matrices": (
+            *tokens,
+            (count.weight_gradients["token"], "weight"),
+        ),
+        "input gradients of matrices crossed": (
+            *tokens,
+            (count.input_gradients["token"], "weight"),
+        ),
+        "attention": (crossed, (4, "product"), *products),
+    }
+    weights = {"": (float32, (report.total, "parameter"))}
     return TrainingCost(
-        weights=_memory("memory for the weights", float32, (report.total, "parameter")),
-        gradients=_memory("memory for the gradients", float32, learned),
-        optimizer=_memory("memory for AdamW's moments", (2, "moment"), float32, learned),
-        activations=sum_up("memory kept for the backward pass", "bytes", kept),
-        forward=sum_up(
-            "work of the forward pass",
-            "multiply-adds",
-            {
-                "matrices": (*tokens, (count.weights, "weight")),
-                "attention": ((count.attentions, "block"), (2, "product"), *table),
-            },
-        ),
-        backward=sum_up(
-            "work of the backward pass",
-            "multiply-adds",
-            {
-                "weight gradients of trainable matrices": (*tokens, (count.learning, "weight")),
-                "input gradients of matrices crossed": (*tokens, (count.crossed, "weight")),
-                "attention": (crossed, (4, "product"), *table),
-            },
-        ),
+        _sum_up("memory for the weights", "bytes", weights),
+        _sum_up("memory for the gradients", "bytes", {"": (float32, trained)}),
+        _sum_up("memory for AdamW's moments", "bytes", {"": ((2, "moment"), float32, trained)}),
+        _sum_up("memory kept for the backward pass", "bytes", kept),
+        _sum_up("work of the forward pass", "multiply-adds", forward),
+        _sum_up("work of the backward pass", "multiply-adds", backward),
     )
 
 
-# --- the steps of the forward pass ----------------------------------------------------------------
+# --- the forward pass -----------------------------------------------------------------------------
 
-# kinds of steps, each called by what it keeps of each token for the backward pass
-MATRIX = "inputs of trainable matrices"
-
-
-NORM = "inputs and statistics of layer norms"
-
-
-ATTENTION = "queries, keys and values"
+# what the steps keep of each token for the backward pass
+MATRIX_INPUTS = "inputs of trainable matrices"
+NORM_INPUTS = "inputs and statistics of layer norms"
+ATTENTION_INPUTS = "queries, keys and values"
+GELU_INPUTS = "inputs of GELU"
 
 
-GELU = "inputs of GELU"
+class _ForwardPass:
+    """Adds up what the steps of a forward pass under a plan compute and keep.
 
-
-EMBEDDING = "nothing"
-
-
-# what else is kept, not for each token alone
-ATTENTION_WEIGHTS, CAUSAL_MASKS, POSITIONS = "attention weights", "causal masks", "positions"
-
-
-class Step(NamedTuple):
-    """A step of the forward pass: its kind, and whether it has parameters that learn.
-
-    `kept` is how many numbers it keeps of each token for the backward pass, if it has to: a matrix
-    where it learns, another step where a gradient comes down to it. `weights` is the size of a
-    matrix, or of several side by side.
+    `forward` counts the multiply-adds of its products, `weight_gradients` and `input_gradients`
+    those of the backward pass, by what they grow with: "batch", "message", "token" or "pair" (of
+    tokens). `kept` counts the numbers that are kept of each token, and `attentions_crossed` the
+    attentions that pass a gradient on. `has_gradient` says whether something before the next step
+    is trainable, so that its input needs a gradient.
     """
 
-    kind: str
-    learns: bool
-    kept: int
-    weights: int = 0
+    def __init__(self, cfg: dict, plan: FreezePlan, num_classes: int):
+        self.cfg, self.plan, self.num_classes = cfg, plan, num_classes
+        self.forward, self.weight_gradients, self.input_gradients = Counter(), Counter(), Counter()
+        self.kept = Counter()
+        self.attentions_crossed = 0
+        self.has_gradient = False
+
+    def run(self, part: str, per: str = "token") -> None:
+        """Run a part for every token, or the head `per` message."""
+        d = self.cfg["emb_dim"]
+        if part.endswith("_emb"):
+            self.has_gradient = self.has_gradient or self.plan.state(part) == TRAINABLE
+        elif part == "final_norm":
+            self._norm(part)
+        elif part == "out_head":
+            self._matrices(part, d, self.num_classes, per=per)
+        else:
+            self._norm(f"{part}.norm1")
+            self._matrices(f"{part}.att", d, d, 3)  # W_query, W_key and W_value
+            self.forward["pair"] += 2 * d  # queries by keys, weights by values
+            if self.has_gradient:
+                self.input_gradients["pair"] += 4 * d  # of both factors of both products
+                self.attentions_crossed += 1
+                self.kept[ATTENTION_INPUTS] += 3 * d
+            self._matrices(f"{part}.att", d, d)  # out_proj
+            self._feed_forward(part, per)
+
+    def run_for_one_token(self, block: str) -> None:
+        """Run a block for one token of each message, as `helpers.training.attention_at` does.
+
+        There the key matrix meets the query, and the value matrix the weighted sum of the tokens.
+        Where there are adapters B A is added to these two matrices.
+        """
+        d, piece = self.cfg["emb_dim"], f"{block}.att"
+        state = self.plan.state(piece)
+        product = self.cfg["n_heads"] * d  # (h, d) with (d, n), and (h, n) with (n, d)
+        self._norm(f"{block}.norm1")
+        self.forward["token"] += 2 * product
+        if self.has_gradient:  # the tokens are a factor of both products
+            self.input_gradients["token"] += 2 * product
+        self._matrices(piece, d, d, per="message")  # W_query
+        self._matrix(d, d, state != FROZEN, "message")  # W_key
+        if self.cfg["qkv_bias"]:
+            self._matrix(d, 1, state == TRAINABLE, "message")  # the query with the key bias
+        if self.has_gradient:  # the queries and the weights are the other factors
+            self.input_gradients["token"] += 2 * product
+        self._matrix(d, d, state != FROZEN, "message")  # W_value
+        self._matrices(piece, d, d, per="message")  # out_proj
+        if state == ADAPTED:
+            merging = 2 * self.plan.rank * d * d  # B A for keys and B A for values
+            self.forward["batch"] += merging
+            self.weight_gradients["batch"] += 2 * merging  # of A and of B
+        self._feed_forward(block, "message")
+
+    def _norm(self, piece: str) -> None:
+        is_trainable = self.plan.state(piece) == TRAINABLE
+        if is_trainable or self.has_gradient:
+            # its input, its mean and 1 / standard deviation
+            self.kept[NORM_INPUTS] += self.cfg["emb_dim"] + 2
+        self.has_gradient = self.has_gradient or is_trainable
+
+    def _feed_forward(self, block: str, per: str) -> None:
+        d = self.cfg["emb_dim"]
+        self._norm(f"{block}.norm2")
+        self._matrices(f"{block}.ff", d, 4 * d, per=per)
+        if self.has_gradient:
+            self.kept[GELU_INPUTS] += 4 * d
+        self._matrices(f"{block}.ff", 4 * d, d, per=per)
+
+    def _matrices(
+        self, piece: str, num_in: int, num_out: int, side_by_side: int = 1, per: str = "token"
+    ) -> None:
+        """Run matrices (num_in, num_out), `side_by_side` on one input, and their adapters."""
+        state, rank = self.plan.state(piece), side_by_side * self.plan.rank
+        self._matrix(num_in, side_by_side * num_out, state == TRAINABLE, per)
+        if state == ADAPTED:
+            self._matrix(num_in, rank, True, per)  # A of each, on the same input
+            self._matrix(rank, num_out, True, per)  # B of each
+
+    def _matrix(self, num_in: int, num_out: int, is_trainable: bool, per: str) -> None:
+        self.forward[per] += num_in * num_out
+        if is_trainable:
+            self.weight_gradients[per] += num_in * num_out
+            self.kept[MATRIX_INPUTS] += num_in
+        if self.has_gradient:
+            self.input_gradients[per] += num_in * num_out
+        self.has_gradient = self.has_gradient or is_trainable
 
 
-def steps_of(cfg: dict, plan: FreezePlan, num_classes: int, part: str) -> Iterator[Step]:
-    """Yield the steps of one part of the model, in the order of the forward pass."""
-    d = cfg["emb_dim"]
-    if part.endswith("_emb"):
-        yield Step(EMBEDDING, plan.state(part) == TRAINABLE, 0)
-    elif part == "final_norm":
-        yield norm_step(plan, part, d)
-    elif part == "out_head":
-        yield from matrix_steps(plan, part, d, num_classes)
-    else:
-        yield from _block_steps(plan, part, d)
-
-
-def _block_steps(plan: FreezePlan, block: str, d: int) -> Iterator[Step]:
-    yield norm_step(plan, f"{block}.norm1", d)
-    yield from matrix_steps(plan, f"{block}.att", d, d, side_by_side=3)  # W_query, W_key, W_value
-    yield Step(ATTENTION, False, 3 * d)
-    yield from matrix_steps(plan, f"{block}.att", d, d)  # out_proj
-    yield from feed_forward_steps(plan, block, d)
-
-
-def feed_forward_steps(plan: FreezePlan, block: str, d: int) -> Iterator[Step]:
-    """Yield a block's steps after its attention."""
-    yield norm_step(plan, f"{block}.norm2", d)
-    yield from matrix_steps(plan, f"{block}.ff", d, 4 * d)
-    yield Step(GELU, False, 4 * d)
-    yield from matrix_steps(plan, f"{block}.ff", 4 * d, d)
-
-
-def norm_step(plan: FreezePlan, piece: str, d: int) -> Step:
-    """Return a layer norm, which keeps what comes in, its mean and 1 / standard deviation."""
-    return Step(NORM, plan.state(piece) == TRAINABLE, d + 2)
-
-
-def matrix_steps(
-    plan: FreezePlan, piece: str, num_in: int, num_out: int, side_by_side: int = 1
-) -> Iterator[Step]:
-    """Yield matrices (num_in, num_out), `side_by_side` of them on one input, and their adapters."""
-    state, rank = plan.state(piece), side_by_side * plan.rank
-    yield Step(MATRIX, state == TRAINABLE, num_in, side_by_side * num_in * num_out)
-    if state == ADAPTED:
-        yield Step(MATRIX, True, num_in, num_in * rank)  # A of each, on the same input
-        yield Step(MATRIX, True, rank, rank * num_out)  # B of each
-
-
-@dataclass
-class StepCount:
-    """What steps of a forward pass add up to, taken in their order.
-
-    `weights` are those of all matrices, `learning` of the trainable ones, `crossed` of those that
-    pass a gradient on to their input. `attentions_crossed` counts the attentions that do so, and
-    `numbers_kept` has for each kind of step how many numbers are kept of each token. `gradient`
-    says whether a gradient comes down to what the next step takes: whether something before it
-    learns.
-    """
-
-    gradient: bool = False
-    weights: int = 0
-    learning: int = 0
-    crossed: int = 0
-    attentions: int = 0
-    attentions_crossed: int = 0
-    numbers_kept: Counter = field(default_factory=Counter)
-
-    def add(self, steps: Iterable[Step]) -> None:
-        for kind, learns, kept, weights in steps:
-            if kind == MATRIX:
-                self.weights += weights
-                self.learning += weights * learns
-                self.crossed += weights * self.gradient
-            elif kind == ATTENTION:
-                self.attentions += 1
-                self.attentions_crossed += self.gradient
-            if learns or (self.gradient and kind != MATRIX):
-                self.numbers_kept[kind] += kept
-            self.gradient = self.gradient or learns
-
-
-# --- in words -------------------------------------------------------------------------------------
-
-
-def _memory(what: str, *factors: tuple[int, str]) -> Cost:
-    return Cost(what, _amount(factors), "bytes", _written(factors))
-
-
-def sum_up(what: str, unit: str, terms: dict[str, tuple]) -> Cost:
-    """Add up labelled products; the formula leaves out those that are zero."""
-    present = {label: factors for label, factors in terms.items() if _amount(factors)}
-    formula = " + ".join(f"{label}: {_written(factors)}" for label, factors in present.items())
-    amount = sum(map(_amount, present.values()))
-    return Cost(what, amount, unit, formula or NOTHING_LEARNS)
-
-
-def _amount(factors: Iterable[tuple[int, str]]) -> int:
-    return prod(number for number, _ in factors)
-
-
-def _written(factors: Iterable[tuple[int, str]]) -> str:
-    """Write a product's (number, noun) factors out: "2 moments × 4 bytes"."""
-    words = []
-    for number, noun in factors:
-        plural = "s" if noun and number != 1 else ""
-        words.append(f"{number:,} {noun}{plural}".rstrip())
-    return " × ".join(words)
-
-
-EVAL_FREQ, EVAL_ITER = 50, 5  # the book's loop measures every 50 steps, on 5 batches
+# --- a whole training -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class TrainingWork:
-    """The work of a whole fine-tuning, in multiply-adds. Iterating gives the book's way first."""
+    """The compute of a whole fine-tuning, in multiply-adds. Iterating gives the book's way first."""
 
     book: Cost
     fine_tune: Cost
@@ -339,190 +318,103 @@ def work_of_training(
     position: str = "last",
     num_classes: int = 2,
 ) -> TrainingWork:
-    """Return the work of fine-tuning on messages of these numbers of tokens, without padding.
+    """Return the compute of fine-tuning on messages of these numbers of tokens, without padding.
 
-    Rows are padded, or cut, to the longest training message. Both ways take the same steps, and
-    each measures as it does: the book's loop on 5 batches of training and 5 of validation messages
-    every 50 steps and after each epoch, `fine_tune` on all validation messages after each epoch.
-    Nothing is cached yet, so the frozen part runs. Where nothing learns there is no training: 0.
+    Sequences are padded, or truncated, to the longest training message. Both ways take the same
+    steps, and each measures as it does: the book's loop on 5 batches of training and 5 of
+    validation messages every 50 steps and after each epoch, `fine_tune` on all validation messages
+    after each epoch. Nothing is cached yet, so the frozen part runs. Where nothing is trainable
+    there is no training: 0.
 
     Raises ValueError for no messages or an empty one, and what `training_cost` and `batch_order`
     raise.
     """
-    check_position(position)
-    whole_number("batch_size", batch_size)
-    whole_number("epochs", epochs)
-    for name, lengths in {"train": train_lengths, "validation": validation_lengths}.items():
-        if not lengths or min(lengths) < 1:
-            raise ValueError(
-                f"{name}_lengths must be at least one number of tokens, each from 1, "
-                f"not {min(lengths, default='none')}"
-            )
+    one_of("position", position, POSITIONS)
+    batch_size, epochs = whole_number("batch_size", batch_size), whole_number("epochs", epochs)
+    num_classes = whole_number("num_classes", num_classes, 2)
+    train_lengths = [whole_number("a message's tokens", n) for n in train_lengths]
+    validation_lengths = [whole_number("a message's tokens", n) for n in validation_lengths]
+    if not train_lengths or not validation_lengths:
+        raise ValueError("give the numbers of tokens of at least one message of either kind")
     longest = max(train_lengths)
-    one_message = training_cost(cfg, plan, 1, longest, num_classes)
-    train, validation = (
-        tuple(_tokens_taken(length, longest, position) for length in lengths)
-        for lengths in (train_lengths, validation_lengths)
-    )
-    steps = _batches_of_steps(train, batch_size, epochs, seed)
+    step = training_cost(cfg, plan, 1, longest, num_classes)
+    forward, backward = step.forward.amount, step.backward.amount
+    train = _tokens_read(train_lengths, longest, position)
+    validation = _tokens_read(validation_lengths, longest, position)
+    steps = _sizes_of(_batches(len(train), batch_size, epochs, seed), train)
 
     num_messages = sum(b * count for (b, _), count in steps.items())
-    num_measurings = -(-steps.total() // EVAL_FREQ) + epochs
-    at_most = EVAL_ITER * batch_size
-    num_measured = min(at_most, num_messages // epochs) + min(at_most, len(validation))
-    forward, backward = one_message.forward.amount, one_message.backward.amount
+    num_measurements = ceil(steps.total() / EVAL_FREQ) + epochs
+    most = EVAL_ITER * batch_size
+    num_measured = min(most, num_messages // epochs) + min(most, len(validation))
     book = {
         "steps": ((num_messages, "message"), (forward + backward, "multiply-add")),
-        "measuring": ((num_measurings * num_measured, "message"), (forward, "multiply-add")),
+        "measuring": ((num_measurements * num_measured, "message"), (forward, "multiply-add")),
     }
 
-    below, above = _passes_below_and_above(cfg, plan, num_classes, one_token=position != "mean")
-    once = below.forward.on(_batches_by_length(train) + _batches_by_length(validation))
-    each_epoch = above.forward.on(_batches_measured(validation))
+    parts, blocks = part_names(cfg["n_layers"]), frozen_blocks(plan)
+    start = 0 if blocks is None else 2 + blocks  # the embeddings come first
+    frozen = _fast_pass(cfg, plan, num_classes, parts[:start], position)
+    trained = _fast_pass(cfg, plan, num_classes, parts[start:], position)
+    at_once = _sizes_of(in_batches_by_length(train), train)
+    at_once += _sizes_of(in_batches_by_length(validation), validation)
+    once = _total(frozen.forward, at_once)
+    each_step = trained.forward + trained.weight_gradients + trained.input_gradients
+    numbers = range(len(validation))
+    measured = [numbers[i : i + MEASURED_AT_ONCE] for i in numbers[::MEASURED_AT_ONCE]]
+    each_epoch = _total(trained.forward, _sizes_of(measured, validation))
     fast = {
         "the frozen part, once": ((once, "multiply-add"),),
-        "steps": ((above.forward.on(steps) + above.backward.on(steps), "multiply-add"),),
+        "steps": ((_total(each_step, steps), "multiply-add"),),
         "measuring": ((epochs, "epoch"), (each_epoch, "multiply-add")),
     }
-    if gradient_reach(plan).lowest is None:
+    if not gradient_reach(plan).ends:
         book = fast = {}
     return TrainingWork(
-        sum_up("work, all of the model in each step (the book's way)", "multiply-adds", book),
-        sum_up("work, the frozen part only once (fine_tune's way)", "multiply-adds", fast),
+        _sum_up("work, all of the model in each step (the book's way)", "multiply-adds", book),
+        _sum_up("work, the frozen part only once (fine_tune's way)", "multiply-adds", fast),
     )
 
 
-def _tokens_taken(length: int, longest: int, position: str) -> int:
-    """Return how many tokens of a message's row of `longest` `fine_tune` takes."""
-    return {"first": 1, "last_token": min(length, longest)}.get(position, longest)
+def _tokens_read(lengths: Sequence[int], longest: int, position: str) -> list[int]:
+    """Return how many tokens of each message's sequence `fine_tune` runs."""
+    if position == "first":
+        return [1] * len(lengths)
+    if position == "last_token":
+        return [min(length, longest) for length in lengths]
+    return [longest] * len(lengths)
 
 
-# --- batches --------------------------------------------------------------------------------------
-
-Batches = Counter[tuple[int, int]]  # (b, n) → how many such batches
-
-
-@lru_cache(maxsize=8)
-def _batches_of_steps(lengths: tuple[int, ...], batch_size: int, epochs: int, seed: int) -> Batches:
-    if len(set(lengths)) == 1:  # no need to know which messages come together
-        b = min(batch_size, len(lengths))
-        return Counter({(b, lengths[0]): epochs * (len(lengths) // b)})
-    order = batch_order(len(lengths), batch_size, epochs, seed)
-    return _counted([batch for batches in order for batch in batches], lengths)
-
-
-@lru_cache(maxsize=8)
-def _batches_by_length(lengths: tuple[int, ...]) -> Batches:
-    return _counted(in_batches_by_length(lengths), lengths)
+def _fast_pass(
+    cfg: dict, plan: FreezePlan, num_classes: int, parts: Sequence[str], position: str
+) -> _ForwardPass:
+    """Return the pass of `fine_tune` through some neighbouring parts."""
+    last_block = f"trf_blocks.{cfg['n_layers'] - 1}"
+    count = _ForwardPass(cfg, plan, num_classes)
+    for part in parts:
+        if part == last_block and position != "mean":
+            count.run_for_one_token(part)
+        else:  # the head gets one vector of each message, at "mean" the mean of all
+            count.run(part, per="message" if part == "out_head" else "token")
+    return count
 
 
-@lru_cache(maxsize=8)
-def _batches_measured(lengths: tuple[int, ...]) -> Batches:
-    numbers = range(len(lengths))
-    starts = numbers[::MEASURED_AT_ONCE]
-    return _counted([numbers[start : start + MEASURED_AT_ONCE] for start in starts], lengths)
+def _total(amounts: Counter, batches: Counter) -> int:
+    """Return the multiply-adds of passes on batches of these sizes."""
+    total = 0
+    for (b, n), count in batches.items():
+        message = amounts["message"] + n * amounts["token"] + n * n * amounts["pair"]
+        total += count * (amounts["batch"] + b * message)
+    return total
 
 
-def _counted(batches: Iterable[Sequence[int]], lengths: tuple[int, ...]) -> Batches:
-    """Count batches of message numbers; each is padded to its longest message."""
+@lru_cache(maxsize=8)  # a widget asks again for each number of tokens
+def _batches(num_messages: int, batch_size: int, epochs: int, seed: int) -> list[Sequence[int]]:
+    """Return the batches of message numbers of all steps."""
+    order = batch_order(num_messages, batch_size, epochs, seed)
+    return [batch for batches in order for batch in batches]
+
+
+def _sizes_of(batches: Iterable[Sequence[int]], lengths: Sequence[int]) -> Counter:
+    """Return how many batches have each size (b, n); each is padded to its longest message."""
     return Counter((len(batch), max(lengths[i] for i in batch)) for batch in batches)
-
-
-# --- passes through some of the parts -------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Work:
-    """The multiply-adds of a pass, by what they grow with."""
-
-    per_batch: int
-    per_message: int
-    per_token: int
-    per_pair: int
-
-    def on(self, batches: Batches) -> int:
-        return sum(
-            count * (self.per_batch + b * self._of_message(n)) for (b, n), count in batches.items()
-        )
-
-    def _of_message(self, n: int) -> int:
-        return self.per_message + n * self.per_token + n * n * self.per_pair
-
-
-class _Passes(NamedTuple):
-    forward: _Work
-    backward: _Work
-
-
-def _passes_below_and_above(
-    cfg: dict, plan: FreezePlan, num_classes: int, one_token: bool
-) -> tuple[_Passes, _Passes]:
-    """Return the passes through the frozen part, which runs once, and through what is above it."""
-    parts, blocks = part_names(cfg["n_layers"]), frozen_blocks(plan)
-    start = 0 if blocks is None else parts.index("trf_blocks.0") + blocks
-    below = _passes(cfg, plan, num_classes, parts[:start], one_token)
-    return below, _passes(cfg, plan, num_classes, parts[start:], one_token)
-
-
-def _passes(
-    cfg: dict, plan: FreezePlan, num_classes: int, parts: Sequence[str], one_token: bool
-) -> _Passes:
-    """Return the passes through `parts`.
-
-    With `one_token` only one token of each message goes on from the last block, where attention's
-    two products are of (h, d) with (d, n) and of (h, n) with (n, d). Without, all go on, and only
-    their mean goes into the head.
-    """
-    d, h, last_block = cfg["emb_dim"], cfg["n_heads"], f"trf_blocks.{cfg['n_layers'] - 1}"
-    # the head meets one vector of each message: one token's, or the mean of all
-    of_one_token = (last_block, "final_norm", "out_head") if one_token else ("out_head",)
-
-    every = StepCount()  # what every token goes through
-    for part in parts:
-        if part not in of_one_token:
-            every.add(steps_of(cfg, plan, num_classes, part))
-
-    one = StepCount(gradient=every.gradient)  # what one token of each message goes through
-    operands = 0  # of the two products there: those that get a gradient
-    for part in parts:
-        if part == last_block and one_token:
-            one.add([norm_step(plan, f"{part}.norm1", d)])
-            operands += 2 * one.gradient  # all tokens, twice
-            one.add(_attention_at_one(cfg, plan, part))
-            operands += 2 * one.attentions_crossed  # what meets them
-            one.add(feed_forward_steps(plan, part, d))
-        elif part in of_one_token:
-            one.add(steps_of(cfg, plan, num_classes, part))
-
-    adapted = one.attentions and plan.state(f"{last_block}.att") == ADAPTED
-    sums = 2 * plan.rank * d * d if adapted else 0  # B A for keys and B A for values
-    return _Passes(
-        _Work(
-            per_batch=sums,
-            per_message=one.weights,
-            per_token=every.weights + 2 * one.attentions * h * d,
-            per_pair=2 * every.attentions * d,
-        ),
-        _Work(
-            per_batch=2 * sums,
-            per_message=one.learning + one.crossed,
-            per_token=every.learning + every.crossed + operands * h * d,
-            per_pair=4 * every.attentions_crossed * d,
-        ),
-    )
-
-
-def _attention_at_one(cfg: dict, plan: FreezePlan, block: str) -> Iterator[Step]:
-    """Yield the steps of `frozen_cache.attention_at`, in which every matrix meets one token.
-
-    The key matrix meets the query, whose product with the key bias comes on top; the value matrix
-    meets the weighted sum. Where there are adapters these two matrices are summed up with B A.
-    """
-    att, d = f"{block}.att", cfg["emb_dim"]
-    state = plan.state(att)
-    yield from matrix_steps(plan, att, d, d)  # W_query
-    yield Step(MATRIX, state != FROZEN, 0, d * d)  # W_key
-    yield Step(MATRIX, state == TRAINABLE, 0, d * cfg["qkv_bias"])
-    yield Step(ATTENTION, False, 0)
-    yield Step(MATRIX, state != FROZEN, 0, d * d)  # W_value
-    yield from matrix_steps(plan, att, d, d)  # out_proj
