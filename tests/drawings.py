@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.ft2font import LoadFlags
+from matplotlib.text import Text
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -62,7 +63,7 @@ def extent(element: ElementTree.Element) -> tuple[float, float, float, float]:
 
 def check_that_all_can_be_seen(drawing) -> None:
     """Nothing lies outside the picture, and no text on another one of its line."""
-    _, _, width, height = map(float, ElementTree.fromstring(drawing.svg).get("viewBox").split())
+    width, height = drawing.size
     lines: dict[str, list] = {}
     for kind in ("rect", "circle", "polygon", "text"):
         for element in elements(drawing, kind):
@@ -74,6 +75,14 @@ def check_that_all_can_be_seen(drawing) -> None:
                 lines.setdefault(element.get("y"), []).append((left, right))
     for line in lines.values():
         assert all(a[1] <= b[0] for a, b in pairwise(sorted(line)))
+    check_that_it_has_its_words(drawing)
+
+
+def check_that_it_has_its_words(drawing) -> None:
+    (svg,) = elements(drawing, "svg", role="img")
+    assert svg.get("aria-label").split() == drawing.words.split() != []
+    assert (drawing._repr_svg_(), repr(drawing)) == (drawing.svg, drawing.words)
+    assert not re.search(r"\b(nan|None|inf)\b", drawing.svg + drawing.words)
 
 
 def check_that_no_words_overlap(drawing) -> None:
@@ -82,3 +91,22 @@ def check_that_no_words_overlap(drawing) -> None:
     for (left, top, right, bottom, one), (x, y, end, lower, other) in combinations(texts, 2):
         apart = right <= x or end <= left or bottom <= y or lower <= top
         assert apart, f"{one!r} and {other!r} overlap"
+
+
+def check_chart(chart) -> list[str]:
+    """No text of a matplotlib chart lies outside it or on another one; return the texts."""
+    check_that_it_has_its_words(chart)
+    chart.figure.draw_without_rendering()
+    texts = [text for text in chart.figure.findobj(Text) if text.get_visible() and text.get_text()]
+    shown = [text for text in texts if text.get_text() in written(chart)]  # no ticks of hidden axes
+    boxes = [(Text.get_window_extent(text), text.get_text()) for text in shown]
+    for box, words in boxes:
+        assert chart.figure.bbox.padded(1).containsx(box.x0), words
+        assert chart.figure.bbox.padded(1).containsx(box.x1), words
+        assert chart.figure.bbox.padded(1).containsy(box.y0), words
+        assert chart.figure.bbox.padded(1).containsy(box.y1), words
+    for (one, words), (other, more) in combinations(boxes, 2):
+        apart = one.x1 <= other.x0 + 1 or other.x1 <= one.x0 + 1
+        apart = apart or one.y1 <= other.y0 + 1 or other.y1 <= one.y0 + 1
+        assert apart, f"{words!r} and {more!r} overlap"
+    return written(chart)

@@ -1,0 +1,248 @@
+"""The picture of the model shows what the report says, with words beside it; images/ is up to date."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+
+from helpers.config import gpt_config
+from helpers.freezing import (
+    FreezePlan,
+    classifier_without_weights,
+    frozen_blocks,
+    gradient_reach,
+    parameter_report,
+    part_names,
+    trace_shapes,
+)
+from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
+from tests.conftest import ROOT, TINY
+from tests.drawings import check_that_all_can_be_seen, elements, extent, words_of, written
+from workshop import ASSETS
+from workshop.pictures import model as pictures
+from workshop.pictures.model import (
+    DASHES,
+    EDGE,
+    FILL,
+    MARK,
+    WAY,
+    WAY_ON_DARK,
+    draw_classifier,
+    fold,
+)
+from workshop.pictures.svg import INK, TEXT
+
+CFG, BOOK = gpt_config("gpt2-small (124M)"), FreezePlan.book(12)
+SHAPES = trace_shapes(
+    classifier_without_weights(CFG), torch.ones(1, 4, dtype=torch.long), last_token=True
+)
+PLANS = {
+    "book": BOOK,
+    "nothing": FreezePlan(12, frozenset()),
+    "both embeddings": FreezePlan(12, frozenset({"tok_emb", "pos_emb"})),
+    "pieces and adapters": BOOK.toggle("trf_blocks.3.att").adapt("trf_blocks.5"),
+    "LoRA": FreezePlan.lora(12),
+}
+
+
+def draw(plan: FreezePlan = BOOK, tokens=()):
+    """Draw GPT-2 124M with all that a picture can have."""
+    report, reach = parameter_report(CFG, plan), gradient_reach(plan)
+    return draw_classifier(report, SHAPES, tokens, ("instead of", "it"), reach, "ham 0.53", 3)
+
+
+def test_the_pictures_in_images_are_the_ones_that_the_code_draws_and_pages_show(tmp_path):
+    for path in pictures.draw_images(tmp_path):
+        assert path.read_bytes() == (pictures.IMAGES / path.name).read_bytes(), "run `make images`"
+    paths = [ROOT / "README.md", *(ROOT / "notebooks" / "scripts").glob("*.py")]
+    pages = "".join(path.read_text(encoding="utf-8") for path in paths)
+    assert [path.name for path in pictures.IMAGES.iterdir() if path.name not in pages] == []
+
+
+def test_equal_blocks_share_a_box_and_no_part_is_lost_or_drawn_twice():
+    rows = fold(parameter_report(CFG, BOOK.toggle("trf_blocks.3.att").toggle("trf_blocks.4.ff")))
+    blocks = ["trf_blocks.0 – 2", "trf_blocks.3", "trf_blocks.4", "trf_blocks.5 – 10"]
+    assert [row.name for row in rows[2:-2]] == [*blocks, "trf_blocks.11"]
+    assert [row.title for row in rows[2:4]] == ["3 transformer blocks", "transformer block"]
+    as_many = FreezePlan(3, {"trf_blocks.0.att"}, {"trf_blocks.1"}, rank=2)  # 288 in both
+    assert len(fold(parameter_report(TINY, as_many))) == 7
+    for plan in PLANS.values():
+        report = parameter_report(CFG, plan)
+        assert [part for row in fold(report) for part in row.parts] == [*part_names(12)]
+        for row in fold(report):
+            count = report.count(*row.parts)
+            assert (row.parameters, row.trainable) == (count.parameters, count.trainable)
+            assert {plan.state(part) for part in row.parts} == {row.state}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_each_box_holds_its_numbers_and_what_the_gradient_does_there(name):
+    report, reach = parameter_report(CFG, PLANS[name]), gradient_reach(PLANS[name])
+    drawing = draw_classifier(report, SHAPES, reach=reach)
+    check_that_all_can_be_seen(drawing)
+    check_that_all_can_be_seen(draw(PLANS[name]))
+    texts = [(words_of(text), float(text.get("y"))) for text in elements(drawing, "text")]
+    ways = [path.get("d") for path in elements(drawing, "path", **{"class": "way"})]
+    ends = [float(re.search("V([0-9.]+)", way)[1]) for way in ways]
+    assert ("no gradient" in written(drawing)) == (not reach.ends)
+    lowest = 0
+    for row, box in zip(fold(report, SHAPES)[::-1], elements(drawing, "rect", rx="8"), strict=True):
+        _, top, _, bottom = extent(box)
+        expected = [row.title, row.name, f"{row.parameters:,}", row.state, f"→ {row.shape}"]
+        if {*row.parts} & {*reach.ends}:
+            expected.append("ends here")
+        elif {*row.parts} <= {*reach.crossed}:
+            expected.append("crosses")
+        assert sorted(w for w, y in texts if top < y < bottom) == sorted(expected)
+        assert [top < end < bottom for end in ends].count(True) == ("ends here" in expected)
+        assert box.get("fill") == FILL[row.state] and top > lowest
+        lowest = bottom
+    assert dict(texts)["the last token's logits"] < 74 < lowest < dict(texts)["token ids (1, 4)"]
+
+
+def test_the_words_say_all_that_the_picture_shows():
+    assert draw().words.splitlines() == [
+        "input: token ids (1, 4)",
+        "token embedding  (tok_emb): 38,597,376 parameters, frozen, puts out (1, 4, 768)",
+        "positional embedding  (pos_emb): 786,432 parameters, frozen, puts out (4, 768)",
+        "11 transformer blocks  (trf_blocks.0 – 10): 77,966,592 parameters, frozen, puts out "
+        "(1, 4, 768)",
+        "transformer block  (trf_blocks.11): 7,087,872 parameters, trainable, puts out (1, 4, 768), "
+        "where the gradient ends",
+        "final layer norm  (final_norm): 1,536 parameters, trainable, puts out (1, 4, 768), crossed "
+        "by the gradient",
+        "classification head  (out_head): 1,538 parameters, trainable, puts out (1, 4, 2), crossed by "
+        "the gradient",
+        "the last token's logits: (1, 2)",
+        "in all: 7,090,946 of 124,441,346 parameters trainable (5.70 %)",
+        "answer: ham 0.53",
+        "below a line, run once and cached: the embeddings and 3 blocks",
+        "the head is instead of it",
+    ]
+
+
+@pytest.mark.parametrize(("plan", "blocks"), [(BOOK, 11), (FreezePlan.head_only(12), 12)])
+def test_the_line_of_what_is_cached_lies_right_below_the_lowest_trainable_part(plan, blocks):
+    assert frozen_blocks(plan) == blocks
+    drawing = draw_classifier(parameter_report(CFG, plan), SHAPES, cached=blocks)
+    (line,) = elements(drawing, "path", **{"stroke-dasharray": "2 3"})
+    y = float(re.match(r"M[\d.]+,([\d.]+)H", line.get("d"))[1])
+    boxes = elements(drawing, "rect", rx="8")
+    rows = zip(boxes, reversed(fold(parameter_report(CFG, plan), SHAPES)), strict=True)
+    above = {part for box, row in rows if float(box.get("y")) < y for part in row.parts}
+    assert above == set(part_names(12)[2 + blocks :])
+
+
+def test_the_four_states_differ_without_any_colour():
+    drawing = draw_classifier(parameter_report(CFG, PLANS["pieces and adapters"]))
+    boxes = [elements(drawing, "rect", fill=fill)[0] for fill in FILL.values()]
+    assert [box.get("stroke-dasharray", "") for box in boxes] == [DASHES[state] for state in FILL]
+    assert len({*DASHES.values()}) == len({*MARK.values()}) == 4
+    for state, colour in EDGE.items():
+        marks = elements(drawing, "path", stroke=colour)
+        strokes = [pictures.STROKES[sign][2] for sign in MARK[state]]
+        assert {re.sub(r"^M[\d.]+,[\d.]+", "", mark.get("d")) for mark in marks} == {*strokes}
+
+
+@pytest.mark.parametrize(
+    "text", ["</text><script>]]> &amp;", "a\x00b\x1b\u202e\uffff 💰 数字", "=" * 900]
+)
+def test_whatever_is_typed_is_shown_as_text_and_what_finds_no_room_is_counted(text):
+    tokens = visible_tokens(encode_message(text, get_tokenizer()), get_tokenizer())
+    for number in (1, 12, 1024):
+        drawing = draw(tokens=(tokens * number)[:number])
+        check_that_all_can_be_seen(drawing)
+        chips = elements(drawing, "rect", fill="#eeeeee")
+        said = written(drawing)[written(drawing).index("token ids (1, 4)") + 1 :]
+        shown = [t if len(t) <= 24 else f"{t[:23]}…" for t in (tokens * number)[: len(chips)]]
+        assert shown and said[: len(chips)] == shown and len({chip.get("y") for chip in chips}) <= 3
+        assert (f"… {number - len(chips):,} more" in said) == (len(chips) < number)
+
+
+def test_the_bar_is_as_long_as_the_trainable_fraction():
+    bar = pictures.draw_share(parameter_report(CFG, BOOK))
+    whole, share = elements(bar, "rect", rx="3")
+    assert float(share.get("width")) / float(whole.get("width")) == pytest.approx(0.057, abs=1e-3)
+    assert bar.words == "7,090,946 of 124,441,346 parameters trainable (5.70 %)"
+
+
+def test_sentences_say_how_far_the_gradient_goes_and_what_is_predicted():
+    def said(*trainable):
+        return pictures.say_reach(gradient_reach(FreezePlan(12, frozenset(trainable))))
+
+    assert said("trf_blocks.10.ff") == (
+        "The gradient ends in trf_blocks.10, the lowest part that learns; on its way down it crosses "
+        "1 block."
+    )
+    assert "ends in tok_emb and pos_emb, the lowest parts that learn;" in said("tok_emb", "pos_emb")
+    assert said("pos_emb").endswith("12 blocks.") and said("out_head").endswith("no block.")
+    assert said() == "Nothing learns, so there is no backward pass."
+    assert pictures.say_probabilities(torch.tensor([0.53, 0.47])) == "ham 0.53, spam 0.47"
+    assert pictures.say_probabilities(torch.tensor([0.2, 0.3, 0.5])) == "class 2: 0.50"
+
+
+@pytest.mark.parametrize(("rank", "matrix"), [(1, "att.out_proj"), (8, "ff.layers.0")])
+def test_the_picture_of_lora_has_the_models_own_sizes_and_counts(rank, matrix):
+    cfg = gpt_config("gpt2-nano (12M)")
+    model = FreezePlan.lora(cfg["n_layers"], 1, rank).apply(classifier_without_weights(cfg))
+    layer = model.trf_blocks[-1].get_submodule(matrix)
+    drawing = pictures.figure_lora(cfg, rank, matrix=matrix)
+    check_that_all_can_be_seen(drawing)
+    said, out, into = written(drawing), *layer.weight.shape
+    trainable, frozen = rank * (out + into), layer.weight.numel()
+    assert said[0].endswith(
+        f"rank {rank}: {trainable:,} parameters learn beside {frozen:,} frozen ones"
+    )
+    for letter, weight in (("A", layer.lora_A.default.weight), ("B", layer.lora_B.default.weight)):
+        i = said.index("{}: {:,} × {:,}".format(letter, *weight.shape))
+        assert said[i + 1] == f"{weight.numel():,} parameters"
+        assert f"{said[i]}, {said[i + 1]}, {said[i + 2]}" in drawing.words
+    numbers = "1 number" if rank == 1 else f"{rank} numbers"
+    assert {f"{out:,} × {into:,}", numbers, f"× alpha / rank = 16 / {rank} = {16 / rank:g}"} <= {
+        *said
+    }
+    block = list(model.trf_blocks[-1].parameters())
+    learn, of = sum(p.numel() for p in block if p.requires_grad), sum(p.numel() for p in block)
+    assert f"all six matrices of a block: {learn:,} of its {of:,} parameters learn" in said
+    heights = {words_of(text)[:5]: float(text.get("y")) for text in elements(drawing, "text")}
+    assert heights[f"x: {into}"[:5]] > heights["A"] > heights["B"] > heights["+"] > heights["W x +"]
+    shapes = [shape for shape in elements(drawing, "polygon") if shape.get("stroke")]
+    assert {shape.get("fill") for shape in shapes} == {FILL["trainable"]} and len(shapes) == 2
+
+
+# --- colours --------------------------------------------------------------------------------------
+
+
+def contrast(a: str, b: str) -> float:
+    """WCAG 2.2: 1 … 21."""
+    low, high = sorted(luminance(np.array(to_rgb(colour))) for colour in (a, b))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(rgb: np.ndarray) -> float:
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_texts_and_borders_stand_out_from_what_they_lie_on():
+    assert contrast("black", "white") == pytest.approx(21)
+    for state, fill in FILL.items():  # "#111111" is the ground of JupyterLab's dark theme
+        assert min(contrast(EDGE[state], ground) for ground in (fill, "white", "#111111")) >= 3
+        assert contrast(TEXT, fill) >= 4.5
+    for text, ground in (
+        (INK, "white"),
+        (WAY, "white"),
+        (WAY_ON_DARK, "#111111"),
+        (TEXT, "#eeeeee"),
+    ):
+        assert contrast(text, ground) >= 4.5
+
+
+def test_the_controls_take_the_pictures_colours():
+    used = re.findall(r"var\((--fx-[\w-]+)\)", (ASSETS / "widgets.css").read_text(encoding="utf-8"))
+    colours = dict(re.findall(r"(--fx-[\w-]+): (#\w+);", pictures.css_colours()))
+    assert {*used} <= {*colours}
+    assert {*FILL.values(), *EDGE.values(), WAY, WAY_ON_DARK} == {*colours.values()}
+    assert colours["--fx-frozen-fill"] == FILL["frozen"]
