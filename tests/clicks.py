@@ -4,7 +4,10 @@ Widgets are found by CSS class among those reachable from the one given: what is
 shown.
 """
 
+import asyncio
 from xml.etree import ElementTree
+
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def each(widget, css: str) -> list:
@@ -42,9 +45,8 @@ def chosen(widget, css: str) -> str:
     buttons = each(one(widget, css), "fx-choice")
     (name,) = [w.description.removeprefix("✓ ") for w in buttons if w.value]
     for w in buttons:
-        assert w.value == (w.description == f"✓ {name}") and w.tooltip == (
-            "chosen" if w.value else "choose"
-        )
+        assert w.value == (w.description == f"✓ {name}")
+        assert w.tooltip == ("chosen" if w.value else "choose")
     return name
 
 
@@ -57,3 +59,26 @@ def rows(widget, css: str) -> list[list[str]]:
     """The cells of a table below its header."""
     table = ElementTree.fromstring(one(widget, css).value)
     return [["".join(cell.itertext()) for cell in row] for row in table.iterfind("tbody/tr")]
+
+
+def static_form(widget, monkeypatch) -> dict:
+    """What a page is sent where nothing is live; the widget's own view goes along."""
+    sent = []
+    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
+    widget._ipython_display_()
+    (data,) = sent
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    assert data.pop(VIEW) == view
+    return data
+
+
+def train_on_a_loop(widget, meanwhile) -> None:
+    """Press Train where a loop runs, as in a kernel; do something between two slices; await it."""
+
+    async def main():
+        click(widget, "Train")
+        assert widget._button.training is not None  # it has only begun
+        await meanwhile()
+        await widget._button.task
+
+    asyncio.run(main())

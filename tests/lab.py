@@ -11,31 +11,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+import nbformat
+
 from helpers.config import LEARNERS_FOLDER
+from notebooks.build import NOTEBOOK_METADATA
+from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-CHROMIUM = next(
-    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome", MAC])), None
-)
+FOUND = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", MAC)]
+CHROMIUM = next((path for path in FOUND if path), None)
 PATIENCE = 120  # seconds for what a press brings about, on a busy machine
 FOLDERS = (
-    "JUPYTER_CONFIG_DIR",
-    "JUPYTER_DATA_DIR",
-    "JUPYTER_RUNTIME_DIR",
-    "JUPYTERLAB_SETTINGS_DIR",
+    "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
     "JUPYTERLAB_WORKSPACES_DIR",
-)
+)  # fmt: skip
 SETTINGS = {  # every cell is in the page, even out of sight, and no pop-up lies above the notebook
     "notebook-extension/tracker": {"windowingMode": "none"},
     "apputils-extension/notification": {
@@ -147,8 +146,20 @@ def missing() -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Address:
+def link_the_packages(folder: Path) -> Path:
+    """Let the notebooks in a folder import what those of the course do; return the folder."""
+    for name in ("helpers", "workshop", "tests"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def write_notebook(path: Path, *sources: str) -> None:
+    """Write a notebook with these code cells."""
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=NOTEBOOK_METADATA), path)
+
+
+class Address(NamedTuple):
     """Where a JupyterLab answers, and to whom."""
 
     port: int
@@ -156,12 +167,6 @@ class Address:
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}/{quote(path)}?token={self.token}"
-
-
-def answers(address: Address) -> bool:
-    with suppress(OSError), urlopen(address.url("api/status"), timeout=5):
-        return True
-    return False
 
 
 @contextmanager
@@ -181,46 +186,24 @@ def lab(folder: Path) -> Iterator[Address]:
         environment |= {name: str(Path(home, name)) for name in FOLDERS}
         # relative, as in the Makefile: in a folder such as "course [2026]" no extension is found
         environment["JUPYTER_PATH"] = "share/jupyter"
+        settings = Path(environment["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab")
         for plugin, values in SETTINGS.items():
-            file = Path(
-                environment["JUPYTERLAB_SETTINGS_DIR"],
-                "@jupyterlab",
-                f"{plugin}.jupyterlab-settings",
-            )
+            file = settings / f"{plugin}.jupyterlab-settings"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(values), encoding="utf-8")
         command = [
-            sys.executable,
-            "-m",
-            "jupyterlab",
-            "--no-browser",
-            "--allow-root",
-            "--expose-app-in-browser",
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            *("--expose-app-in-browser", f"--port={address.port}", "--ServerApp.port_retries=0"),
+            *(f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={address.token}"),
         ]
-        command += [
-            f"--port={address.port}",
-            "--ServerApp.port_retries=0",
-            f"--ServerApp.root_dir={folder}",
-        ]
-        command += [f"--IdentityProvider.token={address.token}"]
         log = Path(home, "log")
         with log.open("w") as out:
             server = subprocess.Popen(
-                command,
-                env=environment,
-                cwd=sys.prefix,
-                stdout=out,
-                stderr=out,
+                command, env=environment, cwd=sys.prefix, stdout=out, stderr=out,
                 start_new_session=True,
-            )
+            )  # fmt: skip
         try:
-            deadline = time.monotonic() + 60
-            while not answers(address):
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(
-                        f"JupyterLab did not answer; its log ends:\n{log.read_text()[-3000:]}"
-                    )
-                time.sleep(0.1)
+            wait_for_an_answer(address, server, log)
             yield address
         finally:
             server.terminate()  # it then ends its kernels, each a process group of its own
@@ -229,6 +212,15 @@ def lab(folder: Path) -> Iterator[Address]:
             except subprocess.TimeoutExpired:
                 server.kill()  # kernels notice that their parent is gone
                 server.wait()
+
+
+def wait_for_an_answer(address: Address, server: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while server.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError), urlopen(address.url("api/status"), timeout=5):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"JupyterLab did not answer; its log ends:\n{log.read_text()[-3000:]}")
 
 
 @contextmanager
@@ -247,34 +239,26 @@ def browser() -> Iterator["Browser"]:
 
 
 def open_notebook(
-    browser: "Browser",
-    address: Address,
-    name: str,
-    width: int = 1280,
-    height: int = 1000,
-    theme: str = "light",
+    browser: "Browser", address: Address, name: str, width: int = 1280, height: int = 1000
 ) -> "Page":
-    """The notebook's page, its kernel ready and the file browser folded away.
+    """The notebook's page in the light theme, its kernel ready and the file browser folded away.
 
     Closing the page ends the kernel.
     """
     page = browser.new_page(viewport={"width": width, "height": height})
-    page.goto(
-        address.url(f"lab/workspaces/{secrets.token_hex(4)}/tree/{name}")
-    )  # with nothing else open
+    page.set_default_timeout(1000 * PATIENCE)
+    workspace = secrets.token_hex(4)  # with nothing else open
+    page.goto(address.url(f"lab/workspaces/{workspace}/tree/{name}"))
     session = page.evaluate(WITHIN, [READY, name, 60])
     page.on("close", lambda: end_kernel(address, session))
-    set_theme(page, theme)
+    set_theme(page, "light")
     return page
 
 
 def end_kernel(address: Address, session: str) -> None:
     end = Request(address.url(f"api/sessions/{session}"), method="DELETE")
-    with (
-        suppress(OSError),
-        urlopen(end, timeout=30),
-    ):  # where JupyterLab has already ended, so has the kernel
-        pass
+    with suppress(OSError), urlopen(end, timeout=30):
+        pass  # where JupyterLab has already ended, so has the kernel
 
 
 def set_theme(page: "Page", theme: str) -> None:
@@ -301,21 +285,13 @@ def shows(found: "Locator") -> None:
 
 
 @contextmanager
-def opened(
-    course: Path,
-    name: str,
-    ready: str,
-    height: int = 1000,
-    before: Callable[["Page"], object] = lambda page: None,
-) -> Iterator["Page"]:
+def opened(course: Path, name: str, ready: str, height: int = 1000) -> Iterator["Page"]:
     """A notebook's page in a JupyterLab of its own, all cells run, what `ready` selects in sight.
 
-    `before` is called with the page before anything is run. At the end no callback has failed.
+    At the end no callback has failed.
     """
     with lab(course) as address, browser() as chromium:
         page = open_notebook(chromium, address, name, height=height)
-        page.set_default_timeout(1000 * PATIENCE)
-        before(page)
         run_all(page)
         page.locator(ready).last.wait_for()
         page.add_script_tag(content=CONTRAST)
@@ -351,10 +327,7 @@ def assert_readable(root: "Locator", picture: str) -> None:
 
 
 def check(page: "Page") -> None:
-    """Raises an AssertionError with the error or the stderr of each cell and each widget's callback
-    that has any.
-    """
+    """Raise an AssertionError with what a cell or a widget's callback has complained of."""
     found = page.evaluate(COMPLAINTS)
-    assert not found, re.sub(
-        r"\x1b\[[\d;]*m", "", "\n\n".join(f"{source}\n-> {text}" for source, text in found)
-    )
+    words = "\n\n".join(f"{source}\n-> {text}" for source, text in found)
+    assert not found, re.sub(r"\x1b\[[\d;]*m", "", words)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from notebooks.build import NOTEBOOK_METADATA
 from tests import lab
 from tests.conftest import ROOT
 from workshop.pictures.model import IMAGES
@@ -44,45 +43,34 @@ classifier = load_or_train("spam-classifier.safetensors", "gpt2-nano (12M)", "sm
 MessageMicroscope(classifier, text="Your free prize is waiting, call now")"""
 
 
-def link_packages(folder: Path) -> None:
-    """Put the way to what the notebooks import into a folder."""
-    for package in ("helpers", "workshop"):
-        (folder / package).symlink_to(ROOT / package)
-
-
 def course_in(folder: Path) -> Path:
-    """Put section 6.5, and the way to the packages, into an empty folder; return it.
+    """Put section 6.5, and the ways to the packages, into an empty folder; return it.
 
     So the notebook here stays as it is.
     """
     (folder / "notebooks").mkdir()
     shutil.copy(ROOT / NOTEBOOK, folder / "notebooks")
-    link_packages(folder)
-    return folder
+    return lab.link_the_packages(folder)
 
 
 def lab_in(folder: Path) -> Path:
-    """Put the cells of appendix 6.B up to the Freeze Lab, and the way to the packages, into `folder`."""
+    """Put the cells of appendix 6.B up to the Freeze Lab, and the ways to the packages, into `folder`."""
     notebook = nbformat.read(ROOT / LAB_NOTEBOOK, 4)
     last = next(i for i, cell in enumerate(notebook.cells) if "lab = FreezeLab(" in cell.source)
     del notebook.cells[last + 1 :]
     (folder / "notebooks").mkdir()
     nbformat.write(notebook, folder / LAB_NOTEBOOK)
-    link_packages(folder)
-    return folder
+    return lab.link_the_packages(folder)
 
 
 def microscope_in(folder: Path, source: str = MICROSCOPE) -> Path:
-    """Put a notebook with the Microscope alone, and the way to the packages, into `folder`.
+    """Put a notebook with the Microscope alone, and the ways to the packages, into `folder`.
 
     Unless the cell's `source` says otherwise, its classifier is the nano with a head that knows
     nothing.
     """
-    cells = [nbformat.v4.new_code_cell(source)]
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata=NOTEBOOK_METADATA)
-    nbformat.write(notebook, folder / MICROSCOPE_NOTEBOOK)
-    link_packages(folder)
-    return folder
+    lab.write_notebook(folder / MICROSCOPE_NOTEBOOK, source)
+    return lab.link_the_packages(folder)
 
 
 def take_explorer(path: Path) -> None:

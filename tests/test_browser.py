@@ -1,226 +1,434 @@
-"""The Freeze Explorer as a learner meets it: in a real JupyterLab, by mouse, keyboard and name.
+"""All widgets as a learner meets them: one notebook in a real JupyterLab, by mouse, keyboard and name.
 
-Section 6.5 is opened. Screenshots are left in the folder that the environment variable SCREENSHOTS
-names, if it does.
+Screenshots are left in the folder that the environment variable SCREENSHOTS names, if it does.
 """
+
+import json
+import re
 
 import pytest
 
+from helpers.classify import TextClassifier
 from helpers.config import gpt_config
 from helpers.freezing import PRESETS, FreezePlan, parameter_report
 from tests import lab
-from tests.screenshot import NOTEBOOK, course_in
-
-STATES = ("trainable", "frozen", "partly trainable")
+from tests.own_texts import own_file, own_table
+from workshop.lab import FILE
 
 pytestmark = pytest.mark.skipif(
-    lab.missing() is not None, reason=f"the Explorer in a browser: {lab.missing()}"
+    lab.missing() is not None, reason=f"the widgets in a browser: {lab.missing()}"
 )
+CELLS = (
+    """\
+from workshop.widgets import FreezeExplorer
+
+FreezeExplorer()""",
+    """\
+import torch
+from helpers.classify import SpamClassifier
+from helpers.data import load_splits
+from helpers.freezing import replace_head
+from helpers.loading import load_pretrained
+from workshop.widgets import Dashboard, MessageMicroscope
+
+torch.manual_seed(123)
+classifier = SpamClassifier(
+    replace_head(load_pretrained("gpt2-nano (12M)")), max_length=82, position="last_token"
+)
+microscope = MessageMicroscope(classifier)
+microscope""",
+    """\
+def look(text):
+    microscope.text = text
+
+test = load_splits("sms-mini")[2].iloc[:60]
+Dashboard(classifier, test, on_message=look)""",
+    """\
+from tests.labs import tiny_material
+from workshop.widgets import FreezeLab
+
+FreezeLab(material=tiny_material())""",
+    """\
+from workshop.widgets import OwnClasses
+
+OwnClasses("mine.csv")""",
+    """\
+from IPython.display import display
+
+from workshop.exercises.prediction import Number, OneOf, Question
+from workshop.pictures.svg import BLUE, Drawing, circle, picture, text
+from workshop.widgets.prediction import Prediction
+
+bar = picture([circle(20, 10, 5, BLUE)], "a bar", 90, 20)
+padding = Question(
+    "How much of the rectangle is padding?", Number(within=5, unit="%"),
+    "Yes: {answer}.", {"too low": "More than that.", "too high": "Less."}, "It is `<|endoftext|>`.",
+)
+long_option = "neither: a model with a random head outputs about the same probabilities each time"
+label = Question("Which label?", OneOf("ham", "spam", long_option), "Yes.", {"else": "No."})
+display(Prediction("9.9 padding", padding, 60.2, bar), Prediction("9.9 label", label, "ham"))""",
+    """\
+from workshop.widgets import Slides
+
+drawings = [
+    picture([circle(40 + 5 * i, 60, 9, BLUE), text(40, 30, f"the disc lies at {i}")],
+            f"a disc at {i} of 9", 600, 120)
+    for i in range(10)
+]
+Slides(drawings, [f"the disc at {i}" for i in range(10)], "Place", start=3)""",
+)
+ROOTS = (
+    "freeze-explorer", "message-microscope", "classifier-dashboard", "freeze-lab", "own-classes",
+    "prediction", "picture-slides",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    with lab.lab(course_in(tmp_path_factory.mktemp("course"))) as address, lab.browser() as browser:
-        yield browser, address
+    folder = lab.link_the_packages(tmp_path_factory.mktemp("course"))
+    lab.write_notebook(folder / "widgets.ipynb", *CELLS)
+    own_file(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def opened(course):
-    page = lab.open_notebook(*course, NOTEBOOK, height=1500)
-    assert "model not found" not in page.content()  # what was saved shows before anything is run
-    assert page.locator(".freeze-explorer").count() == 0
-    lab.run_all(page)
-    page.locator(".fx-shapes svg").wait_for()
-    page.add_script_tag(content=lab.CONTRAST)
-    yield page
-    lab.check(page)  # no callback has failed on the way
-    page.close()
+    with lab.opened(course, "widgets.ipynb", ".sl-picture svg", 1700) as page:
+        yield page
 
 
 @pytest.fixture
 def page(opened):
-    """The page with GPT-2 124M, the book's plan and four tokens."""
+    """The page in the light theme; what tests leave behind, the next one can live with."""
     lab.set_theme(opened, "light")
-    opened.set_viewport_size({"width": 1280, "height": 1500})
-    opened.locator(".fx-text input").fill("Do you have time")
-    choose(opened, "gpt2-small (124M)")
-    choose(opened, "the book's choice")
-    shows(opened, "total", "124,441,346 parameters")
-    shows(opened, "trainable", "7,090,946 trainable")
-    shows(opened, "shapes", "(1, 4, 768)")
+    opened.set_viewport_size({"width": 1280, "height": 1700})
     return opened
 
 
-def shows(page, name: str, words: str) -> None:
-    """Wait until `.fx-<name>` holds these words."""
-    lab.shows(page.locator(f".fx-{name}", has_text=words).first)
+@pytest.fixture
+def explorer(page):
+    """The Explorer with GPT-2 124M, the book's plan and four tokens."""
+    root = page.locator(".freeze-explorer")
+    root.locator(".fx-text input").fill("Do you have time")
+    choose(root, "fx-model", "gpt2-small (124M)")
+    choose(root, "fx-preset", "the book's choice")
+    shows(root, "fx-trainable", "7,090,946 trainable")
+    return root
 
 
-def choose(page, name: str) -> None:
-    page.locator(".freeze-explorer .fx-choice", has_text=name).click()
+def shows(root, css: str, words: str) -> None:
+    """Wait until what has this class holds these words."""
+    lab.shows(root.locator(f".{css}", has_text=words).first)
 
 
-def preset_is(page, name: str) -> None:
-    """Wait until this preset, and no other, is marked as chosen."""
+def choose(root, css: str, name: str) -> None:
+    """Press an option of a row, and wait until it is the one that is chosen."""
     from playwright.sync_api import expect
 
-    marked = page.locator(".fx-preset .fx-choice", has_text="✓")
-    expect(marked).to_have_text([f"✓ {name}"])
+    row, exactly = root.locator(f".{css}"), re.compile(rf"^(✓ )?{re.escape(name)}$")
+    row.locator(".fx-choice", has_text=exactly).click()
+    expect(row.locator(".fx-choice", has_text="✓")).to_have_text([f"✓ {name}"])
 
 
-def active(page) -> str:
-    return page.evaluate("document.activeElement.className")
+def type_in(root, css: str, text: str) -> None:
+    box = root.locator(f".{css} input")
+    box.fill(text)
+    box.press("Enter")
 
 
-def test_a_press_on_a_block_freezes_it_and_every_number_follows(page):
-    block = page.locator(".fx-part-trf_blocks-11")
+def active(page, what: str = "innerText") -> str:
+    return page.evaluate(f"document.activeElement.{what}")
+
+
+# --- each is live ---------------------------------------------------------------------------------
+
+
+def test_every_control_has_a_name_and_tab_reaches_it_and_every_picture_has_words(page):
+    unnamed = """root => [...root.querySelectorAll('button, input:not([type=file])')]
+        .filter(e => e.checkVisibility() && !e.innerText.trim() && !e.labels?.[0]?.innerText.trim())
+        .map(e => e.outerHTML)"""
+    silent = "all => all.filter(e => !e.getAttribute('aria-label')).length"
+    for css in ROOTS:
+        root = page.locator(f".{css}").first
+        assert root.evaluate(unnamed) == [], css
+        assert root.locator("svg[role=img]").evaluate_all(silent) == 0, css
+        lab.tab_reaches_every_control(root)
+
+
+def test_a_click_on_a_block_freezes_it_and_every_number_follows(explorer):
+    block = explorer.locator(".fx-part-trf_blocks-11")
     block.click()
-    shows(page, "trainable", "3,074 trainable")
-    shows(page, "percent", "0.00 %")
-    shows(page, "reach", "The gradient ends in final_norm")
-    preset_is(page, "custom")
+    shows(explorer, "fx-trainable", "3,074 trainable")
+    shows(explorer, "fx-percent", "0.00 %")
+    shows(explorer, "fx-reach", "The gradient ends in final_norm")
+    shows(explorer, "fx-preset", "✓ custom")
     assert block.inner_text().split() == ["❄", "trf_blocks.11", "7,087,872", "frozen"]
     block.click()
-    shows(page, "trainable", "7,090,946 trainable")
-    shows(page, "table", "trf_blocks.0 – 10")
-    preset_is(page, "the book's choice")
+    shows(explorer, "fx-table", "trf_blocks.0 – 10")
+    shows(explorer, "fx-preset", "✓ the book's choice")
 
 
-def test_presets_can_be_chosen_by_keyboard(page):
-    page.locator(".fx-preset .fx-choice").first.focus()
+def test_space_presses_a_block_and_opens_another_where_the_focus_stays(page, explorer):
+    block = explorer.locator(".fx-part-trf_blocks-3")
+    block.focus()
+    page.keyboard.press("Space")
+    shows(explorer, "fx-trainable", "14,178,818 trainable")
+    assert "fx-part-trf_blocks-3" in active(page, "className")
+    page.keyboard.press("Space")
+    shows(explorer, "fx-trainable", "7,090,946 trainable")
+    explorer.get_by_role("button", name="open trf_blocks.10").press("Space")
+    piece = explorer.locator(".fx-part-trf_blocks-10-norm2")
+    piece.wait_for()
+    assert active(page) == "▾ close trf_blocks.10"
+    piece.click()
+    shows(explorer, "fx-trainable", "7,092,482 trainable")
+    explorer.get_by_role("button", name="close trf_blocks.10").click()
+    piece.wait_for(state="detached")
+
+
+def test_a_message_is_drawn_as_text_and_what_cannot_be_read_is_said(explorer):
+    box = explorer.locator(".fx-text input")
+    box.fill("<img src=x onerror=alert(1)> & you")
+    shows(explorer, "fx-shapes", "alert")
+    assert explorer.locator("img, script").count() == 0
+    assert box.evaluate("e => e === document.activeElement")
+    before = explorer.locator(".fx-shapes").inner_html()
+    box.fill("a " * 2000)
+    shows(explorer, "fx-problem", "more than the context length of 1024")
+    assert explorer.locator(".fx-shapes").inner_html() == before
+    assert explorer.get_by_role("alert").count() == 1
+
+
+def test_a_guess_is_committed_by_keyboard_and_only_then_answered(page):
+    root = page.locator(".prediction").first
+    assert root.get_by_role("status").count() == 0 and root.locator("svg").count() == 0
+    field = root.get_by_label("Your guess (%)")
+    field.click()  # which makes its cell the active one
+    page.keyboard.type("much")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    root.get_by_role("alert").filter(has_text="'much' is no number").wait_for()
+    field.fill("40")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    root.get_by_role("status").filter(has_text="60.2 %, you said 40 %.").wait_for()
+    root.get_by_text("More than that.").wait_for()
+    assert root.get_by_role("img", name="a bar").count() == 1
+    assert root.get_by_role("alert").count() == 0 and field.is_disabled()
+    assert active(page) == "✓ Committed"
+
+
+def test_an_option_is_clicked_and_committed(page):
+    root = page.locator(".prediction").nth(1)
+    root.get_by_role("button", name="spam", exact=True).click()
+    root.get_by_role("button", name="✓ spam", exact=True).wait_for()
+    root.get_by_role("button", name="Commit").click()
+    root.get_by_role("status").filter(has_text="ham, you said spam.").wait_for()
+
+
+def test_a_click_on_train_ends_in_a_row_and_one_on_stop_is_heard(page, course):
+    root = page.locator(".freeze-lab")
+    type_in(root, "fx-epochs", "2")
+    root.locator(".fx-train").focus()
+    page.keyboard.press("Space")
+    shows(root, "fx-status", "Run 1 is done")
+    assert active(page) == "▶ Train" and root.get_by_role("progressbar").count() == 0
+    assert "the book's choice · position last" in root.locator(".fx-run-line").inner_text()
+    (kept,) = (course / FILE).read_text().splitlines()
+    assert f"{json.loads(kept)['val_accs'][0]:.3f}" in root.locator(".fx-run-line").inner_text()
+    type_in(root, "fx-epochs", "50")
+    choose(root, "fx-seeds", "5")
+    root.locator(".fx-train").click()
+    root.get_by_role("progressbar").wait_for()
+    shows(root, "fx-status", "of 50: validation accuracy")  # at least one epoch has ended
+    root.locator(".fx-stop").click()
+    shows(root, "fx-status", "Stopped: the model has the weights of")
+    assert root.locator(".fx-run-line").count() == 1
+
+
+def test_a_key_changes_the_message_and_a_click_leaves_a_token_out(page):
+    root = page.locator(".message-microscope")
+    root.locator(".mm-text input").press("End")
+    page.keyboard.type(" lol")
+    shows(root, "mm-token-11", "␣lol")
+    before = root.locator(".mm-probability svg").get_attribute("aria-label")
+    chip = root.get_by_role("button", name="␣free")
+    assert chip.get_attribute("title").endswith("; press to leave it out")
+    chip.focus()
+    page.keyboard.press("Space")
+    shows(root, "mm-change", "without ␣free: spam")
+    assert "mm-token-2" in active(page, "className")
+    assert "␣free" not in root.locator(".mm-attention svg").get_attribute("aria-label")
+    page.keyboard.press("Space")
+    root.locator(f'.mm-probability svg[aria-label="{before}"]').wait_for()
+
+
+def test_the_arrow_keys_move_the_threshold_and_a_message_goes_to_the_microscope(page):
+    from playwright.sync_api import expect
+
+    root = page.locator(".classifier-dashboard")
+    root.locator(".db-threshold").get_by_role("slider").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    lab.shows(root.locator(".db-matrix svg[aria-label*='at threshold 0.53']"))
+    box = root.get_by_role("spinbutton", name="Threshold")
+    assert box.input_value() == "0.53"
+    box.fill("0.4985")  # between two steps of the slider, which leaves it alone
+    box.press("Enter")
+    lab.shows(root.locator(".db-matrix svg[aria-label*='at threshold 0.4985']"))
+    page.keyboard.press("Tab")
+    page.keyboard.press("End")
+    shows(root, "db-figures", "No precision: nothing is called spam.")
+    root.locator(".db-field-ham-ham").press("Enter")
+    shows(root, "db-heading", "ham called ham: 10 of ")
+    message = root.locator(".db-message").first
+    words = message.inner_text().split("  ", 1)[1]
+    message.press("Enter")
+    root.locator(".db-message", has_text="✓").wait_for()
+    assert words in active(page)
+    expect(page.locator(".mm-text input")).to_have_value(words)
+    root.locator(".db-more").press("Space")
+    shows(root, "db-heading", "20 of ")
+
+
+def test_a_classifier_of_your_own_is_trained_tried_and_saved(page, course):
+    root = page.locator(".own-classes")
+    shows(root, "oc-report", "Read: 90 texts in 3 classes, from mine.csv.")
+    choose(root, "oc-plan", "head only")
+    type_in(root, "fx-epochs", "2")
+    root.locator(".fx-train").press("Space")
+    shows(root, "fx-status", "Done: of 18 test texts this classifier gets")
+    label = root.locator(".oc-matrix svg").get_attribute("aria-label")
+    assert label.startswith("the confusion matrix of 18 texts")
+    button = root.locator(".oc-field .fx-choice").first
+    words = button.inner_text()
+    button.press("Space")
+    correct, called, number = re.match(r"(\w+) → (\w+): (\d+)", words).groups()
+    shows(root, "oc-heading", f"{correct}, called {called}: ")
+    assert root.locator(".oc-texts li").count() == min(10, int(number))
+    assert active(page) == f"✓ {words}"
+    type_in(root, "fx-text", "ripe <i>plum</i>")
+    shows(root, "oc-answer", "Answer: ")
+    for sentence in (
+        "TextClassifier.load('mine.safetensors')",
+        "mine.safetensors is there already",
+    ):
+        root.get_by_role("button", name="Save", exact=True).click()
+        shows(root, "oc-saved", sentence)
+    assert TextClassifier.load(course / "mine.safetensors").labels == ("fruit", "sport", "weather")
+
+
+def test_keys_and_buttons_move_the_slides(page):
+    root = page.locator(".picture-slides")
+    handle = root.get_by_role("slider")
+    handle.focus()
+    for key, number in (("Home", 0), ("ArrowRight", 1), ("ArrowUp", 2), ("End", 9)):
+        page.keyboard.press(key)
+        root.locator(".sl-picture svg text", has_text=f"the disc lies at {number}").wait_for()
+        root.get_by_role("status").filter(has_text=f"a disc at {number} of 9").wait_for()
+    ring = handle.evaluate("e => getComputedStyle(e).boxShadow")
+    assert "0px 0px 0px 4px" in ring  # who moves it by keyboard sees where the focus is
+    root.get_by_role("button", name="previous").press("Space")
+    root.locator(".sl-picture svg text", has_text="lies at 8").wait_for()
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 800)])
+def test_all_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width):
+    folds = page.get_by_role("button", name=re.compile("^▸ Show "))
+    for _ in range(folds.count()):
+        folds.first.click()
+    page.get_by_role("button", name=re.compile("^▾ Hide ")).first.wait_for()
+    lab.set_theme(page, theme)
+    page.set_viewport_size({"width": width, "height": 2400})
+    for css in ROOTS:
+        for i in range(page.locator(f".{css}").count()):
+            root = page.locator(f".{css}").nth(i)
+            root.scroll_into_view_if_needed()
+            lab.assert_readable(root, f"{css}_{i}_{theme}_{width}")
+
+
+# --- the rest -------------------------------------------------------------------------------------
+
+
+@pytest.mark.proof
+def test_presets_can_be_chosen_by_keyboard(page, explorer):
+    explorer.locator(".fx-preset .fx-choice").first.focus()
     for i, (name, plan) in enumerate(PRESETS.items()):
         if i:
             page.keyboard.press("Tab")
         page.keyboard.press("Space")
         report = parameter_report(gpt_config("gpt2-small (124M)"), plan(12))
-        shows(page, "trainable", f"{report.trainable:,} trainable")
-        shows(page, "percent", f"{report.percent:.2f} %")
-        preset_is(page, name)
-        assert page.evaluate("document.activeElement.innerText") == f"✓ {name}"
-    page.keyboard.press("Space")  # what is chosen stays so
+        shows(explorer, "fx-trainable", f"{report.trainable:,} trainable")
+        shows(explorer, "fx-preset", f"✓ {name}")
+        assert active(page) == f"✓ {name}"
     page.keyboard.press("Tab")
     page.keyboard.press("Space")  # "custom" is no choice of its own
-    page.locator(".fx-part-tok_emb").click()
-    shows(page, "percent", "68.98 %")
-    preset_is(page, "custom")
+    shows(explorer, "fx-preset", f"✓ {name}")
 
 
-def test_tab_reaches_every_control_and_space_presses_it_where_the_focus_stays(page):
-    lab.tab_reaches_every_control(page.locator(".freeze-explorer"))
-    page.locator(".fx-part-trf_blocks-3").focus()
-    page.keyboard.press("Space")
-    shows(page, "trainable", "14,178,818 trainable")
-    page.locator(".fx-part-trf_blocks-3.fx-is-trainable:focus").wait_for()  # drawn a moment later
-    page.keyboard.press("Space")
-    shows(page, "trainable", "7,090,946 trainable")
-    assert "fx-part-trf_blocks-3" in active(page)
-
-
-def test_a_block_opens_by_keyboard_to_four_pieces_with_toggles_of_their_own(page):
-    opener = page.get_by_role("button", name="open trf_blocks.10", exact=False)
-    opener.focus()
-    page.keyboard.press("Space")
-    piece = page.locator(".fx-part-trf_blocks-10-norm2")
-    piece.wait_for()
-    assert page.evaluate("document.activeElement.innerText") == "▾ close trf_blocks.10"
-    piece.click()
-    shows(page, "trainable", "7,092,482 trainable")
-    assert "partly trainable" in page.locator(".fx-part-trf_blocks-10").inner_text()
-    page.get_by_role("button", name="close trf_blocks.10").click()
-    piece.wait_for(state="detached")
-
-
-def test_48_blocks_fold_into_a_line_that_opens_and_keeps_the_focus(page):
-    choose(page, "gpt2-xl (1558M)")
+@pytest.mark.proof
+def test_48_blocks_fold_into_a_line_that_opens_and_keeps_the_focus(page, explorer):
+    choose(explorer, "fx-model", "gpt2-xl (1558M)")
     report = parameter_report(gpt_config("gpt2-xl (1558M)"), FreezePlan.book(48))
-    shows(page, "total", f"{report.total:,} parameters")
-    shows(page, "trainable", f"{report.trainable:,} trainable")
-    assert page.locator(".fx-toggle:visible").count() == 6
-    page.get_by_role("button", name="open trf_blocks.0 – 46").press("Space")
-    page.locator(".fx-part-trf_blocks-0").wait_for()
-    assert page.locator(".fx-toggle:visible").count() == 52
-    assert page.evaluate("document.activeElement.innerText") == "▸ open trf_blocks.46"
-    page.locator(".fx-part-trf_blocks-20").press("Space")
-    shows(
-        page,
-        "reach",
-        "The gradient ends in trf_blocks.20, the lowest part that learns; "
-        "on its way down it crosses 27 blocks.",
-    )
-    assert "fx-part-trf_blocks-20" in active(page)
-    page.get_by_role("button", name="Fold equal blocks").click()
-    page.locator(".fx-run-trf_blocks-0-19").wait_for()
-    assert page.locator(".fx-toggle:visible").count() == 8
+    shows(explorer, "fx-total", f"{report.total:,} parameters")
+    assert explorer.locator(".fx-toggle:visible").count() == 6
+    explorer.get_by_role("button", name="open trf_blocks.0 – 46").press("Space")
+    explorer.locator(".fx-part-trf_blocks-0").wait_for()
+    assert explorer.locator(".fx-toggle:visible").count() == 52
+    assert active(page) == "▸ open trf_blocks.46"
+    explorer.locator(".fx-part-trf_blocks-20").press("Space")
+    shows(explorer, "fx-reach", "on its way down it crosses 27 blocks.")
+    explorer.get_by_role("button", name="Fold equal blocks").click()
+    explorer.locator(".fx-run-trf_blocks-0-19").wait_for()
+    assert explorer.locator(".fx-toggle:visible").count() == 8
 
 
-def test_a_message_is_drawn_as_text_and_what_cannot_be_read_is_said(page):
-    box = page.locator(".fx-text input")
-    box.fill("<img src=x onerror=alert(1)> & you")
-    shows(page, "shapes", "alert")
-    assert page.locator(".freeze-explorer img, .freeze-explorer script").count() == 0
-    assert box.evaluate("e => e === document.activeElement")
-    before = page.locator(".fx-shapes").inner_html()
-    for wrong, sentence in (
-        ("   ", "the message is empty"),
-        ("a " * 2000, "more than the context length of 1024"),
-    ):
-        box.fill(wrong)
-        shows(page, "problem", sentence)
-        assert page.locator(".fx-shapes").inner_html() == before
-        assert page.get_by_role("alert").count() == 1
-    box.fill("late 😀")
-    shows(page, "shapes", "⟨20 F0 9F 98⟩")
-    assert page.locator(".freeze-explorer .fx-problem").inner_text().strip() == ""
-    page.locator(".fx-batch input").fill("8")
-    page.locator(".fx-batch input").press("Enter")
-    shows(page, "shapes", "(8, 3, 768)")
-    page.locator(".fx-batch input").fill("1")
-    page.locator(".fx-batch input").press("Enter")
+@pytest.mark.proof
+def test_rows_are_taken_sorted_and_deleted_and_the_test_set_is_opened(page):
+    root = page.locator(".freeze-lab")
+    type_in(root, "fx-epochs", "1")
+    choose(root, "fx-seeds", "1")
+    first = root.locator(".fx-run-line").count() + 1
+    for i, preset in enumerate(("everything", "head only")):
+        choose(root, "fx-preset", preset)
+        root.locator(".fx-train").click()
+        shows(root, "fx-status", f"Run {first + i} is done")
+    root.locator(".fx-take", has_text=f"{first}  everything").click()
+    shows(root, "fx-status", f"Tower and settings are those of run {first}.")
+    shows(root, "fx-preset", "✓ everything")
+    root.locator(".fx-head-trainable").click()
+    root.locator(".fx-run-line").first.filter(has_text="head only").wait_for()
+    root.get_by_role("button", name=f"delete run {first}").click()
+    root.locator(".fx-take", has_text="everything").wait_for(state="detached")
+    root.get_by_role("button", name="Open the test set").click()
+    shows(root, "fx-test", "of 20 messages")
+    choose(root, "fx-preset", "nothing")
+    root.locator(".fx-train").click()
+    shows(root, "fx-problem", "there is nothing to train")
 
 
-def test_the_loaded_model_answers_the_message(page):
-    choose(page, "the loaded model")
-    shows(page, "total", "12,515,906 parameters")
-    page.get_by_role("button", name="Run the loaded model").click()
-    answer = page.locator(".fx-shapes svg text", has_text="ham 0.")
-    answer.wait_for()
-    by_hand = page.locator(
-        ".jp-OutputArea-output pre", has_text="ham 0."
-    ).first.inner_text()  # step 6
-    assert by_hand.partition(" →")[0] == answer.text_content()
-    page.locator(".fx-text input").fill("another message")
-    answer.wait_for(state="detached")  # it was the other one's
-    choose(page, "gpt2-xl (1558M)")
-    page.get_by_role("button", name="Run the loaded model").wait_for(state="detached")
+@pytest.mark.proof
+def test_after_one_endoftext_the_middle_blocks_hardly_look_at_the_message(page):
+    root = page.locator(".message-microscope")
+    root.locator(".mm-text input").fill("Win a free phone! Text YES to 80086 now")
+    choose(root, "mm-padding", "1")
+    choose(root, "mm-position", "padded end")
+    shows(root, "mm-attention", "padded end looks")
+    shares = root.locator(".mm-shares svg").get_attribute("aria-label")
+    after = [float(x) for x in re.findall(r"\d?\.\d\d", shares)]
+    assert len(after) == 6 and after[0] > 0.5 and min(after) < 0.2
 
 
-def test_every_control_says_what_it_is_and_the_picture_has_words(page):
-    explorer = page.locator(".freeze-explorer")
-    for label, role in (
-        ("Message", "textbox"),
-        ("Batch size", "spinbutton"),
-        ("Classes", "spinbutton"),
-    ):
-        assert explorer.get_by_role(role, name=label).count() == 1, label
-    choices = set(page.locator(".freeze-explorer .fx-choice").all_inner_texts())
-    assert choices >= {"✓ gpt2-small (124M)", "gpt2-xl (1558M)", "✓ the book's choice", "custom"}
-    for name in set(explorer.get_by_role("button").all_inner_texts()) - choices:
-        words = " ".join(name.split())
-        assert words.endswith(STATES) or words.startswith(("▸ open ", "▸ Show ")), words
-    words = explorer.locator(".fx-shapes").get_by_role("img").get_attribute("aria-label")
-    assert (
-        "transformer block  (trf_blocks.11): 7,087,872 parameters, trainable, puts out (1, 4, 768)"
-        in words
-    )
-
-
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 800)])
-def test_it_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, width):
-    lab.set_theme(page, theme)
-    page.set_viewport_size({"width": width, "height": 1500 if width > 1000 else 2400})
-    page.get_by_role("button", name="Show how the costs are computed").click()
-    page.locator(".fx-formulas").wait_for()
-    shows(page, "formulas", "4 bytes × 124,441,346 parameters")
-    page.locator(".fx-model").scroll_into_view_if_needed()
-    lab.assert_readable(page.locator(".freeze-explorer"), f"explorer_{theme}_{width}")
-    page.get_by_role("button", name="Hide how the costs are computed").click()
+@pytest.mark.proof
+def test_a_file_is_chosen_on_the_learners_own_computer_and_its_columns_are_named(page):
+    root = page.locator(".own-classes")
+    table = own_table(per_class=40).rename(columns={"text": "what", "topic": "kind"})
+    file = {"name": "odd.csv", "mimeType": "text/csv", "buffer": table.to_csv(index=False).encode()}
+    with page.expect_file_chooser() as chooser:
+        root.locator(".oc-upload").click()
+    chooser.value.set_files(files=[file])
+    shows(root, "oc-unread", "no column is called text or the like; it has 'what', 'kind'")
+    type_in(root, "oc-text-column", "what")
+    type_in(root, "oc-label-column", "kind")
+    shows(root, "oc-report", "Read: 120 texts in 3 classes, from odd.csv.")
+    assert root.locator(".oc-path input").input_value() == ""

@@ -6,11 +6,10 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 
-from tests.clicks import one, text_of
+from tests.clicks import one, static_form, text_of
 from tests.conftest import ROOT
 from workshop.pictures.svg import circle, picture
 from workshop.widgets import Slides
-from workshop.widgets.parts import WIDGET_VIEW
 
 pytestmark = [
     pytest.mark.usefixtures("no_callback_fails"),
@@ -30,14 +29,6 @@ def click(shown: Slides, css: str) -> None:
     one(shown, css).click()
 
 
-def displayed(shown: Slides, monkeypatch) -> dict:
-    """What a notebook is sent."""
-    sent = []
-    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
-    shown._ipython_display_()
-    return sent[0]
-
-
 def test_the_slider_shows_the_picture_that_it_stands_at_and_says_its_words():
     shown = slides(start=2, label="Size")
     assert shown.index == 2 and one(shown, "sl-slider").description == "Size"
@@ -50,7 +41,7 @@ def test_the_slider_shows_the_picture_that_it_stands_at_and_says_its_words():
     assert one(shown, "sl-picture").value == shown.drawings[0].svg
 
 
-def test_the_buttons_move_by_one_and_stay_at_the_ends():
+def test_a_press_on_a_button_moves_by_one_and_stays_at_the_ends():
     shown = slides(3)
     seen = []
     for css in ("sl-back", "sl-next", "sl-next", "sl-next", "sl-back"):
@@ -77,7 +68,7 @@ def test_names_may_be_alike_and_are_shown_as_text():
 def test_where_nothing_is_live_first_middle_and_last_are_shown_and_told(
     count, in_picture, in_table, monkeypatch
 ):
-    sent = displayed(slides(count), monkeypatch)
+    sent = static_form(slides(count), monkeypatch)
     svg = ElementTree.fromstring(sent["image/svg+xml"])
     radii = [c.get("r") for c in svg.iter("{http://www.w3.org/2000/svg}circle")]
     assert radii == [str(i + 1) for i in in_picture]
@@ -89,24 +80,21 @@ def test_where_nothing_is_live_first_middle_and_last_are_shown_and_told(
     assert svg.get("viewBox") == f"0 0 {40 + count - 1} {len(in_picture) * (30 + 26)}"
     cells = re.findall(r'<th scope="row">number (\d+)</th><td>radius (\d+)</td>', sent["text/html"])
     assert cells == [(str(i), str(i)) for i in in_table]
-    assert sent[WIDGET_VIEW]["model_id"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "words"),
+    ("arguments", "words"),
     [
-        (([], []), ValueError, "at least 2 pictures, not 0"),
-        ((drawings(1), ["a"]), ValueError, "at least 2 pictures, not 1"),
-        ((drawings(2), ["a"]), ValueError, "2 pictures have 1 names"),
-        ((drawings(2), ["a", "b"], "Size", 2), ValueError, "from 0 to 1, not 2"),
-        ((drawings(2), ["a", "b"], "Size", -1), ValueError, "from 0 to 1, not -1"),
-        ((drawings(2), ["a", "b"], "Size", 0.5), ValueError, "from 0 to 1, not 0.5"),
-        ((["<svg/>", "<svg/>"], ["a", "b"]), TypeError, "drawings[0] must be a Drawing"),
-        ((drawings(2), ["a", 2]), TypeError, "names[1] must be a text, not 2"),
+        (([], []), "at least 2 pictures, not 0"),
+        ((drawings(1), ["a"]), "at least 2 pictures, not 1"),
+        ((drawings(2), ["a"]), "2 pictures have 1 names"),
+        ((drawings(2), ["a", "b"], "Size", 2), "from 0 to 1, not 2"),
+        ((drawings(2), ["a", "b"], "Size", -1), "from 0 to 1, not -1"),
+        ((drawings(2), ["a", "b"], "Size", 0.5), "from 0 to 1, not 0.5"),
     ],
 )
-def test_what_cannot_be_shown_is_refused_in_a_sentence(arguments, error, words):
-    with pytest.raises(error, match=re.escape(words)):
+def test_what_cannot_be_shown_is_refused_in_a_sentence(arguments, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
         Slides(*arguments)
 
 

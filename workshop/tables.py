@@ -59,8 +59,3 @@ def status(text: str) -> str:
 def alert(text: str) -> str:
     """Return a text as HTML that a screen reader reads at once: what is wrong, and what to do."""
     return f'<p role="alert">{escape(text)}</p>'
-
-
-def say_problem(error: Exception) -> str:
-    """Return as HTML why a message can't be shown."""
-    return alert(f"{error}. The picture shows the last message that the model could take.")

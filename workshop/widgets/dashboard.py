@@ -1,16 +1,15 @@
-"""The classifier's dashboard: move the threshold, see the mistakes change, and read them.
+"""The classifier's dashboard: move the threshold, watch the mistakes change, and read them.
 
-The classifier answers all messages once, when the dashboard is made; what is moved or pressed later
-asks `helpers.measures`, and `helpers.pictures.verdict` draws it.
+The classifier answers all messages once, when the dashboard is made.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 import pandas as pd
-from ipywidgets import HTML, BoundedFloatText, Button, FloatSlider, HBox, VBox
+from ipywidgets import HTML, BoundedFloatText, Button, FloatSlider, VBox
 
-from helpers.checks import finite_number, instance_of
+from helpers.checks import finite_number
 from helpers.classify import SpamClassifier
 from helpers.measures import (
     FIELDS,
@@ -32,25 +31,32 @@ from workshop.pictures.verdict import (
     say_figures,
     say_threshold,
 )
-from workshop.tables import html_table
-from workshop.widgets.parts import Folded, Quiet, ask, named, show_with_words, style_sheet
-
-SHOWN = 10  # messages of a field at first, and more at a press
-
+from workshop.tables import html_table, status
+from workshop.widgets.parts import (
+    Folded,
+    Quiet,
+    TextList,
+    ask,
+    button,
+    display_with_static_form,
+    html_fields,
+    named,
+    problem,
+    row,
+    style_sheet,
+)
 
 STEP, DIGITS = 0.01, 2  # of the slider
 
 
 class Dashboard(VBox):
-    """A classifier's verdict on messages with known labels, at a threshold to move.
+    """A classifier's answers to messages with known labels, at a threshold to move.
 
-    `messages` has the columns "Text" and "Label" (0 ham, 1 spam), as `load_splits` gives them. A press
-    on a message calls `on_message` with its text, as to show it in the Message Microscope. `kinds`
-    has, for each name, which messages are of that kind; short and long ones are always there.
-    `threshold`, `counts`, `field` (correct and called label, or None) and `message` (the text that
-    was pressed) hold what is shown. Raises TypeError for what is no classifier, DataFrame, function,
-    text or dictionary, ValueError for a table without these columns or with what no classifier can
-    answer.
+    `messages` has the columns "Text" and "Label" (0 ham, 1 spam), as `load_splits` gives them. A
+    click on a message calls `on_message` with its text. `kinds` has, for each name, which messages
+    are of that kind; short and long ones are always there. `threshold`, `counts`, `field` (correct
+    and predicted label, or None) and `message` (the text that was clicked) hold what is shown. Raises
+    ValueError for a table without these columns, and for texts and labels that can't be measured.
     """
 
     def __init__(
@@ -60,64 +66,60 @@ class Dashboard(VBox):
         on_message: Callable[[str], object] | None = None,
         kinds: Mapping[str, Iterable] | None = None,
     ):
-        instance_of("classifier", classifier, SpamClassifier, "a SpamClassifier")
-        if on_message is not None and not callable(on_message):
-            kind = type(on_message).__name__
-            raise TypeError(f"on_message must be a function that takes a text, not {kind}")
-        self._texts, self._labels = _columns(messages)
+        for name in ("Text", "Label"):
+            if name not in messages.columns:
+                raise ValueError(
+                    f"messages have no column {name!r}; give what load_splits gives: Text and Label"
+                )
+        self._texts, self._labels = messages["Text"].tolist(), messages["Label"].tolist()
+        wrong = set(self._labels) - {0, 1}
+        if wrong:
+            raise ValueError(f"a label must be 0 (ham) or 1 (spam), not {wrong.pop()!r}")
         self._p_spam = classifier.probabilities(self._texts)[:, 1].numpy()  # (num_messages,)
         self._curve = precision_recall_curve(self._labels, self._p_spam)
-        kinds = {} if kinds is None else kinds
-        instance_of("kinds", kinds, Mapping, "a dictionary: for each name True or False a message")
-        self._kinds = short_and_long(self._texts, classifier.tokenizer) | dict(kinds)
+        self._kinds = short_and_long(self._texts, classifier.tokenizer) | dict(kinds or {})
         self._on_message, self._quiet = on_message, Quiet()
         self.field: tuple[str, str] | None = None
-        self.message = ""
-        self._chosen: int | None = None
-        self._shown = SHOWN
+        self.message, self._chosen = "", None
         self._lines: dict[int, Button] = {}
-        self._make_controls()
-        super().__init__(self._arranged())
-        named(self, "fx-widget classifier-dashboard")
-        self._show["reliability"].value = self.reliability.svg
-        self.threshold = 0.5
 
-    def _make_controls(self) -> None:
         limits = {"min": 0.0, "max": 1.0, "step": STEP}
         # the box says the value and takes any other; the slider's handle has no name of its own
         self._box = ask(BoundedFloatText, "db-threshold-box", "Threshold (0 to 1)", **limits)
-        self._slider = named(
-            FloatSlider(readout=False, continuous_update=True, **limits), "db-threshold"
+        slider = FloatSlider(readout=False, continuous_update=True, **limits)
+        self._slider = named(slider, "db-threshold")
+        for control in (self._box, self._slider):
+            control.observe(self._move, "value")
+        show = self._html = html_fields(
+            "db", "figures", "matrix", "curve", "chosen", "reliability", "slices"
         )
-        names = ("figures", "matrix", "curve", "heading", "chosen", "reliability", "slices")
-        self._show = {name: named(HTML(), f"db-{name}") for name in names}
-        self._fields = {field: named(Button(), f"db-field db-field-{'-'.join(field)}")
-                        for field in FIELDS}  # fmt: skip
-        self._list = named(VBox(), "db-messages")
-        self._more = named(Button(), "fx-more db-more")
-        self._box.observe(self._move, "value")
-        self._slider.observe(self._move, "value")
-        self._more.on_click(lambda _: self._show_more())
-        for field, button in self._fields.items():
-            button.on_click(lambda _, field=field: self.show_field(*field))
-
-    def _arranged(self) -> list:
-        show, fields = self._show, [*self._fields.values()]
-        return [
-            style_sheet(),
-            HTML("A message is called spam if its probability of spam is above the threshold."),
-            named(HBox([self._box, self._slider]), "fx-wrap db-controls"),
-            show["figures"],
-            named(HBox([show["matrix"], show["curve"]]), "fx-wrap"),
-            HTML("<b>Press a field</b> to read its messages, the surest first."),
-            named(HBox(fields[:2]), "fx-wrap"),
-            named(HBox(fields[2:]), "fx-wrap"),
-            show["heading"],
-            self._list,
-            show["chosen"],
-            Folded("how sure and how right: the reliability diagram", show["reliability"]),
-            Folded("on which messages it is right: slices", show["slices"]),
-        ]
+        fields = self._fields = {
+            field: button(
+                f"db-field db-field-{'-'.join(field)}",
+                on_click=lambda field=field: self.show_field(*field),
+            )
+            for field in FIELDS
+        }
+        self._list = TextList("db", self._heading, self._buttons_of)
+        show["reliability"].value = self.reliability.svg
+        super().__init__(
+            [
+                style_sheet(),
+                HTML("A message is called spam if its probability of spam is above the threshold."),
+                row(self._box, self._slider, css="db-controls"),
+                show["figures"],
+                row(show["matrix"], show["curve"]),
+                HTML("<b>Press a field</b> to read its messages, the surest first."),
+                row(*(fields[field] for field in FIELDS[:2])),
+                row(*(fields[field] for field in FIELDS[2:])),
+                self._list,
+                show["chosen"],
+                Folded("how sure and how right: the reliability diagram", show["reliability"]),
+                Folded("on which messages it is right: slices", show["slices"]),
+            ]
+        )
+        named(self, "fx-widget classifier-dashboard")
+        self.threshold = 0.5
 
     # --- the state ---
 
@@ -156,85 +158,70 @@ class Dashboard(VBox):
 
     @property
     def slices(self) -> Drawing:
-        """The shares right at the threshold on each kind of message."""
+        """The fractions right at the threshold on each kind of message."""
         kinds = shares_right(self._labels, self._p_spam, self._kinds, self._threshold)
         return draw_slices(kinds)
 
     def show_field(self, correct: str, called: str) -> None:
-        """List the messages of a field, as a press on it does; raises ValueError for no field."""
+        """List the messages of a field, as a click on it does; raises ValueError for no field."""
         field_at(self._labels, self._p_spam, self._threshold, correct, called)
-        self.field, self._shown = (correct, called), SHOWN
+        self.field = (correct, called)
         self._redraw()
 
     # --- what the learner does ---
 
     def _move(self, change) -> None:
         if not self._quiet:
-            self._shown = SHOWN
             self.threshold = change["new"]
-
-    def _show_more(self) -> None:
-        self._shown += SHOWN
-        self._show_messages()
 
     def _choose(self, i: int) -> None:
         text = self.message = self._texts[i]
         self._chosen = i
-        self._show_messages()
-        self._say_chosen(f'<p role="status">Chosen: <q>{escape(text)}</q></p>')
+        self._list.redraw()
+        self._html["chosen"].value = f'<p role="status">Chosen: <q>{escape(text)}</q></p>'
         if self._on_message is not None:
             try:
                 self._on_message(text)
             except Exception as error:  # whatever a learner's function raises, the page says it
-                words = str(error).removesuffix(".") or type(error).__name__
-                self._say_chosen(f'<p role="alert">on_message failed: {escape(words)}.</p>')
-
-    def _say_chosen(self, html: str) -> None:
-        self._show["chosen"].value = html
+                self._html["chosen"].value = problem(error, "on_message failed: ")
 
     # --- what is shown ---
 
     def _redraw(self) -> None:
         counts = self.counts
-        self._show["figures"].value = f'<p role="status">{escape(say_figures(counts))}</p>'
-        self._show["matrix"].value = draw_matrix(counts).svg
-        self._show["curve"].value = draw_curve(self._curve, counts).svg
-        self._show["slices"].value = self.slices.svg
-        for field, button in self._fields.items():
+        self._html["figures"].value = status(say_figures(counts))
+        self._html["matrix"].value = draw_matrix(counts).svg
+        self._html["curve"].value = draw_curve(self._curve, counts).svg
+        self._html["slices"].value = self.slices.svg
+        for field, field_button in self._fields.items():
             correct, called = field
-            mark = "✓ " * (field == self.field)
-            button.description = f"{mark}{correct} called {called}: {counts.table[field]}"
-            button.tooltip = "shown below" if mark else "read its messages"
-        self._show_messages()
+            words = f"{correct} called {called}: {counts.table[field]}"
+            is_shown = field == self.field
+            field_button.description = f"✓ {words}" if is_shown else words
+            field_button.tooltip = "shown below" if is_shown else "read its messages"
+        if self.field is not None:
+            rows = field_at(self._labels, self._p_spam, self._threshold, *self.field)
+            self._list.show(rows)
 
-    def _show_messages(self) -> None:
-        if self.field is None:
-            self._show["heading"].value = ""
-            return
+    def _heading(self, shown: int, total: int) -> str:
         correct, called = self.field
-        inside = field_at(self._labels, self._p_spam, self._threshold, correct, called)
-        shown = inside[: self._shown]
-        left = len(inside) - len(shown)
-        self._more.description = f"{min(SHOWN, left)} more"
-        lines = [self._line(i) for i in shown]
-        self._list.children = [*lines, self._more] if left else lines
-        self._show["heading"].value = (
+        return (
             f'<p role="status"><b>{correct} called {called}</b>: '
-            f"{len(shown)} of {len(inside)} messages, each behind its probability of spam.</p>"
+            f"{shown} of {total} messages, each behind its probability of spam.</p>"
         )
 
-    def _line(self, i: int) -> Button:
-        """Return the button of a message, made once, so that it keeps the keyboard's focus."""
-        if i not in self._lines:
-            self._lines[i] = named(Button(), "db-message")
-            self._lines[i].on_click(lambda _: self._choose(i))
-        button, mark = self._lines[i], "✓ " * (i == self._chosen)
-        button.description = f"{mark}{self._p_spam[i]:.3f}  {self._texts[i]}"
-        button.tooltip = "taken" if mark else "take this message"
-        return button
+    def _buttons_of(self, rows: Sequence[int]) -> list[Button]:
+        """Return a button for each message, made once, so that it keeps the keyboard's focus."""
+        for i in rows:
+            if i not in self._lines:
+                self._lines[i] = button("db-message", on_click=lambda i=i: self._choose(i))
+            words = f"{self._p_spam[i]:.3f}  {self._texts[i]}"
+            is_chosen = i == self._chosen
+            self._lines[i].description = f"✓ {words}" if is_chosen else words
+            self._lines[i].tooltip = "taken" if is_chosen else "take this message"
+        return [self._lines[i] for i in rows]
 
     def _ipython_display_(self, **_) -> None:
-        """Show the widget, and send pictures and table along for pages where nothing is live."""
         counts, drawing = self.counts, self.drawing
         rows = [(f"{correct} called {called}", str(counts.table[correct, called]))
                 for correct, called in FIELDS]  # fmt: skip
@@ -242,19 +229,4 @@ class Dashboard(VBox):
             rows.append((name, percent(getattr(counts, name))))
         caption = f"{counts.total} messages at threshold {say_threshold(counts.threshold)}"
         table = html_table(("field or figure", "value"), rows, caption)
-        show_with_words(self, drawing.svg, table, drawing.words)
-
-
-def _columns(messages: pd.DataFrame) -> tuple[list[str], list[int]]:
-    """Return texts and labels; raise for a table that has none."""
-    instance_of("messages", messages, pd.DataFrame, "a DataFrame, as load_splits gives")
-    if missing := [name for name in ("Text", "Label") if name not in messages.columns]:
-        raise ValueError(
-            f"messages have no column {missing[0]!r}; give what load_splits gives: Text and Label"
-        )
-    if not len(messages):
-        raise ValueError("there is no message to show; give at least one")
-    labels = messages["Label"].tolist()
-    if wrong := [label for label in labels if label is pd.NA or label not in (0, 1)]:
-        raise ValueError(f"a label must be 0 (ham) or 1 (spam), not {wrong[0]!r}")
-    return messages["Text"].tolist(), labels
+        display_with_static_form(self, drawing.svg, table, drawing.words)

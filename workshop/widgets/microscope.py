@@ -1,23 +1,19 @@
-"""The Message Microscope: which words tip the answer, and where the model looks.
+"""The Message Microscope: which tokens change the answer, and where the model looks.
 
-A press on a token leaves it out. The widget keeps the message and what is left out of it, asks
-`helpers.reading` and shows what that returns.
+A click on a token leaves it out of the message.
 """
 
 from html import escape
 
 import torch
-from ipywidgets import HTML, Button, HBox, Text, ToggleButton, VBox
+from ipywidgets import HTML, Text, ToggleButton, VBox
 
-from helpers.checks import instance_of
 from helpers.classify import SpamClassifier
 from helpers.training import classifying_place
 from workshop.inside import (
     AS_IN_TRAINING,
     PADDINGS,
     SPAM,
-    Answer,
-    Reading,
     answer,
     influence_on_spam,
     influence_table,
@@ -39,13 +35,25 @@ from workshop.pictures.message import (
     named_shares,
 )
 from workshop.pictures.svg import Drawing
-from workshop.tables import say_problem
-from workshop.widgets.parts import Choice, Folded, Quiet, ask, named, show_with_words, style_sheet
+from workshop.widgets.parts import (
+    LAST_MESSAGE,
+    Choice,
+    Folded,
+    Quiet,
+    ask,
+    button,
+    display_with_static_form,
+    html_fields,
+    named,
+    problem_shown,
+    row,
+    style_sheet,
+)
 
-PLACES = {"padded end": "last", "last real token": "last_token"}
+POSITION_NAMES = {"last": "padded end", "last_token": "last real token"}
 
 
-OTHER_PLACES = {"first token": "first", "mean of all": "mean"}  # for a classifier trained so
+OTHER_POSITIONS = {"first": "first token", "mean": "mean of all"}  # for a classifier trained so
 
 
 MEAN = "mean of all heads"
@@ -79,18 +87,15 @@ see.</p>
 """
 
 
-_FAILURES = (ValueError, IndexError, RuntimeError, MemoryError)
-
-
 class MessageMicroscope(VBox):
-    """A line to type into; below it the tokens, coloured by what they do, and the answer.
+    """A line to type into; below it the tokens, coloured by their influence, and the answer.
 
     `text` is the message, also for code to set; `position` says which token classifies, and
     `probabilities`, those of ham and spam, are the answer without the tokens that are left out.
-    `influence` (n,) is what each token does for "spam" in the whole message, in nats. A message that
+    `influence` (n,) is what each token of the whole message does for "spam", in nats. A message that
     can't be read is answered in a sentence, and the last one that could be stays. `small` leaves out
-    the single heads and the answer after each block. Raises TypeError for what is no classifier,
-    ValueError for a `text` that can't be read.
+    the single heads and the answer after each block. Raises ValueError for a `text` that can't be
+    read.
     """
 
     def __init__(
@@ -99,97 +104,80 @@ class MessageMicroscope(VBox):
         text: str = "Win a free phone! Text YES to 80086 now",
         small: bool = False,
     ):
-        instance_of("classifier", classifier, SpamClassifier, "a SpamClassifier")
         self.classifier, self.small = classifier, small
-        self._places = PLACES | {
-            name: place for name, place in OTHER_PLACES.items() if place == classifier.position
-        }
-        self._reading: Reading = read_message(classifier, text)
-        self._taken, self._unread = text, ""  # the text that is shown; why that in the box is not
-        self._left_out: frozenset[int] = frozenset()
-        self._influence: torch.Tensor
-        self._whole: Answer
-        self._answer: Answer
         self._quiet, self._chips = Quiet(), []
-        self._block, self._head = classifier.model.cfg["n_layers"] - 1, None
-        self._make_controls(text)
-        super().__init__(self._arranged())
-        named(self, "fx-widget message-microscope")
-        self._read(text)
-        self._show_message()
-        self._text.observe(self._change_text, "value")
-
-    def _make_controls(self, text: str) -> None:
-        cfg = self.classifier.model.cfg
-        blocks, heads = list(map(str, range(cfg["n_layers"]))), map(str, range(cfg["n_heads"]))
+        names = POSITION_NAMES | OTHER_POSITIONS
+        self._positions = {name: position for position, name in POSITION_NAMES.items()}
+        self._positions[names[classifier.position]] = classifier.position
+        cfg = classifier.model.cfg
+        blocks, heads = [str(i) for i in range(cfg["n_layers"])], map(str, range(cfg["n_heads"]))
         self._text = named(ask(Text, "fx-text", "Message", value=text), "mm-text")
-        self._place = Choice("mm-position", "Classify at", self._places, self._choose_place)
-        self._padding = Choice("mm-padding", "Padding", PADDINGS, self._choose_padding)
-        self._blocks = Choice("mm-block", "Block", blocks, self._choose_block)
-        self._heads = Choice("mm-head", "Head", [MEAN, *heads], self._choose_head)
-        self._restore = named(Button(description="Bring all back"), "fx-more mm-restore")
-        names = ("problem", "row", "probability", "change", "attention", "shares", "after", "table")
-        self._show = {name: named(HTML(), f"mm-{name}") for name in names}
-        self._line = named(HBox(), "fx-wrap mm-tokens")
-        self._place.choose(
-            next(name for name, place in self._places.items() if place == self.classifier.position)
+        self._position = Choice(
+            "mm-position", "Classify at", self._positions, names[classifier.position],
+            lambda _: self._read_again(),
+        )  # fmt: skip
+        self._padding = Choice(
+            "mm-padding", "Padding", PADDINGS, AS_IN_TRAINING, lambda _: self._read_again()
         )
-        self._padding.choose(AS_IN_TRAINING)
-        self._blocks.choose(blocks[self._block])
-        self._heads.choose(MEAN)
-        self._restore.on_click(lambda _: self._leave_out(frozenset()))
-
-    def _arranged(self) -> list:
-        show = self._show
-        heads = [] if self.small else [self._heads]
-        after = (
-            [] if self.small else [named(VBox([HTML(AFTER_BLOCKS), show["after"]]), "mm-forming")]
+        self._block = Choice(
+            "mm-block", "Block", blocks, blocks[-1], lambda _: self._show_attention()
         )
-        return [
-            style_sheet(),
-            HTML(f"<style>{chip_colours()}</style>"),
-            named(HBox([self._text]), "fx-wrap"),
-            named(HBox([self._place, self._padding]), "fx-wrap"),
-            show["row"],
-            named(show["problem"], "fx-problem"),
-            named(HBox([show["probability"], show["change"]]), "fx-wrap mm-answer"),
-            named(HTML(f"<p>{CHIPS}</p>"), "mm-how"),
-            self._line,
-            named(HTML(f"<p>{escape(' '.join(LEGEND))}</p>"), "mm-legend"),
-            self._restore,
-            Folded("the numbers", show["table"]),
-            named(HBox([self._blocks, *heads]), "fx-wrap"),
-            show["attention"],
-            named(HBox([show["shares"], *after]), "fx-wrap"),
-            Folded("what this does not show", named(HTML(LIMITS), "mm-limits")),
-        ]
+        self._head = Choice(
+            "mm-head", "Head", [MEAN, *heads], MEAN, lambda _: self._show_attention()
+        )
+        restore = button("fx-more mm-restore", "Bring all back", lambda: self._leave_out(set()))
+        show = self._html = html_fields(
+            "mm", "row", "unread", "problem", "probability", "change", "attention", "shares",
+            "after", "table",
+        )  # fmt: skip
+        self._tokens = row(css="mm-tokens")
+        after = named(VBox([HTML(AFTER_BLOCKS), show["after"]]), "mm-forming")
+        self._read(text)
+        super().__init__(
+            [
+                style_sheet(),
+                HTML(f"<style>{chip_colours()}</style>"),
+                row(self._text),
+                row(self._position, self._padding),
+                show["row"],
+                named(show["unread"], "fx-problem"),
+                named(show["problem"], "fx-problem"),
+                row(show["probability"], show["change"], css="mm-answer"),
+                named(HTML(f"<p>{CHIPS}</p>"), "mm-how"),
+                self._tokens,
+                named(HTML(f"<p>{escape(' '.join(LEGEND))}</p>"), "mm-legend"),
+                restore,
+                Folded("the numbers", show["table"]),
+                row(self._block) if small else row(self._block, self._head),
+                show["attention"],
+                row(show["shares"]) if small else row(show["shares"], after),
+                Folded("what this does not show", named(HTML(LIMITS), "mm-limits")),
+            ]
+        )
+        named(self, "fx-widget message-microscope")
+        self._show_message()
+        self._text.observe(lambda _: self._change_text(), "value")
 
     # --- the state ---
 
     @property
     def text(self) -> str:
-        """The message; setting it is like typing it. Raises TypeError for what is no text."""
+        """The message; setting it is like typing it."""
         return self._text.value
 
     @text.setter
     def text(self, text: str) -> None:
-        instance_of("text", text, str, "a text")
         self._text.value = text
 
     @property
     def position(self) -> str:
         """Which token classifies: "last", the padded end, or "last_token", or another position."""
-        return self._places[self._place.chosen]
+        return self._positions[self._position.chosen]
 
     @property
     def probabilities(self) -> torch.Tensor:
         """The probabilities of ham and spam, (2,), without the tokens that are left out."""
         return self._answer.probabilities
-
-    @property
-    def influence(self) -> torch.Tensor:
-        """What each token of the whole message does for "spam", in nats: (n,)."""
-        return self._influence
 
     @property
     def left_out(self) -> tuple[int, ...]:
@@ -200,133 +188,106 @@ class MessageMicroscope(VBox):
     def drawing(self) -> Drawing:
         """The tokens as a picture, and what it shows in words."""
         title = f"spam {self._answer.spam:.2f}, ham {1 - self._answer.spam:.2f}"
-        return draw_influence(self._reading.tokens, self._influence.tolist(), title, self._left_out)
+        return draw_influence(self._reading.tokens, self.influence.tolist(), title, self._left_out)
 
     # --- what the learner does ---
 
-    def _change_text(self, _) -> None:
-        try:
+    def _change_text(self) -> None:
+        with problem_shown(self._html["unread"], after=LAST_MESSAGE):
             self._read(self._text.value)
-        except _FAILURES as error:
-            self._unread = say_problem(error)
-        else:
-            self._unread = ""
+            self._html["problem"].value = ""
             self._show_message()
-        self._show["problem"].value = self._unread
 
-    def _choose_place(self, name: str) -> None:
-        self._read_anew(self._place, name)
-
-    def _choose_padding(self, name: str) -> None:
-        self._read_anew(self._padding, name)
-
-    def _read_anew(self, choice: Choice, name: str) -> None:
-        """Take a choice for the message that is shown, which need not be what stands in the box."""
-        before = choice.chosen
-        choice.choose(name)
-        try:
+    def _read_again(self) -> None:
+        """Read the message that is shown, which need not be the one in the box, as is chosen now."""
+        with problem_shown(self._html["problem"], after=LAST_MESSAGE):
             self._read(self._taken, self._left_out)
-        except _FAILURES as error:
-            choice.choose(before)
-            self._show["problem"].value = say_problem(error)
-        else:
-            self._show["problem"].value = self._unread
             self._show_message()
+        position, padding = self._read_with  # a choice that the model fails at is taken back
+        self._position.choose(position)
+        self._padding.choose(padding)
 
-    def _choose_block(self, name: str) -> None:
-        self._blocks.choose(name)
-        self._block = int(name)
-        self._show_attention()
-
-    def _choose_head(self, name: str) -> None:
-        self._heads.choose(name)
-        self._head = None if name == MEAN else int(name)
-        self._show_attention()
-
-    def _press(self, number: int) -> None:
-        if not self._quiet and number < len(self._reading.tokens):  # or it is a late one
+    def click_token(self, number: int) -> None:
+        """Leave a token out, or bring it back."""
+        if not self._quiet and number < len(self._reading.tokens):  # or the click comes too late
             self._leave_out(self._left_out ^ {number})
 
-    def _leave_out(self, left_out: frozenset[int]) -> None:
+    def _leave_out(self, left_out: set[int]) -> None:
         """Answer without these tokens; where that can't be, say why and leave all as it was."""
-        try:
+        with problem_shown(self._html["problem"]):
             self._answer = answer(self.classifier, self._reading, left_out)
-        except _FAILURES as error:
-            self._show["problem"].value = f'<p role="alert">{escape(str(error))}.</p>'
-        else:
-            self._left_out, self._show["problem"].value = left_out, self._unread
+            self._left_out = left_out
             self._show_answer()
         self._show_chips()
 
-    def _read(self, text: str, left_out: frozenset[int] = frozenset()) -> None:
+    def _read(self, text: str, left_out: set[int] = frozenset()) -> None:
         """Take a message; nothing is changed where it can't be taken."""
+        chosen = self._position.chosen, self._padding.chosen
         reading = read_message(self.classifier, text, self._padding.chosen, self.position)
         whole = answer(self.classifier, reading)
         influence = influence_on_spam(self.classifier, reading)
-        left = answer(self.classifier, reading, left_out) if left_out else whole
-        self._reading, self._whole, self._influence = reading, whole, influence
-        self._taken, self._left_out, self._answer = text, left_out, left
+        without = answer(self.classifier, reading, left_out) if left_out else whole
+        self._taken, self._left_out, self._read_with = text, left_out, chosen
+        self._reading, self._whole, self._answer = reading, whole, without
+        self.influence = influence
 
     # --- what is shown ---
 
     def _show_message(self) -> None:
-        self._show["row"].value = say_row(self._reading)
-        table = influence_table(self._reading.tokens, self._influence.tolist())
-        self._show["table"].value = table
+        self._html["row"].value = say_row(self._reading)
+        table = influence_table(self._reading.tokens, self.influence.tolist())
+        self._html["table"].value = table
         self._show_chips()
         self._show_answer()
 
     def _show_chips(self) -> None:
-        """Have each token's button say what it is; buttons are made once and used again."""
-        tokens, influences = self._reading.tokens, self._influence.tolist()
+        """Let each token's button show what it is; buttons are made once and used again."""
+        tokens, influence = self._reading.tokens, self.influence.tolist()
         while len(self._chips) < len(tokens):
             self._chips.append(_Chip(self, len(self._chips)))
         with self._quiet():
-            for chip, token, influence in zip(self._chips, tokens, influences, strict=False):
-                chip.show(token, influence, chip.number in self._left_out)
-        if len(self._line.children) != len(tokens):
-            self._line.children = self._chips[: len(tokens)]
+            for i, token in enumerate(tokens):
+                self._chips[i].show(token, influence[i], i in self._left_out)
+        if len(self._tokens.children) != len(tokens):
+            self._tokens.children = self._chips[: len(tokens)]
 
     def _show_answer(self) -> None:
-        spam = self._answer.spam
-        self._show["probability"].value = draw_probabilities(spam).svg
+        self._html["probability"].value = draw_probabilities(self._answer.spam).svg
         change = say_change(self._reading, self._left_out, self._whole, self._answer)
-        self._show["change"].value = f'<p role="status">{change}</p>'
+        self._html["change"].value = f'<p role="status">{change}</p>'
+        self._html["after"].value = self._draw_after_blocks().svg
         self._show_attention()
-        if not self.small:
-            self._show["after"].value = self._forming().svg
 
     def _show_attention(self) -> None:
-        self._show["attention"].value = self._attention().svg
-        shares = self._answer.to_the_message(self._head).tolist()
-        title = f"To the whole message, by block: {self._head_in_words()}"
-        self._show["shares"].value = draw_shares({"share": shares}, title, self._block).svg
+        self._html["attention"].value = self._draw_attention().svg
+        block, head, head_name = self._attends()
+        shares = self._answer.to_the_message(head).tolist()
+        title = f"To the whole message, by block: {head_name}"
+        self._html["shares"].value = draw_shares({"share": shares}, title, block).svg
 
-    def _attention(self) -> Drawing:
-        row = self._reading.row(self._left_out)
+    def _attends(self) -> tuple[int, int | None, str]:
+        """Return the block and the head (None for their mean) that are chosen, and the head's name."""
+        block, head = int(self._block.chosen), self._head.chosen
+        return (block, None, MEAN) if head == MEAN else (block, int(head), f"head {head}")
+
+    def _draw_attention(self) -> Drawing:
+        block, head, head_name = self._attends()
         tokens = [self._reading.tokens[i] for i in self._reading.kept(self._left_out)]
-        place = classifying_place(row, self.position)
-        shares = self._answer.shares(self._block, self._head)
-        title = (
-            f"Where the {self._place.chosen} looks: block {self._block}, {self._head_in_words()}"
-        )
-        return draw_attention(*named_shares(tokens, shares, place), title)
+        position = classifying_place(self._reading.row(self._left_out), self.position)
+        shares = named_shares(tokens, self._answer.shares(block, head), position)
+        title = f"Where the {self._position.chosen} looks: block {block}, {head_name}"
+        return draw_attention(*shares, title)
 
-    def _forming(self) -> Drawing:
+    def _draw_after_blocks(self) -> Drawing:
         return draw_after_blocks(self._answer.after_blocks[:, SPAM].tolist())
 
-    def _head_in_words(self) -> str:
-        return MEAN if self._head is None else f"head {self._head}"
-
     def _ipython_display_(self, **_) -> None:
-        """Show the widget; picture and table go along for pages where nothing is live."""
-        drawing = self.drawing
-        others = [self._attention().words]
+        others = [self._draw_attention().words]
         if not self.small:
-            others.append(self._forming().words)
-        html = self._show["table"].value + "".join(f"<p>{escape(words)}</p>" for words in others)
-        words = "\n".join([drawing.words, *others])
-        show_with_words(self, drawing.svg, html, words)
+            others.append(self._draw_after_blocks().words)
+        html = self._html["table"].value + "".join(f"<p>{escape(words)}</p>" for words in others)
+        drawing = self.drawing
+        display_with_static_form(self, drawing.svg, html, "\n".join([drawing.words, *others]))
 
 
 class _Chip(ToggleButton):
@@ -334,16 +295,17 @@ class _Chip(ToggleButton):
 
     def __init__(self, microscope: MessageMicroscope, number: int):
         super().__init__()
-        self.number, self._colour = number, ""
+        self._colour = ""
         named(self, f"mm-token mm-token-{number}")
-        self.observe(lambda _: microscope._press(number), "value")
+        self.observe(lambda _: microscope.click_token(number), "value")
 
     def show(self, token: str, influence: float, left_out: bool) -> None:
         with self.hold_sync():
             self.description = chip_words(token, influence, left_out)
             self.tooltip = chip_hint(influence, left_out)
             self.value = left_out
-            if (colour := chip_class(influence)) != self._colour:
+            colour = chip_class(influence)
+            if colour != self._colour:
                 self.remove_class(self._colour)
                 named(self, colour)
                 self._colour = colour

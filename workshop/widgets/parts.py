@@ -1,20 +1,19 @@
-"""What several widgets are made of: named controls, a row to choose from, the tower of toggles.
+"""Parts of several widgets: named controls, choices, a list of texts, the tower of toggles.
 
-The controls are plain ones that ipywidgets 7.7 (Colab) and 8 both have. Each carries CSS classes,
-by which assets/widgets.css and the tests find it. The tower and the panel around it keep a plan
-and say what is pressed; what that means is asked of the floors below.
+The controls are plain ones that ipywidgets 7.7 (Colab) and 8 both have. By the CSS classes that each
+carries, assets/widgets.css and the tests find them.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from html import escape
 
 import torch
 from IPython.display import display
 from ipywidgets import HTML, Button, HBox, Label, ToggleButton, VBox
+from safetensors import SafetensorError
 
 from helpers.freezing import (
     ADAPTED,
@@ -34,50 +33,75 @@ from helpers.freezing import (
     resize,
     trace_shapes,
 )
-from helpers.model import GPTModel
 from workshop import ASSETS
 from workshop.pictures.model import css_colours, draw_classifier, draw_share, fold, say_reach
-from workshop.tables import big_number, toggle_text
+from workshop.tables import alert, big_number, toggle_text
 
-CUSTOM = "custom"
-
-
-FOLD_ABOVE = 12  # blocks: a deeper tower starts with equal blocks in one line
-
-
-STATE_CLASS = {
-    FROZEN: "fx-is-frozen", TRAINABLE: "fx-is-trainable",
-    PARTLY: "fx-is-partly", ADAPTED: "fx-is-adapted",
-}  # fmt: skip
+FAILURES = (  # what settings, files, a full disk or a full memory lead to; Jupyter says nothing of it
+    ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, SafetensorError, TypeError,
+    ValueError,
+)  # fmt: skip
 
 
-TRAINS, ADAPTS = "trains or freezes", "adds or takes an adapter"  # what a press on a part does
+LAST_MESSAGE = " The picture shows the last message that the model could take."
 
 
-RANKS = (1, 4, 8, 16)
+# --- sentences ------------------------------------------------------------------------------------
 
 
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+def problem(error: BaseException, before: str = "", after: str = "") -> str:
+    """Return as HTML what an error says, as a sentence."""
+    sentence = str(error) or type(error).__name__
+    if sentence[-1] not in ".?!":
+        sentence += "."
+    return alert(f"{before}{sentence}{after}")
+
+
+@contextmanager
+def problem_shown(line: HTML, before: str = "", after: str = ""):
+    """Show in `line` which of FAILURES ends this block; clear it where none does."""
+    line.value = ""
+    try:
+        yield
+    except FAILURES as error:
+        line.value = problem(error, before, after)
 
 
 # --- single controls ------------------------------------------------------------------------------
 
 
-def named(widget, *names: str):
+def named(widget, *classes: str):
     """Give a widget CSS classes, several in one text too; return it."""
-    for name in " ".join(names).split():
+    for name in " ".join(classes).split():
         widget.add_class(name)
     return widget
 
 
 def ask(kind, css: str, description: str, **settings):
     """Return a box to type into, of class `kind`, with its label before it."""
-    box = named(
-        kind(description=description, style={"description_width": "initial"}, **settings), css
-    )
+    box = kind(description=description, style={"description_width": "initial"}, **settings)
     if box.has_trait("tooltip"):
         box.tooltip = ""  # or ipywidgets 8 shows "null" above the label
-    return box
+    return named(box, css)
+
+
+def row(*widgets, css: str = "") -> HBox:
+    """Return widgets beside each other, on further lines where there is no room."""
+    return named(HBox(widgets), "fx-wrap", css)
+
+
+def button(
+    css: str, description: str = "", on_click: Callable[[], object] = lambda: None, **settings
+) -> Button:
+    """Return a button that calls `on_click`."""
+    made = named(Button(description=description, **settings), css)
+    made.on_click(lambda _: on_click())
+    return made
+
+
+def html_fields(prefix: str, *names: str) -> dict[str, HTML]:
+    """Return for each name a piece of HTML of the class "prefix-name", with nothing in it yet."""
+    return {name: named(HTML(), f"{prefix}-{name}") for name in names}
 
 
 def style_sheet() -> HTML:
@@ -86,62 +110,62 @@ def style_sheet() -> HTML:
     return HTML(f"<style>{css}</style>")
 
 
-def show_with_words(widget, picture: str, html: str, words: str) -> None:
-    """Show a widget, and send tables and words along, and a picture if there is one, for pages where
-    nothing is live.
-    """
+def display_with_static_form(widget, svg: str, html: str, text: str) -> None:
+    """Display a widget, and its picture, tables and text for pages where nothing is live."""
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    data = {WIDGET_VIEW: view, "text/html": html, "text/plain": words}
-    if picture:
-        data["image/svg+xml"] = picture
+    data = {
+        "application/vnd.jupyter.widget-view+json": view,
+        "text/html": html,
+        "text/plain": text,
+    }
+    if svg:
+        data["image/svg+xml"] = svg
     display(data, raw=True)
 
 
 class Quiet:
-    """Whether controls are being set by code, which then is not to be heard."""
+    """True while code sets controls, so that their observers can tell it from a learner."""
 
     def __init__(self):
-        self._depth = 0
+        self._on = False
 
     def __bool__(self) -> bool:
-        return self._depth > 0
+        return self._on
 
     @contextmanager
     def __call__(self):
-        """Set controls within this block without hearing of it."""
-        self._depth += 1
+        self._on = True
         try:
             yield
         finally:
-            self._depth -= 1
+            self._on = False
 
 
 class Choice(HBox):
-    """One of several, as buttons: from a drop-down list JupyterLab takes the arrow keys away.
+    """One of several options, each a button: JupyterLab takes a drop-down list's arrow keys away.
 
-    `on_choose` is called with the option that was pressed, and calls `choose` to show it.
+    `chosen` is the option that is shown as chosen, "" for none. A click on another one chooses it
+    and then calls `on_choose` with it.
     """
 
     def __init__(
-        self, css: str, label: str, options: Iterable[str], on_choose: Callable[[str], object]
+        self,
+        css: str,
+        label: str,
+        options: Iterable[str],
+        chosen: str = "",
+        on_choose: Callable[[str], object] = lambda option: None,
     ):
         self._buttons = {option: named(ToggleButton(), "fx-choice") for option in options}
-        self._quiet, self._on_choose, self.chosen = Quiet(), on_choose, ""
+        self._quiet, self._on_choose = Quiet(), on_choose
         super().__init__([Label(label), *self._buttons.values()])
         named(self, css, "fx-wrap fx-options")
         for option, button in self._buttons.items():
-            button.observe(lambda _, option=option: self._press(option), "value")
-
-    def _press(self, option: str) -> None:
-        if self._quiet:
-            return
-        if option == self.chosen:
-            self.choose(option)  # it stays pressed
-        else:
-            self._on_choose(option)
+            button.observe(lambda _, option=option: self._click(option), "value")
+        self.choose(chosen)
 
     def choose(self, chosen: str) -> None:
-        """Show which one is chosen."""
+        """Show which option is chosen."""
         self.chosen = chosen
         with self._quiet():
             for option, button in self._buttons.items():
@@ -149,199 +173,244 @@ class Choice(HBox):
                 button.description = f"✓ {option}" if option == chosen else option
                 button.tooltip = "chosen" if option == chosen else "choose"
 
+    def _click(self, option: str) -> None:
+        if self._quiet:
+            return
+        is_new = option != self.chosen
+        self.choose(option)  # a second click leaves it pressed
+        if is_new:
+            self._on_choose(option)
+
 
 class Folded(VBox):
-    """A button that shows and hides what stands below it."""
+    """A button that shows and hides the widget below it."""
 
-    def __init__(self, what: str, content):
-        self.content = content
-        self._what, self._button = what, named(Button(), "fx-more")
+    def __init__(self, title: str, content):
+        self._title, self._content = title, content
+        self._button = button("fx-more", on_click=lambda: self._set(len(self.children) == 1))
         super().__init__()
         self._set(False)
-        self._button.on_click(lambda _: self._set(len(self.children) == 1))
 
-    def _set(self, opened: bool) -> None:
-        self._button.description = f"{'▾ Hide' if opened else '▸ Show'} {self._what}"
-        self.children = [self._button, self.content] if opened else [self._button]
+    def _set(self, is_open: bool) -> None:
+        self._button.description = f"{'▾ Hide' if is_open else '▸ Show'} {self._title}"
+        self.children = [self._button, self._content] if is_open else [self._button]
+
+
+class TextList(VBox):
+    """Texts of a table below a heading: ten at first, and ten more at a click.
+
+    `heading_of(shown, total)` returns the heading as HTML, and `lines_of(rows)` the widgets of the
+    texts in these rows of the table.
+    """
+
+    AT_ONCE = 10
+
+    def __init__(
+        self,
+        css: str,
+        heading_of: Callable[[int, int], str],
+        lines_of: Callable[[Sequence[int]], Sequence],
+    ):
+        self._heading_of, self._lines_of = heading_of, lines_of
+        self._heading = named(HTML(), f"{css}-heading")
+        self._lines = named(VBox(), f"{css}-texts")
+        self._more = button(f"fx-more {css}-more", on_click=self._show_more)
+        super().__init__()
+
+    def show(self, rows: Sequence[int], num_shown: int = AT_ONCE) -> None:
+        """Show the texts in these rows, the first `num_shown` of them."""
+        self._rows, self._num_shown = rows, num_shown
+        shown = rows[:num_shown]
+        left = len(rows) - len(shown)
+        self._heading.value = self._heading_of(len(shown), len(rows))
+        self._lines.children = self._lines_of(shown)
+        self._more.description = f"{min(self.AT_ONCE, left)} more"
+        self.children = [self._heading, self._lines, *([self._more] if left else [])]
+
+    def _show_more(self) -> None:
+        self.show(self._rows, self._num_shown + self.AT_ONCE)
+
+    def redraw(self) -> None:
+        """Show as many texts as before, some of which look different now."""
+        self.show(self._rows, self._num_shown)
 
 
 # --- the tower ------------------------------------------------------------------------------------
+
+MOST_LINES = (
+    16  # 12 blocks and the other parts; a deeper model starts with equal blocks in one line
+)
+
+
+STATE_CLASS = {
+    FROZEN: "fx-is-frozen", TRAINABLE: "fx-is-trainable",
+    PARTLY: "fx-is-partly", ADAPTED: "fx-is-adapted",
+}  # fmt: skip
 
 
 class Tower(VBox):
     """The parts of a model as toggles, the output at the top.
 
-    `plan` and `report` are what it shows. A press calls `on_press` with the parts that it is
-    meant for. In a deep model each run of equal blocks gets one line, which opens.
+    A click calls `on_click` with the parts that its line stands for. `adapts` says whether a click
+    is about an adapter.
     """
 
-    def __init__(self, on_press: Callable[..., object]):
-        self.plan: FreezePlan | None = None
-        self.report: ParameterReport | None = None
-        self.adapts = False  # whether a press is about an adapter
-        self._on_press, self._quiet = on_press, Quiet()
-        self._lines: dict[str, _Line] = {}
-        self._refold = named(Button(description="Fold equal blocks"), "fx-more")
+    def __init__(self, on_click: Callable[..., object]):
+        self.adapts = False
+        self._on_click, self._quiet = on_click, Quiet()
+        self._lines: dict[str, _Line] = {}  # by the topmost part
+        self._refold = button("fx-more", "Fold equal blocks", lambda: self.lay_out(self._report))
         super().__init__()
         named(self, "fx-tower")
-        self._refold.on_click(lambda _: self.lay_out(self.plan, self.report))
 
-    def lay_out(self, plan: FreezePlan, report: ParameterReport) -> None:
-        """Show a plan, with what is open closed again."""
-        deep = plan.n_layers > FOLD_ABOVE
-        runs = (
-            [row.parts for row in fold(report)]
-            if deep
-            else [(count.part,) for count in report.parts]
-        )
-        self.children = [
-            *([self._refold] if deep else []),
-            *(self._line(run) for run in reversed(runs)),
-        ]
-        self.show(plan, report)
+    def lay_out(self, report: ParameterReport) -> None:
+        """Show a report with all that was open closed again."""
+        runs, above = [(count.part,) for count in report.parts], []
+        if len(runs) > MOST_LINES:
+            runs, above = [row.parts for row in fold(report)], [self._refold]
+        self.children = [*above, *(self._line(run) for run in reversed(runs))]
+        self.show(report)
 
-    def show(self, plan: FreezePlan, report: ParameterReport) -> None:
-        """Show a plan for the same model; no line moves."""
-        self.plan, self.report = plan, report
+    def show(self, report: ParameterReport) -> None:
+        """Show a report of the same model; no line moves."""
+        self._report = report
         with self._quiet():
             for line in self._shown():
                 line.show(report, self.adapts)
 
-    def press(self, line: "_Line") -> None:
-        """Hand on a press, unless it is the tower's own doing or a late one on what is gone."""
+    def click(self, line: "_Line") -> None:
+        """Pass on a click, but not one that arrives when its line is gone."""
         if not self._quiet and line in self._shown():
-            self._on_press(*line.parts)
+            self._on_click(*line.parts)
 
     def unfold(self, line: "_Line") -> None:
         """Open a run into its blocks; open a block into its pieces, or close it again."""
         if line not in self._shown():
             return
         if len(line.parts) > 1:
-            # its line becomes the top block's, so that its button keeps the keyboard's focus
-            lines, i = list(self.children), self.children.index(line)
-            blocks = [self._line((block,)) for block in reversed(line.parts)]
-            self.children = lines[:i] + blocks + lines[i + 1 :]
+            i, blocks = self.children.index(line), reversed(line.parts)
+            lines = [self._line((block,)) for block in blocks]
+            self.children = [*self.children[:i], *lines, *self.children[i + 1 :]]
+        elif line.inside.children:
+            line.inside.children = []
         else:
-            opened = bool(line.inside.children)
-            pieces = () if opened else pieces_of(*line.parts)
-            line.inside.children = [self._line((piece,)) for piece in pieces]
-        self.show(self.plan, self.report)
+            line.inside.children = [self._line((piece,)) for piece in pieces_of(*line.parts)]
+        self.show(self._report)
 
     def _line(self, parts: tuple[str, ...]) -> "_Line":
-        """Return the line of the topmost part, made once, standing for `parts`."""
-        if parts[-1] not in self._lines:
-            self._lines[parts[-1]] = _Line(self)
-        self._lines[parts[-1]].stand_for(parts)
-        return self._lines[parts[-1]]
+        """Return the line of these parts.
+
+        The topmost part has always the same one, so that a button keeps the keyboard's focus.
+        """
+        line = self._lines.get(parts[-1]) or _Line(self)
+        self._lines[parts[-1]] = line
+        if parts != line.parts:
+            line.stand_for(parts)
+        return line
 
     def _shown(self) -> list["_Line"]:
-        lines = [line for line in self.children if isinstance(line, _Line)]
+        lines = [line for line in self.children if line is not self._refold]
         return lines + [piece for line in lines for piece in line.inside.children]
 
 
 class _Line(VBox):
-    """One line of the tower: the toggle of a part, a piece or a run of blocks.
-
-    A block's opens and holds its pieces.
-    """
+    """One line of the tower: the toggle of a part, of a piece or of a run of blocks."""
 
     def __init__(self, tower: Tower):
         self.parts: tuple[str, ...] = ()
-        self._css: tuple[str, ...] = ()
-        self.toggle = named(ToggleButton(), "fx-toggle")
-        self.opener = named(Button(), "fx-open")
-        self.inside = named(VBox(), "fx-inside")
+        self._classes: set[str] = set()
+        self._toggle = named(ToggleButton(), "fx-toggle")
+        self._opener = button("fx-open", on_click=lambda: tower.unfold(self))
         self._row = named(HBox(), "fx-line")
+        self.inside = named(VBox(), "fx-inside")  # the pieces of a block that is open
         super().__init__([self._row, self.inside])
-        self.toggle.observe(lambda _: tower.press(self), "value")
-        self.opener.on_click(lambda _: tower.unfold(self))
+        self._toggle.observe(lambda _: tower.click(self), "value")
 
     def stand_for(self, parts: tuple[str, ...]) -> None:
-        if parts != self.parts:
-            self.parts, self.inside.children = parts, ()
-            opens = len(parts) > 1 or pieces_of(*parts) != parts
-            self._row.children = [self.opener, self.toggle] if opens else [self.toggle]
+        self.parts, self.inside.children = parts, []
+        can_open = len(parts) > 1 or pieces_of(*parts) != parts
+        self._row.children = [self._opener, self._toggle] if can_open else [self._toggle]
 
     def show(self, report: ParameterReport, adapts: bool) -> None:
         count = report.count(*self.parts)
         kind = "part" if len(self.parts) == 1 else "run"
-        css = (f"fx-{kind}-{re.sub('[^a-z0-9_]+', '-', count.part)}", STATE_CLASS[count.state])
-        for old in set(self._css) - set(css):
-            self.toggle.remove_class(old)
-        named(self.toggle, *css)
-        self._css = css
-        verb = "close" if self.inside.children else "open"
-        self.opener.description = f"{'▾' if self.inside.children else '▸'} {verb} {count.part}"
-        with self.toggle.hold_sync():
-            self.toggle.description = toggle_text(count)
-            self.toggle.value = count.state == TRAINABLE
-            self.toggle.tooltip = f"{_what_a_press_does(count.state, adapts)} {count.part}"
-
-
-def _what_a_press_does(state: str, adapts: bool) -> str:
-    if adapts:
-        return "take the adapter from" if state == ADAPTED else "add an adapter to"
-    return "freeze" if state == TRAINABLE else "train"
+        name = re.sub("[^a-z0-9_]+", "-", count.part)
+        classes = {f"fx-{kind}-{name}", STATE_CLASS[count.state]}
+        for old in self._classes - classes:
+            self._toggle.remove_class(old)
+        named(self._toggle, *classes)
+        self._classes = classes
+        mark, verb = ("▾", "close") if self.inside.children else ("▸", "open")
+        self._opener.description = f"{mark} {verb} {count.part}"
+        does = "freeze" if count.state == TRAINABLE else "train"
+        if adapts:
+            does = "take the adapter from" if count.state == ADAPTED else "add an adapter to"
+        with self._toggle.hold_sync():
+            self._toggle.description = toggle_text(count)
+            self._toggle.value = count.state == TRAINABLE
+            self._toggle.tooltip = f"{does} {count.part}"
 
 
 # --- a plan, and what it means for a model --------------------------------------------------------
 
+CUSTOM = "custom"
+
+
+TRAINS, ADAPTS = "trains or freezes", "adds or takes an adapter"  # what a click on a part does
+
+
+RANKS = (1, 4, 8, 16)
+
 
 class PlanPanel(VBox):
-    """Presets, counts and the tower of a plan; beside it how far the gradient goes, and a picture.
+    """Presets, counts and the tower of a plan; beside it how far the gradient goes, and a figure.
 
-    `cfg`, `plan` and `rank`, that of new adapters, are its state. `on_change` is called when the
-    learner, or code, has changed the plan; it calls `show` with what else is to be drawn. `report`,
-    `reach` and `drawing` always hold what is shown.
+    `cfg`, `plan` and `rank`, that of new adapters, are its state. Whenever the plan has changed it
+    calls `on_change`, which calls `show`. `report`, `reach` and `drawing` hold what is shown.
     """
 
     def __init__(self, cfg: dict, plan: FreezePlan, on_change: Callable[[], object]):
         self.cfg, self._plan, self.rank, self._on_change = cfg, plan, plan.rank, on_change
-        self._preset = Choice("fx-preset", "Train", [*PRESETS, CUSTOM], self._choose_preset)
-        self._press = Choice("fx-press", "A press", [TRAINS, ADAPTS], self._choose_press)
-        self._rank = Choice("fx-rank", "LoRA rank", map(str, RANKS), self._choose_rank)
+        presets, ranks = [*PRESETS, CUSTOM], [str(rank) for rank in RANKS]
+        self._preset = Choice("fx-preset", "Train", presets, on_choose=self._choose_preset)
+        click = Choice("fx-press", "A press", [TRAINS, ADAPTS], TRAINS, self._choose_click)
+        self._rank = Choice("fx-rank", "LoRA rank", ranks, on_choose=self._choose_rank)
         self._note = named(HTML(), "fx-note")
-        self.tower = Tower(self._change_parts)
-        names = ("total", "trainable", "frozen", "percent", "share", "reach", "shapes")
-        self._show = {name: named(HTML(), f"fx-{name}") for name in names}
-        self.reach_in_words, self.picture = self._show["reach"], self._show["shapes"]
-        self._press.choose(TRAINS)
+        self._tower = Tower(self._change_parts)
+        numbers = ("total", "trainable", "frozen", "percent")
+        self._html = html_fields("fx", *numbers, "share", "reach", "shapes")
+        self.reach_in_words, self.picture = self._html["reach"], self._html["shapes"]
         self.beside = named(VBox([self.reach_in_words, self.picture]), "fx-pictures")
-        numbers = [named(self._show[name], "fx-number") for name in names[:4]]
         super().__init__(
             [
                 self._preset,
-                named(HBox([self._press, self._rank]), "fx-wrap"),
+                row(click, self._rank),
                 self._note,
-                named(HBox(numbers), "fx-wrap"),
-                self._show["share"],
-                named(HBox([self.tower, self.beside]), "fx-wrap"),
+                row(*(named(self._html[name], "fx-number") for name in numbers)),
+                self._html["share"],
+                row(self._tower, self.beside),
             ]
         )
 
     @property
     def plan(self) -> FreezePlan:
-        """What is trained."""
+        """What is trained; setting it lays the tower out anew. ValueError for another depth."""
         return self._plan
 
     @plan.setter
     def plan(self, plan: FreezePlan) -> None:
-        report = parameter_report(self.cfg, plan)  # refuses another depth
-        self._plan, self._note.value = plan, ""
-        if plan.adapted:
-            self.rank = plan.rank
-        self.tower.lay_out(plan, report)
-        self._on_change()
+        self._take(plan, lay_out_anew=True)
+        self._note.value = ""
 
     def take_model(self, cfg: dict) -> None:
-        """Go on with a model of another size, under the same plan where that is possible."""
+        """Show a model of another size, under the same plan where that is possible."""
         self.cfg, plan = cfg, resize(self._plan, cfg["n_layers"])
         try:
             self.plan = plan
         except ValueError as error:  # its matrices are too small for adapters of this rank
             self.rank = RANK
             self.plan = replace(plan, adapted=frozenset())
-            self._say(error)
+            self._note.value = problem(error)
 
     def show(
         self, shapes: tuple[Shape, ...], tokens: list[str], num_classes: int = 2, answer: str = ""
@@ -350,7 +419,7 @@ class PlanPanel(VBox):
         self.report = report = parameter_report(self.cfg, self._plan, num_classes)
         self.reach = reach = gradient_reach(self._plan)
         self.drawing = draw_classifier(report, shapes, tokens, reach=reach, answer=answer)
-        values = {
+        html = {
             "total": big_number(f"{report.total:,}", "parameters"),
             "trainable": big_number(f"{report.trainable:,}", "trainable"),
             "frozen": big_number(f"{report.frozen:,}", "frozen"),
@@ -359,81 +428,69 @@ class PlanPanel(VBox):
             "reach": say_reach(reach),
             "shapes": self.drawing.svg,
         }
-        for name, value in values.items():
-            self._show[name].value = value
+        for name, value in html.items():
+            self._html[name].value = value
         self._show_choices()
 
+    def _take(self, plan: FreezePlan, lay_out_anew: bool = False) -> None:
+        report = parameter_report(self.cfg, plan)  # refuses another depth, or too high a rank
+        self._plan = plan
+        if plan.adapted:
+            self.rank = plan.rank
+        if lay_out_anew:
+            self._tower.lay_out(report)
+        self._on_change()
+
     def _show_choices(self) -> None:
-        """Have every control say what holds, after a press that changed nothing, too."""
+        """Let every control show the plan, after a click that could not change it too."""
         self._preset.choose(preset_of(self._plan) or CUSTOM)
         self._rank.choose(str(self.rank))
-        self.tower.show(self._plan, self.report)
+        self._tower.show(self.report)
 
     def _choose_preset(self, name: str) -> None:
-        if name == CUSTOM:  # which is what any other choice of parts is called
-            self._show_choices()
-        else:
-            plan = PRESETS[name](self._plan.n_layers)
-            self._try(lambda: self._with_rank(plan, self.rank), anew=True)
+        with problem_shown(self._note):
+            if name != CUSTOM:  # which only says that the plan is none of the presets
+                plan = PRESETS[name](self._plan.n_layers)
+                self._take(_with_rank(plan, self.rank), lay_out_anew=True)
+        self._show_choices()
 
-    def _choose_press(self, name: str) -> None:
-        self._press.choose(name)
-        self.tower.adapts = name == ADAPTS
-        self._note.value = ""
-        self.tower.show(self._plan, self.report)
+    def _choose_click(self, name: str) -> None:
+        self._tower.adapts, self._note.value = name == ADAPTS, ""
+        self._tower.show(self.report)
 
     def _choose_rank(self, name: str) -> None:
-        rank = int(name)
-        if self._try(lambda: self._with_rank(self._plan, rank)):
-            self.rank = rank
-            self._show_choices()
-
-    def _with_rank(self, plan: FreezePlan, rank: int) -> FreezePlan:
-        """Return the plan with adapters of a rank; what they add is scaled as in all of them."""
-        return replace(plan, rank=rank, alpha=plan.alpha / plan.rank * rank)
+        with problem_shown(self._note):
+            self._take(_with_rank(self._plan, int(name)))
+            self.rank = int(name)
+        self._show_choices()
 
     def _change_parts(self, *parts: str) -> None:
-        if self.tower.adapts:
-            self._try(lambda: self._with_rank(self._plan.adapt(*parts), self.rank))
-        else:
-            self._try(lambda: self._plan.toggle(*parts))
+        with problem_shown(self._note):
+            if self._tower.adapts:
+                self._take(_with_rank(self._plan.adapt(*parts), self.rank))
+            else:
+                self._take(self._plan.toggle(*parts))
+        if self._note.value:
+            self._show_choices()  # the toggle is as it was
 
-    def _try(self, change: Callable[[], FreezePlan], anew: bool = False) -> bool:
-        """Take a changed plan, laid out `anew` or in place; where there is none, say why."""
-        try:
-            plan = change()
-            parameter_report(self.cfg, plan)  # refuses a rank beyond the model's matrices
-        except ValueError as error:
-            self._say(error)
-            self._show_choices()
-            return False
-        if anew:
-            self.plan = plan
-        else:
-            self._plan, self._note.value = plan, ""
-            self._on_change()
-        return True
 
-    def _say(self, error: Exception) -> None:
-        self._note.value = f'<p role="alert">{escape(str(error))}.</p>'
+def _with_rank(plan: FreezePlan, rank: int) -> FreezePlan:
+    """Return the plan with adapters of a rank, and alpha in the same ratio to it as before."""
+    return replace(plan, rank=rank, alpha=plan.alpha / plan.rank * rank)
 
 
 # --- shapes, kept: tracing takes longer than drawing ----------------------------------------------
 
 
 def shapes_of(cfg: dict, num_classes: int, batch_size: int, num_tokens: int) -> tuple[Shape, ...]:
-    """Return what each part puts out for token ids (batch_size, num_tokens)."""
+    """Return the shape of each part's output for token ids (batch_size, num_tokens)."""
     return _trace(tuple(cfg.items()), num_classes, batch_size, num_tokens)
-
-
-@lru_cache(maxsize=8)
-def _skeleton(cfg_items: tuple, num_classes: int) -> GPTModel:
-    return classifier_without_weights(dict(cfg_items), num_classes)
 
 
 @lru_cache(maxsize=256)
 def _trace(
     cfg_items: tuple, num_classes: int, batch_size: int, num_tokens: int
 ) -> tuple[Shape, ...]:
+    model = classifier_without_weights(dict(cfg_items), num_classes)
     token_ids = torch.zeros(batch_size, num_tokens, dtype=torch.long)
-    return trace_shapes(_skeleton(cfg_items, num_classes), token_ids, last_token=True)
+    return trace_shapes(model, token_ids, last_token=True)

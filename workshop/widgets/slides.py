@@ -1,18 +1,25 @@
 """Slides: a slider that moves through ready-made pictures, such as the frames of a film.
 
-Two buttons move it, too: they have names, which a slider of ipywidgets has not, so that a screen
-reader can say what they do. What is shown then is said in words.
+Two buttons move it too. They have names, which a slider of ipywidgets has not, so that a screen
+reader can say what they do.
 """
 
 from collections.abc import Sequence
 from html import escape
 
-from ipywidgets import HTML, Button, HBox, SelectionSlider, VBox
+import numpy as np
+from ipywidgets import HTML, HBox, SelectionSlider, VBox
 
-from helpers.checks import instance_of, whole_number
+from helpers.checks import whole_number
 from workshop.pictures.svg import Drawing, below_each_other
 from workshop.tables import html_table
-from workshop.widgets.parts import named, show_with_words, style_sheet
+from workshop.widgets.parts import (
+    button,
+    display_with_static_form,
+    named,
+    row,
+    style_sheet,
+)
 
 PICTURES, ROWS = 3, 11  # at most as many where nothing is live
 
@@ -21,10 +28,9 @@ class Slides(VBox):
     """Pictures, of which a slider shows one; the arrow keys move it.
 
     `names` say which picture is which, and `label` what the slider goes through: Slides(drawings,
-    ["before", "after"], "The training"). All pictures are drawn before the first is shown, so that
-    each is there at once. `index`, from 0, is the one shown, at first `start`; it may be set. Raises
-    TypeError for what are no pictures, ValueError for fewer than two, for another number of names
-    and for an index beyond the last.
+    ["before", "after"], "The training"). `index`, from 0, is the picture that is shown, at first
+    `start`; it may be set. Raises ValueError for fewer than two pictures, for another number of
+    names and for an index beyond the last.
     """
 
     def __init__(
@@ -35,37 +41,29 @@ class Slides(VBox):
         start: int = 0,
     ):
         self.drawings, self.names, self.label = tuple(drawings), tuple(names), label
-        for i, drawing in enumerate(self.drawings):
-            instance_of(f"drawings[{i}]", drawing, Drawing, "a Drawing, as from helpers.pictures")
-        for i, name in enumerate(self.names):
-            instance_of(f"names[{i}]", name, str, "a text")
-        if len(self.drawings) < 2:
-            raise ValueError(f"a slider needs at least 2 pictures, not {len(self.drawings)}")
-        if len(self.drawings) != len(self.names):
-            raise ValueError(
-                f"{len(self.drawings)} pictures have {len(self.names)} names; give each its own"
-            )
-        options = [(name, i) for i, name in enumerate(self.names)]
-        self._slider = named(
-            SelectionSlider(
-                options=options,
-                value=self._checked(start),
-                description=label,
-                readout=False,  # Tab would stop at it, and it has no name
-                style={"description_width": "initial"},
-            ),
-            "sl-slider",
+        count = len(self.drawings)
+        if count < 2:
+            raise ValueError(f"a slider needs at least 2 pictures, not {count}")
+        if count != len(self.names):
+            raise ValueError(f"{count} pictures have {len(self.names)} names; give each its own")
+        slider = SelectionSlider(
+            options=[(name, i) for i, name in enumerate(self.names)],
+            description=label,
+            readout=False,  # Tab would stop at it, and it has no name
+            style={"description_width": "initial"},
         )
-        back = named(Button(description="◀ previous", tooltip="the picture before"), "fx-more")
-        on = named(Button(description="next ▶", tooltip="the picture after"), "fx-more")
-        buttons = HBox([named(back, "sl-back"), named(on, "sl-next")])
+        self._slider = named(slider, "sl-slider")
+        back, forward = lambda: self._move(-1), lambda: self._move(1)
+        buttons = [
+            button("fx-more sl-back", "◀ previous", back, tooltip="the picture before"),
+            button("fx-more sl-next", "next ▶", forward, tooltip="the picture after"),
+        ]
         self._picture, self._words = named(HTML(), "sl-picture"), named(HTML(), "sl-words")
-        controls = named(HBox([self._slider, buttons]), "fx-wrap sl-controls")
+        controls = row(self._slider, HBox(buttons), css="sl-controls")
         super().__init__([style_sheet(), controls, self._words, self._picture])
         named(self, "fx-widget picture-slides")
         self._slider.observe(lambda _: self._show(), "value")
-        back.on_click(lambda _: self._move(-1))
-        on.on_click(lambda _: self._move(1))
+        self.index = start
         self._show()
 
     @property
@@ -75,20 +73,17 @@ class Slides(VBox):
 
     @index.setter
     def index(self, index: int) -> None:
-        self._slider.value = self._checked(index)
+        last = len(self.drawings) - 1
+        self._slider.value = whole_number("the picture's index", index, 0, last)
 
     @property
     def drawing(self) -> Drawing:
         """The picture that is shown, and what it shows in words."""
         return self.drawings[self.index]
 
-    def _checked(self, index: int) -> int:
-        return whole_number("the picture's index", index, 0, len(self.drawings) - 1)
-
     def _move(self, by: int) -> None:
-        """Go on or back by one; at an end nothing happens."""
-        last = len(self.drawings) - 1
-        self._slider.value = min(max(self.index + by, 0), last)
+        if 0 <= self.index + by < len(self.drawings):
+            self.index += by
 
     def _show(self) -> None:
         self._picture.value = self.drawing.svg
@@ -97,21 +92,16 @@ class Slides(VBox):
         self._words.value = f'<p role="status"><b>{name}</b>{unseen}</p>'
 
     def _ipython_display_(self, **_) -> None:
-        """Show the widget; where nothing is live, the first, the middle and the last picture.
-
-        A table says in words what these and some between them show.
-        """
-        shown = _evenly(len(self.drawings), PICTURES)
-        picture = below_each_other(
-            [self.drawings[i] for i in shown], [self.names[i] for i in shown]
-        )
-        rows = [(self.names[i], self.drawings[i].words) for i in _evenly(len(self.names), ROWS)]
+        """Display the slides; where nothing is live, three pictures below each other and a table."""
+        shown = _evenly_spaced(len(self.drawings), PICTURES)
+        drawings, names = [self.drawings[i] for i in shown], [self.names[i] for i in shown]
+        svg = below_each_other(drawings, names)
+        in_table = _evenly_spaced(len(self.drawings), ROWS)
+        rows = [(self.names[i], self.drawings[i].words) for i in in_table]
         table = html_table((self.label, "what it shows"), rows, f"{self.label}, in words")
-        show_with_words(self, picture.svg, table, picture.words)
+        display_with_static_form(self, svg.svg, table, svg.words)
 
 
-def _evenly(count: int, most: int) -> list[int]:
-    """Return at most `most` of `count` numbers from 0, evenly spaced, the first and the last too."""
-    if count <= most:
-        return list(range(count))
-    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
+def _evenly_spaced(count: int, most: int) -> list[int]:
+    """Return at most `most` numbers from 0 to count - 1, evenly spaced, the first and the last too."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()

@@ -1,22 +1,23 @@
-"""A widget that trains by a press: two buttons, how the training goes, and its end, whatever it is.
+"""Train and Stop, how a training goes, and its end, whatever it is.
 
-A training goes in slices on the kernel's own event loop, so that the kernel hears a press on Stop
-between two of them; where no loop runs it goes in one piece, until an interruption. No thread takes
-part: what a thread changes in a widget is not shown everywhere.
+A training runs in short slices on the kernel's own event loop, so that a click on Stop is heard
+between two of them; where no loop runs it runs in one piece, until an interruption. There is no
+thread: Colab does not show what a thread changes in a widget.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from html import escape
 
 import torch
-from ipywidgets import HTML, Button, HBox, VBox
+from ipywidgets import VBox
 
 from workshop.fast import History, Progress
 from workshop.pictures.charts import draw_bar, draw_training
-from workshop.widgets.parts import named
+from workshop.tables import status
+from workshop.widgets.parts import FAILURES, button, html_fields, problem, problem_shown, row
 
 SLICE, PAUSE = 0.1, 0.01  # seconds of training in a stretch, and for the kernel to hear messages
 
@@ -35,68 +36,66 @@ WHERE = {  # a position in words
 UNDER_WAY = "A training is under way: wait for its end, or press Stop."
 
 
-FAILURES = (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, MemoryError)
+class TrainButton(VBox):
+    """Two buttons, and below them a sentence, a bar and the curves of the training.
 
-
-class TrainsInSlices(VBox):
-    """Train and Stop, and below them a sentence, a bar and the curves of the training.
-
-    A kind of it has two methods: `_new_training()` returns what a press trains, or raises one of
-    FAILURES where nothing can be; `_end(training, interrupted=False)` shows what came of it,
-    `_stopped` or not, and returns an iterator over slices if something is left to be done. What is
-    trained has `settings`, `histories` (one for each seed that has begun), `steps`, which yields
-    Progress, `share_done` and `seconds_left` of a Progress.
+    `make()` returns what a click trains and how many seeds it is trained with, or raises one of
+    FAILURES. What is trained has `settings` and `steps()`, which yields Progress. After its last
+    step, or a stop, `on_end(training)` is called, and may return an iterator over further slices.
+    `training` is what is trained now, or None; `histories` has one entry for each seed that has
+    begun; `stopped` says whether Stop was pressed. `unit` is what a data set consists of.
     """
 
-    def _make_training_controls(self) -> None:
+    def __init__(
+        self,
+        make: Callable[[], tuple],
+        on_end: Callable[..., Iterator[None] | None],
+        unit: str = "messages",
+    ):
+        self._make, self._on_end, self._unit = make, on_end, unit
+        self.training, self.stopped, self._drawn_at = None, False, 0.0
+        self.histories: list[History] = []
+        self.task: asyncio.Task | None = None
         torch.optim.AdamW([torch.zeros(1)])  # the first one imports much, which Stop would wait for
-        self._training = None
-        self._task: asyncio.Task | None = None
-        self._stopped, self._redrawn, self._epochs_said = False, 0.0, 0
-        self._steps_per_epoch = 1
-        self._train = named(Button(description="▶ Train"), "fx-more fx-train")
-        self._stop = named(Button(description="■ Stop"), "fx-more fx-stop")
-        names = ("problem", "status", "bar", "live")
-        self._show = {name: named(HTML(), f"fx-{name}") for name in names}
-        self._train.on_click(self._press_train)
-        self._stop.on_click(self._press_stop)
+        train = button("fx-more fx-train", "▶ Train", self._click_train)
+        stop = button("fx-more fx-stop", "■ Stop", self._click_stop)
+        show = html_fields("fx", "problem", "status", "bar", "live")
+        self.problem, self._status, self._bar, self._live = show.values()
+        super().__init__([row(train, stop, css="fx-buttons"), *show.values()])
 
-    def _training_controls(self) -> list:
-        """Return the buttons and what stands below them, from top to bottom."""
-        return [named(HBox([self._train, self._stop]), "fx-wrap fx-buttons"), *self._how_it_goes()]
-
-    def _how_it_goes(self) -> list:
-        return [self._show[name] for name in ("problem", "status", "bar", "live")]
-
-    # --- what a kind of it says ---
-
-    def _say_progress(self, training, progress: Progress) -> str:
-        return say_progress(progress, training.seconds_left(progress))
-
-    def _say_epoch(self, training) -> str:
-        return say_epoch(training.histories[-1], training.settings.epochs)
-
-    # --- a training ---
-
-    def _train_at_a_stretch(self) -> None:
+    def train(self) -> None:
+        """Train as a click does, but whole, before the next line of code runs."""
         if self._begin():
             for _ in self._slices():
                 pass
 
-    def _press_train(self, _) -> None:
+    def say(self, sentence: str) -> None:
+        """Show a sentence below the buttons."""
+        self._status.value = status(sentence)
+
+    def show_bar(self, share: float, words: str) -> None:
+        """Show that a share, 0 … 1, is done."""
+        self._bar.value = f"{draw_bar(share, words)}<p>{escape(words)}</p>"
+
+    def clear(self, sentence: str) -> None:
+        """Show nothing of an earlier training, and a sentence instead."""
+        self.problem.value = self._bar.value = self._live.value = ""
+        self.say(sentence)
+
+    def _click_train(self) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self._train_at_a_stretch()
+            self.train()
         else:
             if self._begin():
-                self._task = loop.create_task(self._train_in_slices())
+                self.task = loop.create_task(self._train_in_slices())
 
-    def _press_stop(self, _) -> None:
-        if self._training is None:
-            self._say("Nothing is being trained.")
+    def _click_stop(self) -> None:
+        if self.training is None:
+            self.say("Nothing is being trained.")
         else:
-            self._stopped = True
+            self.stopped = True
 
     async def _train_in_slices(self) -> None:
         with closing(self._slices()) as slices:
@@ -107,104 +106,74 @@ class TrainsInSlices(VBox):
                     resumed = time.perf_counter()
 
     def _begin(self) -> bool:
-        """Take the settings; say why where they can't be taken, and whether a training begins."""
-        if self._training is not None:
+        """Return whether a training begins; show why one can't."""
+        if self.training is not None:
             return False
-        self._show["problem"].value = ""
-        try:
-            self._training = self._new_training()
-        except FAILURES as error:
-            self._say_problem(error)
-            return False
-        self._stopped, self._epochs_said, self._steps_per_epoch = False, 0, 1
-        self._show["bar"].value = self._show["live"].value = ""
-        self._say(f"Training: {self._training.settings}.")
-        return True
+        with problem_shown(self.problem):
+            self.training, self._num_seeds = self._make()
+            self.stopped, self.histories, self._steps_per_epoch = False, [], 1
+            self.clear(f"Training: {self.training.settings}.")
+        return self.training is not None
 
     def _slices(self) -> Iterator[None]:
-        """Train, show how it goes, and end in what came of it or in a sentence that says why not."""
-        training = self._training
+        """Train, show how it goes, and end in what `on_end` shows or in a sentence that says why."""
+        training = self.training
         try:
-            with closing(training.steps()) as steps:
-                for progress in steps:
-                    self._show_progress(progress)
-                    if self._stopped:
-                        break
-                    yield
-            yield from self._end(training) or ()
-        except KeyboardInterrupt:
-            self._end(training, interrupted=True)
+            try:
+                with closing(training.steps()) as steps:
+                    for progress in steps:
+                        self._show_progress(progress)
+                        if self.stopped:
+                            break
+                        yield
+            except KeyboardInterrupt:
+                self.stopped = True
+            if self.histories:
+                self._show_curves()
+            more = self._on_end(training)
+            if more is not None:
+                yield from more
         except FAILURES as error:
-            self._show["bar"].value = ""
-            self._say("The training has ended early.")
-            self._say_problem(error)
+            self.say("The training has ended early.")
+            self.problem.value = problem(error)
         finally:
-            self._training = None
-
-    # --- how it goes ---
+            self.training, self._bar.value = None, ""
 
     def _show_progress(self, progress: Progress) -> None:
-        training = self._training
+        if not self.histories or self.histories[-1] is not progress.history:
+            self.histories.append(progress.history)
+        epochs, seed = self.training.settings.epochs, len(self.histories)
         if progress.phase == "training":
-            self._steps_per_epoch = progress.total // training.settings.epochs or 1
-        if time.perf_counter() - self._redrawn < REDRAW:
+            self._steps_per_epoch = max(1, progress.total // epochs)
+        if time.perf_counter() - self._drawn_at < REDRAW:
             return
-        self._show_bar(training.share_done(progress), self._say_progress(training, progress))
-        if progress.phase == "training":
-            self._show_live(training)
-            epochs = sum(len(history.val_accs) for history in training.histories)
-            if epochs > self._epochs_said:
-                self._epochs_said = epochs
-                self._say(self._say_epoch(training))
-        self._redrawn = time.perf_counter()
+        share = progress.done / progress.total
+        if progress.phase == "encoding":
+            words = f"The frozen part runs once: {progress.done} of {progress.total} {self._unit}."
+        else:
+            words = f"step {progress.done} of {progress.total}"
+            if self._num_seeds > 1:
+                words = f"seed {seed} of {self._num_seeds}, {words}"
+                share = (seed - 1 + share) / self._num_seeds
+            if share > 0:
+                seconds = sum(history.seconds_training for history in self.histories)
+                words += f", about {seconds * (1 - share) / share:.0f} s left"
+            self._show_curves()
+        self.show_bar(share, words)
+        self._drawn_at = time.perf_counter()
 
-    def _show_bar(self, share: float, words: str) -> None:
-        self._show["bar"].value = draw_bar(share, words) + f"<p>{escape(words)}</p>"
-
-    def _show_live(self, training) -> None:
-        drawing = draw_training(training.histories, training.settings.epochs, self._steps_per_epoch)
-        self._show["live"].value = drawing.svg
-
-    def _say(self, words: str) -> None:
-        self._show["status"].value = status(words)
-
-    def _say_problem(self, error: Exception, before: str = "") -> None:
-        self._show["problem"].value = problem(error, before)
-
-
-# --- in words -------------------------------------------------------------------------------------
-
-
-def status(words: str) -> str:
-    """Return words as HTML that a screen reader speaks when there is time."""
-    return f'<p role="status">{escape(words)}</p>'
-
-
-def alert(words: str) -> str:
-    """Return words as HTML that a screen reader speaks at once."""
-    return f'<p role="alert">{escape(words)}</p>'
-
-
-def problem(error: Exception, before: str = "") -> str:
-    """Return as HTML what an error says, as a sentence."""
-    words = str(error) or type(error).__name__
-    return alert(f"{before}{words}{'' if words[-1] in '.?!' else '.'}")
-
-
-def say_progress(
-    progress: Progress, seconds_left: float | None, before: str = "", what: str = "messages"
-) -> str:
-    """Return how far a training is, and how long it will take at the pace so far."""
-    if progress.phase == "encoding":
-        return f"The frozen part runs once: {progress.done} of {progress.total} {what}."
-    left = "" if seconds_left is None else f", about {seconds_left:.0f} s left"
-    return f"{before}step {progress.done} of {progress.total}{left}"
-
-
-def say_epoch(history: History, epochs: int, before: str = "") -> str:
-    """Return what the last whole epoch brought."""
-    words = f"{before}epoch {len(history.val_accs)} of {epochs}"
-    return (
-        f"{words[0].upper()}{words[1:]}: validation accuracy {history.val_accs[-1]:.3f}, "
-        f"loss {history.val_losses[-1]:.3f}."
-    )
+    def _show_curves(self) -> None:
+        """Draw the training so far, and say what its last whole epoch brought."""
+        epochs = self.training.settings.epochs
+        drawing = draw_training(self.histories, epochs, self._steps_per_epoch)
+        self._live.value = drawing.svg
+        with_epochs = [history for history in self.histories if history.val_accs]
+        if with_epochs:
+            history = with_epochs[-1]
+            epoch = f"epoch {len(history.val_accs)} of {epochs}"
+            if self._num_seeds > 1:
+                epoch = f"seed {len(with_epochs)}, {epoch}"
+            self.say(
+                f"{epoch.capitalize()}: validation accuracy {history.val_accs[-1]:.3f}, "
+                f"loss {history.val_losses[-1]:.3f}."
+            )
