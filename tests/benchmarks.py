@@ -35,7 +35,6 @@ from helpers.training import PRECISIONS, get_device
 from tests import lab
 from tests.conftest import REAL_SMS, ROOT, load_parts
 from tests.nano import nano, nano_settings
-from tests.rank_speed import ENCODED, VALIDATED
 from tests.screenshot import (
     LAB_NOTEBOOK,
     MICROSCOPE_NOTEBOOK,
@@ -44,14 +43,12 @@ from tests.screenshot import (
     lab_in,
     microscope_in,
 )
-from tests.test_ranks import torchrun
 from workshop.__main__ import classify_file
 from workshop.fast import batch_order, fine_tune
 from workshop.inside import token_influence
-from workshop.own import OwnTraining
 from workshop.pretraining import save_openai_checkpoint
 from workshop.processes import ALONE
-from workshop.texts import read_pieces, read_texts, split_stratified
+from workshop.texts import read_pieces
 from workshop.widgets import FreezeExplorer, MessageMicroscope
 
 Row = tuple[str, str, str]  # what was measured, its value with the unit, what is to be reached
@@ -615,108 +612,6 @@ def measure(code: str) -> list[float]:
     return list(map(float, run.stdout.split()[-3:]))
 
 
-# --- more data ------------------------------------------------------------------------------------
-
-SCALE = """
-import sys, threading, time
-sys.path.insert(0, {root!r})
-import pandas as pd, torch
-from helpers.data import load_splits, SpamDataset
-from helpers.freezing import FreezePlan, replace_head
-from workshop.inside import token_influence
-from helpers.loading import load_pretrained
-from helpers.loading import load_pretrained
-from helpers.tokenizer import get_tokenizer
-from workshop.fast import fine_tune
-train, validation, _ = load_splits("sms-mini")
-data = SpamDataset(pd.concat([train] * -(-{count} // len(train)))[:{count}], get_tokenizer())
-model = replace_head(load_pretrained("gpt2-nano (12M)"))
-def memory():
-    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("RssAnon"))
-before = peak = memory()
-def watch():
-    global peak
-    while True:
-        peak = max(peak, memory())
-        time.sleep(0.02)
-threading.Thread(target=watch, daemon=True).start()
-start = time.perf_counter()
-fine_tune(model, data, SpamDataset(validation, get_tokenizer(), data.max_length), FreezePlan.book(6), epochs=1,
-          lr=5e-4, progress=False, cache={folder!r})
-print(time.perf_counter() - start, peak - before)
-"""
-
-
-def more_data() -> Iterator[Row]:
-    """One epoch of the nano on 1,000, 10,000 and 100,000 messages (the same ones repeated), kept on
-    disk.
-    """
-    first = None
-    for count in (1_000, 10_000, 100_000):
-        with tempfile.TemporaryDirectory() as folder:
-            script = SCALE.format(root=str(ROOT), count=count, folder=folder)
-            run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-            assert run.returncode == 0, run.stderr[-2000:]
-        seconds, peak = map(float, run.stdout.split()[-2:])
-        first = first or seconds / count
-        yield (
-            f"{count:,} messages, time for each",
-            f"{1e3 * seconds / count:.2f} ms",
-            "linear: the same for each",
-        )
-        yield (
-            f"{count:,} messages, peak of the process's own memory in addition",
-            f"{peak:.0f} MB",
-            "flat",
-        )
-
-
-def several_processes() -> Iterator[Row]:
-    """Two processes with one thread each beside one with one thread, in turns: torchrun's overhead."""
-    texts = [*load_messages("sms-mini")["Text"]] * 20  # two shards, one for each of two processes
-    seconds: dict[tuple[str, int], list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "texts.csv")
-        pd.DataFrame({"text": texts}).to_csv(path, index=False)
-        for _ in range(3):
-            for processes in (1, 2):
-                done = torchrun(processes, "-m", "tests.rank_speed", str(path))
-                assert done.returncode == 0, done.stderr[-2000:]
-                for what, taken in json.loads(done.stdout.splitlines()[-1]).items():
-                    seconds.setdefault((what, processes), []).append(taken)
-    for what, of in (
-        ("encoding", f"{ENCODED + VALIDATED} texts, GPT-2 124M's shape"),
-        ("classifying", f"{len(texts):,} texts, the nano"),
-    ):
-        one, two = (median(seconds[what, processes]) for processes in (1, 2))
-        yield f"{what} {of}, one process", f"{one:.1f} s", ""
-        yield f"{what} {of}, two processes", f"{two:.1f} s", ""
-        yield f"{what}, efficiency of two processes", f"{one / two / 2:.2f}", "at least 0.9"
-
-
-def tables() -> Iterator[Row]:
-    """What each of several processes does alone: 30,000 texts, the mean of sms-mini's length."""
-    messages = load_messages("sms-mini")
-    tokens = sum(len(get_tokenizer().encode_ordinary(text)) for text in messages["Text"])
-    yield "tokens of a message of sms-mini, the mean", f"{tokens / len(messages):.0f}", ""
-    texts = [f"{text} {number}" for number in range(30) for text in messages["Text"]]
-    read, looked = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "texts.csv")
-        frame = pd.DataFrame({"text": texts, "label": [*messages["Label"]] * 30})
-        frame.to_csv(path, index=False)
-        for _ in range(3):
-            start = time.perf_counter()
-            OwnTraining(split_stratified(read_texts(path)))
-            read.append(time.perf_counter() - start)
-            start = time.perf_counter()
-            for _ in read_pieces(path, []):
-                pass
-            looked.append(time.perf_counter() - start)
-    for what, seconds in (("read, cut and tokenised to train", read), ("read to classify", looked)):
-        yield f"a text, {what}, median of 3", f"{1e6 * median(seconds) / len(texts):.0f} µs", ""
-
-
 BENCHMARKS = {
     "explorer": explorer,
     "microscope": microscope,
@@ -724,9 +619,6 @@ BENCHMARKS = {
     "fine_tuning": fine_tuning,
     "classify_stream": classify_stream,
     "loading": loading,
-    "more_data": more_data,
-    "several_processes": several_processes,
-    "tables": tables,
     "nano": nano,
     "nano_settings": nano_settings,
 }
@@ -742,16 +634,16 @@ def main() -> None:
     chosen = parser.parse_args().names or list(BENCHMARKS)
     machine = f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} processor cores"
     print(machine)
-    tables = {"machine": machine}
+    measured = {"machine": machine}
     for name in chosen:
         print(f"\n{name}: {BENCHMARKS[name].__doc__.splitlines()[0]}")
-        tables[name] = []
+        measured[name] = []
         for what, value, goal in BENCHMARKS[name]():
             print(f"  {what:<90} {value:>14}  {goal}".rstrip())
             sys.stdout.flush()
-            tables[name].append({"what": what, "value": value, "goal": goal})
+            measured[name].append({"what": what, "value": value, "goal": goal})
     (ROOT / "benchmarks.json").write_text(
-        json.dumps(tables, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        json.dumps(measured, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
 
 
