@@ -50,7 +50,6 @@ def made_up_run(
         trainable=trainable,
         work=12_300_000_000,
         seconds=seconds,
-        seconds_encoding=0.5,
         train_accs=train_accs or (0.9,) * count,
         val_accs=accuracies,
         val_losses=losses or (0.5,) * count,

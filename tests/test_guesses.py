@@ -3,12 +3,13 @@
 import base64
 import re
 from dataclasses import replace
+from statistics import mean
 
 import pytest
 from matplotlib.colors import to_rgba
 
 from workshop.compare import (
-    COLOURS,
+    STYLES,
     Folded,
     Guesses,
     compare,
@@ -54,20 +55,17 @@ RESULTS = (
 def test_a_difference_is_better_or_worse_where_its_interval_leaves_out_zero():
     verdicts = {c.row: c.verdict for c in compare_all(RESULTS)}
     assert verdicts == {2: "worse", 5: "worse", 10: "better", 16: "no difference"}
+    assert compare(RESULTS, 10).against == 5  # random weights have a control
+    assert compare(RESULTS, 10, against=1).difference == pytest.approx(0.0)
     worse = compare(RESULTS, 2)
     assert worse.difference == pytest.approx(-0.6) and worse.low < -0.6 < worse.high < 0
     assert worse.accuracies == pytest.approx([0.3, 0.3])
-    assert worse.seed_differences == pytest.approx([-0.6, -0.6])
-
-
-def test_random_weights_are_compared_with_their_control():
-    assert compare(RESULTS, 10).against == 5
-    assert compare(RESULTS, 10, against=1).difference == pytest.approx(0.0)
+    assert worse.reference == pytest.approx([0.9, 0.9])
 
 
 def test_only_seeds_that_both_rows_have_are_compared():
     results = results_of(1, [GOOD, GOOD]) + results_of(2, [GOOD, POOR, POOR])
-    comparison = compare(iter(results), 2)
+    comparison = compare(results, 2)
     assert len(comparison.accuracies) == len(comparison.reference) == 2
     assert comparison.difference == pytest.approx(-0.3)
     assert compare(RESULTS, 3) is None and compare_all(results_of(2, [POOR])) == []
@@ -111,11 +109,12 @@ def test_the_plot_shows_each_row_its_interval_and_its_seeds():
             pytest.approx([100 * c.high, y]),
         ]
         assert bars.lines[0].get_xdata() == pytest.approx([100 * c.difference])
-        assert to_rgba(bars.lines[0].get_color()) == to_rgba(COLOURS[c.verdict])
-        assert bars.lines[0].get_marker() == {"better": "^", "worse": "v"}.get(c.verdict, "o")
-    seeds = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "."]
-    expected = [100 * d for c in comparisons for d in c.seed_differences]
-    assert seeds == pytest.approx(expected)
+        colour, marker = STYLES[c.verdict]
+        assert to_rgba(bars.lines[0].get_color()) == to_rgba(colour)
+        assert bars.lines[0].get_marker() == marker
+    seeds = [line.get_xdata() for line in axes.lines if line.get_marker() == "."]
+    for c, points in zip(comparisons, seeds, strict=True):
+        assert points == pytest.approx([100 * (x - mean(c.reference)) for x in c.accuracies])
 
 
 def test_all_rows_stay_folded_until_someone_unfolds_them():
@@ -139,7 +138,7 @@ def test_the_command_trains_nothing_that_is_there_and_shows_what_it_is_compared_
         append_row(out, result | {"id": run_id(n, experiment)})
     main(["--rows", "2,6", "--seeds", "1", "--out", str(out)])
     printed = capsys.readouterr().out
-    assert "row 6 is skipped" in printed and f"1 of 1 trainings are in {out} already" in printed
+    assert "row 6 is skipped" in printed and f"2 of 2 trainings are in {out} already" in printed
     rows = re.findall(r"^ *(\d+) +the ", printed, flags=re.MULTILINE)
     assert rows == ["1", "2"] and "−60.0" in printed
     assert (tmp_path / "my results.svg").read_text(encoding="utf-8").count("<svg") == 1
@@ -153,27 +152,19 @@ def reply(capsys, number, answer, results=RESULTS) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("answer", [None, ...])
-def test_nothing_is_revealed_before_a_guess(capsys, answer):
-    assert reply(capsys, 2, answer) == (
+def test_nothing_is_revealed_before_a_guess(capsys):
+    assert reply(capsys, 2, None) == (
         'Row 2: not guessed yet. Put "better", "worse" or "no difference" in the place of None.\n'
     )
-
-
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [("wors", ' Do you mean "worse"?'), ("Betterr", ' Do you mean "better"?'), (7, ""), ("", "")],
-)
-def test_a_wrong_word_gets_a_hint_and_reveals_nothing(capsys, answer, hint):
-    assert reply(capsys, 2, answer) == (
-        f'{answer!r} is no answer here; "better", "worse" or "no difference" would be one.{hint}\n'
+    assert reply(capsys, 2, "wors") == (
+        '\'wors\' is no answer here; "better", "worse" or "no difference" would be one.\n'
     )
 
 
-@pytest.mark.parametrize("answer", ["worse", " Worse ", "WORSE"])
+@pytest.mark.parametrize("answer", ["worse", " Worse "])
 def test_a_right_guess_sees_the_interval_and_the_books_figure(capsys, answer):
     first, second, third, book = reply(capsys, 2, answer).splitlines()
-    assert first == "Your guess: worse. Measured: worse. As you said."
+    assert first == "Your guess: worse. Measured: worse."
     begin = "Test accuracy 30.0 %, row 1 has 90.0 %: −60.0 points, 95 % interval −8"
     assert second.startswith(begin) and second.endswith(".")
     assert third == "Its 2 trainings: 30.0, 30.0 %."
@@ -181,15 +172,14 @@ def test_a_right_guess_sees_the_interval_and_the_books_figure(capsys, answer):
 
 
 def test_a_wrong_guess_sees_them_too(capsys):
-    text = reply(capsys, 10, "no_difference")
+    text = reply(capsys, 10, "no difference")
     assert "Your guess: no difference. Measured: better.\n" in text and "trainings" not in text
     assert "row 5 has 30.0 %" in text and "row 5 96.67 %" in text
 
 
 def test_noise_is_named_and_a_row_that_the_book_lacks_has_no_figure_of_the_book(capsys):
     line = "Zero lies in the interval: the difference is inside the noise."
-    assert compare(RESULTS, 16).difference != 0 and line in reply(capsys, 16, "better")
-    assert line not in reply(capsys, 2, "better")
+    assert line in reply(capsys, 16, "better") and line not in reply(capsys, 2, "better")
     results = [result | {"row": 20} if result["row"] == 2 else result for result in RESULTS]
     assert "book" not in reply(capsys, 20, "worse", results)
     assert "Row 13 is not among these results" in reply(capsys, 13, "worse")
@@ -197,27 +187,22 @@ def test_noise_is_named_and_a_row_that_the_book_lacks_has_no_figure_of_the_book(
 
 def test_the_score_counts_what_was_guessed_and_names_what_was_not(capsys):
     guesses = Guesses(RESULTS)
-    guesses.score()
-    assert capsys.readouterr().out == (
-        "0 of 0 guesses were as measured.\nNot guessed yet: rows 2, 5, 10, 16.\n"
-    )
     for number, answer in ((2, "worse"), (5, "better"), (10, "better"), (2, "wors")):
         guesses.guess(number, answer)  # the slip at the end takes nothing back
     capsys.readouterr()
     guesses.score()
-    assert capsys.readouterr().out == (
-        "2 of 3 guesses were as measured.\nNot guessed yet: row 16.\n"
-    )
-    guesses.guess(16, "no difference")
+    printed = capsys.readouterr().out
+    assert printed == "2 of 3 guesses were as measured.\nNot guessed yet: row 16.\n"
     guesses.guess(5, None)  # a guess taken back
     capsys.readouterr()
     guesses.score()
-    assert capsys.readouterr().out.startswith("3 of 3 guesses")
+    printed = capsys.readouterr().out
+    assert printed == "2 of 2 guesses were as measured.\nNot guessed yet: rows 5, 16.\n"
 
 
 def test_results_of_another_model_or_data_are_shown_with_a_sentence(tmp_path, capsys):
     path = tmp_path / "results.jsonl"
-    other = RESULTS[0] | {"settings": {"model": NANO, "data": "other"}}
+    other = RESULTS[0] | {"id": "other", "settings": {"model": NANO, "data": "other"}}
     for result in (*RESULTS, other):
         append_row(path, result)
     path.write_bytes(path.read_bytes() + b"half a li")

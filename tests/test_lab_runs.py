@@ -17,7 +17,6 @@ from workshop.lab import (
     finished_run,
     keep_run,
     keep_test_opened,
-    plan_in_words,
     read_kept,
     say_run,
     share_right,
@@ -35,23 +34,18 @@ def material():
 # --- settings ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("plan", "words"),
-    [
-        (BOOK, "the book's choice"),
-        (HEAD, "head only"),
-        (FreezePlan.lora(3, rank=4, alpha=8.0), "LoRA, all blocks, rank 4"),
-        (FreezePlan(3, {"out_head", "trf_blocks.1", "trf_blocks.2"}), "out_head, trf_blocks.1 – 2"),
-        (FreezePlan(3, {"trf_blocks.0", "trf_blocks.2"}), "trf_blocks.2, trf_blocks.0"),
-        (
-            FreezePlan(3, {"trf_blocks.0.att", "tok_emb"}, {"trf_blocks.2"}),
-            "trf_blocks.0.att, tok_emb, rank 8 on trf_blocks.2",
-        ),
-        (FreezePlan(3, (), {"trf_blocks.1"}), "rank 8 on trf_blocks.1"),
-    ],
-)
-def test_a_plan_has_words_that_tell_it_from_others(plan, words):
-    assert plan_in_words(plan) == words
+def test_a_plan_has_words_that_tell_it_from_others():
+    pieces = {"trf_blocks.0.att", "tok_emb"}
+    for plan, words in {
+        BOOK: "the book's choice",
+        FreezePlan.lora(3, rank=4, alpha=8.0): "LoRA, all blocks, rank 4",
+        FreezePlan(3, {"out_head", "trf_blocks.1"}): "out_head, trf_blocks.1",
+        FreezePlan(
+            3, pieces, {"trf_blocks.2"}
+        ): "tok_emb, trf_blocks.0.att, rank 8 on trf_blocks.2",
+        FreezePlan(3, (), {"trf_blocks.1"}): "rank 8 on trf_blocks.1",
+    }.items():
+        assert str(Settings(plan)).partition(" · ")[0] == words
 
 
 def test_settings_are_those_of_the_training_and_can_be_read():
@@ -62,10 +56,7 @@ def test_settings_are_those_of_the_training_and_can_be_read():
     assert (training.seed, training.batch_size) == (7, 8)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"lr": 0.0}, {"lr": float("nan")}, {"epochs": 0}, {"position": "middle"}, {"num_seeds": 0}],
-)
+@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"position": "middle"}, {"num_seeds": 0}])
 def test_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
         Settings(BOOK, **wrong)
@@ -80,14 +71,8 @@ def test_a_run_trains_each_seed_from_the_same_pretrained_model_and_leaves_that_a
     expected = torch.rand(3)
     torch.manual_seed(5)
     training = Training(material, Settings(HEAD, epochs=2, lr=1e-2, num_seeds=3))
-    shares = []
-    for progress in training.steps():
-        if progress.phase == "training":
-            shares.append(training.share_done(progress))
-            assert training.seconds_left(progress) >= 0
-        else:
-            assert training.seconds_left(progress) is None
-    assert shares == sorted(shares) and shares[0] == pytest.approx(1 / 36) and shares[-1] == 1
+    for _ in training.steps():
+        pass
     assert torch.equal(torch.rand(3), expected)  # the caller's random numbers
     for name, value in material.pretrained.state_dict().items():
         assert torch.equal(value, before[name]), name
@@ -95,7 +80,7 @@ def test_a_run_trains_each_seed_from_the_same_pretrained_model_and_leaves_that_a
     assert run.val_accs == tuple(h.val_accs[-1] for h in training.histories)
     assert len(run.best_epochs) == len(set(run.val_losses)) == 3
     assert run.trainable == parameter_report(material.pretrained.cfg, HEAD).trainable == 18
-    assert run.num_messages == 20 and not run.after_test and run.seconds_encoding <= run.seconds
+    assert run.num_messages == 20 and not run.after_test and run.seconds > 0
     assert run.work == work_predicted(material, training.settings).fine_tune.amount
     right = share_right(training.model, material.validation, "last")
     assert right == run.val_accs[-1]  # of the seed that was trained last
@@ -156,38 +141,33 @@ def test_runs_of_another_checkpoint_or_other_messages_are_counted_and_not_shown(
     assert read_kept(path, BELONGS_TO).test_opened
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("val_accs", [0.5]),  # of three seeds
-        ("val_accs", [1.2, 1.3, 1.4]),
-        ("val_losses", ["a", "b", "c"]),
-        ("train_accs", None),
-        ("best_epochs", [1.7, 1, 1]),
-        ("seconds", -1),
-        pytest.param("work", 10**400, id="work without end"),
-        ("num_messages", 0),
-        ("after_test", "yes"),
-        ("settings", {"plan": {}}),
-        ("settings", None),
-        ("colour", "blue"),
-    ],
-)
-def test_a_row_that_is_no_run_is_left_out_with_a_sentence_and_stays_in_the_file(
-    tmp_path, field, value
-):
+def test_a_row_that_is_no_run_is_left_out_with_a_sentence_and_stays_in_the_file(tmp_path):
     path = tmp_path / FILE
     keep_run(path, made_up_run("good"), BELONGS_TO)
     good = json.loads(path.read_text())
-    append_row(path, good | {"id": "bad", field: value})
+    wrong = {
+        "val_accs": [1.2, 1.3, 1.4], "val_losses": ["a", "b", "c"], "train_accs": None,
+        "num_messages": 0, "settings": {"plan": {}}, "colour": "blue",
+    }  # fmt: skip
+    for field, value in wrong.items():
+        append_row(path, good | {"id": field, field: value})
     append_row(path, good | {"seconds": 99.0})  # a second run with the same id
     path.write_text(path.read_text() + '{"id": "cut off')
     before = path.read_bytes()
     kept = read_kept(path, BELONGS_TO)
-    assert kept.runs == (made_up_run("good"),)
-    cut_off, bad, second = kept.notes
-    assert "line 4 is left out" in cut_off and "'bad' is left out: it is no run (" in bad
-    assert "a second row 'good' is left out" in second and path.read_bytes() == before
+    assert kept.runs == (made_up_run("good"),) and path.read_bytes() == before
+    second, cut_off, *bad = kept.notes
+    assert "line 8 is left out" in second and "'good' is in the file already" in second
+    assert "line 9 is left out" in cut_off and len(bad) == len(wrong)
+    for note, field in zip(bad, wrong, strict=True):
+        assert f"the row '{field}' is left out: it is no run (" in note
+
+
+def test_a_row_of_an_earlier_version_is_read(tmp_path):
+    keep_run(tmp_path / FILE, run := made_up_run(), BELONGS_TO)
+    row = json.loads((tmp_path / FILE).read_text()) | {"seconds_encoding": 0.5}
+    (tmp_path / FILE).write_text(json.dumps(row))
+    assert read_kept(tmp_path / FILE, BELONGS_TO).runs == (run,)
 
 
 def test_runs_are_sorted_by_each_column_both_ways():
@@ -195,14 +175,11 @@ def test_runs_are_sorted_by_each_column_both_ways():
     high = made_up_run("high", BOOK, (0.8,), (0.4,), trainable=900, seconds=3.0)
     for column, first in {
         "run": high, "what was trained": low, "trainable": low, "seconds": low, "accuracy": low,
-        "loss": high, "work": high, "best epoch": high,
+        "loss": high, "work": high,
     }.items():  # fmt: skip
         runs = sorted_runs([high, low], column)
         assert runs[0] is first, column
-        if column not in ("work", "best epoch"):  # in which they are equal
-            assert sorted_runs([high, low], column, falling=True) == runs[::-1]
-    with pytest.raises(ValueError, match="column must be"):
-        sorted_runs([low], "colour")
+        assert sorted_runs([high, low], column, falling=True) == runs[::-1]
 
 
 def test_a_row_has_mean_spread_and_interval():

@@ -4,6 +4,7 @@ They only read `lab.rows`, so runs that are trained in code can be checked, too.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import mean
 
 from helpers.freezing import FreezePlan
@@ -22,6 +23,13 @@ WITHIN_SECONDS = 5.0
 FEWEST_TRIES = 3  # the best of fewer is no choice
 
 
+HINTS = {  # for a run that is not accurate enough, by the position at which it classifies
+    "last": "It classifies at the row's end, where most messages have padding: how much of the "
+    "message can a frozen model still see there? Change what is read, not what is trained.",
+    "first": "The first token sees nothing of the message but itself: choose another position.",
+}
+
+
 WRONG_REASONS = {  # answers to why more training is worse → what is wrong with them; "b" is right
     "a": "Look at the training accuracy: it goes on rising. So it is not that nothing is learned.",
     "c": "The validation messages are the same after each epoch, in every run.",
@@ -33,35 +41,31 @@ def check_a_tenth(lab) -> None:
     """Print whether a run is as good as the book's plan with a tenth of its parameters, or what is
     missing.
     """
-    print(reply_to_a_tenth(lab.rows))
+    print(reply_to_a_tenth(lab.rows) if lab.rows else NO_RUN)
 
 
 def check_within_five_seconds(lab) -> None:
     """Print whether the best run within five seconds is known, or what is missing."""
-    print(reply_to_five_seconds(lab.rows))
+    print(reply_to_five_seconds(lab.rows) if lab.rows else NO_RUN)
 
 
 def check_more_is_worse(lab, reason: str | None) -> None:
     """Print whether two runs show that more epochs are worse, and whether `reason` is why."""
-    print(reply_to_more_is_worse(lab.rows, reason))
+    print(reply_to_more_is_worse(lab.rows, reason) if lab.rows else NO_RUN)
 
 
 def reply_to_a_tenth(runs: Sequence[Run]) -> str:
     """Return what `check_a_tenth` prints."""
-    if not runs:
-        return NO_RUN
-    book_plans = [
-        run
-        for run in runs
-        if run.settings.plan == FreezePlan.book(run.settings.plan.n_layers)
-        and run.settings.position == "last"
+    book_plan = FreezePlan.book(runs[0].settings.plan.n_layers)
+    book_runs = [
+        run for run in runs if (run.settings.plan, run.settings.position) == (book_plan, "last")
     ]
-    if not book_plans:
+    if not book_runs:
         return (
             "Not yet. There is nothing to compare with: train the book's choice at the position "
             "last, as the book does."
         )
-    book = max(book_plans, key=lambda run: (len(run.val_accs), run.accuracy))
+    book = max(book_runs, key=lambda run: (len(run.val_accs), run.accuracy))
     small = [run for run in runs if 10 * run.trainable <= book.trainable]
     if not small:
         least = min(run.trainable for run in runs)
@@ -75,44 +79,23 @@ def reply_to_a_tenth(runs: Sequence[Run]) -> str:
         f"{best.accuracy:.3f}, the book's plan {book.accuracy:.3f}."
     )
     if best.accuracy < book.accuracy:
-        return f"Not yet. {compared} {hint_for(best)}"
-    for run, name in ((best, "the small one"), (book, "the book's plan")):
-        if len(run.val_accs) < FEWEST_SEEDS:
-            return (
-                f"Nearly. {compared} But {name} has been trained with "
-                f"{counted(len(run.val_accs), 'seed')} only, and that may be luck: take "
-                f"{FEWEST_SEEDS} for both."
-            )
-    why = "few parameters in the right place will do."
-    if best.settings.position in ("last_token", "mean"):
-        why = (
-            "what the frozen model knows of a message is there to be read at its own tokens. The "
-            "position matters more than the plan."
+        other = "Try another position, more epochs, or another learning rate."
+        return f"Not yet. {compared} {HINTS.get(best.settings.position, other)}"
+    fewest = min(len(best.val_accs), len(book.val_accs))
+    if fewest < FEWEST_SEEDS:
+        return (
+            f"Nearly. {compared} But one of the two has been trained with "
+            f"{counted(fewest, 'seed')} only, and that may be luck: take {FEWEST_SEEDS} for both."
         )
     return (
         f"Right. {compared} With {best.trainable:,} parameters, one for every "
-        f"{book.trainable / best.trainable:,.0f} of the book's, it does no worse: {why}"
+        f"{book.trainable / best.trainable:,.0f} of the book's, it does no worse: where the "
+        "message is read can matter more than how much is trained."
     )
-
-
-def hint_for(run: Run) -> str:
-    """Return what to change in a run that is not accurate enough."""
-    if run.settings.position == "last":
-        return (
-            "It classifies at the row's end, where most messages have padding: how much of the "
-            "message can a frozen model still see there? Change what is read, not what is trained."
-        )
-    if run.settings.position == "first":
-        return "The first token sees nothing of the message but itself: choose another position."
-    if max(run.best_epochs) == run.settings.epochs:
-        return "Its loss was still falling when it ended: give it more epochs."
-    return "Try another position, or a learning rate that is some times larger or smaller."
 
 
 def reply_to_five_seconds(runs: Sequence[Run]) -> str:
     """Return what `check_within_five_seconds` prints."""
-    if not runs:
-        return NO_RUN
     fast = [run for run in runs if run.seconds <= WITHIN_SECONDS]
     if not fast:
         least = min(run.seconds for run in runs)
@@ -134,8 +117,9 @@ def reply_to_five_seconds(runs: Sequence[Run]) -> str:
             "settings within five seconds."
         )
     best = max(blind, key=lambda run: run.accuracy)
+    low, high = best.interval
     top = max(runs, key=lambda run: run.accuracy)
-    if top.accuracy > best.interval[1]:
+    if top.accuracy > high:
         return (
             f"Not yet. {top.settings} reached {top.accuracy:.3f} in {top.seconds:.1f} s, more "
             f"than the interval of your best quick one ({best.accuracy:.3f}) holds. What of it "
@@ -147,35 +131,22 @@ def reply_to_five_seconds(runs: Sequence[Run]) -> str:
             f"{counted(len(best.val_accs), 'seed')} only. Train it with {FEWEST_SEEDS}, to see "
             "that it was not luck."
         )
-    reply = (
+    level = sum(run.accuracy >= low for run in blind) - 1
+    return (
         f"Right. {best.settings}: {best.accuracy:.3f} in {best.seconds:.1f} s, and nothing slower "
-        "beats its interval."
+        f"beats its interval. Other quick runs of yours within that interval: {level}; by these "
+        "messages alone you can't tell them apart from the best."
     )
-    rivals = [run for run in blind if run.settings != best.settings]
-    level = [run for run in rivals if run.accuracy >= best.interval[0]]
-    if level:
-        reply += (
-            f" {len(level)} of your other quick runs lie within its interval, though: by these "
-            "messages alone you can't tell them apart."
-        )
-    return reply
 
 
 def reply_to_more_is_worse(runs: Sequence[Run], reason: str | None) -> str:
     """Return what `check_more_is_worse` prints."""
-    if not runs:
-        return NO_RUN
     pairs = []  # that differ in nothing but the number of epochs
     for less in runs:
         for more in runs:
-            a, b = less.settings, more.settings
-            same = (a.plan, a.position, a.lr, a.num_seeds) == (
-                b.plan,
-                b.position,
-                b.lr,
-                b.num_seeds,
-            )
-            if same and a.epochs < b.epochs:
+            epochs = more.settings.epochs
+            same = replace(less.settings, epochs=epochs) == more.settings
+            if same and less.settings.epochs < epochs:
                 pairs.append((less, more))
     if not pairs:
         return (
@@ -195,9 +166,9 @@ def reply_to_more_is_worse(runs: Sequence[Run], reason: str | None) -> str:
         f"from {less.loss:.3f} to {more.loss:.3f}, while the training accuracy goes from "
         f"{before:.2f} to {after:.2f}."
     )
-    letter = "" if reason is None else str(reason).strip().lower()
-    if not letter:
+    if reason is None:
         return f"Half of it. {seen} Why? Put a letter in the place of None."
+    letter = str(reason).strip().lower()
     if letter in WRONG_REASONS:
         return f"Not the reason. {WRONG_REASONS[letter]}"
     if letter != "b":

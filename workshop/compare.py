@@ -5,12 +5,11 @@ The notebook 06_C asks for a guess first, then shows what was measured. The comm
 """
 
 import base64
-import difflib
 import io
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -25,7 +24,7 @@ from helpers.data import DATA_NAMES
 from helpers.measures import paired_interval
 from helpers.training import get_device
 from workshop.__main__ import INTERRUPTED, Parser
-from workshop.experiments import ROWS, Experiment, parse_rows, reason_to_skip, run_id, train_all
+from workshop.experiments import ROWS, parse_rows, reason_to_skip, run_id, train_all
 from workshop.lab import read_rows
 
 VERDICTS = BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference"
@@ -41,16 +40,11 @@ class Comparison:
 
     row: int
     against: int
-    accuracies: tuple[float, ...]
-    reference: tuple[float, ...]  # the accuracies of the row `against`
+    accuracies: list[float]
+    reference: list[float]  # the accuracies of the row `against`
     difference: float
     low: float
     high: float
-
-    @property
-    def seed_differences(self) -> tuple[float, ...]:
-        """Each seed's accuracy less the other row's mean."""
-        return tuple(accuracy - float(np.mean(self.reference)) for accuracy in self.accuracies)
 
     @property
     def verdict(self) -> str:
@@ -60,29 +54,26 @@ class Comparison:
         return WORSE if self.high < 0 else NO_DIFFERENCE
 
 
-def compare(results: Iterable[dict], number: int, against: int | None = None) -> Comparison | None:
+def compare(results: Sequence[dict], number: int, against: int | None = None) -> Comparison | None:
     """Return how row `number` compares with row `against` (None: as ROWS says).
 
     `results` are what `experiments.run` returns. Only the seeds that both rows have count; None
     where there are none. Raises ValueError where the two are of different data or code.
     """
-    against = ROWS[number].against if against is None else against
-    results = list(results)
-    ours = {result["seed"]: result for result in results if result["row"] == number}
-    theirs = {result["seed"]: result for result in results if result["row"] == against}
-    seeds = sorted(ours.keys() & theirs.keys())
+    against = against or ROWS[number].against
+    rows = [{r["seed"]: r for r in results if r["row"] == row} for row in (number, against)]
+    seeds = sorted(rows[0].keys() & rows[1].keys())
     if not seeds:
         return None
-    origins = [rows[seed]["fingerprint"] for rows in (ours, theirs) for seed in seeds]
-    if len({(origin["data"], origin["code"]) for origin in origins}) > 1:
+    compared = [row[seed] for row in rows for seed in seeds]
+    if len({(r["fingerprint"]["data"], r["fingerprint"]["code"]) for r in compared}) > 1:
         raise ValueError(
             f"rows {number} and {against} are of different data or code; "
             "run both anew into one file"
         )
-    a = np.array([list(map(int, ours[seed]["right"])) for seed in seeds])  # (seeds, messages)
-    b = np.array([list(map(int, theirs[seed]["right"])) for seed in seeds])
-    accuracies, reference = tuple(a.mean(axis=1).tolist()), tuple(b.mean(axis=1).tolist())
-    return Comparison(number, against, accuracies, reference, *paired_interval(a, b))
+    right = np.array([list(map(int, r["right"])) for r in compared])
+    right = right.reshape(2, len(seeds), -1)  # rows, seeds, messages
+    return Comparison(number, against, *right.mean(axis=2).tolist(), *paired_interval(*right))
 
 
 def compare_all(results: Collection[dict]) -> list[Comparison]:
@@ -117,50 +108,48 @@ def results_table(results: Collection[dict]) -> pd.DataFrame:
     Accuracies are in percent, means over the seeds; "of the seeds" are the lowest and the highest.
     """
     comparisons = {c.row: c for c in compare_all(results)}
+    numbers = [result["row"] for result in results]
+    accuracies = 100 * pd.DataFrame([result["accuracy"] for result in results], numbers)
     lines = []
-    for number in sorted({result["row"] for result in results}):
-        accuracies = [result["accuracy"] for result in results if result["row"] == number]
-        test = [100 * accuracy["test"] for accuracy in accuracies]
-        line = dict.fromkeys(HEAD, "") | {
-            "row": str(number),
-            "": ROWS[number].description,
-            "train": f"{100 * np.mean([accuracy['train'] for accuracy in accuracies]):.1f}",
-            "test": f"{np.mean(test):.1f}",
-            "of the seeds": f"{min(test):.1f} … {max(test):.1f}",
-        }
-        if c := comparisons.get(number):
-            line |= {
-                "to row": str(c.against),
-                "points": in_points(c.difference),
-                "95 % interval": f"{in_points(c.low)} … {in_points(c.high)}",
-                "verdict": c.verdict,
-            }
-        if ROWS[number].book is not None:
-            line["book"] = f"{ROWS[number].book:.2f}"
+    for number, of_row in accuracies.groupby(level=0):
+        train, test, row = of_row["train"], of_row["test"], ROWS[number]
+        line = [
+            str(number),
+            row.description,
+            f"{train.mean():.1f}",
+            f"{test.mean():.1f}",
+            f"{test.min():.1f} … {test.max():.1f}",
+            *4 * [""],
+            f"{row.book:.2f}" if row.book else "",
+        ]
+        if number in comparisons:
+            c = comparisons[number]
+            interval = f"{in_points(c.low)} … {in_points(c.high)}"
+            line[5:9] = str(c.against), in_points(c.difference), interval, c.verdict
         lines.append(line)
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=HEAD)
 
 
-COLOURS = {BETTER: "#0072b2", WORSE: "#b34e00", NO_DIFFERENCE: "#555555"}  # Okabe & Ito's
-
-
-MARKERS = {BETTER: "^", WORSE: "v", NO_DIFFERENCE: "o"}  # tell the same as the colours
+STYLES = {  # a verdict → the colour, of Okabe & Ito's, and a marker that tells the same
+    BETTER: ("#0072b2", "^"),
+    WORSE: ("#b34e00", "v"),
+    NO_DIFFERENCE: ("#555555", "o"),
+}
 
 
 def plot_comparisons(comparisons: Sequence[Comparison]) -> Figure:
     """Return a figure of each difference with its interval, and a faint dot for each seed."""
     figure = Figure(figsize=(7.9, 1 + 0.3 * len(comparisons)), layout="constrained")
-    axes, labels = figure.subplots(), []
+    axes = figure.subplots()
     for y, c in enumerate(comparisons):
-        points, colour = 100 * c.difference, COLOURS[c.verdict]
+        points, (colour, marker) = 100 * c.difference, STYLES[c.verdict]
         sides = [[points - 100 * c.low], [100 * c.high - points]]  # to the left, to the right
-        axes.errorbar(points, y, xerr=sides, fmt=MARKERS[c.verdict], color=colour, linewidth=2.5)
-        for difference in c.seed_differences:
-            axes.plot(100 * difference, y + 0.3, ".", color=colour, alpha=0.4)
-        labels.append(label_of(c))
+        axes.errorbar(points, y, xerr=sides, fmt=marker, color=colour, linewidth=2.5)
+        seeds = 100 * (np.array(c.accuracies) - np.mean(c.reference))
+        axes.plot(seeds, np.full(len(seeds), y + 0.3), ".", color=colour, alpha=0.4)
     axes.axvline(0, color="#333333", linewidth=1)
     axes.grid(axis="x", color="#dddddd")
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(comparisons)), [label_of(c) for c in comparisons])
     axes.invert_yaxis()
     title = "test accuracy less the other row's, in points (left: worse, right: better)"
     figure.supxlabel(title, fontsize="medium")
@@ -176,10 +165,10 @@ def label_of(c: Comparison) -> str:
 # --- the guessing game ---------------------------------------------------------------------------
 
 
-def read_results(path: str | Path, model: str, data: str) -> list[dict]:
+def read_results(path: Path, model: str, data: str) -> list[dict]:
     """Return the rows of a file that are of this data set, and compared with this model's row 1.
 
-    Lines that can't be read are named. Where the file has nothing of the two, a sentence says so,
+    Lines that are left out are named. Where the file has nothing of the two, a sentence says so,
     with the command that makes such results, and all of its rows are returned.
     """
     rows, notes = read_rows(path)
@@ -189,7 +178,7 @@ def read_results(path: str | Path, model: str, data: str) -> list[dict]:
     if any(row["row"] == 1 and row["settings"]["model"] == model for row in of_data):
         return of_data
     print(
-        f"{Path(path).name} has no results of {model} on {data}, so it is shown as it is. To make "
+        f"{path.name} has no results of {model} on {data}, so it is shown as it is. To make "
         f'yours: python -m workshop.experiments --model "{model}" --data {data} --out FILE'
     )
     return rows
@@ -202,7 +191,7 @@ class Guesses:
     """
 
     def __init__(self, results: Sequence[dict]):
-        self.results = list(results)
+        self.results = results
         self.given: dict[int, str] = {}
 
     def guess(self, number: int, answer: str | None) -> None:
@@ -212,19 +201,16 @@ class Guesses:
         if c is None:
             print(f"Row {number} is not among these results: its training is still to be run.")
             return
-        if answer is None or answer is ...:
+        if answer is None:
             self.given.pop(number, None)
             print(f"Row {number}: not guessed yet. Put {choices} in the place of None.")
             return
-        word = " ".join(str(answer).replace("_", " ").casefold().split())
+        word = str(answer).strip().lower()
         if word not in VERDICTS:
-            close = difflib.get_close_matches(word, VERDICTS, n=1)
-            hint = f' Do you mean "{close[0]}"?' if close else ""
-            print(f"{answer!r} is no answer here; {choices} would be one.{hint}")
+            print(f"{answer!r} is no answer here; {choices} would be one.")
             return
         self.given[number] = word
-        agrees = " As you said." if word == c.verdict else ""
-        print(f"Your guess: {word}. Measured: {c.verdict}.{agrees}")
+        print(f"Your guess: {word}. Measured: {c.verdict}.")
         print(
             f"Test accuracy {100 * np.mean(c.accuracies):.1f} %, row {c.against} has "
             f"{100 * np.mean(c.reference):.1f} %: {in_points(c.difference)} points, "
@@ -233,11 +219,11 @@ class Guesses:
         if len(c.accuracies) > 1:
             percent = ", ".join(f"{100 * accuracy:.1f}" for accuracy in sorted(c.accuracies))
             print(f"Its {len(c.accuracies)} trainings: {percent} %.")
-        if c.low <= 0 <= c.high and c.difference:
+        if c.verdict == NO_DIFFERENCE and c.difference:
             print("Zero lies in the interval: the difference is inside the noise.")
-        if ROWS[c.row].book is not None:
+        if ROWS[number].book:
             print(
-                f"The book's repository, one training: {ROWS[c.row].book:.2f} %, "
+                f"The book's repository, one training: {ROWS[number].book:.2f} %, "
                 f"row {c.against} {ROWS[c.against].book:.2f} %."
             )
 
@@ -254,8 +240,8 @@ class Guesses:
 class Folded:
     """All rows as a plot and a table, folded away until someone unfolds them."""
 
-    def __init__(self, results: Sequence[dict], title: str = "Unfold: what was measured"):
-        self.results, self.title = list(results), title
+    def __init__(self, results: Sequence[dict], title: str):
+        self.results, self.title = results, title
 
     def __repr__(self) -> str:
         return f"[folded: {self.title}]"
@@ -279,7 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line of `workshop.experiments`; rows that are in the file are not repeated."""
     parser = Parser(
         prog="python -m workshop.experiments",
-        description="Train rows of the book's table of experiments, each with several seeds.",
+        description="Train rows of the book's table of experiments, each with several seeds, and "
+        "the rows that they are compared with.",
         epilog="; ".join(f"{number}: {row.description}" for number, row in ROWS.items()),
     )
     parser.add_argument("--model", default="gpt2-nano (12M)", choices=MODEL_CONFIGS)
@@ -287,8 +274,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", default=f"1-{max(ROWS)}", help="such as 1-5,10,11")
     parser.add_argument("--seeds", type=int, default=5, help="how many: 1, 2, …")
     parser.add_argument("--out", type=Path, default=Path("results.jsonl"))
-    jobs = "trainings at once (0: one for each core with the nano, else one)"
-    parser.add_argument("--jobs", type=int, default=0, help=jobs)
     chosen = parser.parse_args(arguments)
     try:
         train_and_compare(chosen)
@@ -302,16 +287,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train_and_compare(chosen: Namespace) -> None:
     """Train what is not in the file yet; print the table, and save the plot beside the file."""
     whole_number("--seeds", chosen.seeds)
-    whole_number("--jobs", chosen.jobs, 0)
-    if chosen.out.is_dir():
-        raise ValueError(f"--out {chosen.out} is a folder; name a file")
-    wanted, partners = {}, {}
+    wanted = {}  # a training's id → its row's number and experiment
     for number in parse_rows(chosen.rows):
         if reason := reason_to_skip(number, chosen.model):
             print(reason)
             continue
-        wanted |= trainings_of(number, chosen)
-        partners |= trainings_of(ROWS[number].against, chosen)  # perhaps trained earlier
+        for row in (number, ROWS[number].against):
+            for seed in range(1, chosen.seeds + 1):
+                experiment = replace(ROWS[row].experiment(chosen.model, chosen.data), seed=seed)
+                wanted[run_id(row, experiment)] = (row, experiment)
     rows, notes = read_rows(chosen.out)
     for note in notes:
         print(note)
@@ -321,20 +305,11 @@ def train_and_compare(chosen: Namespace) -> None:
         print(f"{len(wanted) - len(left)} of {len(wanted)} trainings are in {chosen.out} already")
     if left:
         is_small = model_size(chosen.model) == BUNDLED_SIZE and get_device().type == "cpu"
-        cores = os.cpu_count() or 1
-        train_all(left, chosen.out, chosen.jobs or (cores if is_small else 1))
-    shown = wanted | partners
-    results = {row["id"]: row for row in read_rows(chosen.out)[0] if row["id"] in shown}
+        train_all(left, chosen.out, os.cpu_count() if is_small else 1)
+    results = [row for row in read_rows(chosen.out)[0] if row["id"] in wanted]
     if results:
-        print(results_table(results.values()).to_string(index=False))
-    if comparisons := compare_all(results.values()):
+        print(results_table(results).to_string(index=False))
+    if comparisons := compare_all(results):
         plot = chosen.out.with_suffix(".svg")
         plot_comparisons(comparisons).savefig(plot)
         print(f"the differences as a plot: {plot}")
-
-
-def trainings_of(number: int, chosen: Namespace) -> dict[str, tuple[int, Experiment]]:
-    """Return a row's number and experiment for each seed, by their ids."""
-    experiment = ROWS[number].experiment(chosen.model, chosen.data)
-    experiments = [replace(experiment, seed=seed) for seed in range(1, chosen.seeds + 1)]
-    return {run_id(number, experiment): (number, experiment) for experiment in experiments}

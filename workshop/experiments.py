@@ -16,10 +16,10 @@ import re
 import signal
 import threading
 import time
+import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,27 +28,24 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from helpers.checks import finite_number, one_of, whole_number
-from helpers.config import BASE_CONFIG, BUNDLED_SIZE, END_OF_TEXT, gpt_config, model_size
-from helpers.data import DATA_NAMES, SpamDataset, check_max_length, load_splits
+from helpers.checks import one_of
+from helpers.config import BUNDLED_SIZE, gpt_config, model_size
+from helpers.data import DATA_NAMES, SpamDataset, load_splits
 from helpers.download import file_sha256
-from helpers.freezing import FreezePlan, frozen_blocks, replace_head
+from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import get_tokenizer
 from helpers.training import (
     TrainingSettings,
-    get_device,
+    class_vectors,
     own_random_numbers,
     up_to_classifying_token,
 )
-from workshop.fast import MEASURED_AT_ONCE, TRAINING_VERSION, History, Messages, fine_tune
+from workshop.fast import TRAINING_VERSION, fine_tune
 from workshop.lab import append_row
 
 LAYERS = ("head only", "last block", "last two blocks", "all", "LoRA")
-
-
-CONTEXT = BASE_CONFIG["context_length"]
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -83,10 +80,6 @@ class Experiment(TrainingSettings):
         one_of("data", self.data, DATA_NAMES)
         one_of("weights", self.weights, ("pretrained", "random"))
         one_of("layers", self.layers, LAYERS)
-        whole_number("rank", self.rank)
-        finite_number("alpha", self.alpha)
-        if self.max_length is not None:
-            check_max_length(self.max_length)
         if self.lr is None:
             lr = TrainingSettings.for_model(self.model).lr
             if model_size(self.model) == BUNDLED_SIZE and self.layers in ("all", "LoRA"):
@@ -112,52 +105,45 @@ class Experiment(TrainingSettings):
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: how it differs from row 1, and which row it is compared with.
+    """A row of the table: which row it is compared with, and how it differs from row 1.
 
     `book` is the book's test accuracy in percent, for GPT-2 124M, or the model that `changes`
     names, on 300 test messages of the SMS Spam Collection; None where the book has no such row.
     """
 
     description: str
+    against: int
+    changes: dict
     book: float | None = None
-    against: int = 1
-    changes: dict = field(default_factory=dict)
 
     def experiment(self, model: str, data: str) -> Experiment:
         """Return this row for a model, unless the row names its own, and a data set."""
         return Experiment(**{"model": model, "data": data} | self.changes)
 
 
-MEDIUM, LARGE, XL = "gpt2-medium (355M)", "gpt2-large (774M)", "gpt2-xl (1558M)"
-
-
-ONE_BY_ONE = {"padding": False, "batch_size": 1}
-
-
-ROWS = {
-    1: Row("the book's choices", 95.00),
-    2: Row("the first token classifies", 75.00, changes={"position": "first"}),
-    3: Row("only the head is trained", 72.00, changes={"layers": "head only"}),
-    4: Row("the last two blocks are trained", 98.33, changes={"layers": "last two blocks"}),
-    5: Row("everything is trained", 96.67, changes={"layers": "all"}),
-    6: Row("GPT-2 355M", 84.67, changes={"model": MEDIUM}),
-    7: Row("GPT-2 774M", 96.67, changes={"model": LARGE}),
-    8: Row("GPT-2 1558M", 98.33, changes={"model": XL}),
-    9: Row("GPT-2 1558M, everything is trained", 98.67, 8, {"model": XL, "layers": "all"}),
-    10: Row(
-        "random weights, everything is trained", 93.67, 5, {"weights": "random", "layers": "all"}
-    ),
-    11: Row("LoRA in all blocks", 96.67, 5, {"layers": "LoRA"}),
-    12: Row("GPT-2 1558M, LoRA", 98.33, 9, {"model": XL, "layers": "LoRA", "alpha": 8.0}),
-    13: Row("padded to 1,024 tokens", 78.33, changes={"max_length": CONTEXT}),
-    14: Row("no padding, batch size 1", 98.00, changes=ONE_BY_ONE),
-    15: Row("no padding, 8 messages a step", 98.33, changes=ONE_BY_ONE | {"accumulation": 8}),
-    16: Row("the last real token classifies", 98.33, changes={"position": "last_token"}),
-    17: Row("no causal mask", 95.33, changes={"causal_mask": False}),
-    18: Row("ignore_index set to the padding", 95.00, changes={"ignore_index": END_OF_TEXT}),
-    19: Row("the mean over all tokens classifies", 96.33, changes={"position": "mean"}),
-    20: Row("words shuffled", changes={"words_shuffled": True}),
-}
+TABLE = """
+1 = ["the book's choices", 1, {}, 95.00]
+2 = ["the first token classifies", 1, {position = "first"}, 75.00]
+3 = ["only the head is trained", 1, {layers = "head only"}, 72.00]
+4 = ["the last two blocks are trained", 1, {layers = "last two blocks"}, 98.33]
+5 = ["everything is trained", 1, {layers = "all"}, 96.67]
+6 = ["GPT-2 355M", 1, {model = "gpt2-medium (355M)"}, 84.67]
+7 = ["GPT-2 774M", 1, {model = "gpt2-large (774M)"}, 96.67]
+8 = ["GPT-2 1558M", 1, {model = "gpt2-xl (1558M)"}, 98.33]
+9 = ["GPT-2 1558M, everything is trained", 8, {model = "gpt2-xl (1558M)", layers = "all"}, 98.67]
+10 = ["random weights, everything is trained", 5, {weights = "random", layers = "all"}, 93.67]
+11 = ["LoRA in all blocks", 5, {layers = "LoRA"}, 96.67]
+12 = ["GPT-2 1558M, LoRA", 9, {model = "gpt2-xl (1558M)", layers = "LoRA", alpha = 8.0}, 98.33]
+13 = ["padded to 1,024 tokens", 1, {max_length = 1024}, 78.33]
+14 = ["no padding, batch size 1", 1, {padding = false, batch_size = 1}, 98.00]
+15 = ["no padding, 8 messages a step", 1, {padding = false, batch_size = 1, accumulation = 8}, 98.33]
+16 = ["the last real token classifies", 1, {position = "last_token"}, 98.33]
+17 = ["no causal mask", 1, {causal_mask = false}, 95.33]
+18 = ["ignore_index set to the padding", 1, {ignore_index = 50256}, 95.00]
+19 = ["the mean over all tokens classifies", 1, {position = "mean"}, 96.33]
+20 = ["words shuffled", 1, {words_shuffled = true}]
+"""
+ROWS = {int(number): Row(*values) for number, values in tomllib.loads(TABLE).items()}
 
 
 def parse_rows(text: str) -> list[int]:
@@ -179,18 +165,14 @@ def parse_rows(text: str) -> list[int]:
 
 
 def reason_to_skip(number: int, model: str) -> str:
-    """Return a sentence why a row says nothing new where row 1 is `model`'s, "" where it does."""
-    other = ROWS[number].changes.get("model")
-    if other is None:
+    """Return a sentence why a row can't be compared where row 1 is `model`'s, "" where it can."""
+    other = ROWS[number].changes.get("model", model)
+    if other == model or model_size(model) != BUNDLED_SIZE:
         return ""
-    if model_size(model) == BUNDLED_SIZE:
-        return (
-            f"row {number} is skipped: it asks for {other}, a larger sister of GPT-2 124M, and the "
-            f'nano has none; --model "gpt2-small (124M)" runs it'
-        )
-    if other == model and ROWS[number].changes.keys() == {"model"}:
-        return f"row {number} is skipped: with {model} it is row 1"
-    return ""
+    return (
+        f"row {number} is skipped: it asks for {other}, a larger sister of GPT-2 124M, and the "
+        f'nano has none; --model "gpt2-small (124M)" runs it'
+    )
 
 
 # --- one training --------------------------------------------------------------------------------
@@ -203,8 +185,7 @@ def make_datasets(
 
     The seed decides only the order of words, where they are shuffled.
     """
-    tokenizer, generator = get_tokenizer(), random.Random(experiment.seed)
-    max_length, datasets = experiment.max_length, []
+    generator, max_length, datasets = random.Random(experiment.seed), experiment.max_length, []
     for part in parts:
         if experiment.words_shuffled:
             texts = []
@@ -212,8 +193,8 @@ def make_datasets(
                 generator.shuffle(words)
                 texts.append(" ".join(words))
             part = part.assign(Text=texts)
-        data = SpamDataset(part, tokenizer, max_length)
-        max_length = max_length or data.max_length  # the training part's, which comes first
+        data = SpamDataset(part, get_tokenizer(), max_length)
+        max_length = data.max_length  # the training part's, which comes first
         datasets.append(data)
     if not experiment.padding:
         for data in datasets:
@@ -246,56 +227,21 @@ def make_classifier(model: GPTModel, experiment: Experiment) -> GPTModel:
         return experiment.plan(len(model.trf_blocks)).apply(model)
 
 
-def train(model: GPTModel, experiment: Experiment, datasets: Sequence[SpamDataset]) -> History:
-    """Fine-tune in place on the first of `datasets`, with the second as validation data.
-
-    Raises KeyboardInterrupt when interrupted, and what `fine_tune` raises.
-    """
-    plan = experiment.plan(len(model.trf_blocks))
-    history = fine_tune(model, *datasets[:2], plan, experiment, progress=False)
-    if history.interrupted:
-        raise KeyboardInterrupt
-    return history
-
-
+@torch.no_grad()
 def measure(model: GPTModel, experiment: Experiment, datasets: Sequence[SpamDataset]) -> dict:
     """Return `accuracy` (0 … 1) and `loss` (the mean, in nats) of each part, and `right`.
 
     That is a text with a 1 for each test message that is classified correctly, 0 for the others.
     """
     accuracy, loss, right = {}, {}, ""
-    plan = experiment.plan(len(model.trf_blocks))
     for part, data in zip(("train", "validation", "test"), datasets, strict=True):
-        logits = class_logits_of(model, data, plan, experiment.position)
-        labels = torch.tensor(data.labels)
+        vectors = class_vectors(model, data.encoded_texts, experiment.position)
+        logits, labels = model.out_head.cpu()(vectors), torch.tensor(data.labels)
         is_right = logits.argmax(dim=-1) == labels
         accuracy[part] = round(is_right.double().mean().item(), 6)
         loss[part] = round(F.cross_entropy(logits, labels).item(), 6)
         right = "".join(map(str, is_right.int().tolist()))  # the test part comes last
     return {"accuracy": accuracy, "loss": loss, "right": right}
-
-
-@torch.no_grad()
-def class_logits_of(
-    model: GPTModel, data: SpamDataset, plan: FreezePlan, position: str
-) -> torch.Tensor:
-    """Return the logits that classify each message, (len(data), num_classes), on the CPU.
-
-    What `plan` leaves frozen runs once for each message, and is kept for the next training. The
-    model is left in eval mode.
-    """
-    device = get_device()
-    model.eval().to(device)
-    messages = Messages(model, data, position, device)
-    num_blocks = frozen_blocks(plan)
-    if num_blocks is not None:
-        for _ in messages.encode(num_blocks, "float32"):
-            pass
-    logits = []
-    for start in range(0, len(data), MEASURED_AT_ONCE):
-        batch = range(start, min(start + MEASURED_AT_ONCE, len(data)))
-        logits.append(messages.logits(batch).cpu())
-    return torch.cat(logits)
 
 
 def run(number: int, experiment: Experiment, seed: int) -> dict:
@@ -308,7 +254,9 @@ def run(number: int, experiment: Experiment, seed: int) -> dict:
     experiment = replace(experiment, seed=seed)
     datasets = make_datasets(experiment, _splits(experiment.data))
     model = make_classifier(make_model(experiment), experiment)
-    train(model, experiment, datasets)
+    plan = experiment.plan(len(model.trf_blocks))
+    if fine_tune(model, *datasets[:2], plan, experiment, progress=False).interrupted:
+        raise KeyboardInterrupt
     return {
         "id": run_id(number, experiment),
         "row": number,
@@ -327,14 +275,17 @@ def fingerprint(experiment: Experiment) -> dict[str, str]:
         path = find_checkpoint(model_size(experiment.model)) / INDEX
         checkpoint = file_sha256(path)[:16]
     parts = [[part["Label"].tolist(), part["Text"].tolist()] for part in _splits(experiment.data)]
-    data = _short_hash(json.dumps(parts))
-    return {"checkpoint": checkpoint, "data": data, "code": f"version {TRAINING_VERSION}"}
+    return {
+        "checkpoint": checkpoint,
+        "data": _short_hash(parts),
+        "code": f"version {TRAINING_VERSION}",
+    }
 
 
 def run_id(number: int, experiment: Experiment) -> str:
     """Return a name that another setting, message, checkpoint or version of the code changes."""
-    origin = json.dumps([asdict(experiment), fingerprint(experiment)], sort_keys=True)
-    return f"row {number}, seed {experiment.seed}, {_short_hash(origin)}"
+    origin = _short_hash([asdict(experiment), fingerprint(experiment)])
+    return f"row {number}, seed {experiment.seed}, {origin}"
 
 
 @lru_cache(maxsize=2)
@@ -342,8 +293,8 @@ def _splits(data: str) -> tuple[pd.DataFrame, ...]:
     return load_splits(data)
 
 
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _short_hash(values: list) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 # --- many trainings ------------------------------------------------------------------------------
@@ -354,33 +305,21 @@ def train_all(trainings: Sequence[tuple[int, Experiment]], out: Path, jobs: int)
 
     Each has a process of its own with its part of the cores: the steps of a small model are too
     short to be shared among cores. The file has a result as soon as its training ends. Raises
-    RuntimeError with the first error of a training; then, and after an interruption, all processes
-    are ended.
+    RuntimeError with the first error of a training, or where a process has died; then, and after an
+    interruption, all processes are ended.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = multiprocessing.get_context("spawn")  # the same on every system
-    with (
-        ProcessPoolExecutor(jobs, context, _begin_process, (threads,)) as pool,
-        tqdm(total=len(trainings), unit="training") as bar,
-    ):
+    with ProcessPoolExecutor(jobs, context, _begin_process, (threads,)) as pool:
         # in this order a process has the frozen part's outputs from the seed before
-        futures = {pool.submit(_train_into, out, *training): training for training in trainings}
+        futures = [pool.submit(_train_into, out, *training) for training in trainings]
         try:
-            for future in as_completed(futures):
+            for future in tqdm(as_completed(futures), total=len(futures), unit="training"):
                 future.result()
-                bar.update()
-        except BaseException as error:  # an interruption, too
+        except BaseException:  # an interruption, too
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 process.terminate()
-            if isinstance(error, BrokenProcessPool):
-                raise RuntimeError(
-                    "a training's process has died; is the memory full? The same command "
-                    "continues there; --jobs 1 takes less"
-                ) from error
-            if isinstance(error, Exception):
-                number, experiment = futures[future]
-                raise RuntimeError(f"row {number}, seed {experiment.seed}: {error}") from error
             raise
 
 
@@ -397,7 +336,10 @@ def _begin_process(threads: int) -> None:
 
 
 def _train_into(out: Path, number: int, experiment: Experiment) -> None:
-    append_row(out, run(number, experiment, experiment.seed))
+    try:
+        append_row(out, run(number, experiment, experiment.seed))
+    except Exception as error:
+        raise RuntimeError(f"row {number}, seed {experiment.seed}: {error}") from error
 
 
 if __name__ == "__main__":
