@@ -22,10 +22,10 @@ from torch.utils.data import DataLoader
 from helpers.checks import whole_number
 from helpers.data import SpamDataset, create_dataloaders
 from helpers.download import whole_file
-from helpers.freezing import FreezePlan, parameter_report, preset_of, replace_head
+from helpers.freezing import FreezePlan, parameter_report, preset_of, replace_head, run_name
 from helpers.loading import load_pretrained
 from helpers.measures import wilson_interval
-from helpers.model import GPTModel
+from helpers.model import GPTModel, part_names
 from helpers.training import (
     TrainingSettings,
     calc_accuracy_loader,
@@ -142,12 +142,29 @@ class Settings:
     def __str__(self) -> str:
         plan, name = self.plan, preset_of(self.plan)
         if name is None:
-            adapters = [f"rank {plan.rank} on {part}" for part in sorted(plan.adapted)]
-            name = ", ".join(sorted(plan.trainable) + adapters)
+            names = named_parts(plan.n_layers, plan.trainable)
+            adapted = ", ".join(named_parts(plan.n_layers, plan.adapted))
+            name = ", ".join([*names, f"rank {plan.rank} on {adapted}"] if adapted else names)
         elif plan.adapted:
             name += f", rank {plan.rank}"
         epochs, seeds = counted(self.epochs, "epoch"), counted(self.num_seeds, "seed")
         return f"{name} · position {self.position} · {epochs} · lr {self.lr:g} · {seeds}"
+
+
+def named_parts(n_layers: int, names: Iterable[str]) -> list[str]:
+    """Return the names of parts and pieces, the output first, neighbouring blocks as one name."""
+    groups: list[list[str]] = []
+    before = ""  # the part below
+    for part in part_names(n_layers):
+        if part in names:
+            is_block = part.startswith("trf_blocks.")
+            if is_block and before.startswith("trf_blocks.") and before in names:
+                groups[-1].append(part)
+            else:
+                groups.append([part])
+        groups += [[piece] for piece in sorted(names) if piece.rpartition(".")[0] == part]
+        before = part
+    return [run_name(group) for group in reversed(groups)]
 
 
 # --- a training in steps -------------------------------------------------------------------------
