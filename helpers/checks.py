@@ -5,8 +5,6 @@ import reprlib
 from collections.abc import Collection
 from numbers import Integral, Real
 
-import numpy as np
-
 
 def whole_number(name: str, value, least: int = 1, most: int | None = None, what: str = "") -> int:
     """Return `value`, a whole number from `least` to `most`, as an int; numpy's will do.
@@ -43,22 +41,6 @@ def one_of(name: str, value, choices: Collection) -> None:
 
 
 # --- to be deleted --------------------------------------------------------------------------------
-
-
-def finite_numbers(name: str, values) -> np.ndarray:
-    """Return a tensor, an array, a Series or a list as float64.
-
-    Raises ValueError for what are no numbers, and for values that are not finite.
-    """
-    if hasattr(values, "detach"):
-        values = values.detach().cpu().double()  # numpy knows no bfloat16
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers ({error})") from error
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds values that are not finite")
-    return array
 
 
 def instance_of(name: str, value, kind: type | tuple[type, ...], what: str) -> None:

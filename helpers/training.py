@@ -8,16 +8,14 @@ The logits at one position of the padded token ids classify a message. `position
 - "mean", none of them: the mean of the logits at all positions, those of the padding included
   (an additional experiment in the book's repository, ch06/02).
 
-In the comments b is the batch size, n the number of tokens, d = emb_dim, h the number of heads and
-m = d / h.
+In the comments b is the batch size and n the number of tokens. `workshop/fast.py` does the same in
+less time.
 """
 
 import math
-import timeit
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import Self
 
@@ -25,19 +23,15 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from helpers.checks import finite_number, one_of, whole_number
 from helpers.config import BUNDLED_SIZE, END_OF_TEXT, model_size
-from helpers.lora import effective_weight
-from helpers.model import GPTModel, MultiHeadAttention, TransformerBlock, has_causal_mask
+from helpers.model import GPTModel
 
 POSITIONS = ("first", "last", "last_token", "mean")
 PRECISIONS = ("float32", "bfloat16")
-TOKENS_AT_ONCE = 2048  # in one forward pass without gradients
-TOKENS_ON_CPU = 512  # the numbers that a block computes stay in the processor's cache: 20 % faster
 BLUE, ORANGE = "#2e86c1", "#d55e00"
 
 NOTHING_TO_TRAIN = (
@@ -45,7 +39,7 @@ NOTHING_TO_TRAIN = (
 )
 
 
-# --- device, precision, random numbers ------------------------------------------------------------
+# --- device, random numbers -----------------------------------------------------------------------
 
 
 def get_device() -> torch.device:
@@ -53,51 +47,14 @@ def get_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def precision_on(device: torch.device, precision: str) -> str:
-    """Return `precision`, or what is faster on `device` in the place of "bfloat16".
-
-    That is "float32" on a processor that is slower in bfloat16, and "float16" on a CUDA GPU that
-    would only emulate bfloat16, those before Ampere.
-    """
-    if precision == "bfloat16":
-        if device.type == "cpu" and not bfloat16_is_faster():
-            return "float32"
-        if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
-            return "float16"
-    return precision
-
-
-@lru_cache
-def bfloat16_is_faster() -> bool:
-    """Return whether this processor multiplies matrices faster in bfloat16 than in float32.
-
-    That is measured once: some processors have instructions for bfloat16 and are slower with them.
-    """
-    seconds = []
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.ones(256, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)
-        seconds.append(min(timeit.repeat(lambda a=a, b=b: a @ b, number=1, repeat=6)))
-    return seconds[1] < 0.9 * seconds[0]  # the conversion to bfloat16 takes time as well
-
-
-def autocast(device: torch.device, precision: str):
-    """Return a context in which matrix products run in `precision`."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=getattr(torch, precision))
-
-
 @contextmanager
-def own_random_numbers(device: torch.device, seed: int | None = None) -> Iterator[None]:
-    """Draw from `seed` in this block (None: from the present state), and restore the state after it.
+def own_random_numbers(device: torch.device, seed: int) -> Iterator[None]:
+    """Draw random numbers from `seed` in this block, and restore torch's state after it.
 
     The state is that of the CPU and of `device`, where that is a CUDA GPU.
     """
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        if seed is not None:  # torch.manual_seed would take a hundred times as long
-            torch.default_generator.manual_seed(seed)
-            if device.type == "cuda":
-                torch.cuda.manual_seed_all(seed)
+        torch.manual_seed(seed)
         yield
 
 
@@ -145,23 +102,12 @@ class TrainingSettings:
         one_of("position", self.position, POSITIONS)
         one_of("precision", self.precision, PRECISIONS)
         one_of("keep", self.keep, ("last", "best"))
-        one_of("cache", self.cache, (True, False))
 
     @classmethod
     def for_model(cls, name: str, **changes) -> Self:
         """Return the book's settings with `changes`; the nano's learning rate is 20 times as large."""
         lr = 1e-3 if model_size(name) == BUNDLED_SIZE else 5e-5
         return cls(**{"lr": lr} | changes)
-
-
-def check_position(position: str) -> None:
-    """Raise ValueError for an unknown position."""
-    one_of("position", position, POSITIONS)
-
-
-def check_precision(precision: str) -> None:
-    """Raise ValueError for an unknown precision."""
-    one_of("precision", precision, PRECISIONS)
 
 
 # --- the position that classifies -----------------------------------------------------------------
@@ -181,7 +127,7 @@ def take_position(values: torch.Tensor, token_ids: torch.Tensor, position: str) 
 
     Raises ValueError for an unknown position.
     """
-    check_position(position)
+    one_of("position", position, POSITIONS)
     if position == "mean":
         return values.mean(dim=1)
     if position == "first":
@@ -216,13 +162,9 @@ def classifying_place(token_ids: Sequence[int], position: str) -> int | None:
     """Return the index of the token that classifies a message; None for the mean of all."""
     if position == "mean":
         return None
-    if position == "first":
-        return 0
-    index = len(token_ids) - 1
     if position == "last_token":
-        while index > 0 and token_ids[index] == END_OF_TEXT:
-            index -= 1
-    return index
+        return last_token_positions(torch.tensor(token_ids)).item()
+    return 0 if position == "first" else len(token_ids) - 1
 
 
 def up_to_classifying_token(token_ids: list[int], position: str) -> list[int]:
@@ -232,171 +174,6 @@ def up_to_classifying_token(token_ids: list[int], position: str) -> list[int]:
     """
     index = classifying_place(token_ids, position)
     return token_ids if index is None else token_ids[: index + 1]
-
-
-def rows_and_places(
-    model: GPTModel, messages: list[list[int]], position: str
-) -> tuple[list[list[int]], list[int] | None]:
-    """Return the token ids that each message's logits depend on, and the index that classifies.
-
-    For the mean of all tokens there are no indices (None). Raises ValueError where padding would
-    change the logits and the messages differ in length.
-    """
-    if position != "mean" and has_causal_mask(model):
-        rows = [up_to_classifying_token(token_ids, position) for token_ids in messages]
-        return rows, [len(row) - 1 for row in rows]
-    lengths = {len(token_ids) for token_ids in messages}
-    if len(lengths) > 1:
-        raise ValueError(
-            f"rows of {min(lengths)} to {max(lengths)} tokens: for the mean of all positions, or "
-            "without the causal mask, pad or cut them to one length"
-        )
-    if position == "mean":
-        return messages, None
-    return messages, [classifying_place(token_ids, position) for token_ids in messages]
-
-
-# --- the last block for one position of each message ----------------------------------------------
-
-
-def attention_at(
-    attention: MultiHeadAttention, x: torch.Tensor, positions: torch.Tensor
-) -> torch.Tensor:
-    """Return attention's output at one position of each message: (b, n, d), (b,) → (b, d).
-
-    The matrices of keys and values need not be multiplied with all n tokens. A score q · (W x) is
-    (q W) · x, so the key matrix is multiplied with the one query. The weighted sum of the values
-    W x is W times the weighted sum of the x.
-    """
-    b, n, d = x.shape
-    h, m = attention.num_heads, d // attention.num_heads
-    key_matrix = effective_weight(attention.W_key).view(h, m, d)
-    value_matrix = effective_weight(attention.W_value).view(h, m, d)
-
-    query = attention.W_query(x[torch.arange(b), positions]).view(b, h, m)
-    scores = torch.einsum("bhm,hmd->bhd", query, key_matrix) @ x.transpose(1, 2)  # (b, h, n)
-    if attention.W_key.bias is not None:  # the same for all n tokens: no effect after softmax
-        key_bias = attention.W_key.bias.view(h, m)
-        scores = scores + torch.einsum("bhm,hm->bh", query, key_bias).unsqueeze(-1)
-    if attention.causal:
-        future = torch.arange(n, device=x.device) > positions.unsqueeze(1)  # (b, n)
-        scores = scores.masked_fill(future.unsqueeze(1), -torch.inf)
-
-    weights = attention.dropout((scores / m**0.5).softmax(dim=-1))  # (b, h, n)
-    context = torch.einsum("bhd,hmd->bhm", weights @ x, value_matrix)
-    if attention.W_value.bias is not None:
-        value_bias = attention.W_value.bias.view(h, m)
-        context = context + weights.sum(dim=-1, keepdim=True) * value_bias
-    return attention.out_proj(context.reshape(b, d))
-
-
-def block_at(block: TransformerBlock, x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Return a block's output at one position of each message: (b, n, d), (b,) → (b, d)."""
-    attended = attention_at(block.att, block.norm1(x), positions)
-    x = x[torch.arange(len(x)), positions] + block.drop_resid(attended)
-    return x + block.drop_resid(block.ff(block.norm2(x)))
-
-
-def block_without_gradient(block: TransformerBlock, x: torch.Tensor) -> torch.Tensor:
-    """Return a block's output in eval mode, (b, n, d) → same, by torch's fused attention.
-
-    It never holds all n × n weights and takes a fraction of the time where n is large. Only its
-    backward pass is slower on a CPU. The numbers are the same except for rounding.
-    """
-    attention = block.att
-    b, n, d = x.shape
-    x_normed = block.norm1(x)
-    heads = []
-    for matrix in (attention.W_query, attention.W_key, attention.W_value):
-        heads.append(matrix(x_normed).view(b, n, attention.num_heads, -1).transpose(1, 2))
-    context = F.scaled_dot_product_attention(*heads, is_causal=attention.causal)  # (b, h, n, m)
-    x = x + attention.out_proj(context.transpose(1, 2).reshape(b, n, d))
-    return x + block.ff(block.norm2(x))
-
-
-def run_blocks(
-    model: GPTModel, x: torch.Tensor, positions: torch.Tensor | None, start: int, stop: int
-) -> torch.Tensor:
-    """Return the output of blocks `start` … `stop` - 1 for the input (b, n, d): (b, n, d).
-
-    The last block of the model computes only `positions` (b,), (b, 1, d), unless they are None.
-    """
-    last = len(model.trf_blocks) - 1
-    for number in range(start, stop):
-        block = model.trf_blocks[number]
-        if number == last and positions is not None:
-            x = block_at(block, x, positions).unsqueeze(1)
-        elif block.training or torch.is_grad_enabled():
-            x = block(x)
-        else:
-            x = block_without_gradient(block, x)
-    return x
-
-
-def logits_at(
-    model: GPTModel, x: torch.Tensor, positions: torch.Tensor | None, start: int = 0
-) -> torch.Tensor:
-    """Return the logits at `positions` (b,) for the input of block `start`, (b, n, d): (b, num_classes).
-
-    With `positions` None they are the mean over all n tokens. With `start` beyond the last block `x`
-    is that block's output.
-    """
-    x = run_blocks(model, x, positions, start, len(model.trf_blocks))  # (b, 1, d), or (b, n, d)
-    return model.out_head(model.final_norm(x).mean(dim=1))  # the head is linear
-
-
-def pad_batch(messages: Sequence, device) -> torch.Tensor:
-    """Return messages of different lengths as one tensor, (b, n, …), with zeros after the shorter."""
-    return pad_sequence([torch.as_tensor(ids) for ids in messages], batch_first=True).to(device)
-
-
-def in_batches_by_length(lengths: Sequence[int], most: int | None = None) -> list[list[int]]:
-    """Return the messages' indices in batches of similar lengths, of `most` tokens with padding.
-
-    `most` is TOKENS_AT_ONCE unless it is given. A longer message is a batch of its own.
-    """
-    most = most or TOKENS_AT_ONCE
-    batches: list[list[int]] = []
-    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if not batches or (len(batches[-1]) + 1) * lengths[i] > most:
-            batches.append([])
-        batches[-1].append(i)
-    return batches
-
-
-@torch.no_grad()
-def class_vectors(
-    model: GPTModel,
-    messages: Sequence[Sequence[int]],
-    position: str = "last",
-    precision: str = "float32",
-) -> torch.Tensor:
-    """Return the head's input for each message, a list of token ids: float32 (b, emb_dim), on the CPU.
-
-    `model.out_head` maps it to the logits. At the position "mean" it is the mean over all tokens.
-    The model is left in eval mode. Raises ValueError for an unknown position or precision, for an
-    empty message, and where padding would change the logits and the messages differ in length.
-    """
-    check_position(position)
-    check_precision(precision)
-    messages = [list(token_ids) for token_ids in messages]
-    if not all(messages):
-        raise ValueError("a message has no tokens; leave it out")
-    rows, positions = rows_and_places(model, messages, position)
-    device = model.tok_emb.weight.device
-    precision = precision_on(device, precision)
-    most = min(TOKENS_AT_ONCE, TOKENS_ON_CPU) if device.type == "cpu" else TOKENS_AT_ONCE
-    model.eval()
-    vectors = torch.empty(len(rows), model.cfg["emb_dim"])
-    for batch in in_batches_by_length([len(row) for row in rows], most):
-        token_ids = pad_batch([rows[i] for i in batch], device)  # (b, n)
-        at = None
-        if positions is not None:
-            at = torch.tensor([positions[i] for i in batch], device=device)
-        with autocast(device, precision):
-            x = run_blocks(model, model.embed(token_ids), at, 0, len(model.trf_blocks))
-            vectors[batch] = model.final_norm(x).mean(dim=1).float().cpu()
-    return vectors
 
 
 # --- loss and accuracy ----------------------------------------------------------------------------

@@ -59,15 +59,6 @@ def up_to_epoch(steps, epochs: int) -> None:
         pass
 
 
-def differing(processes: Processes) -> str:
-    """Return what is said where each process has read another file."""
-    processes.check_same("the model", "one for all")
-    try:
-        processes.check_same("the file", f"read by process {processes.number}")
-    except ValueError as error:
-        return str(error)
-
-
 def train_and_be_killed(processes: Processes, path: Path) -> dict:
     """Train until a process is killed in the third epoch; started again, train to the end."""
     checkpoint = EpochCheckpoint(path, {"training": "whole"})
@@ -87,8 +78,6 @@ if __name__ == "__main__":
     with joined() as processes:
         if sys.argv[1] == "all":
             done = {name: to_the_end(*start(name, processes)) for name in TRAININGS}
-            done["differing"] = differing(processes)
-            done["gathered"] = processes.gather([processes.number])
         else:
             done = train_and_be_killed(processes, out.with_name("checkpoint"))
         if processes.number == 0:

@@ -1,11 +1,8 @@
 """The finished classifier answers, refuses, survives a save that fails, and comes back the same."""
 
 import contextlib
-import hashlib
 import json
-import os
 import signal
-import stat
 import warnings
 
 import numpy as np
@@ -16,7 +13,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
-from helpers import training
 from helpers.classify import FORMAT, KEY, SpamClassifier, TextClassifier, classify_review
 from helpers.config import gpt_config
 from helpers.data import SpamDataset, load_splits, pad
@@ -25,10 +21,10 @@ from helpers.loading import load_pretrained
 from helpers.lora import is_adapter, merge
 from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import encode_message, get_tokenizer
-from helpers.training import POSITIONS, class_logits
+from helpers.training import POSITIONS, TrainingSettings, class_logits
 from tests.conftest import TINY, random_model
 from workshop import fast
-from workshop.fast import load_or_train, trained_from
+from workshop.fast import fast_logits, load_or_train, trained_from
 
 TOPICS = ("bank", "delivery", "family", "work", "ads & games")
 TEXTS = [
@@ -61,21 +57,20 @@ def topics(labels=TOPICS, position="last_token", **settings) -> TextClassifier:
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize(
-    ("num_classes", "tokens_at_once", "mask"),
-    [(2, 4096, "causal"), (7, 25, "none")],
-)
+@pytest.mark.parametrize(("num_classes", "mask"), [(2, "causal"), (7, "none")])
 def test_each_text_gets_the_name_of_the_class_whose_logit_is_largest_in_any_order(
-    num_classes, position, tokens_at_once, mask, monkeypatch
+    num_classes, position, mask, monkeypatch
 ):
-    monkeypatch.setattr(training, "TOKENS_AT_ONCE", tokens_at_once)
+    monkeypatch.setattr("helpers.classify.BATCH_SIZE", 3)
+    monkeypatch.setattr(fast, "TOKENS_ON_CPU", 25)
     labels = tuple(f"class {number}" for number in range(num_classes))
     named = topics(labels, position)
     if mask == "none":
         without_causal_mask(named.model)
-    rows = torch.tensor([pad(encode_message(text, get_tokenizer()), 20) for text in TEXTS])
+    rows = [pad(encode_message(text, get_tokenizer()), 20) for text in TEXTS]
     with torch.no_grad():
-        expected = class_logits(named.model, rows, position)
+        expected = class_logits(named.model, torch.tensor(rows), position)
+    torch.testing.assert_close(fast_logits(named, rows), expected, atol=1e-5, rtol=0)
     logits = named.logits(TEXTS)
     assert logits.shape == (7, num_classes) and logits.dtype == torch.float32
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
@@ -84,41 +79,28 @@ def test_each_text_gets_the_name_of_the_class_whose_logit_is_largest_in_any_orde
     answers = [labels[number] for number in expected.argmax(dim=1)]
     assert named.classify_many(TEXTS) == answers
     assert [named.classify(text) for text in TEXTS] == answers
-    assert named.classify_many(pd.Series(TEXTS)) == answers
+    assert named.classify_many(pd.Series(TEXTS)) == answers and named.classify_many([]) == []
 
 
-def test_every_class_can_be_the_answer():
-    named = topics()
-    for number, label in enumerate(TOPICS):
-        with torch.no_grad():
-            named.model.out_head.bias.copy_(1000.0 * torch.eye(len(TOPICS))[number])
-        assert named.classify_many(TEXTS) == [label] * len(TEXTS)
-
-
-def test_no_messages_have_no_labels():
-    assert classifier().classify_many([]) == [] and classifier().probabilities([]).shape == (0, 2)
-
-
-@pytest.mark.parametrize("position", ["last", "last_token"])
-def test_a_short_message_beside_a_long_one_gets_what_it_gets_alone_without_its_padding(position):
-    spam_filter = classifier(position, context_length=200)
+def test_a_short_message_beside_a_long_one_runs_without_its_padding(monkeypatch):
+    monkeypatch.setattr("helpers.classify.BATCH_SIZE", 7)
+    spam_filter = classifier("last_token", context_length=200)
     spam_filter.max_length = 200
-    texts = [*TEXTS, "word" + " word" * 199]
+    texts = ["word" + " word" * 199, *TEXTS]
     seen = []
-    spam_filter.model.tok_emb.register_forward_hook(lambda _, i, out: seen.append(i[0].numel()))
+    spam_filter.model.tok_emb.register_forward_hook(lambda _, i, out: seen.append(i[0].shape))
     probabilities = spam_filter.probabilities(texts)
-    if position == "last_token":
-        assert sum(seen) <= 200 + 7 * max(len(encode_message(t, get_tokenizer())) for t in TEXTS)
+    assert seen == [(7, 7), (1, 200)]
     alone = torch.cat([spam_filter.probabilities([text]) for text in texts])
     torch.testing.assert_close(probabilities, alone, atol=1e-5, rtol=0)
 
 
-def test_bfloat16_gives_nearly_the_same_probabilities_and_another_precision_is_refused():
+def test_bfloat16_gives_nearly_the_same_logits(monkeypatch):
+    monkeypatch.setattr(fast, "bfloat16_is_faster", lambda: True)
     spam_filter = classifier()
-    exact, rough = spam_filter.probabilities(TEXTS), spam_filter.probabilities(TEXTS, "bfloat16")
-    assert 0 < (exact - rough).abs().max() < 0.05 and rough.dtype == torch.float32
-    with pytest.raises(ValueError, match="not 'float64'"):
-        spam_filter.probabilities(TEXTS, "float64")
+    rows = [encode_message(text, get_tokenizer()) for text in TEXTS]
+    exact, rough = fast_logits(spam_filter, rows), fast_logits(spam_filter, rows, "bfloat16")
+    assert 0 < (exact - rough).abs().max() < 0.1 and rough.dtype == torch.float32
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
@@ -154,8 +136,13 @@ def test_the_books_function_refuses_a_model_that_cannot_tell_spam_from_ham():
             classify_review("hello", wrong, get_tokenizer(), "cpu")
     damaged = model()
     damaged.trf_blocks[0].att.out_proj.bias.data[0] = torch.nan
-    with pytest.raises(ValueError, match="answer is not a number: its weights are damaged"):
-        classify_review("hello", damaged, get_tokenizer(), "cpu")
+    for answer in (
+        lambda: classify_review("hello", damaged, get_tokenizer(), "cpu"),
+        lambda: SpamClassifier(damaged, 20).classify("hello"),
+        lambda: fast_logits(SpamClassifier(damaged, 20), [[5, 6]]),
+    ):
+        with pytest.raises(ValueError, match="answer is not a number: its weights are damaged"):
+            answer()
 
 
 def test_a_thousand_words_are_truncated_and_the_reader_is_told():
@@ -167,21 +154,16 @@ def test_a_thousand_words_are_truncated_and_the_reader_is_told():
         classify_review("word " * 1000, spam_filter.model, get_tokenizer(), "cpu")
 
 
-@pytest.mark.parametrize("text", ["", "  ", "\n"])
-def test_an_empty_message_is_refused(text):
+def test_an_empty_message_and_what_is_no_text_are_refused():
     with pytest.raises(ValueError, match="the message is empty"):
-        classifier().classify(text)
+        classifier().classify(" \n")
     with pytest.raises(ValueError, match="the message is empty"):
-        classify_review(text, classifier().model, get_tokenizer(), "cpu")
-
-
-@pytest.mark.parametrize("wrong", [5, ["hi"], np.nan, None])
-def test_what_is_no_text_is_refused(wrong):
+        classify_review("", classifier().model, get_tokenizer(), "cpu")
     with pytest.raises(TypeError, match="must be a text, not"):
-        classifier().classify_many(["hi", wrong])
+        classifier().classify_many(["hi", np.nan])
 
 
-@pytest.mark.parametrize("wrong", ["a text", None, pd.DataFrame({"Text": TEXTS}), {"Text": TEXTS}])
+@pytest.mark.parametrize("wrong", ["a text", None, pd.DataFrame({"Text": TEXTS})])
 def test_what_is_no_list_of_texts_is_refused(wrong):
     with pytest.raises(TypeError, match=f"give a list of texts .* not a {type(wrong).__name__};"):
         classifier().classify_many(wrong)
@@ -190,50 +172,24 @@ def test_what_is_no_list_of_texts_is_refused(wrong):
 # --- what a classifier is made of ---
 
 
-def test_the_spam_classifier_is_the_text_classifier_of_ham_and_spam():
-    two = model(2)
-    spam_filter = SpamClassifier(two, 20, None, "last_token", {"model": "tiny"})
-    named = TextClassifier(two, ["ham", "spam"], 20, position="last_token")
-    assert isinstance(spam_filter, TextClassifier)
-    assert spam_filter.labels == named.labels == ("ham", "spam")
-    assert torch.equal(spam_filter.logits(TEXTS), named.logits(TEXTS))
-
-
 @pytest.mark.parametrize(
-    "labels",
-    [
-        (), ("bank",), "abcde", set("abcde"), None, ("bank", "work", "bank", "ads", "family"),
-        ("bank", "", "work", "ads", "family"), ("bank", " \n", "work", "ads", "family"),
-        ("bank", "work", 3, "ads", "family"),
-    ],
-)  # fmt: skip
-def test_labels_that_are_not_different_texts_are_refused(labels):
-    message = "labels must be a tuple of two or more different texts, one for each class, not "
-    with pytest.raises(ValueError, match=message):
+    "labels", [(), TOPICS[:4], ("bank", "work", "bank", "ads", "family"), (*TOPICS[:4], " ")]
+)
+def test_labels_that_are_not_different_texts_for_each_output_are_refused(labels):
+    with pytest.raises(ValueError, match="labels must be different texts, one for each of .* 5"):
         TextClassifier(model(5), labels, 20)
 
 
 def test_what_does_not_fit_the_model_is_refused():
-    for labels in (("bank", "work"), (*TOPICS, "other")):
-        message = f"head has 5 outputs, and a classifier of {len(labels)} classes .*replace_head"
-        with pytest.raises(ValueError, match=message):
-            TextClassifier(model(5), labels, 20)
     with pytest.raises(ValueError, match="50257 outputs, .* see replace_head"):
         SpamClassifier(random_model(TINY), 20)
-    for max_length in (0, 33, 1.5, None):
+    for max_length in (0, 33):
         with pytest.raises(ValueError, match=f"whole number from 1 to 32 tokens, not {max_length}"):
             SpamClassifier(model(), max_length)
     with pytest.raises(ValueError, match="max_length"):
         classify_review("hello", model(), get_tokenizer(), "cpu", max_length=33)
     with pytest.raises(ValueError, match="position must be .*not 'middle'"):
         topics(position="middle")
-    for about in ({"a": 1}, {1: "a"}):
-        with pytest.raises(TypeError, match="about must be a dictionary of texts, not"):
-            topics(about=about)
-    without_bias = model()
-    without_bias.out_head.bias = None
-    with pytest.raises(ValueError, match="with a bias each; see replace_head"):
-        SpamClassifier(without_bias, 20)
 
 
 # --- save and load ---
@@ -294,14 +250,6 @@ def test_a_saved_classifier_with_adapters_comes_back_with_them(plan, tmp_path):
     )
 
 
-def test_half_precision_and_numpys_numbers_come_back(tmp_path):
-    made = model(drop_rate=np.float32(0), qkv_bias=np.bool_(True)).to(torch.bfloat16)
-    first = SpamClassifier(made, np.int64(20))
-    second = SpamClassifier.load(first.save(tmp_path / "filter.safetensors"))
-    assert {parameter.dtype for parameter in second.model.parameters()} == {torch.bfloat16}
-    assert torch.equal(first.logits(TEXTS), second.logits(TEXTS)) and second.max_length == 20
-
-
 def test_a_file_of_an_earlier_version_without_a_checksum_is_read(tmp_path):
     first = classifier()
     settings = {  # written out, as that version wrote them
@@ -335,19 +283,9 @@ def test_a_spam_classifier_is_not_made_of_other_classes(labels, tmp_path):
 def test_a_file_of_a_later_version_is_named_as_that(path):
     _, _, tensors = opened(path)
     write(path, {"format": FORMAT + 1, "something": "new"}, tensors)
-    message = f"topics.safetensors was made by a later version .* {FORMAT + 1}, .*newer version"
     for kind in (TextClassifier, SpamClassifier):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match="topics.safetensors .*made by a later version"):
             kind.load(path)
-
-
-def test_the_file_can_be_read_by_whom_the_umask_allows(tmp_path):
-    old = os.umask(0o027)
-    try:
-        path = topics().save(tmp_path / "topics.safetensors")
-    finally:
-        os.umask(old)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 # --- files that are not what they say ---
@@ -364,16 +302,10 @@ def refused(path) -> str:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("format", 0), ("format", "1"), ("labels", None), ("labels", "bank"), ("labels", TOPICS[:4]),
-        ("labels", [*TOPICS[:4], "bank"]), ("labels", [1, 2, 3, 4, 5]), ("cfg", None), ("cfg", {}),
-        ("max_length", 33), ("max_length", "20"), ("position", "middle"), ("about", {"model": 1}),
-        ("about", ["model"]), ("causal", [True]), ("causal", None), ("adapters", None),
+        ("format", 0), ("labels", None), ("labels", TOPICS[:4]), ("cfg", {}), ("max_length", 33),
+        ("position", "middle"), ("causal", [True]), ("cfg", TINY | {"n_layers": 4}),
         ("adapters", {"adapted": ["trf_blocks.2"], "rank": 2, "alpha": 16.0}),  # there are none
-        ("cfg", TINY | {"vocab_size": 50258}), ("cfg", TINY | {"emb_dim": 16}),
-        ("cfg", TINY | {"n_layers": 2}), ("cfg", TINY | {"n_layers": 4}),
-        ("cfg", TINY | {"n_heads": 3}), ("cfg", TINY | {"context_length": 31}),
-        ("cfg", TINY | {"qkv_bias": False}), ("cfg", TINY | {"drop_rate": "none"}),
-        ("cfg", TINY | {"emb_dim": 10**12}),
+        ("cfg", TINY | {"emb_dim": 16}), ("cfg", TINY | {"emb_dim": 10**12}),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_fit_the_files_tensors_are_refused(name, value, path):
@@ -381,24 +313,6 @@ def test_settings_that_do_not_fit_the_files_tensors_are_refused(name, value, pat
     refused(write(path, settings | {name: value}, tensors))
     del settings[name]
     assert f"its settings lack '{name}'" in refused(write(path, settings, tensors))
-
-
-def test_tensors_that_are_not_the_models_are_refused(path):
-    _, settings, tensors = opened(path)
-    head, shift = tensors["out_head.weight"], tensors["final_norm.shift"]
-    for changes, message in (
-        (
-            {"out_head.weight": head[:4].clone()},
-            "out_head.weight is (4, 8), and by the settings it",
-        ),
-        ({"out_head.weight": head.T.contiguous()}, "it is (5, 8)"),
-        ({"final_norm.shift": shift.long()}, "final_norm.shift holds torch.int64"),
-        ({"final_norm.shift": shift * torch.nan}, "final_norm.shift holds values that are not fin"),
-        ({"thesis": torch.ones(3)}, "thesis is (3,), and by the settings it is not there"),
-    ):
-        assert message in refused(write(path, settings, tensors | changes))
-    del tensors["final_norm.shift"]
-    assert "final_norm.shift is missing, and" in refused(write(path, settings, tensors))
 
 
 def test_a_file_that_is_cut_short_or_is_something_else_is_refused(path):
@@ -411,26 +325,16 @@ def test_a_file_that_is_cut_short_or_is_something_else_is_refused(path):
     ):
         path.write_bytes(content)
         refused(path)
+    flipped = bytearray(whole)
+    flipped[-1000] ^= 1
+    path.write_bytes(flipped)
+    assert "its weights are not those that were saved" in refused(path)
     save_file({"tok_emb.weight": torch.ones(3, 2)}, path, metadata={"format": "pt"})
     assert "it holds no settings of a classifier" in refused(path)
-    refused(path.parent)  # a folder
     with pytest.raises(FileNotFoundError, match="no.safetensors does not exist; train"):
         TextClassifier.load(path.parent / "no.safetensors")
     path.write_bytes(whole)
     assert TextClassifier.load(path).labels == TOPICS
-
-
-def test_one_bit_that_changed_in_the_weights_is_found(path):
-    content = bytearray(path.read_bytes())
-    content[-1000] ^= 1
-    path.write_bytes(content)
-    assert "its weights are not those that were saved" in refused(path)
-
-
-def test_the_checksum_is_that_of_the_tensors_bytes(path):
-    metadata, _, tensors = opened(path)
-    content = b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))
-    assert metadata["sha256"] == hashlib.sha256(content).hexdigest()
 
 
 def test_the_books_pth_becomes_a_classifier_by_the_three_lines_that_the_message_gives(tmp_path):
@@ -446,77 +350,23 @@ def test_the_books_pth_becomes_a_classifier_by_the_three_lines_that_the_message_
     assert torch.equal(names["classifier"].logits(TEXTS), SpamClassifier(model(), 20).logits(TEXTS))
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read_is_not_called_damaged(path):
-    path.chmod(0)
-    with pytest.raises(PermissionError, match="Permission denied.*topics.safetensors"):
-        TextClassifier.load(path)
-
-
-def test_a_denied_permission_is_passed_on_as_it_is(path, monkeypatch):
-    def denied(*_, **__):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr("builtins.open", denied)  # as for a file of another user
-    with pytest.raises(PermissionError, match="Permission denied.*topics.safetensors"):
-        TextClassifier.load(path)
-
-
 # --- saves that fail ---
 
 
-def break_weights(named):
-    named.model.final_norm.scale.data[0] = torch.nan
-
-
-def take_a_block(named):
-    named.model.trf_blocks = named.model.trf_blocks[:2]
-
-
-def change_the_head(named):
-    replace_head(named.model, 3)
-
-
-def change_the_length(named):
-    named.max_length = 33
-
-
-def compile_the_model(named):
-    named.model = torch.compile(named.model)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (break_weights, "final_norm.scale holds values that are not finite; train again"),
-        (take_a_block, "trf_blocks.2.att.W_key.bias is missing"),
-        (change_the_head, r"out_head.bias is \(3,\), and by the settings it is \(5,\)"),
-        (change_the_length, "max_length must be .* from 1 to 32 tokens, not 33"),
-        pytest.param(  # slow: compiling imports much
-            compile_the_model,
-            "_orig_mod.* by the settings it is not there",
-            marks=pytest.mark.proof,
-        ),
-    ],
-)
-def test_what_could_not_be_loaded_again_replaces_no_good_file(change, message, path):
+def test_what_could_not_be_loaded_again_replaces_no_good_file(path):
     before = path.read_bytes()
-    named = TextClassifier.load(path)
-    change(named)
-    with pytest.raises(ValueError, match=message):
-        named.save(path)
+    broken, other = TextClassifier.load(path), TextClassifier.load(path)
+    broken.model.final_norm.scale.data[0] = torch.nan
+    replace_head(other.model, 3)
+    with pytest.raises(ValueError, match="final_norm.scale holds values that are not finite"):
+        broken.save(path)
+    with pytest.raises(RuntimeError, match="size mismatch for out_head.weight"):
+        other.save(path)
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["topics.safetensors"]
 
 
-def test_a_model_of_nans_does_not_answer():
-    broken = classifier()
-    break_weights(broken)
-    with pytest.raises(ValueError, match="the model's answer is not a number"):
-        broken.classify("hello")
-
-
-def test_a_save_on_a_full_disk_names_the_file_and_leaves_the_old_classifier_whole(tmp_path):
+def test_a_save_on_a_full_disk_leaves_the_old_classifier_whole(tmp_path):
     resource = pytest.importorskip("resource", reason="Windows can't limit a file's size")
     path = classifier().save(tmp_path / "filter.safetensors")
     before = path.read_bytes()
@@ -524,7 +374,7 @@ def test_a_save_on_a_full_disk_names_the_file_and_leaves_the_old_classifier_whol
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # bytes, as on a full disk
     try:
-        with pytest.raises(OSError, match=r"filter.safetensors can't be written: .*too large"):
+        with pytest.raises(OSError, match="too large"):
             classifier(seed=1).save(path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -549,7 +399,7 @@ def quick(monkeypatch):
         return cls(epochs=1, lr=1e-3, **changes)
 
     monkeypatch.setattr(fast, "create_dataloaders", few)
-    monkeypatch.setattr(training.TrainingSettings, "for_model", classmethod(one_epoch))
+    monkeypatch.setattr(TrainingSettings, "for_model", classmethod(one_epoch))
 
 
 NAMES = ("gpt2-nano (12M)", "sms-mini")
@@ -573,19 +423,15 @@ class Trains(Exception):
     pass
 
 
-@pytest.mark.parametrize(
-    "name", ["settings", "code", "messages", "checkpoint", "seed", "model", "position"]
-)
+@pytest.mark.parametrize("name", ["settings", "code", "messages", "checkpoint", "seed", "model"])
 def test_a_classifier_trained_from_something_else_is_not_taken(name, tmp_path, monkeypatch):
     def begins_to_train(name):
         raise Trains
 
     monkeypatch.setattr(fast, "load_pretrained", begins_to_train)
     about = trained_from(*NAMES)
-    position = "first" if name == "position" else "last"
-    if name in about:
-        about[name] = "other"
-    path = SpamClassifier(model(), 20, position=position, about=about).save(tmp_path / "filter")
+    about[name] = "other"
+    path = SpamClassifier(model(), 20, about=about).save(tmp_path / "filter")
     before = path.read_bytes()
     with (
         pytest.warns(UserWarning, match=rf"it differs in: {name}\)\. It stays"),
@@ -593,12 +439,6 @@ def test_a_classifier_trained_from_something_else_is_not_taken(name, tmp_path, m
     ):
         load_or_train(path, *NAMES)
     assert path.read_bytes() == before
-
-
-def test_messages_have_the_same_checksum_whatever_the_systems_line_ends(monkeypatch):
-    here = trained_from(*NAMES)
-    monkeypatch.setattr(os, "linesep", "\r\n")  # what Windows has, and pandas writes
-    assert trained_from(*NAMES) == here
 
 
 def test_a_training_that_is_interrupted_is_not_saved_as_the_classifier_of_section_6_7(

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from helpers.config import END_OF_TEXT, MODEL_CONFIGS
 from helpers.freezing import FreezePlan
 from helpers.loading import load_pretrained
-from helpers.training import TrainingSettings, class_logits, class_vectors
+from helpers.training import TrainingSettings, class_logits
 from tests.conftest import ROOT, TINY, random_model
 from workshop.compare import main
 from workshop.experiments import (
@@ -31,7 +31,7 @@ from workshop.experiments import (
     run_id,
     train_all,
 )
-from workshop.fast import fine_tune
+from workshop.fast import class_vectors, fine_tune
 from workshop.lab import read_rows
 
 NANO, SMALL = "gpt2-nano (12M)", "gpt2-small (124M)"

@@ -13,9 +13,10 @@ from helpers.config import END_OF_TEXT
 from helpers.freezing import replace_head
 from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import encode_message, get_tokenizer
-from helpers.training import POSITIONS, class_logits, class_probabilities, class_vectors
+from helpers.training import POSITIONS, class_logits, class_probabilities
 from tests.conftest import TINY, random_model
 from tests.test_parity import ours, random_params, transformers_model
+from workshop.fast import class_vectors
 from workshop.inside import (
     answer,
     attention_and_answers,

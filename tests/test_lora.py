@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from helpers.freezing import ADAPTED_MATRICES, FreezePlan, classifier_without_weights, replace_head
 from helpers.loading import load_pretrained
 from helpers.lora import adapters_in, effective_weight, is_adapter, merge, put_adapters
-from helpers.training import POSITIONS, logits_at
+from helpers.training import POSITIONS
 from tests.conftest import TINY
 from tests.test_fine_tuning import (
     TRAIN,
@@ -20,7 +20,7 @@ from tests.test_fine_tuning import (
     classifier,
     simply_tune,
 )
-from workshop.fast import fine_tune
+from workshop.fast import fine_tune, logits_at
 
 IDS = torch.randint(50257, (4, 9), generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 1, 0])

@@ -1,7 +1,6 @@
 """Training moves what the plan lets move, and measures what it says."""
 
 import json
-import math
 from dataclasses import asdict
 
 import numpy as np
@@ -103,16 +102,6 @@ def test_probabilities_are_the_softmax_of_the_logits_and_add_up_to_one(position)
     assert probabilities.shape == (2, 3) and not probabilities.requires_grad
 
 
-def test_a_model_in_half_precision_still_answers_in_float32():
-    probabilities = class_probabilities(classifier().to(torch.bfloat16), torch.tensor([[5, 6]]))
-    assert probabilities.dtype == torch.float32 and probabilities.device.type == "cpu"
-
-
-def test_an_unknown_position_is_refused():
-    with pytest.raises(ValueError, match="position must be 'first' or .* or 'mean', not 'middle'"):
-        class_logits(classifier(), torch.ones(1, 2).long(), "middle")
-
-
 def test_loss_and_accuracy_are_those_of_their_definitions():
     model, rows = classifier().eval(), messages(20)
     loader = DataLoader(rows, 8)
@@ -135,12 +124,6 @@ def test_loss_and_accuracy_are_those_of_their_definitions():
     losses = evaluate_model(model, loader, loader, "cpu", 1)
     assert losses == pytest.approx((batches[0],) * 2, abs=1e-5)
     assert model.training
-
-
-def test_a_loader_without_batches_measures_nothing():
-    empty = DataLoader(messages(4), 8, drop_last=True)
-    assert math.isnan(calc_loss_loader(empty, classifier(), "cpu"))
-    assert math.isnan(calc_accuracy_loader(empty, classifier(), "cpu"))
 
 
 def test_training_on_nothing_or_of_nothing_is_refused():
@@ -179,18 +162,7 @@ def test_the_defaults_are_the_books_and_twenty_times_the_rate_for_the_nano():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        *(
-            ("epochs", 0),
-            ("epochs", 2.5),
-            ("epochs", True),
-            ("batch_size", -3),
-            ("accumulation", 0),
-        ),
-        *(("lr", float("nan")), ("lr", 0), ("lr", "fast"), ("weight_decay", -0.1)),
-        *(("seed", -1), ("seed", 1.5), ("position", "middle"), ("precision", "float64")),
-        *(("keep", "first"), ("cache", "no/folder"), ("cache", None)),
-    ],
+    [("epochs", 0), ("epochs", 2.5), ("lr", float("nan")), ("lr", 0), ("position", "middle")],
 )
 def test_a_setting_that_can_not_be_is_refused_by_its_name_and_value(name, value):
     with pytest.raises(ValueError, match=f"{name} must be .*, not {value!r}"):
@@ -206,24 +178,17 @@ def test_numpys_numbers_are_settings_like_any_other():
     )
     assert json.loads(json.dumps(asdict(settings)))["class_weights"] == [0.5, 2.0]
     assert settings == TrainingSettings(epochs=3, lr=0.5, seed=7, class_weights=(0.5, 2.0))
-    with pytest.raises(ValueError, match="a class's weight must be a finite number above 0"):
-        TrainingSettings(class_weights=(1.0, 0.0))
 
 
 def test_a_seeded_block_repeats_and_leaves_the_numbers_around_it_alone():
-    cpu = torch.device("cpu")
     torch.manual_seed(1)
-    expected = [torch.rand(1).item() for _ in range(2)]
+    expected = torch.rand(2).tolist()
     torch.manual_seed(1)
     around, inside = [torch.rand(1).item()], []
-    for seed in (5, 5, 6, None):
-        with own_random_numbers(cpu, seed):
+    for seed in (5, 5, 6):
+        with own_random_numbers(torch.device("cpu"), seed):
             inside.append(torch.rand(1).item())
-    around.append(torch.rand(1).item())
-    assert around == expected and inside[0] == inside[1] != inside[2]
-    assert inside[3] == around[1]  # without a seed the block continues, and takes nothing
-    torch.manual_seed(5)
-    assert torch.rand(1).item() == inside[0]
+    assert [*around, torch.rand(1).item()] == expected and inside[0] == inside[1] != inside[2]
 
 
 def test_the_curves_have_the_epochs_below_and_the_examples_above():

@@ -13,6 +13,7 @@ from helpers.loading import load_pretrained
 from helpers.training import POSITIONS, TrainingSettings, class_logits, up_to_classifying_token
 from tests.conftest import TINY, random_model
 from tests.labs import BOOK, messages
+from workshop import fast
 from workshop.fast import fine_tune
 from workshop.film import Film, film_of
 
@@ -111,16 +112,15 @@ def test_the_boundary_is_exact_for_what_lies_in_the_plane_of_the_picture():
 
 
 def test_an_interruption_leaves_the_frames_of_the_whole_epochs(monkeypatch):
-    from workshop import fast as fine_tuning
+    with_bars, model = fast.with_bars, classifier()
 
-    update, model = fine_tuning.Bars.update, classifier()
+    def interrupting(steps, show):
+        for progress in with_bars(steps, show):
+            if len(progress.history.step_losses) == 15:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield progress
 
-    def interrupting(bars, progress):
-        update(bars, progress)
-        if len(progress.history.step_losses) == 15:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(fine_tuning.Bars, "update", interrupting)
+    monkeypatch.setattr(fast, "with_bars", interrupting)
     with pytest.warns(UserWarning, match="interrupted; the model has the weights of 2 whole"):
         film = film_of(model, TRAIN, VALIDATION, BOOK, **SETTINGS)
     assert film.names == ["before the training", "after epoch 1", "after epoch 2"]

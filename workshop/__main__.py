@@ -141,7 +141,7 @@ def train(path: str, out: Path, text: str | None, label: str | None, **settings)
     Raises ValueError or OSError for a table that can't be read, and where `out` exists and no
     training of it was interrupted.
     """
-    from workshop.fast import Bars
+    from workshop.fast import with_bars
     from workshop.own import THIS, OwnSettings, OwnTraining, class_table, summary_table
     from workshop.processes import EpochCheckpoint, joined
     from workshop.texts import counted, read_texts, split_stratified
@@ -161,9 +161,8 @@ def train(path: str, out: Path, text: str | None, label: str | None, **settings)
             print(*table.report, *split.report, f"training: {training}", sep="\n", flush=True)
             if num_epochs := checkpoint.epochs():
                 print(f"resuming after {counted(num_epochs, 'whole epoch')} ({checkpoint_path})")
-        with Bars(settings.epochs, is_first and sys.stderr.isatty()) as bars:
-            for progress in training.steps(checkpoint):
-                bars.update(progress)
+        for _ in with_bars(training.steps(checkpoint), is_first and sys.stderr.isatty()):
+            pass
 
         about = {"trained on": f"{table.source}, {len(split.train):,} texts"}
         if training.history.interrupted:
@@ -320,6 +319,7 @@ def rows(model: "TextClassifier", texts: list[str], precision: str) -> list[tupl
     """
     from helpers.data import pad
     from helpers.tokenizer import encode_message
+    from workshop.fast import fast_logits
     from workshop.texts import LONGEST_TEXT
 
     limit = model.max_length
@@ -328,7 +328,7 @@ def rows(model: "TextClassifier", texts: list[str], precision: str) -> list[tupl
         if text.strip():
             encoded[number] = encode_message(text[:LONGEST_TEXT], model.tokenizer)
     token_ids = [pad(ids, limit) for ids in encoded.values()]
-    probabilities = model.logits_of_tokens(token_ids, precision).softmax(dim=-1).tolist()
+    probabilities = fast_logits(model, token_ids, precision).softmax(dim=-1).tolist()
     found = [(text, "", "", EMPTY) for text in texts]
     for (number, ids), of_classes in zip(encoded.items(), probabilities, strict=True):
         text, best = texts[number], max(of_classes)

@@ -41,8 +41,8 @@ from helpers.freezing import (
     parameter_report,
 )
 from helpers.model import part_names
-from helpers.training import POSITIONS, in_batches_by_length
-from workshop.fast import MEASURED_AT_ONCE, batch_order
+from helpers.training import POSITIONS
+from workshop.fast import MEASURED_AT_ONCE, batch_order, in_batches_by_length
 
 SCALES = {
     "bytes": ("bytes", "kB", "MB", "GB", "TB"),
@@ -231,7 +231,7 @@ class _ForwardPass:
             self._feed_forward(part, per)
 
     def run_for_one_token(self, block: str) -> None:
-        """Run a block for one token of each message, as `helpers.training.attention_at` does.
+        """Run a block for one token of each message, as `workshop.fast.attention_at` does.
 
         There the key matrix meets the query, and the value matrix the weighted sum of the tokens.
         Where there are adapters B A is added to these two matrices.

@@ -38,11 +38,10 @@ from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import get_tokenizer
 from helpers.training import (
     TrainingSettings,
-    class_vectors,
     own_random_numbers,
     up_to_classifying_token,
 )
-from workshop.fast import TRAINING_VERSION, fine_tune
+from workshop.fast import TRAINING_VERSION, class_vectors, fine_tune
 from workshop.lab import append_row
 
 LAYERS = ("head only", "last block", "last two blocks", "all", "LoRA")

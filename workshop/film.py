@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from helpers.data import TextDataset
 from helpers.freezing import FreezePlan, num_classes_of
 from helpers.model import GPTModel
-from helpers.training import TrainingSettings, class_vectors
-from workshop.fast import History, fine_tune
+from helpers.training import TrainingSettings
+from workshop.fast import History, class_vectors, fine_tune
 from workshop.inside import main_directions
 
 

@@ -23,7 +23,8 @@ from helpers.data import LABELS
 from helpers.freezing import record
 from helpers.model import GPTModel, has_causal_mask
 from helpers.tokenizer import encode_message, visible_tokens
-from helpers.training import POSITIONS, class_vectors, classifying_place, take_position
+from helpers.training import POSITIONS, classifying_place, take_position
+from workshop.fast import class_vectors
 from workshop.pictures.message import mark, shortened
 from workshop.tables import html_table
 

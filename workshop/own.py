@@ -29,7 +29,7 @@ from helpers.measures import wilson_interval
 from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import TrainingSettings, own_random_numbers
-from workshop.fast import History, Progress, fine_tuning_steps, origin
+from workshop.fast import History, Progress, fast_logits, fine_tuning_steps, origin
 from workshop.processes import ALONE, EpochCheckpoint, Processes
 from workshop.texts import Split, class_weights, counted, undersample
 
@@ -359,7 +359,7 @@ class OwnTraining:
         A text is truncated to the longest training text's length; `num_cut` says how many are.
         """
         rows = [pad(row, self.train.max_length) for row in self._test_rows]
-        logits = self.classifier().logits_of_tokens(rows, self.settings.precision)
+        logits = fast_logits(self.classifier(), rows, self.settings.precision)
         return logits.argmax(dim=-1).tolist()
 
     @property

@@ -47,7 +47,7 @@ from helpers.loading import (
 )
 from helpers.model import GPTModel
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
-from helpers.training import precision_on
+from workshop.fast import precision_on
 
 SAVE_EVERY = 300  # seconds
 TRIAL_STEPS = 3  # of each length; the first ones also compile and set up, the last is timed

@@ -23,11 +23,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import distributed
 
 from helpers.download import whole_file
@@ -62,14 +61,6 @@ class Processes:
                 parameter.grad = torch.zeros_like(parameter)
             distributed.all_reduce(parameter.grad)
 
-    def gather(self, values: list) -> list:
-        """Return the values of all processes in one list, those of process 0 first."""
-        if self.size == 1:
-            return values
-        lists: list[Any] = [None] * self.size
-        distributed.all_gather_object(lists, values)
-        return [value for values in lists for value in values]
-
     def copy_from_first(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Give each parameter the value that it has in process 0."""
         if self.size > 1:
@@ -79,19 +70,6 @@ class Processes:
     def wait(self) -> None:
         """Return when all processes have called this."""
         self.sum(0.0)
-
-    def check_same(self, name: str, value) -> None:
-        """Raise ValueError, in all processes, unless they all have the same `value`."""
-        checksum = 0
-        if self.size > 1:
-            checksum = zlib.crc32(repr(value).encode())
-        values = self.gather([checksum])
-        if differing := [str(i) for i, other in enumerate(values) if other != values[0]]:
-            raise ValueError(
-                f"{name} is not the same in all processes: {', '.join(differing)} of 0 to "
-                f"{self.size - 1} differs from process 0; give all of them the same files and "
-                "settings"
-            )
 
 
 ALONE = Processes()
@@ -203,11 +181,9 @@ class EpochCheckpoint:
                 tensors[f"{name}/{key}"] = tensor.to("cpu", copy=True).contiguous()
         checksum = _checksum(history, tensors)
         about = {"of": dict(self.of), "history": history, "checksum": checksum}
-        try:
-            with whole_file(self.path) as part:
-                save_file(tensors, part, {"checkpoint": json.dumps(about)})
-        except SafetensorError as error:
-            raise OSError(f"{self.path} can't be written ({error})") from error
+        content = to_bytes(tensors, {"checkpoint": json.dumps(about)})
+        with whole_file(self.path) as part:
+            part.write_bytes(content)
 
     def delete(self) -> None:
         """Delete the file: the training has ended, and the model is saved elsewhere."""

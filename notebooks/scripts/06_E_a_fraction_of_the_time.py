@@ -172,7 +172,7 @@ def my_last_query_attention(queries, keys, values):
 
 # %%
 from workshop.exercises import check_code, show_source
-from helpers.training import attention_at
+from workshop.fast import attention_at
 
 check_code(my_last_query_attention)
 

@@ -18,6 +18,7 @@ from helpers.config import beside_the_notebook
 from helpers.data import pad
 from helpers.tokenizer import encode_message
 from helpers.training import POSITIONS
+from workshop.fast import fast_logits
 from workshop.own import (
     BALANCES,
     MOST_CLASSES,
@@ -478,7 +479,7 @@ def answers(classifier: TextClassifier, texts: list[str]) -> tuple[torch.Tensor,
     """Return the probabilities (num_texts, num_classes), and how many texts were truncated."""
     encoded = [encode_message(text, classifier.tokenizer) for text in texts]
     length = classifier.max_length
-    logits = classifier.logits_of_tokens([pad(token_ids, length) for token_ids in encoded])
+    logits = fast_logits(classifier, [pad(token_ids, length) for token_ids in encoded])
     return logits.softmax(dim=-1), sum(len(token_ids) > length for token_ids in encoded)
 
 
