@@ -1,21 +1,20 @@
 """Refuse a wrong argument in one sentence, with its value and what would do."""
 
 import math
-import reprlib
 from collections.abc import Collection
 from numbers import Integral, Real
 
 
-def whole_number(name: str, value, least: int = 1, most: int | None = None, what: str = "") -> int:
+def whole_number(name: str, value, least: int = 1, most: float = math.inf, what: str = "") -> int:
     """Return `value`, a whole number from `least` to `most`, as an int; numpy's will do.
 
     `what` tells what the limits are. Raises ValueError for any other value.
     """
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not is_whole or value < least or (most is not None and value > most):
-        limits = f"from {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} must be a whole number {limits}{what}, not {value!r}")
-    return int(value)
+    if is_whole and least <= value <= most:
+        return int(value)
+    limits = f"from {least}" if most == math.inf else f"from {least} to {most}"
+    raise ValueError(f"{name} must be a whole number {limits}{what}, not {value!r}")
 
 
 def finite_number(
@@ -38,17 +37,3 @@ def one_of(name: str, value, choices: Collection) -> None:
     """Raise ValueError for a `value` that is none of `choices`, all of which the message names."""
     if value not in list(choices):
         raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {value!r}")
-
-
-# --- to be deleted --------------------------------------------------------------------------------
-
-
-def instance_of(name: str, value, kind: type | tuple[type, ...], what: str) -> None:
-    """Raise TypeError for a `value` of another kind; `what` says which it must be, or who gives it.
-
-    Only a short value is repeated, of any other its type.
-    """
-    if not isinstance(value, kind):
-        short = value is None or isinstance(value, str | Real)
-        found = reprlib.repr(value) if short else type(value).__name__
-        raise TypeError(f"{name} must be {what}, not {found}")

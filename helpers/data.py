@@ -13,7 +13,7 @@ import tiktoken
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from helpers.checks import finite_number, whole_number
+from helpers.checks import whole_number
 from helpers.config import ASSETS, BASE_CONFIG, END_OF_TEXT
 from helpers.download import DownloadError, download, one_at_a_time, whole_file
 from helpers.tokenizer import encode_message, get_tokenizer
@@ -51,11 +51,10 @@ def load_messages(
         return read_messages(SMS_MINI)
 
     path = Path(data_dir) / "SMSSpamCollection.tsv"
-    zip_path = Path(data_dir) / "sms_spam_collection.zip"
     answers = []
     for url in urls:
         try:
-            download_and_unzip_spam_data(url, zip_path, data_dir, path)
+            download_and_unzip_spam_data(url, f"{path}.zip", data_dir, path)
             break
         except (DownloadError, ValueError) as error:
             answers.append(str(error))
@@ -110,8 +109,6 @@ def read_table(path: str | Path, wanted: str, **options) -> pd.DataFrame:
     """
     try:
         return pd.read_csv(path, encoding="utf-8-sig", keep_default_na=False, **options)
-    except OSError as error:
-        raise type(error)(f"{path} can't be read ({error.strerror}); is the name right?") from error
     except ValueError as error:  # rows of different lengths, or bytes that are not UTF-8
         raise ValueError(
             f"{path} can't be read as {wanted} in UTF-8 ({error}); save it in this form"
@@ -125,27 +122,17 @@ def read_messages(path: str | Path) -> pd.DataFrame:
     that open a field: UCI's 5,574 lines give 5,572 rows. Raises ValueError for another kind of file,
     a missing text, and a label that is neither ham nor spam.
     """
-    names = ["Label", "Text"]
     messages = read_table(
-        path, "lines of label<TAB>text", sep="\t", header=None, names=names, dtype=str
+        path, "lines of label<TAB>text", sep="\t", header=None, names=["Label", "Text"], dtype=str
     )
-    if messages.empty:
-        raise ValueError(f"{path} is empty; it should hold lines of label<TAB>text")
-    rows = zip(messages["Label"], messages["Text"], strict=True)
-    for row, (label, text) in enumerate(rows, start=1):
-        if label not in LABELS:
-            raise ValueError(f"{path}, row {row}: the label {label!r} is neither 'ham' nor 'spam'")
-        if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{path}, row {row}: there is no text behind the label {label!r}")
+    is_message = messages["Label"].isin(LABELS) & (messages["Text"].fillna("").str.strip() != "")
+    if not is_message.all():
+        row = is_message.idxmin()
+        label, text = messages.loc[row]
+        raise ValueError(
+            f"{path}, row {row + 1}: {label!r} and {text!r} are not 'ham' or 'spam' and a text"
+        )
     return messages
-
-
-def need_columns(df: pd.DataFrame, name: str) -> None:
-    """Raise ValueError where the table `name` doesn't have the columns Label and Text once each."""
-    columns = list(df.columns)
-    for column in ("Label", "Text"):
-        if columns.count(column) != 1:
-            raise ValueError(f"{name} needs one column {column}; its columns are {columns}")
 
 
 # --- balance and split (6.2) ----------------------------------------------------------------------
@@ -154,18 +141,14 @@ def need_columns(df: pd.DataFrame, name: str) -> None:
 def create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
     """Return all spam rows, and before them as many ham rows, drawn with the book's seed.
 
-    `df` has the columns `Label` ("ham" or "spam") and `Text`. Raises ValueError for another label,
-    or when there is less ham than spam.
+    `df` has the columns `Label` ("ham" or "spam") and `Text`. Raises ValueError when there is less
+    ham than spam, or no spam.
     """
-    need_columns(df, "the table")
-    strange = set(df["Label"]) - set(LABELS)
-    if strange:
-        raise ValueError(f"labels must be 'ham' or 'spam', not {sorted(map(str, strange))}")
     spam, ham = df[df["Label"] == "spam"], df[df["Label"] == "ham"]
     if not 0 < len(spam) <= len(ham):
         raise ValueError(
-            "balancing needs at least as much ham as spam, and some spam; "
-            f"there is {len(ham)} ham, {len(spam)} spam"
+            "balancing needs at least as many rows labelled 'ham' as 'spam', and some 'spam'; "
+            f"there are {len(ham)} and {len(spam)}"
         )
     return pd.concat([ham.sample(len(spam), random_state=123), spam])
 
@@ -177,10 +160,10 @@ def random_split(
 
     The test part is what remains.
     """
-    finite_number("train_frac", train_frac, most=1.0)
-    finite_number("validation_frac", validation_frac, inclusive=True, most=1.0)
-    if train_frac + validation_frac > 1:
-        raise ValueError(f"the fractions {train_frac} and {validation_frac} are more than 1 in all")
+    if not 0 < train_frac <= train_frac + validation_frac <= 1:
+        raise ValueError(
+            f"the fractions {train_frac} and {validation_frac} must be positive, at most 1 in all"
+        )
     df = df.sample(frac=1, random_state=seed).reset_index(drop=True)
     train_end = int(len(df) * train_frac)
     validation_end = train_end + int(len(df) * validation_frac)
@@ -222,9 +205,11 @@ class TextDataset(Dataset):
     ):
         if not isinstance(data, pd.DataFrame):  # "None" in a file is a text
             data = read_table(data, "a table with columns Label and Text", dtype={"Text": str})
-        need_columns(data, "the table")
-        if data.empty:
-            raise ValueError("there are no messages in the data")
+        if data.empty or not {"Label", "Text"} <= set(data.columns):
+            raise ValueError(
+                f"the table needs the columns Label and Text; it has {len(data)} rows of "
+                f"{list(data.columns)}"
+            )
         if num_classes is None:
             num_classes = int(pd.to_numeric(data["Label"]).max()) + 1
         strange = set(data["Label"]) - set(range(num_classes))  # 1.0 and True are 1
@@ -234,18 +219,13 @@ class TextDataset(Dataset):
                 f"{sorted(map(str, strange))[:10]}; give each class a number"
             )
 
-        encoded_texts = []
-        for row, text in data["Text"].items():
-            try:
-                encoded_texts.append(encode_message(text, tokenizer))
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"row {row}: {error}") from None
+        encoded_texts = [encode_message(text, tokenizer) for text in data["Text"]]
         if max_length is None:
-            max_length = max(len(token_ids) for token_ids in encoded_texts)
+            max_length = max(map(len, encoded_texts))
             if max_length > BASE_CONFIG["context_length"]:
                 raise ValueError(
                     f"the longest message has {max_length} tokens; give a max_length, to which it "
-                    "is cut"
+                    "is truncated"
                 )
         self.data = data
         self.num_classes = num_classes
@@ -283,7 +263,7 @@ def check_max_length(max_length: int, context_length: int = BASE_CONFIG["context
 
 def pad(token_ids: list[int], max_length: int, pad_token_id: int = END_OF_TEXT) -> list[int]:
     """Return exactly `max_length` token ids: truncated at the end, or padded at the end."""
-    missing = int(max_length) - len(token_ids)  # numpy's small integers would overflow
+    missing = max_length - len(token_ids)
     return token_ids[:max_length] + [pad_token_id] * missing
 
 
@@ -300,13 +280,13 @@ def create_dataloaders(
     the last, smaller one is dropped.
     """
     tokenizer = tokenizer or get_tokenizer()
-    batch_size = whole_number("batch_size", batch_size)  # a DataLoader takes no numpy integer
     train, validation, test = load_splits(name, data_dir)
     train_set = SpamDataset(train, tokenizer)
     validation_set = SpamDataset(validation, tokenizer, train_set.max_length)
     test_set = SpamDataset(test, tokenizer, train_set.max_length)
     return (
-        DataLoader(train_set, batch_size, shuffle=True, drop_last=True),
-        DataLoader(validation_set, batch_size),
-        DataLoader(test_set, batch_size),
+        # int: torch refuses numpy's
+        DataLoader(train_set, int(batch_size), shuffle=True, drop_last=True),
+        DataLoader(validation_set, int(batch_size)),
+        DataLoader(test_set, int(batch_size)),
     )

@@ -9,14 +9,13 @@ import hashlib
 import os
 import re
 import tempfile
-import time
-import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from requests.adapters import HTTPAdapter
 from tqdm.auto import tqdm
 from urllib3.exceptions import HTTPError
@@ -34,8 +33,6 @@ RETRY = Retry(
 TRIES = 5  # per source, each continuing where the connection broke
 CHUNK = 1 << 18  # bytes read at a time, at most
 TIMEOUT = 30  # seconds without a byte
-PATIENCE, SLOWEST = 60, 1000  # after so many seconds, fewer bytes per second are no progress
-LARGEST = 10**10  # bytes; the largest file of GPT-2 has 6 · 10⁹
 
 
 class DownloadError(OSError):
@@ -57,7 +54,6 @@ def download(urls: Sequence[str], path: str | Path, sha256: str | None = None) -
         for url in urls:
             part = part_of(path, url)
             for _ in range(TRIES):
-                resumed = part.exists()
                 try:
                     fetch(url, part)
                     if sha256 in (None, file_sha256(part)):
@@ -77,18 +73,14 @@ def download(urls: Sequence[str], path: str | Path, sha256: str | None = None) -
                         "choose another folder, and call again"
                     ) from error
                 answers.append(f"{url}: its sha256 is not the expected one")
-                discard(part)
-                if not resumed:
-                    break
-                # else the fault may lie in what was there before: once more, from the start
+                discard(part)  # the fault may lie in what was there before
     listed = "\n  ".join(dict.fromkeys(answers))
     raise DownloadError(f"could not download {path.name}:\n  {listed}")
 
 
 def part_of(path: Path, url: str) -> Path:
     """Return where the bytes of one source are collected."""
-    source = hashlib.sha256(url.encode()).hexdigest()[:8]
-    return path.with_name(f"{path.name}.{source}.part")
+    return Path(f"{path}.{zlib.crc32(url.encode()):08x}.part")
 
 
 def discard(part: Path) -> None:
@@ -111,66 +103,39 @@ def fetch(url: str, part: Path) -> None:
     where it may give the rest when it is asked again.
     """
     version = part.with_suffix(".version")  # holds what the source calls this version of the file
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if version.exists():  # if the file has changed since, the source sends the whole new one
-            headers["If-Range"] = version.read_text(encoding="utf-8")
+    headers, have = {"Accept-Encoding": "identity"}, 0
+    if part.exists() and version.exists():
+        have = part.stat().st_size
+        # if the file has changed since, the source sends the whole new one
+        headers |= {"Range": f"bytes={have}-", "If-Range": version.read_text(encoding="utf-8")}
 
     with requests.Session() as session:
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(max_retries=RETRY))
+        session.adapters = {"http": HTTPAdapter(max_retries=RETRY)}  # https begins so, too
         with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             if response.status_code == 416:  # there is nothing at this place of the file
                 discard(part)
                 raise HTTPError("the partial file was none of this source's")
-            start, total = start_and_length(response, have)
-            name = part.stem.rpartition(".")[0]
-            bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=name)
+            response.raise_for_status()
+            if response.headers.get("Content-Type", "").startswith("text/html"):
+                raise requests.RequestException("the answer is a web page, not the file")
+            start, total = 0, response.raw.length_remaining
+            if not (total or response.raw.chunked):  # a cut could not be told from the end
+                raise requests.RequestException("the answer is empty, or of unknown length")
+            if response.status_code == 206:
+                content_range = response.headers.get("Content-Range", "")
+                span = re.fullmatch(rf"bytes {have}-(\d+)/(\d+)", content_range)
+                if span is None or int(span[1]) + 1 != int(span[2]):
+                    raise requests.RequestException(f"after {have} bytes came {content_range!r}")
+                start, total = have, int(span[2])
+            bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.name)
             with bar, open(part, "ab" if start else "wb") as file:
-                if not start:
-                    version.unlink(missing_ok=True)
-                    mark = response.headers.get("ETag", "W/")
-                    if mark.startswith("W/"):  # a weak one stands for files that differ in bytes
-                        mark = response.headers.get("Last-Modified")
-                    if mark:
-                        version.write_text(mark, encoding="utf-8")
-                patient_until = time.monotonic() + PATIENCE
+                mark = response.headers.get("ETag", response.headers.get("Last-Modified"))
+                if mark:
+                    version.write_text(mark, encoding="utf-8")
                 # read1 returns what has come, so nothing of it is lost when the connection breaks
                 while chunk := response.raw.read1(CHUNK):
                     file.write(chunk)
                     bar.update(len(chunk))
-                    if file.tell() > LARGEST:
-                        file.truncate(0)
-                        raise requests.RequestException(f"it sends more than {LARGEST:,} bytes")
-                    if file.tell() - start < SLOWEST * (time.monotonic() - patient_until):
-                        raise requests.RequestException(f"fewer than {SLOWEST:,} bytes a second")
-    length = part.stat().st_size
-    if total is not None and length != total:
-        raise HTTPError(f"{length} bytes came instead of {total}")
-
-
-def start_and_length(response: requests.Response, have: int) -> tuple[int, int | None]:
-    """Return at which byte an answer starts, and the file's length (None where it comes in chunks).
-
-    Raises requests.RequestException for what is neither the rest of the file nor all of it.
-    """
-    response.raise_for_status()
-    if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise requests.RequestException("the answer is a web page, not the file")
-    if response.status_code == 206:
-        content_range = response.headers.get("Content-Range", "")
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", content_range)
-        if span is None or int(span[1]) != have:
-            raise requests.RequestException(
-                f"asked for the bytes from {have}, got {content_range!r}"
-            )
-        return have, int(span[2])
-    length = response.raw.length_remaining
-    if not (length or response.raw.chunked):  # a cut could not be told from the end
-        raise requests.RequestException("the answer is empty, or doesn't say how long the file is")
-    return 0, length
 
 
 @contextmanager
@@ -197,18 +162,12 @@ def one_at_a_time(path: str | Path) -> Iterator[None]:
     The lock is a file `NAME.lock` beside it. Raises OSError when that can't be written.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{path}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        warnings.warn(f"another process is at work on {path}; waiting for it", stacklevel=4)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # Windows deletes no open file; there filelock does it
-            os.unlink(lock.lock_file)
-        lock.release()
+    with FileLock(f"{path}.lock") as lock:
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows deletes no open file; there filelock does it
+                os.unlink(lock.lock_file)
 
 
 def file_sha256(path: str | Path) -> str:

@@ -8,52 +8,48 @@ are 0 for ham and 1 for spam; p_spam is the probability of spam, 0 … 1, of eac
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
+from itertools import pairwise
 
 import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional as F
 
-from helpers.checks import finite_number, whole_number
+from helpers.checks import finite_number
 from helpers.data import LABELS
 from helpers.tokenizer import encode_message
 
 # scikit-learn and scipy are imported where they are needed: they are slow to import
 
-FEWEST_MESSAGES = 10  # for a paired interval
-
 
 # --- intervals -----------------------------------------------------------------------------------
 
 
-def wilson_interval(share: float, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the score interval, (low, high), of a fraction `share` (0 … 1) of `count` messages.
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % score interval, (low, high), of a fraction `share` (0 … 1) of `count` messages.
 
     It stays within 0 … 1, and has a width even where all or none are right. It is about other
     messages of the same kind, not about other trainings.
     Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
     """
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    from scipy.stats import binomtest
+
+    low, high = binomtest(round(share * count), count).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
-def paired_interval(a, b, level: float = 0.95) -> tuple[float, float, float]:
-    """Return the mean difference a - b of two accuracies, and its interval: (mean, low, high).
+def paired_interval(a, b) -> tuple[float, float, float]:
+    """Return the mean difference a - b of two accuracies, and its 95 % interval: (mean, low, high).
 
     `a` and `b` are (num_seeds, num_messages) of 1 (right) and 0 (wrong), on the same messages; the
     numbers of seeds may differ. Each message counts with its mean over the seeds. The interval is
-    about other messages of the same kind, not about other seeds, splits or settings. Raises
-    ValueError for fewer than FEWEST_MESSAGES messages. Source: Student 1908,
-    "The Probable Error of a Mean", for paired samples.
+    about other messages of the same kind, not about other seeds, splits or settings. Source:
+    Student 1908, "The Probable Error of a Mean", for paired samples.
     """
     from scipy.stats import ttest_rel
 
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if a.shape[1] < FEWEST_MESSAGES:
-        raise ValueError(
-            f"{a.shape[1]} messages are too few for an interval; take {FEWEST_MESSAGES} or more"
-        )
-    low, high = ttest_rel(a.mean(axis=0), b.mean(axis=0)).confidence_interval(level)
+    a, b = np.mean(a, axis=0), np.mean(b, axis=0)  # (num_messages,)
+    low, high = ttest_rel(a, b).confidence_interval()
     return float(a.mean() - b.mean()), float(low), float(high)
 
 
@@ -91,14 +87,16 @@ class Counts:
     @property
     def precision(self) -> float | None:
         """The fraction of the messages predicted as spam that are spam."""
-        predicted = self.table["ham", "spam"] + self.table["spam", "spam"]
-        return self.table["spam", "spam"] / predicted if predicted else None
+        caught = self.table["spam", "spam"]
+        predicted = caught + self.table["ham", "spam"]
+        return caught / predicted if predicted else None
 
     @property
     def recall(self) -> float | None:
         """The fraction of the spam that is predicted as spam."""
-        spam = self.table["spam", "ham"] + self.table["spam", "spam"]
-        return self.table["spam", "spam"] / spam if spam else None
+        caught = self.table["spam", "spam"]
+        spam = caught + self.table["spam", "ham"]
+        return caught / spam if spam else None
 
 
 def counts_at(labels, p_spam, threshold: float = 0.5) -> Counts:
@@ -126,12 +124,12 @@ def field_at(labels, p_spam, threshold: float, correct: str, called: str) -> lis
     labels, p_spam = _checked(labels, p_spam)
     predicted = np.where(p_spam > threshold, "spam", "ham")
     inside = (labels == LABELS.index(correct)) & (predicted == called)
-    order = np.argsort(-p_spam if called == "spam" else p_spam, kind="stable")
-    return order[inside[order]].tolist()
+    field = pd.Series(p_spam)[inside]
+    return field.sort_values(ascending=called == "ham", kind="stable").index.tolist()
 
 
-def precision_recall_curve(labels, p_spam) -> tuple[tuple[float, float], ...]:
-    """Return (recall, precision) at every threshold that changes one of them, recall falling.
+def precision_recall_curve(labels, p_spam) -> list[list[float]]:
+    """Return [recall, precision] at every threshold that changes one of them, recall falling.
 
     At the first point most messages are predicted as spam, at the last only the most confident.
     Without spam there is no recall, and the curve is empty. Raises ValueError as `counts_at` does.
@@ -140,17 +138,15 @@ def precision_recall_curve(labels, p_spam) -> tuple[tuple[float, float], ...]:
 
     labels, p_spam = _checked(labels, p_spam)
     if not labels.any():
-        return ()
+        return []
     precision, recall, _ = metrics.precision_recall_curve(labels, p_spam)
-    points = zip(recall.tolist(), precision.tolist(), strict=True)
-    return tuple(points)[:-1]  # scikit-learn adds one at which nothing is predicted as spam
+    points = np.stack([recall, precision], axis=1)
+    return points[:-1].tolist()  # at scikit-learn's last point nothing is predicted as spam
 
 
 def _checked(labels, p_spam) -> tuple[np.ndarray, np.ndarray]:
     labels, p_spam = np.asarray(labels), np.asarray(p_spam, dtype=float)
-    if not labels.size:
-        raise ValueError("there is no message to measure on")
-    if labels.shape != p_spam.shape or not np.isin(labels, (0, 1)).all():
+    if not labels.size or labels.shape != p_spam.shape or not np.isin(labels, (0, 1)).all():
         raise ValueError(
             "labels must be 0 for ham or 1 for spam, one for each probability of spam, "
             f"not {labels.shape} labels for {p_spam.shape} probabilities"
@@ -176,35 +172,31 @@ class Bin:
     right: float | None
 
 
-def calibration_bins(labels, p_spam, num_bins: int = 5) -> tuple[Bin, ...]:
+def calibration_bins(labels, p_spam, num_bins: int = 5) -> list[Bin]:
     """Return the mean confidence and the accuracy in bins of equal width from 0.5 to 1.
 
-    Raises ValueError for no bins, and as `counts_at` does. Source: Guo et al. 2017, "On Calibration
-    of Modern Neural Networks". They divide 0 … 1, so five bins here are ten of theirs.
+    Raises ValueError as `counts_at` does. Source: Guo et al. 2017, "On Calibration of Modern Neural
+    Networks". They divide 0 … 1, so five bins here are ten of theirs.
     """
-    num_bins = whole_number("num_bins", num_bins)
     labels, p_spam = _checked(labels, p_spam)
     confidence, is_right = np.maximum(p_spam, 1 - p_spam), (p_spam > 0.5) == labels
     edges = np.linspace(0.5, 1, num_bins + 1)
     bin_of = np.searchsorted(edges[1:-1], confidence)  # (num_messages,), from 0
     bins = []
-    for i in range(num_bins):
+    for i, (low, high) in enumerate(pairwise(edges.tolist())):
         inside, mean, accuracy = bin_of == i, None, None
         if inside.any():
             mean, accuracy = float(confidence[inside].mean()), float(is_right[inside].mean())
-        bins.append(Bin(float(edges[i]), float(edges[i + 1]), int(inside.sum()), mean, accuracy))
-    return tuple(bins)
+        bins.append(Bin(low, high, int(inside.sum()), mean, accuracy))
+    return bins
 
 
 def expected_calibration_error(bins: Iterable[Bin]) -> float:
     """Return the mean distance of confidence and accuracy, each bin weighted by its messages.
 
-    0 is best. It depends on the number of bins. Raises ValueError for bins without a message.
-    Source: Guo et al. 2017, equation 3.
+    0 is best. It depends on the number of bins. Source: Guo et al. 2017, equation 3.
     """
     filled = [bin for bin in bins if bin.count]
-    if not filled:
-        raise ValueError("there is no message in any bin")
     gaps = [abs(bin.confidence - bin.right) for bin in filled]
     return float(np.average(gaps, weights=[bin.count for bin in filled]))
 
@@ -221,11 +213,10 @@ def spam_probabilities(logits, temperature: float = 1.0) -> np.ndarray:
     Above 1 it makes every answer less confident; no label changes. Raises ValueError for a
     temperature that is no number above 0.
     """
-    from scipy.special import expit
+    from scipy.special import softmax
 
     finite_number("temperature", temperature)
-    logits = np.asarray(logits, dtype=float)
-    return expit((logits[:, 1] - logits[:, 0]) / temperature)
+    return softmax(np.asarray(logits, dtype=float) / temperature, axis=1)[:, 1]
 
 
 def cross_entropy(labels, logits, temperature: float = 1.0) -> float:
@@ -235,7 +226,8 @@ def cross_entropy(labels, logits, temperature: float = 1.0) -> float:
     is no number above 0.
     """
     finite_number("temperature", temperature)
-    return float(np.logaddexp(0, -_margins(labels, logits) / temperature).mean())
+    logits = torch.as_tensor(np.asarray(logits, dtype=float))
+    return F.cross_entropy(logits / temperature, torch.as_tensor(np.asarray(labels))).item()
 
 
 def fit_temperature(labels, logits) -> float:
@@ -247,29 +239,17 @@ def fit_temperature(labels, logits) -> float:
     """
     from scipy.optimize import minimize_scalar
 
-    margins = _margins(labels, logits)
-    if margins.mean() <= 0:
+    # by how much the correct label's logit exceeds the other one, (num_messages,)
+    margins = (2 * np.asarray(labels) - 1) * np.diff(logits)[:, 0]
+    if not margins.min() < 0 < margins.mean():
         raise ValueError(
-            "the logits are no better than chance, so that a higher temperature is always better"
+            "every answer is right, or the answers are no better than chance; take other messages"
         )
-    if margins.min() >= 0:
-        raise ValueError(
-            "every answer is right, so that a lower temperature is always better; take more messages"
-        )
-    scale = np.abs(margins).max()  # the best temperature grows with the logits
 
     def loss(log_temperature: float) -> float:
-        return np.logaddexp(0, -margins / scale / math.exp(log_temperature)).mean()
+        return cross_entropy(labels, logits, math.exp(log_temperature))
 
-    lowest = minimize_scalar(loss, bounds=(-20, 20), method="bounded", options={"xatol": 1e-9})
-    return float(scale * math.exp(lowest.x))
-
-
-def _margins(labels, logits) -> np.ndarray:
-    """Return by how much the correct label's logit exceeds the other one: (num_messages,)."""
-    logits = np.asarray(logits, dtype=float)
-    difference = logits[:, 1] - logits[:, 0]
-    return np.where(np.asarray(labels) == 1, difference, -difference)
+    return math.exp(minimize_scalar(loss, bounds=(-20, 20), options={"xatol": 1e-9}).x)
 
 
 # --- slices ---------------------------------------------------------------------------------------
@@ -291,32 +271,29 @@ class Slice:
 
 def shares_right(
     labels, p_spam, kinds: Mapping[str, Iterable], threshold: float = 0.5
-) -> tuple[Slice, ...]:
+) -> list[Slice]:
     """Return the accuracy on each kind of message.
 
-    `kinds` has for each name True or False for each message, (num_messages,). Raises ValueError for
-    other shapes or values of these, and as `counts_at` does.
+    `kinds` has for each name True or False for each message, (num_messages,). Raises ValueError as
+    `counts_at` does.
     """
     labels, p_spam = _checked(labels, p_spam)
     is_right = (p_spam > threshold) == labels
     slices = []
     for name, chosen in kinds.items():
-        chosen = np.asarray(chosen)
-        if chosen.dtype != bool or chosen.shape != labels.shape:
-            raise ValueError(
-                f"{name!r} must say True or False of each of {len(labels)} messages, "
-                f"not {chosen.dtype} {chosen.shape}"
-            )
+        chosen = np.asarray(chosen, dtype=bool)
+        if chosen.shape != labels.shape:
+            raise ValueError(f"{name!r} must say True or False of each of {len(labels)} messages")
         count, right = int(chosen.sum()), int(is_right[chosen].sum())
-        share = right / count if count else None
-        interval = wilson_interval(share, count) if count else None
+        share = interval = None
+        if count:
+            share = right / count
+            interval = wilson_interval(share, count)
         slices.append(Slice(name, right, count, share, interval))
-    return tuple(slices)
+    return slices
 
 
-def short_and_long(texts: Iterable[str], tokenizer, limit: int = 10) -> dict[str, np.ndarray]:
-    """Return which messages have fewer than `limit` tokens, and which have as many or more."""
-    limit = whole_number("limit", limit)
-    lengths = np.array([len(encode_message(text, tokenizer)) for text in texts])
-    is_short = lengths < limit
-    return {f"fewer than {limit} tokens": is_short, f"{limit} tokens or more": ~is_short}
+def short_and_long(texts: Iterable[str], tokenizer) -> dict[str, np.ndarray]:
+    """Return which messages have fewer than 10 tokens, and which have as many or more."""
+    is_short = np.array([len(encode_message(text, tokenizer)) < 10 for text in texts])
+    return {"fewer than 10 tokens": is_short, "10 tokens or more": ~is_short}

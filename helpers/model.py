@@ -106,22 +106,15 @@ class GPTModel(nn.Module):
 
     `cfg` is a dictionary such as `config.gpt_config` returns. The weights are random until
     `loading.load_weights_into_gpt` replaces them. As in the book, `out_head` has its own weights,
-    which become a copy of `tok_emb`'s when a checkpoint is loaded. Raises ValueError for a
-    configuration that lacks a key or has an impossible size.
+    which become a copy of `tok_emb`'s when a checkpoint is loaded. Raises KeyError for a
+    configuration that lacks a key, ValueError for an impossible size.
     """
 
     def __init__(self, cfg):
         super().__init__()
-        sizes = ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
-        missing = {*sizes, "drop_rate", "qkv_bias"} - cfg.keys()
-        if missing:
-            named = ", ".join(sorted(missing))
-            raise ValueError(f"the configuration lacks {named}; see helpers.config.gpt_config")
-        cfg = dict(cfg)  # with Python's numbers in the place of numpy's, so that it is JSON
-        for size in sizes:
+        cfg = dict(cfg)
+        for size in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
             cfg[size] = whole_number(size, cfg[size])
-        cfg["drop_rate"] = float(cfg["drop_rate"])
-        cfg["qkv_bias"] = bool(cfg["qkv_bias"])
         if cfg["emb_dim"] % cfg["n_heads"]:
             raise ValueError(
                 f"emb_dim={cfg['emb_dim']} can't be split evenly among n_heads={cfg['n_heads']}; "

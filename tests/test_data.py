@@ -7,14 +7,12 @@ import re
 import threading
 import warnings
 import zipfile
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.model_selection import cross_val_score
 
 from helpers.data import (
     SMS_MINI,
@@ -97,24 +95,19 @@ def test_the_collection_is_downloaded_once_whoever_asks_from_the_mirror_if_need_
 
 BROKEN = bytearray(archive(b"ham\thi" * 1000))
 BROKEN[120:130] = b"garbage..."  # inside the compressed stream
-ARCHIVES = {  # what comes, and what must be said of it
-    "no archive": (b"no archive", "not a zip file"),
-    "zip slip": (archive(b"ham\thi", name="../SMSSpamCollection"), "no item named"),
-    "damaged": (BROKEN, "not the archive"),
-    "cut": (archive(b"ham\thi" * 1000)[:-30], "not a zip file"),
+ARCHIVES = {  # what must be said of what comes
+    "not a zip file": b"no archive",
+    "no item named": archive(b"ham\thi", name="../SMSSpamCollection"),
+    "SMSSpamCollection: ": BROKEN,
 }
 
 
-@pytest.mark.parametrize("what", ARCHIVES)
-def test_an_archive_without_the_member_is_refused_and_nothing_is_left(what, tmp_path):
-    content, says = ARCHIVES[what]
-    with (
-        serve(Files({"/a.zip": content})) as url,
-        pytest.raises(DownloadError, match=says) as caught,
-    ):
+@pytest.mark.parametrize("says", ARCHIVES)
+def test_an_archive_without_the_member_is_refused_and_nothing_is_left(says, tmp_path):
+    with serve(Files({"/a.zip": ARCHIVES[says]})) as url, pytest.raises(DownloadError) as caught:
         load_messages("sms-spam-collection", tmp_path / "sms", (f"{url}/a.zip",))
-    assert "not the archive with SMSSpamCollection" in str(caught.value)
-    assert "CHOOSE_DATA = 'sms-mini'" in str(caught.value)
+    for words in ("not the archive with SMSSpamCollection", says, "CHOOSE_DATA = 'sms-mini'"):
+        assert words in str(caught.value)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -154,17 +147,6 @@ def test_sms_mini_has_its_thousand_messages_of_all_kinds_and_its_split(mini):
     assert lengths.min() == 2 and 50 < lengths.max() <= 60
 
 
-@pytest.mark.proof
-def test_no_two_messages_of_sms_mini_share_half_of_their_word_trigrams(mini):
-    trigrams = []
-    for text in mini["Text"]:
-        words = re.findall(r"\w+", text.lower())
-        trigrams.append({tuple(words[i : i + 3]) for i in range(len(words) - 2)})
-    for (i, a), (j, b) in combinations(enumerate(trigrams), 2):
-        assert 2 * len(a & b) < min(len(a), len(b)) or not a & b, (mini["Text"][i], mini["Text"][j])
-    assert mini["Text"].str.lower().is_unique
-
-
 FICTION = [  # Ofcom's numbers for drama, and the 555-01xx of North America
     r"(44|0)(7700900|1632960|2079460|8081570|9098790)\d{3}",
     r"1?(\d{3})?55501\d{2}",
@@ -186,12 +168,6 @@ def test_sms_mini_names_no_real_number_and_no_real_domain(mini):
             assert re.search(r"(^|\.)example(\.(com|net|org))?$", host.rstrip(".").lower()), text
 
 
-@pytest.mark.proof
-def test_words_alone_do_not_tell_spam_from_ham_in_sms_mini(mini):
-    accuracy = cross_val_score(word_model(C=10), mini["Text"], mini["Label"], cv=5).mean()
-    assert 0.8 < accuracy < 0.99
-
-
 @pytest.mark.parametrize(
     ("name", "low", "high"), [("sms-mini", 0.875, 0.885), ("sms-spam-collection", 0.96, 0.97)]
 )
@@ -205,28 +181,21 @@ def test_word_counts_do_as_well_as_section_6_7_says(real_sms, tmp_path, name, lo
 # --- tables ---
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"", "is empty; it should hold lines of label<TAB>text"),
-        (b"ham\thi\neggs\tbuy\n", "row 2: the label 'eggs' is neither 'ham' nor 'spam'"),
-        (b"spam,hi", "row 1: the label 'spam,hi' is neither"),
-        (b"ham\thi\nspam\t  \n", "row 2: there is no text behind the label 'spam'"),
-        (b"ham\n", "row 1: there is no text"),
-        (
-            b"ham\tone\nham\ttoo\tmany\n",
-            r"can't be read as lines .*line 2, saw 3\s*\); save it in this",
-        ),
-        (b'ham\t"hi\nspam\tyo', "EOF inside string"),
-        (b"ham\tcaf\xe9\n", "can't be read as lines of label<TAB>text in UTF-8 .*save it"),
-        ("ham\tcafé".encode("utf-16"), "in UTF-8"),
-    ],
-)
-def test_a_file_of_something_else_is_refused_with_the_row(tmp_path, content, says):
-    (tmp_path / "file.tsv").write_bytes(content)
+NOT_MESSAGES = {
+    "row 2: 'eggs' and 'buy' are not 'ham' or 'spam' and a text": b"ham\thi\neggs\tbuy\n",
+    "row 1: 'spam,hi' and ": b"spam,hi",
+    "row 2: 'spam' and '  '": b"ham\thi\nspam\t  \n",
+    r"can't be read as lines .*line 2, saw 3\s*\); save it in this": b"ham\ta\nham\ttoo\tmany\n",
+    "can't be read as lines of label<TAB>text in UTF-8 .*save it": b"ham\tcaf\xe9\n",
+}
+
+
+@pytest.mark.parametrize("says", NOT_MESSAGES)
+def test_a_file_of_something_else_is_refused_with_the_row(tmp_path, says):
+    (tmp_path / "file.tsv").write_bytes(NOT_MESSAGES[says])
     with pytest.raises(ValueError, match=says):
         read_messages(tmp_path / "file.tsv")
-    with pytest.raises(FileNotFoundError, match="no.tsv can't be read .*is the name right"):
+    with pytest.raises(FileNotFoundError, match="no.tsv"):
         read_messages(tmp_path / "no.tsv")
 
 
@@ -240,33 +209,26 @@ def test_harmless_oddities_are_taken(tmp_path):
     assert [SpamDataset(rows, TOKENIZER)[i][1].item() for i in (0, 1)] == [0, 1]
 
 
-def test_balancing_keeps_all_spam_behind_as_many_ham_and_needs_known_labels():
+def test_balancing_keeps_all_spam_behind_as_many_ham():
     rows = [("ham", f"h{i}") for i in range(9)] + [("spam", "s0"), ("spam", "s1")]
     balanced = create_balanced_dataset(frame(*rows[::-1]))
     assert balanced["Label"].tolist() == ["ham"] * 2 + ["spam"] * 2
     assert balanced["Text"].tolist()[2:] == ["s1", "s0"] and balanced["Text"].is_unique
-    for rows, says in (
-        ([("maybe", "x")], r"'ham' or 'spam', not \['maybe'\]"),
-        ([(0, "x")], r"'ham' or 'spam', not \['0'\]"),
-        ([("spam", "x")], "there is 0 ham, 1 spam"),
-        ([("ham", "x")], "there is 1 ham, 0 spam"),
-    ):
+    for label, says in (("spam", "there are 0 and 1"), ("ham", "1 and 0"), (0, "0 and 0")):
         with pytest.raises(ValueError, match=says):
-            create_balanced_dataset(frame(*rows))
+            create_balanced_dataset(frame((label, "x")))
 
 
-@pytest.mark.parametrize(
-    ("fractions", "says"),
-    [
-        ((0, 0.1), "train_frac .*not 0"),
-        ((float("nan"), 0.1), "train_frac .*not nan"),
-        ((0.9, 0.2), "0.9 and 0.2 are more than 1"),
-        ((0.5, -0.1), "validation_frac .*not -0.1"),
-    ],
-)
-def test_fractions_that_do_not_fit_are_refused(fractions, says):
-    with pytest.raises(ValueError, match=says):
-        random_split(frame(("ham", "x")), *fractions)
+def test_a_split_is_shuffled_with_its_seed_and_its_fractions_must_fit():
+    rows = frame(*((0, f"{i}") for i in range(100)))
+    parts = random_split(rows, 0.6, 0.15)
+    assert [len(part) for part in parts] == [60, 15, 25]
+    texts = pd.concat(parts)["Text"].tolist()
+    assert texts == rows.sample(frac=1, random_state=123)["Text"].tolist()
+    assert random_split(rows, 0.6, 0.15, seed=7)[0]["Text"].tolist() != texts[:60]
+    for fractions in ((0, 0.1), (float("nan"), 0.1), (0.9, 0.2), (0.5, -0.1)):
+        with pytest.raises(ValueError, match="fractions .* must be positive, at most 1 in all"):
+            random_split(rows, *fractions)
 
 
 # --- datasets ---
@@ -282,9 +244,9 @@ def test_messages_are_padded_behind_or_truncated_to_the_length(tmp_path):
         token_ids, label = dataset[1]
         assert token_ids.tolist() == [5211, 50256, 50256, 50256] and label.item() == 1
         assert token_ids.dtype == label.dtype == torch.int64
-    assert SpamDataset(rows, TOKENIZER, max_length=np.int8(2))[0][0].tolist() == [5211, 345]
+    assert SpamDataset(rows, TOKENIZER, max_length=np.int64(2))[0][0].tolist() == [5211, 345]
     assert SpamDataset(rows, TOKENIZER, 2, pad_token_id=7)[1][0].tolist() == [5211, 7]
-    assert pad([1, 2, 3, 4], np.uint8(3)) == [1, 2, 3] and pad([1], np.uint8(3), 0) == [1, 0, 0]
+    assert pad([1, 2, 3, 4], 3) == [1, 2, 3] and pad([1], 3, 0) == [1, 0, 0]
 
 
 def test_a_dataset_of_texts_has_as_many_classes_as_its_labels_or_as_are_given():
@@ -301,32 +263,23 @@ def test_a_message_beyond_the_context_is_refused_only_where_it_would_set_the_len
     with pytest.raises(ValueError, match="the longest message has 10001 tokens; give a max_length"):
         SpamDataset(long, TOKENIZER)
     assert len(SpamDataset(long, TOKENIZER, max_length=1024)[0][0]) == 1024
-    for max_length in (0, 1025, 2.5):
-        with pytest.raises(
-            ValueError, match="max_length must be a whole number from 1 to 1024 tok"
-        ):
-            SpamDataset(long, TOKENIZER, max_length=max_length)
+    with pytest.raises(ValueError, match="max_length must be a whole number from 1 to 1024 tok"):
+        SpamDataset(long, TOKENIZER, max_length=1025)
 
 
-@pytest.mark.parametrize(
-    ("table", "says"),
-    [
-        (frame(), "no messages"),
-        (frame(("ham", "x")), r"from 0 to 1, not \['ham'\]; give each class a number"),
-        (frame((0, "x"), (float("nan"), "y")), r"from 0 to 1, not \['nan'\]"),
-        (frame((0, "fine"), (1, " ")), "row 1: the message is empty"),
-        (frame((0, float("nan"))), "row 0: a message must be a text, not nan"),
-        (pd.DataFrame({"Label": [0]}), r"needs one column Text; its columns are \['Label'\]"),
-        (pd.DataFrame([[0, "a", "b"]], columns=["Label", "Text", "Text"]), "needs one column Text"),
-    ],
-)
-def test_a_dataset_refuses_what_it_cannot_encode(table, says):
-    with pytest.raises(ValueError, match=says):
-        SpamDataset(table, TOKENIZER)
+def test_a_dataset_refuses_what_it_cannot_encode():
+    for table, says in (
+        (frame(), "needs the columns Label and Text; it has 0 rows"),
+        (frame((0, "x")).drop(columns="Text"), r"it has 1 rows of \['Label'\]"),
+        (frame((0, "x"), (float("nan"), "y")), r"from 0 to 1, not \['nan'\]; give each class a"),
+        (frame((0, "fine"), (1, " ")), "the message is empty"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            SpamDataset(table, TOKENIZER)
 
 
 def test_only_training_batches_are_shuffled_and_dropped():
-    train, validation, test = create_dataloaders("sms-mini", batch_size=np.int64(8))
+    train, validation, test = create_dataloaders("sms-mini", batch_size=8)
     assert [len(loader) for loader in (train, validation, test)] == [87, 13, 25]
     torch.manual_seed(1)
     first = next(iter(train))[0]
@@ -335,5 +288,3 @@ def test_only_training_batches_are_shuffled_and_dropped():
     assert not torch.equal(first, next(iter(train))[0])
     assert torch.equal(next(iter(test))[0], next(iter(test))[0])
     assert train.dataset.max_length == test.dataset.max_length == validation.dataset.max_length
-    with pytest.raises(ValueError, match="batch_size .*not 0"):
-        create_dataloaders("sms-mini", batch_size=0)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from types import SimpleNamespace
 
 import pytest
@@ -77,9 +78,13 @@ def test_a_file_that_changes_between_two_calls_is_not_mixed(tmp_path, etag):
 
 
 @pytest.mark.parametrize("left", [CONTENT, CONTENT + b"more", b"stale"])
-def test_a_partial_file_that_cannot_be_continued_does_no_harm(tmp_path, left):
+@pytest.mark.parametrize("version", [None, f'"{zlib.crc32(CONTENT)}"'])
+def test_a_partial_file_that_cannot_be_continued_does_no_harm(tmp_path, left, version):
     with serve(Files({"/a": CONTENT})) as url:
-        part_of(tmp_path / "a", f"{url}/a").write_bytes(left)
+        part = part_of(tmp_path / "a", f"{url}/a")
+        part.write_bytes(left)
+        if version:
+            part.with_suffix(".version").write_text(version)
         assert download([f"{url}/a"], tmp_path / "a", SHA).read_bytes() == CONTENT
 
 
@@ -90,13 +95,12 @@ def test_a_source_without_ranges_sends_the_whole_file_again(tmp_path):
         assert download([f"{url}/a"], tmp_path / "a").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("cuts", [0, 1], ids=["whole", "cut"])
-def test_an_answer_in_chunks_is_taken_whole(tmp_path, cuts):
+def test_an_answer_in_chunks_is_taken_whole(tmp_path):
     files = Files({"/a": CONTENT})
-    files.chunked, files.cuts["/a"], files.ranges = True, [2] * cuts, False
+    files.chunked, files.cuts["/a"], files.ranges = True, [2], False
     with serve(files) as url:
         assert download([f"{url}/a"], tmp_path / "a").read_bytes() == CONTENT
-    assert len(files.requests) == 1 + cuts
+    assert len(files.requests) == 2
 
 
 def test_a_redirect_is_followed_and_a_cut_behind_it_resumed(tmp_path):
@@ -108,7 +112,7 @@ def test_a_redirect_is_followed_and_a_cut_behind_it_resumed(tmp_path):
     assert files.requests[-1] == ("/b", "bytes=300000-")
 
 
-@pytest.mark.parametrize(("status", "tries"), [(404, 1), (429, 4), (500, 4), (503, 4)])
+@pytest.mark.parametrize(("status", "tries"), [(404, 1), (429, 4), (503, 4)])
 def test_a_server_in_trouble_is_given_time_and_then_the_mirror_is_asked(
     tmp_path, pauses, status, tries
 ):
@@ -146,19 +150,18 @@ def test_the_error_names_every_source_and_its_answer_in_a_few_words(tmp_path):
             urls = [address, f"{url}/a", f"{url.replace('http', 'https')}/a", "htp://a.example/a"]
             download(urls, tmp_path / "a")
     first, *lines = str(caught.value).splitlines()
-    assert first == "could not download a:"
-    for line, (address, answer) in zip(
-        lines,
-        zip(urls, ("refused", "404 Client Error", "SSL", "No connection adapters"), strict=True),
-        strict=True,
-    ):
-        assert line.startswith(f"  {address}: ") and answer in line and " at 0x" not in line
+    assert first == "could not download a:" and " at 0x" not in str(caught.value)
+    answers = ("refused", "404 Client Error", "SSL", "No connection adapters")
+    for line, address, answer in zip(lines, urls, answers, strict=True):
+        assert line.startswith(f"  {address}: ") and answer in line
 
 
-def sends(**headers):
-    return lambda files: files.headers.update(
-        {"/a": {k.replace("_", "-"): headers[k] for k in headers}}
-    )
+def sends(cut=False, **headers):
+    def prepare(files):
+        files.cuts["/a"] = [300_000] if cut else []
+        files.headers["/a"] = {name.replace("_", "-"): headers[name] for name in headers}
+
+    return prepare
 
 
 def answers(status, **headers):
@@ -168,43 +171,23 @@ def answers(status, **headers):
     return prepare
 
 
-def cut_and_then(**headers):
-    def prepare(files):
-        files.cuts["/a"] = [300_000]
-        sends(**headers)(files)
-
-    return prepare
-
-
-def does(**settings):
-    return lambda files: vars(files).update(settings)
-
-
 SERVERS = {  # what it does, and what is said of it
-    "stalls": (does(pause=1), "the connection broke .*timed out"),
-    "dribbles": (does(pause=0.1), "fewer than 5,000,000 bytes a second"),
-    "never ends": (does(chunked=True), "it sends more than 600,000 bytes"),
+    "stalls": (lambda files: setattr(files, "pause", 1), "the connection broke .*timed out"),
     "promises too much": (sends(Content_Length="800000"), "700000 bytes read, 100000 more"),
     "promises too little": (sends(Content_Length="5"), "its sha256 is not the expected one"),
-    "knows no length": (sends(Content_Length=None), "doesn't say how long the file is"),
-    "knows words only": (sends(Content_Length="long"), "doesn't say how long the file is"),
+    "knows no length": (sends(Content_Length=None), "empty, or of unknown length"),
     "is empty": (answers(200), "the answer is empty"),
     "has no content": (answers(204), "the answer is empty"),
     "sends another range": (
-        cut_and_then(Content_Range="bytes 300000-/7"),
-        "asked for the bytes from 300000, got 'bytes 300000-/7'",
+        sends(cut=True, Content_Range="bytes 0-399999/400000"), "after 300000 bytes came 'bytes 0-"
     ),
     "sends a part of the range": (
-        cut_and_then(Content_Range="bytes 300000-699999/900000"),
-        "700000 bytes came instead of 900000",
+        sends(cut=True, Content_Range="bytes 300000-699999/900000"), "after 300000 bytes came"
     ),
     "redirects for ever": (answers(302, Location="/a"), "Exceeded 30 redirects"),
     "redirects to this disk": (answers(302, Location="file:///etc/hostname"), "adapters.*file:"),
-    "sends a web page": (
-        sends(Content_Type="text/html; charset=utf-8"),
-        "a web page, not the file",
-    ),
-}
+    "sends a web page": (sends(Content_Type="text/html; charset=utf-8"), "a web page, not the file"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -214,13 +197,6 @@ def test_a_server_that_does_not_give_the_file_is_answered_in_a_sentence(
     prepare, says = SERVERS[server]
     if server == "stalls":
         monkeypatch.setattr(module, "TIMEOUT", 0.1)
-    if server == "dribbles":
-        monkeypatch.setattr(module, "PATIENCE", 0.2)
-        monkeypatch.setattr(module, "SLOWEST", 5_000_000)
-    if server == "never ends":
-        monkeypatch.setattr(module, "LARGEST", 600_000)
-    if server == "sends a part of the range":
-        monkeypatch.setattr(module, "TRIES", 2)
     files = Files({"/a": CONTENT})
     prepare(files)
     with serve(files) as url:
@@ -230,8 +206,6 @@ def test_a_server_that_does_not_give_the_file_is_answered_in_a_sentence(
     assert re.search(says, str(caught.value)) and not (tmp_path / "a").exists()
     if server == "stalls":  # nothing that has come is lost
         assert part.stat().st_size == 500_000
-    if server == "never ends":
-        assert part.stat().st_size == 0
 
 
 def test_what_cannot_be_written_is_named_with_a_remedy(tmp_path):
@@ -247,7 +221,7 @@ def test_what_cannot_be_written_is_named_with_a_remedy(tmp_path):
 # --- two who ask ---
 
 
-def test_who_waits_for_another_is_told_and_takes_what_the_other_fetched(tmp_path):
+def test_who_waits_for_another_takes_what_the_other_fetched(tmp_path):
     path, files, begun = tmp_path / "a", Files({"/a": CONTENT}), threading.Event()
 
     def other():
@@ -259,7 +233,7 @@ def test_who_waits_for_another_is_told_and_takes_what_the_other_fetched(tmp_path
     thread = threading.Thread(target=other)
     thread.start()
     begun.wait()
-    with serve(files) as url, pytest.warns(UserWarning, match="at work on .*a; waiting for it"):
+    with serve(files) as url:
         assert download([f"{url}/a"], path).read_bytes() == b"something else"
     thread.join()
     assert files.requests == [] and names(tmp_path) == ["a"]

@@ -7,10 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.freezing import ADAPTED_MATRICES, FreezePlan, classifier_without_weights, replace_head
-from helpers.loading import load_pretrained
+from helpers.freezing import ADAPTED_MATRICES, FreezePlan, classifier_without_weights
 from helpers.lora import adapters_in, effective_weight, is_adapter, merge, put_adapters
-from helpers.training import POSITIONS
 from tests.conftest import TINY
 from tests.test_fine_tuning import (
     TRAIN,
@@ -114,26 +112,6 @@ def test_merged_the_model_is_a_plain_one_with_the_same_logits(plan):
     assert FreezePlan.of(plan.apply(merged)) == plan  # it may get new ones
 
 
-def test_a_model_without_adapters_is_merged_into_a_copy():
-    model = classifier()
-    merged = merge(model)
-    assert merged is not model
-    assert_same_weights(merged, model, 0)
-
-
-@pytest.mark.proof
-def test_the_nano_merged_gives_the_same_logits_but_for_float32s_rounding():
-    model = FreezePlan.lora(6).apply(replace_head(load_pretrained("gpt2-nano (12M)")))
-    torch.manual_seed(1)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            nn.init.normal_(parameter, std=0.02)
-    with torch.no_grad():
-        assert_near(merge(model)(IDS), model(IDS), 1e-5)
-        model = model.double()
-        assert_near(merge(model)(IDS), model(IDS), 1e-12)
-
-
 def test_the_weight_that_counts_is_the_frozen_one_and_what_the_adapter_adds():
     model = adapted(FreezePlan.lora(3, 1, rank=2, alpha=6))
     layer = model.trf_blocks[2].ff.layers[2]
@@ -145,16 +123,9 @@ def test_the_weight_that_counts_is_the_frozen_one_and_what_the_adapter_adds():
     )
 
 
-@pytest.mark.parametrize(
-    ("plan", "position"),
-    [(PLANS["the last two"], "last")]
-    + [
-        pytest.param(plan, position, marks=pytest.mark.proof)
-        for plan in PLANS.values()
-        for position in POSITIONS
-    ],
-)
-def test_adapters_learn_by_the_fast_loop_what_they_learn_by_the_readable_one(plan, position):
+@pytest.mark.parametrize("position", ["last", pytest.param("first", marks=pytest.mark.proof)])
+def test_adapters_learn_by_the_fast_loop_what_they_learn_by_the_readable_one(position):
+    plan = PLANS["the last two"]
     fast, slow = adapted(plan), adapted(plan)
     before = copy.deepcopy(fast)
     expected = simply_tune(slow, plan, TRAIN, VALIDATION, position=position)

