@@ -48,14 +48,11 @@ def extent(element: ElementTree.Element) -> tuple[float, float, float, float]:
     x, y = float(of.get("x", 0)), float(of.get("y", 0))
     if "font-size" not in of:
         return x, y, x + float(of["width"]), y + float(of["height"])
-    font = (
-        "DejaVu Sans Mono"
-        if "font-family" in of
-        else "DejaVu Sans:bold"
-        if "font-weight" in of
-        else "DejaVu Sans"
-    )
-    size = float(of["font-size"])
+    font, size = "DejaVu Sans", float(of["font-size"])
+    if "font-family" in of:
+        font = "DejaVu Sans Mono"
+    elif "font-weight" in of:
+        font = "DejaVu Sans:bold"
     width = size * sum(advance(character, font) for character in words_of(element))
     left = x - {"start": 0, "middle": width / 2, "end": width}[of.get("text-anchor", "start")]
     return left, y - 0.8 * size, left + width, y + 0.25 * size
@@ -100,11 +97,10 @@ def check_chart(chart) -> list[str]:
     texts = [text for text in chart.figure.findobj(Text) if text.get_visible() and text.get_text()]
     shown = [text for text in texts if text.get_text() in written(chart)]  # no ticks of hidden axes
     boxes = [(Text.get_window_extent(text), text.get_text()) for text in shown]
+    whole = chart.figure.bbox.padded(1)
     for box, words in boxes:
-        assert chart.figure.bbox.padded(1).containsx(box.x0), words
-        assert chart.figure.bbox.padded(1).containsx(box.x1), words
-        assert chart.figure.bbox.padded(1).containsy(box.y0), words
-        assert chart.figure.bbox.padded(1).containsy(box.y1), words
+        assert whole.containsx(box.x0) and whole.containsx(box.x1), words
+        assert whole.containsy(box.y0) and whole.containsy(box.y1), words
     for (one, words), (other, more) in combinations(boxes, 2):
         apart = one.x1 <= other.x0 + 1 or other.x1 <= one.x0 + 1
         apart = apart or one.y1 <= other.y0 + 1 or other.y1 <= one.y0 + 1

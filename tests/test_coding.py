@@ -58,11 +58,6 @@ def test_a_right_solution_is_right(name):
         ("my_frozen_blocks", "return 0", "return None"),  # as the course's own says it
         ("my_precision_recall", "precision, recall", "[precision, recall]"),
         ("my_loss_of_last_position", "labels)\n", "labels).item()\n"),
-        (
-            "MySpamDataset",
-            "torch.tensor(row), torch.tensor(label)",
-            "[torch.tensor(row), torch.tensor(label)]",
-        ),
         ("my_last_query_attention", "queries[:, -1:]", "queries[:, [-1]]"),
     ],
 )
@@ -94,8 +89,6 @@ def test_every_sentence_of_a_trial_is_said_to_some_wrong_solution():
         'def f(x):\n    """What it does."""\n    ...',
         "def f(x): ...",
         "def f(x):\n    pass",
-        'def f(x, more=1):\n    """Only words."""',
-        "def f(x):\n    return None",
         "import torch\n@torch.no_grad()\ndef f(x):\n    ...",
         "class f:\n    def get(self, x):\n        ...\n    def __len__(self):\n        return 3",
     ],
@@ -108,16 +101,12 @@ def test_a_stub_is_not_written_yet(source):
     ("body", "state", "words"),
     [
         ("return 2 * x", SOLVED, "Right: tried with the number 3."),
-        ("return torch.tensor(2 * x)", SOLVED, "Right"),
-        ("return 6.000001", SOLVED, "Right"),
         ("return x * x", TRIED, "Not yet: you squared."),
         ("return 6.01", TRIED, "Not yet: the result should be 6.0, not 6.01."),
         ("y = 2 * x", TRIED, "Not yet: it returns nothing: is there a `return` at its end?"),
         ("return torch.ones(2)", TRIED, "the shape of the result should be (), not (2,)."),
         ("return x[0]", TRIED, "your line 3 raised TypeError: 'int' object is not subscriptable"),
-        ("return [1][x]", TRIED, "your line 3 raised IndexError: list index out of range"),
         ("raise SystemExit", TRIED, "your line 3 raised SystemExit"),
-        ("import json; json.loads('{')", TRIED, "your line 3 raised JSONDecodeError"),
         ("return 'six'", TRIED, "another kind than asked for (ValueError: could not convert"),
     ],
 )
@@ -127,19 +116,16 @@ def test_each_kind_of_code_hears_what_is_wrong_with_it(body, state, words):
     assert "coding.py" not in reply and "try_double" not in reply
 
 
-def test_another_first_line_is_said_to_be_the_mistake():
+def test_another_first_line_and_a_changed_argument_are_said_to_be_the_mistake():
     reply = judge(written("def f(): return 6"), try_double)[1]
     assert "the stub's first line has changed (f() takes 0 positional arguments" in reply
-
-
-def test_a_changed_argument_is_noticed_and_the_trials_own_is_not_changed():
     numbers = torch.arange(3)
     with pytest.raises(Mistake, match="changed what it was given"):
         call(lambda given: given.add_(1), numbers)
     assert numbers.tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("given", [None, 3, "f", len, lambda x: x, torch.nn.Linear, print])
+@pytest.mark.parametrize("given", [None, "f", len, torch.nn.Linear])
 def test_what_is_no_exercise_is_answered_kindly(given, capsys):
     check_code(given)
     assert "keep the stub's name" in capsys.readouterr().out

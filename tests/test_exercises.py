@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -27,12 +26,10 @@ def count_parameters():
 RIGHT = [
     (386, 386, "386."),
     (1538, 1538, "1,538."),
-    (386.0, 386, "386."),
     (1, 1.0, "1."),
     (0.2877, 0.28768, "0.2877."),
     (0.2850, 0.28768, "0.2877."),
     ("890,498", 890498, "890,498."),
-    ("890 498", 890498, "890,498."),
     ("890\u202f498", 890498, "890,498."),
     ("1,234,567.5", 1234567.5, "1,234,567.5."),
     (" 5 ", 5, "5."),
@@ -43,16 +40,12 @@ RIGHT = [
     (np.array([[386]]), 386, "386."),
     (torch.tensor([7.0], requires_grad=True), 7, "7."),
     (torch.tensor([[0.2877]], dtype=torch.bfloat16), 0.28768, "0.2877."),
-    (7, torch.tensor([7]), "7."),
     (pd.Series([386], index=["head"]), 386, "386."),
-    (Fraction(3, 4), 0.75, "0.75."),
     ("final_norm", "final_norm", "final_norm."),
-    (" Recall", "recall", "recall."),
     (["a", "C ", "e", "a"], LETTERS, "{'a', 'c', 'e'}."),
     (np.array(["a", "c", "e"]), LETTERS, "{'a', 'c', 'e'}."),
     (torch.Size([1, 4, 2]), (1, 4, 2), "(1, 4, 2)."),
     ([torch.tensor(1), np.int64(4), "2"], (1, 4, 2), "(1, 4, 2)."),
-    ([[1, 4], [2, 3]], ((1, 4), (2, 3)), "((1, 4), (2, 3))."),
 ]
 UNANSWERED = [
     (None, 5, "put your answer in the place of None and run both cells again."),
@@ -60,41 +53,26 @@ UNANSWERED = [
     ("", "recall", "your answer is empty."),
     (set(), LETTERS, "your answer is empty."),
     (["a", None], LETTERS, "there is still a None in your answer."),
-    (np.array([1, None]), 5, "there is still a None in your answer."),
 ]
 NO_NUMBER = "is not it: the answer is a number."
 WRONG = [
     (384, 386, "384 is not it: too low."),
     (0.3, 0.28768, "0.3 is not it: too high."),
-    (0.2908, 0.28768, "0.2908 is not it: too high."),
-    ("890,500", 890498, "890,500 is not it: too high."),
     (890497.5, 890498, "890,497.5 is not it: too low."),
-    (-3, 386, "-3 is not it: too low."),
-    (1e308, 1e-300, "1e+308 is not it: too high."),
     (10**400, 0.5, NO_NUMBER),
     ("9" * 5000, 5, f"{'9' * 60}… {NO_NUMBER}"),
     (math.nan, 0.5, f"nan {NO_NUMBER}"),
-    (-math.inf, 386, f"-inf {NO_NUMBER}"),
     (True, 1, f"True {NO_NUMBER}"),
-    (torch.tensor(True), 1, f"True {NO_NUMBER}"),
     ("five", 5, f"five {NO_NUMBER}"),
     ((890, 498), 890498, f"(890, 498) {NO_NUMBER}"),
-    ([[1, 2], [3, 4]], 5, f"[[1, 2], [3, 4]] {NO_NUMBER}"),
     (torch.ones(2), 5, f"[1.0, 1.0] {NO_NUMBER}"),
-    (torch.ones(50, 50), 5, NO_NUMBER),
     (torch.ones(2, device="meta"), 5, NO_NUMBER),
     (torch.eye(2).to_sparse(), 5, NO_NUMBER),
-    (pd.DataFrame({"n": [5]}), 5, NO_NUMBER),
     (pd.NA, 5, NO_NUMBER),
-    (3 + 4j, 5, NO_NUMBER),
-    ({"n": 5}, 5, NO_NUMBER),
     (count_parameters, 386, "the function count_parameters is not it: a function has to be called"),
-    (torch.tensor(7).item, 7, "the function item is not it: a function has to be called"),
     ("precision", "recall", "precision is not it. Think"),
     (5, "recall", "5 is not it: the answer is a text, in quotes."),
     ("a\x1b[2J\ud800", "recall", r"'a\x1b[2J\ud800' is not it."),
-    ({"a", "c"}, LETTERS, "{'a', 'c'} is not it: missing: e."),
-    ([*"ace", "d", "b"], LETTERS, "['a', 'c', 'e', 'd', 'b'] is not it: too much: b, d."),
     ({"a", "b"}, LETTERS, "{'a', 'b'} is not it: missing: c, e; too much: b."),
     ({"b"}, LETTERS, "{'b'} is not it: nothing in it belongs there."),
     (["a", np.array([1, 2])], LETTERS, "missing: c, e; too much: [1, 2]."),
@@ -173,11 +151,9 @@ def test_each_wrong_choice_in_the_explorer_gets_its_own_remark(name, capsys):
         assert remark in reply_to_plan(check_long_way, explorer, plan, capsys), parts
 
 
-def test_the_cheapest_block_is_right_with_and_without_the_head_and_hears_what_the_head_costs(
-    capsys,
-):
+def test_who_finds_the_cheapest_block_hears_what_the_head_costs(capsys):
     explorer = FreezeExplorer("gpt2-nano (12M)")
-    numbers = "1,536 of 3,554,304 multiply-adds, less than 0.1 %"
+    numbers = "1,536 of 3,554,304 multiply-adds"
     plan = FreezePlan(6, {"trf_blocks.5", "out_head"})
     with_head = reply_to_plan(check_cheapest_block, explorer, plan, capsys)
     assert f"Only a frozen head would be cheaper, by {numbers}." in with_head
@@ -185,35 +161,22 @@ def test_the_cheapest_block_is_right_with_and_without_the_head_and_hears_what_th
     plan = FreezePlan(6, {"trf_blocks.5"})
     without = reply_to_plan(check_cheapest_block, explorer, plan, capsys)
     assert "let it learn, too" in without and numbers in without
-    many = FreezeExplorer("gpt2-nano (12M)", num_classes=1000)
-    plan = FreezePlan(6, {"trf_blocks.5", "out_head"})
-    printed = reply_to_plan(check_cheapest_block, many, plan, capsys)
-    assert "768,000 of 5,087,232 multiply-adds, 15.1 %" in printed
 
 
 def test_right_is_every_plan_but_the_books_whose_extra_work_is_only_the_heads_matrix(capsys):
     explorer = FreezeExplorer("gpt2-nano (12M)", "Do you have time")
-
-    def backward(plan):
-        return training_cost(explorer.cfg, plan, 1, 4, 2).backward.amount
-
-    plans = [
-        FreezePlan(6, {f"trf_blocks.{i}", *more})
-        for i in range(6)
-        for more in ((), ("out_head",), ("final_norm",), ("final_norm", "out_head"), ("pos_emb",))
-    ]
-    least = min(map(backward, plans))
-    for plan in plans:
-        right = reply_to_plan(check_cheapest_block, explorer, plan, capsys).startswith("Right.")
-        cheap = backward(plan) - least in (0, 4 * 192 * 2)
-        assert right == (cheap and plan != FreezePlan.book(6)), plan
-
-
-def test_before_anything_is_toggled_no_task_of_the_explorer_is_solved(capsys):
-    explorer = FreezeExplorer("gpt2-nano (12M)")
-    for task in (check_cheapest_block, check_long_way):
+    for task in (check_cheapest_block, check_long_way):  # before anything is toggled
         task(explorer)
         assert capsys.readouterr().out.startswith("Not yet.")
+    work = {}
+    for i in range(6):
+        for more in ((), ("out_head",), ("final_norm",), ("final_norm", "out_head"), ("pos_emb",)):
+            plan = FreezePlan(6, {f"trf_blocks.{i}", *more})
+            work[plan] = training_cost(explorer.cfg, plan, 1, 4, 2).backward.amount
+    for plan, amount in work.items():
+        right = reply_to_plan(check_cheapest_block, explorer, plan, capsys).startswith("Right.")
+        is_cheap = amount - min(work.values()) in (0, 4 * 192 * 2)
+        assert right == (is_cheap and plan != FreezePlan.book(6)), plan
 
 
 # made up so that the least loss, 0.562, is at temperature 2 / ln 3 = 1.82: three of four are right
@@ -225,18 +188,12 @@ CONFIDENT = ([1, 1, 1, 0], [[0.0, 2.0]] * 4)
     [
         (None, "Not answered yet"),
         (1.82, "Right: at 1.82 the loss is 0.562; without a temperature it is 0.627."),
-        ("1.8", "Right: at 1.8"),
         (torch.tensor(2), "Right: at 2"),
         (1, "Not yet: at 1 the loss is 0.627. It falls if the answers become less sure: go higher"),
         (9, "It falls if the answers become surer: go lower."),
-        (1e-300, "less sure: go higher"),
         (0, "0 is not it: a temperature is a number above 0."),
-        (-1, "a number above 0"),
         (math.nan, "a number above 0"),
         ("warm", "warm is not it: a temperature is a number above 0."),
-        ([1, 2], "a number above 0"),
-        (len, "a number above 0"),
-        (10**400, "a number above 0"),
     ],
 )
 def test_a_temperature_near_the_best_is_right_and_another_hears_which_way(given, words, capsys):

@@ -4,37 +4,18 @@ import re
 
 import pytest
 
-from helpers.measures import (
-    FIELDS,
-    Counts,
-    calibration_bins,
-    counts_at,
-    precision_recall_curve,
-    shares_right,
-)
-from tests.drawings import (
-    check_that_all_can_be_seen,
-    check_that_it_has_its_words,
-    check_that_no_words_overlap,
-    elements,
-    written,
-)
+from helpers import measures
+from helpers.measures import Counts, calibration_bins, counts_at, shares_right
+from tests import drawings
+from tests.drawings import elements, written
+from workshop.pictures import verdict
 from workshop.pictures.svg import below_each_other, side_by_side
-from workshop.pictures.verdict import (
-    FIELD,
-    draw_curve,
-    draw_matrix,
-    draw_reliability,
-    draw_slices,
-    percent,
-    say_figures,
-    say_threshold,
-)
+from workshop.pictures.verdict import draw_curve, draw_matrix, draw_reliability, draw_slices
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1, 1, 0]
 P_SPAM = [0.02, 0.3, 0.6, 0.97, 0.98, 0.95, 0.8, 0.4, 0.03, 0.1]
-POINTS = precision_recall_curve(LABELS, P_SPAM)
-COUNTS = Counts(0.5, dict(zip(FIELDS, (64, 16, 4, 16), strict=True)))
+POINTS = measures.precision_recall_curve(LABELS, P_SPAM)
+COUNTS = Counts(0.5, dict(zip(measures.FIELDS, (64, 16, 4, 16), strict=True)))
 
 
 def centres(drawing) -> list[tuple[float, float]]:
@@ -42,8 +23,8 @@ def centres(drawing) -> list[tuple[float, float]]:
 
 
 def check(drawing) -> list[str]:
-    check_that_all_can_be_seen(drawing)
-    check_that_no_words_overlap(drawing)
+    drawings.check_that_all_can_be_seen(drawing)
+    drawings.check_that_no_words_overlap(drawing)
     return written(drawing)
 
 
@@ -51,8 +32,10 @@ def test_the_area_of_a_square_is_the_fields_fraction_and_a_mark_says_right_or_wr
     drawing = draw_matrix(COUNTS)
     texts = check(drawing)
     sides = [float(box.get("width")) for box in elements(drawing, "rect", rx="0")]
-    areas = [(inner / FIELD) ** 2 for inner in sides[1::2]]
-    assert sides[::2] == [FIELD] * 4 and areas == pytest.approx([0.64, 0.16, 0.04, 0.16], abs=1e-3)
+    areas = [(inner / verdict.FIELD) ** 2 for inner in sides[1::2]]
+    assert sides[::2] == [verdict.FIELD] * 4 and areas == pytest.approx(
+        [0.64, 0.16, 0.04, 0.16], abs=1e-3
+    )
     assert texts[6:] == ["64", "✓ right", "16", "✗ mistakes", "4", "✗ mistakes", "16", "✓ right"]
     assert drawing.words.splitlines() == [
         "the confusion matrix at threshold 0.50, of 100 messages",
@@ -64,10 +47,19 @@ def test_the_area_of_a_square_is_the_fields_fraction_and_a_mark_says_right_or_wr
 
 
 def test_a_missing_number_is_explained_and_a_threshold_near_1_is_not_called_1():
-    assert "No precision: nothing is called spam." in say_figures(counts_at([0, 1], [0.1, 0.2]))
-    assert "No recall: none of these messages is spam." in say_figures(counts_at([0], [0.9]))
-    assert [percent(share) for share in (None, 0.996, 0.5)] == ["–", "100 %", "50 %"]
-    assert [say_threshold(t) for t in (0.5, 0, 1, 0.9985)] == ["0.50", "0.00", "1.00", "0.9985"]
+    assert "No precision: nothing is called spam." in verdict.say_figures(
+        counts_at([0, 1], [0.1, 0.2])
+    )
+    assert "No recall: none of these messages is spam." in verdict.say_figures(
+        counts_at([0], [0.9])
+    )
+    assert [verdict.percent(share) for share in (None, 0.996, 0.5)] == ["–", "100 %", "50 %"]
+    assert [verdict.say_threshold(t) for t in (0.5, 0, 1, 0.9985)] == [
+        "0.50",
+        "0.00",
+        "1.00",
+        "0.9985",
+    ]
 
 
 def test_the_point_lies_on_the_curve_where_recall_and_precision_say():
@@ -80,9 +72,10 @@ def test_the_point_lies_on_the_curve_where_recall_and_precision_say():
         assert (float(x), float(y)) in [pytest.approx(point, abs=0.1) for point in near]
     assert drawing.words == (
         "precision against recall at all thresholds: at 0.50: recall 60 %, precision 60 %\n"
-        "for a recall of 50 % or more the precision is 75 % at best; for a recall of 75 % or more the "
-        "precision is 67 % at best; for a recall of 90 % or more the precision is 56 % at best; for a "
-        "recall of 100 % or more the precision is 56 % at best"
+        "for a recall of 50 % or more the precision is 75 % at best\n"
+        "for a recall of 75 % or more the precision is 67 % at best\n"
+        "for a recall of 90 % or more the precision is 56 % at best\n"
+        "for a recall of 100 % or more the precision is 56 % at best"
     )
 
 
@@ -98,7 +91,7 @@ def test_where_there_is_no_precision_there_is_no_point_and_a_sentence():
 def test_a_bar_is_as_high_as_the_fraction_right_and_a_circle_as_the_mean_confidence():
     drawing = draw_reliability(calibration_bins([1, 1, 0, 1], [0.9, 0.2, 0.4, 0.6], num_bins=2))
     heights = [float(bar.get("height")) for bar in elements(drawing, "rect", rx="0")]
-    assert heights == [224, 112] and check(drawing)[1:3] == ["2", "2"]
+    assert heights == [224, 112] and check(drawing)[2:4] == ["2", "2"]
     places = [(52 + 310 * 0.2, 72 + 224 * 0.4), (52 + 310 * 0.7, 72 + 224 * 0.15)]
     assert centres(drawing) == [pytest.approx(place, abs=0.1) for place in places]
     assert drawing.words.splitlines() == [
@@ -136,5 +129,5 @@ def test_pictures_beside_or_below_each_other_overlap_nowhere():
     assert both.words == f"{left.words}\n{right.words}"
     assert column.words == f"one: {left.words}\ntwo: {right.words}"
     for drawing in (both, column):
-        check_that_it_has_its_words(drawing)
+        drawings.check_that_it_has_its_words(drawing)
         assert len(elements(drawing, "text")) >= len(written(left) + written(right))

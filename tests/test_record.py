@@ -41,22 +41,16 @@ def test_a_page_shows_its_own_section(capsys):
     assert printed(capsys, "6.8").startswith("exercises:   0 of 0 solved\npredictions: 0 of 0 made")
 
 
-def test_an_answer_is_kept_under_its_name(capsys):
+def test_an_answer_is_kept_under_its_name_until_the_file_is_deleted(capsys):
     for answer, state in ((None, OPEN), (7, TRIED), (43, SOLVED)):
         check(answer, 43, name="6.3 batches of 16")
         assert f"{state:<18} batches of 16\n" in printed(capsys)
-
-
-def test_deleting_the_file_begins_anew(capsys):
-    record("6.3 one", SOLVED)
     beside_the_notebook(FILE).unlink()
     record("6.3 two", OPEN)
     assert "0 of 1 solved" in printed(capsys)
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[1]", '"x"', '{"6.3 one": 5, " ": "solved", "6.3 b": []}', "\x00"]
-)
+@pytest.mark.parametrize("content", ["{", "[1]", '{"6.3 one": 5, " ": "solved", "6.3 b": []}'])
 def test_a_damaged_file_counts_as_none(content, capsys):
     beside_the_notebook(FILE).write_text(content)
     assert "0 of 0 solved" in printed(capsys)

@@ -4,8 +4,6 @@ import inspect
 from html import unescape
 from xml.etree import ElementTree
 
-import pytest
-
 from helpers.data import SpamDataset
 from helpers.training import last_token_positions
 from workshop.exercises import show_source
@@ -21,8 +19,3 @@ def test_the_code_is_that_of_the_file_and_folded():
     for thing in (last_token_positions, SpamDataset):
         assert inspect.getsource(thing).rstrip() in code
     assert repr(shown) == "[folded: the course's last_token_positions, SpamDataset]"
-
-
-def test_a_number_has_no_code():
-    with pytest.raises((AttributeError, TypeError)):
-        show_source(3)

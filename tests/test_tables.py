@@ -13,7 +13,7 @@ from helpers.freezing import (
     trace_shapes,
 )
 from tests.drawings import words_of
-from workshop.tables import alert, html_table, parts_table, say_problem, status, toggle_text
+from workshop.tables import html_table, parts_table, say_problem, toggle_text
 
 CFG, BOOK = gpt_config("gpt2-small (124M)"), FreezePlan.book(12)
 
@@ -38,4 +38,3 @@ def test_a_table_and_a_sentence_take_words_as_text():
     table = html_table(("<i>", '"'), [("<b>&", "<u>")], "<caption>")
     assert words_of(ElementTree.fromstring(table)) == '<caption><i>"<b>&<u>'
     assert say_problem(ValueError("<b>")).startswith('<p role="alert">&lt;b&gt;. The picture shows')
-    assert (alert("&"), status("<")) == ('<p role="alert">&amp;</p>', '<p role="status">&lt;</p>')

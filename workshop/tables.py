@@ -24,17 +24,16 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: st
 
 
 def parts_table(
-    report: ParameterReport, shapes: tuple[Shape, ...] = (), reach: GradientReach | None = None
+    report: ParameterReport, shapes: tuple[Shape, ...], reach: GradientReach | None
 ) -> str:
     """Return the report as an HTML table from output to input, like the picture.
 
     Equal blocks share a row.
     """
     rows = []
-    for row in reversed(fold(report, shapes)):
-        shape, role = str(row.shape or ""), row.role(reach) or "–"
-        numbers = (f"{row.parameters:,}", f"{row.trainable:,}")
-        rows.append((row.name, *numbers, row.state, shape, role))
+    for row in reversed(fold(report, shapes, reach)):
+        cells = (f"{row.parameters:,}", f"{row.trainable:,}", row.state, str(row.shape or ""))
+        rows.append((row.name, *cells, row.role or "–"))
     percent = f"{report.percent:.2f} % trainable"
     rows.append(("total", f"{report.total:,}", f"{report.trainable:,}", percent, "", ""))
     header = ("part", "parameters", "trainable", "state", "puts out", "gradient")

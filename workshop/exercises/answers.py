@@ -24,17 +24,14 @@ def check(given, expected, hint: str = "", name: str = "") -> None:
     """
     given, expected = plain(given), plain(expected)
     if question := unanswered(given):
-        state = OPEN
-        print(NOT_YET + question)
+        state, reply = OPEN, NOT_YET + question
     elif same(given, expected):
-        state = SOLVED
-        print(f"Right: {show(expected)}.")
+        state, reply = SOLVED, f"Right: {show(expected)}."
     else:
-        state = TRIED
         remark = describe_difference(given, expected)
-        if remark:
-            remark = f": {remark}"
-        print(f"{show(given)} is not it{remark}. {hint}".rstrip())
+        remark = f": {remark}" if remark else ""
+        state, reply = TRIED, f"{show(given)} is not it{remark}. {hint}".rstrip()
+    print(reply)
     if name:
         record(name, state)
 
@@ -122,10 +119,9 @@ def describe_difference(given, expected) -> str:
         if len(missing) == len(expected):
             return "nothing in it belongs there"
         remarks = []
-        if missing:
-            remarks.append(f"missing: {', '.join(sorted(map(show, missing)))}")
-        if extra:
-            remarks.append(f"too much: {', '.join(sorted(map(show, extra)))}")
+        for name, entries in (("missing", missing), ("too much", extra)):
+            if entries:
+                remarks.append(f"{name}: {', '.join(sorted(map(show, entries)))}")
         return "; ".join(remarks)
     if isinstance(given, SETS):
         return "a set has no order; use round brackets"

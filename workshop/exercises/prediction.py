@@ -116,12 +116,12 @@ class Question:
         """Return whether a guess is right, and the reply to it."""
         if self.kind.same(guess, answer):
             return True, self.fill(self.right, answer, guess)
-        for known, reply in self.wrong.items():
-            if known not in (TOO_LOW, TOO_HIGH, ELSE) and self.kind.same(guess, known):
-                return False, self.fill(reply, answer, guess)
         reply = self.wrong.get(ELSE, "")
         if isinstance(self.kind, Number):
             reply = self.wrong.get(TOO_LOW if guess < answer else TOO_HIGH, reply)
+        for known, special in self.wrong.items():
+            if known not in (TOO_LOW, TOO_HIGH, ELSE) and self.kind.same(guess, known):
+                reply = special
         return False, self.fill(reply, answer, guess)
 
     def fill(self, text: str, answer, guess=None) -> str:
@@ -134,14 +134,14 @@ class Question:
 @cache
 def questions() -> dict[str, Question]:
     """Return the course's questions by name, "6.3 the longest message"."""
-    found = {}
-    path = Path(__file__).with_name("questions.toml")
-    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["questions"]:
+    text = Path(__file__).with_name("questions.toml").read_text(encoding="utf-8")
+    course = {}
+    for entry in tomllib.loads(text)["questions"]:
         if "options" in entry:
             kind = OneOf(*entry["options"])
         elif "items" in entry:
             kind = Order(*entry["items"])
-        elif entry.get("kind") == "shape":
+        elif "kind" in entry:
             kind = Shape()
         else:
             kind = Number(entry.get("tolerance", 0), entry.get("within", 0), entry.get("unit", ""))
@@ -149,11 +149,9 @@ def questions() -> dict[str, Question]:
         for guess, reply in entry["wrong"].items():
             known = guess if guess in (TOO_LOW, TOO_HIGH, ELSE) else kind.read(guess)
             wrong[known] = _join_lines(reply)
-        found[entry["name"]] = Question(
-            _join_lines(entry["ask"]), kind, _join_lines(entry["right"]), wrong,
-            _join_lines(entry.get("then", "")),
-        )  # fmt: skip
-    return found
+        texts = [_join_lines(entry.get(name, "")) for name in ("ask", "right", "then")]
+        course[entry["name"]] = Question(texts[0], kind, texts[1], wrong, texts[2])
+    return course
 
 
 def _join_lines(text: str) -> str:
@@ -168,13 +166,13 @@ def inline_html(text: str) -> str:
         code, emphasis = match.groups()
         return f"<code>{code}</code>" if code else f"<i>{emphasis}</i>"
 
-    return MARKS.sub(tag, escape(text, quote=False))
+    return MARKS.sub(tag, escape(text.strip(), quote=False))
 
 
 def in_html(text: str) -> str:
-    """Return a text as HTML, with a paragraph for each part that an empty line ends."""
-    parts = re.split(r"\n\s*\n", text.strip())
-    return "".join(f"<p>{inline_html(part)}</p>" for part in parts if part)
+    """Return a text as HTML, with a new paragraph for each empty line."""
+    paragraphs = re.sub(r"\n\s*\n", "</p><p>", inline_html(text))
+    return f"<p>{paragraphs}</p>" if paragraphs else ""
 
 
 def in_text(text: str) -> str:

@@ -44,6 +44,7 @@ def check_cheapest_block(explorer) -> None:
     """
     plan, name = explorer.plan, "6.5 the cheapest block"
     blocks = [f"trf_blocks.{i}" for i in range(plan.n_layers)]
+    remark = ""
     if all(plan.state(block) != TRAINABLE for block in blocks):
         remark = "No block is wholly trainable: all four of its pieces have to learn."
     elif explorer.reach.lowest != blocks[-1]:
@@ -56,28 +57,23 @@ def check_cheapest_block(explorer) -> None:
             "That is the book's choice, with which the Explorer opened. "
             "Which part could be frozen as well, to save a little?"
         )
-    else:
-        remark = ""
     if remark:
         return _report(name, TRIED, f"Not yet. {remark}")
 
     block_alone = FreezePlan(plan.n_layers, {blocks[-1]})
     least = _backward(explorer, block_alone)
     most = _backward(explorer, block_alone.toggle("out_head"))
-    percent = 100 * (most - least) / most
-    share = f"{percent:.1f} %" if percent >= 0.1 else "less than 0.1 %"
-    head = f"{most - least:,} of {most:,} multiply-adds, {share}"
-    path = "The gradient ends in the last block and crosses no other one."
+    head = f"{most - least:,} of {most:,} multiply-adds"
+    rest = (
+        "Nothing is cheaper. But the head stays random like this: let it learn, too; "
+        f"its matrix takes {head}."
+    )
     if plan.state("out_head") == TRAINABLE:
         rest = (
             f"Only a frozen head would be cheaper, by {head}. "
             "But its weights are random: it has to learn, as in the book's choice."
         )
-    else:
-        rest = (
-            "Nothing is cheaper. But the head stays random like this: let it learn, too; "
-            f"its matrix takes {head}."
-        )
+    path = "The gradient ends in the last block and crosses no other one."
     _report(name, SOLVED, f"Right. {path} {rest}")
 
 
@@ -87,7 +83,7 @@ def check_long_way(explorer) -> None:
     That is less than 1 % of all parameters, and at least 40 % of the multiply-adds in the backward
     pass of training everything.
     """
-    name, percent = "6.5 few parameters, a long way", explorer.report.percent
+    percent, remark = explorer.report.percent, ""
     everything = _backward(explorer, FreezePlan.everything(explorer.plan.n_layers))
     share = 100 * explorer.cost.backward.amount / everything
     if percent == 0:
@@ -100,9 +96,8 @@ def check_long_way(explorer) -> None:
         remark = (
             f"The backward pass has {share:.0f} % of that work. How far down does the gradient go?"
         )
-    else:
-        return _report(name, SOLVED, "Right.")
-    _report(name, TRIED, f"Not yet. {remark}")
+    state, reply = (TRIED, f"Not yet. {remark}") if remark else (SOLVED, "Right.")
+    _report("6.5 few parameters, a long way", state, reply)
 
 
 def _backward(explorer, plan: FreezePlan) -> int:

@@ -7,16 +7,16 @@ palette, which can be told apart with any colour vision), border, mark and word.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
 
-from helpers.checks import one_of
+from helpers.checks import whole_number
 from helpers.config import gpt_config
 from helpers.data import LABELS
 from helpers.freezing import (
     ADAPTED,
-    ADAPTED_MATRICES,
     ALPHA,
     FROZEN,
     PARTLY,
@@ -25,6 +25,7 @@ from helpers.freezing import (
     FreezePlan,
     GradientReach,
     ParameterReport,
+    PartCount,
     Shape,
     classifier_without_weights,
     parameter_report,
@@ -38,11 +39,13 @@ from workshop.pictures.svg import (
     TEXT,
     Drawing,
     arrow,
+    chip_width,
     circle,
     draw_chips,
     path,
     picture,
     rect,
+    shortened,
     text,
 )
 from workshop.texts import counted
@@ -70,8 +73,7 @@ NAMES = {
 def css_colours() -> str:
     """Return the colours of the pictures as CSS variables: `--fx-frozen-fill` and so on."""
     colours = {"way": WAY, "way-on-dark": WAY_ON_DARK}
-    names = {FROZEN: "frozen", TRAINABLE: "trainable", PARTLY: "partly", ADAPTED: "adapted"}
-    for state, name in names.items():
+    for state, name in zip(FILL, ("frozen", "trainable", "partly", "adapted"), strict=True):
         colours[f"{name}-fill"], colours[f"{name}-edge"] = FILL[state], EDGE[state]
     return ".fx-widget {" + " ".join(f"--fx-{k}: {v};" for k, v in colours.items()) + "}"
 
@@ -81,53 +83,50 @@ def css_colours() -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """One box of the picture: a part, or neighbouring blocks of one size, state and shape."""
+    """One box of the picture: a part, or neighbouring blocks of one size, state and shape.
+
+    `title` is "11 transformer blocks", `name` "trf_blocks.0 – 10"; `role` is what the gradient does
+    here: "ends here", "crosses" or nothing.
+    """
 
     parts: tuple[str, ...]
+    title: str
+    name: str
     parameters: int
     trainable: int
     state: str
     shape: tuple[int, ...] | None
-
-    @property
-    def title(self) -> str:
-        """What the box is: "11 transformer blocks"."""
-        if self.parts[0] in NAMES:
-            return NAMES[self.parts[0]]
-        count = len(self.parts)
-        return "transformer block" if count == 1 else f"{count} transformer blocks"
-
-    @property
-    def name(self) -> str:
-        """The parts' name in the model: "trf_blocks.0 – 10"."""
-        return run_name(self.parts)
-
-    def role(self, reach: GradientReach | None) -> str:
-        """Return what the gradient does here: "ends here", "crosses" or nothing."""
-        if reach and set(self.parts) & set(reach.ends):
-            return "ends here"
-        return "crosses" if reach and self.parts[0] in reach.crossed else ""
+    role: str
 
 
-def fold(report: ParameterReport, shapes: tuple[Shape, ...] = ()) -> tuple[Row, ...]:
+def fold(
+    report: ParameterReport, shapes: tuple[Shape, ...] = (), reach: GradientReach | None = None
+) -> tuple[Row, ...]:
     """Return the boxes of the picture from input to output.
 
     Neighbouring blocks of one size, state and shape share a box.
     """
     shape_of = {shape.part: shape.shape for shape in shapes}
-    rows: list[Row] = []
-    for count in report.parts:
-        part, shape = count.part, shape_of.get(count.part)
-        row = Row((part,), count.parameters, count.trainable, count.state, shape)
-        last = rows[-1] if rows else row
-        are_blocks = "trf_blocks" in part and "trf_blocks" in last.parts[0]
-        are_alike = (row.state, row.shape) == (last.state, last.shape)
-        if rows and are_blocks and are_alike and last.trainable == len(last.parts) * row.trainable:
-            parameters = last.parameters + row.parameters
-            trainable = last.trainable + row.trainable
-            rows[-1] = Row((*last.parts, part), parameters, trainable, row.state, shape)
-        else:
-            rows.append(row)
+
+    def box(count: PartCount) -> tuple:
+        is_block = count.part.startswith("trf_blocks")
+        kind = "block" if is_block else count.part
+        return kind, count.state, count.trainable, shape_of.get(count.part)
+
+    rows = []
+    for (kind, state, trainable, shape), group in groupby(report.parts, box):
+        counts = list(group)
+        parts, title = tuple(count.part for count in counts), NAMES.get(kind, "transformer block")
+        if len(parts) > 1:
+            title = f"{len(parts)} transformer blocks"
+        role = ""
+        if reach and (set(parts) & set(reach.ends)):
+            role = "ends here"
+        elif reach and parts[0] in reach.crossed:
+            role = "crosses"
+        parameters, trainable = sum(count.parameters for count in counts), trainable * len(parts)
+        name = run_name(parts)
+        rows.append(Row(parts, title, name, parameters, trainable, state, shape, role))
     return tuple(rows)
 
 
@@ -141,11 +140,9 @@ def say_reach(reach: GradientReach) -> str:
         return "Nothing learns, so there is no backward pass."
     crossed = sum(part.startswith("trf_blocks.") for part in reach.crossed)
     blocks = counted(crossed, "block") if crossed else "no block"
-    lowest = "the lowest part that learns"
-    if len(reach.ends) > 1:
-        lowest = "the lowest parts that learn"
-    ends = " and ".join(reach.ends)
-    return f"The gradient ends in {ends}, {lowest}; on its way down it crosses {blocks}."
+    parts = "part that learns" if len(reach.ends) == 1 else "parts that learn"
+    ends = f"{' and '.join(reach.ends)}, the lowest {parts}"
+    return f"The gradient ends in {ends}; on its way down it crosses {blocks}."
 
 
 def say_probabilities(probabilities: torch.Tensor) -> str:
@@ -164,10 +161,7 @@ def say_probabilities(probabilities: torch.Tensor) -> str:
 BOX_WIDTH, BOX_HEIGHT = 330, 46
 STEP = 68  # from one box's upper edge to the next one's
 AIR = 3  # between a box and an arrow
-MARGIN = 10
-LANE = 86  # on the left of the boxes, for the gradient
-BESIDE = 160  # on the right of the boxes, for words
-ROOM_ALONE = 40  # on both sides of boxes with nothing beside them: the title is wider
+ROLES = {"": "", "crosses": ", crossed by the gradient", "ends here": ", where the gradient ends"}
 
 
 def draw_classifier(
@@ -187,63 +181,61 @@ def draw_classifier(
     gradient's way down on the left. `cached` blocks and the embeddings lie below a line, with the
     remark that each message passes them once.
     """
-    rows = fold(report, shapes)[::-1]  # the output first, as it is drawn
+    rows, total = fold(report, shapes, reach)[::-1], _describe_total(report)  # the output first
+    left, width = 50, 430
+    if shapes:  # to the right of the boxes, which are then further left
+        left, width = 10, 510
+    if reach:
+        left, width = 96, 596
     logits = next((shape.shape for shape in shapes if shape.part == "last_token"), None)
-    has_words = bool(shapes or replaced_head)
-    around = 0 if reach or has_words else ROOM_ALONE
-    left = MARGIN + (LANE if reach else around)
-    width = left + BOX_WIDTH + (BESIDE if has_words else around) + MARGIN
-    top = 74 if logits else 34  # of the uppermost box
     middle, beside = left + BOX_WIDTH / 2, left + BOX_WIDTH + 8
-    drawn = [text(width / 2, 18, _describe_total(report), 13, "middle")]
+    drawn = [text(width / 2, 18, total, 13, "middle")]
+    notes, top = [f"in all: {total}"], 34  # what stands beside the boxes; of the uppermost box
     if logits:
+        top = 74
         drawn.append(text(middle, 46, "the last token's logits", 13, "middle"))
         drawn.append(text(beside, 46, f"→ {logits}", 13, mono=True))
         drawn.append(arrow(middle, top - AIR, top - 20))
-        if answer:
-            drawn.append(text(beside, 62, answer, bold=True))
+        notes.append(f"the last token's logits: {logits}")
+    if answer:
+        drawn.append(text(beside, 62, answer, bold=True))
+        notes.append(f"answer: {answer}")
+    lines = []
     for i, row in enumerate(rows):
-        y = top + STEP * i
+        y, shape = top + STEP * i, ""
         drawn += _draw_box(row, left, y)
         drawn.append(arrow(middle, y + STEP - AIR, y + BOX_HEIGHT + AIR))
         if row.shape:
+            shape = f", puts out {row.shape}"
             drawn.append(text(beside, y + 28, f"→ {row.shape}", 13, mono=True))
+        numbers = f"{row.parameters:,} parameters, {row.state}{shape}{ROLES[row.role]}"
+        lines.append(f"{row.title}  ({row.name}): {numbers}")
     if cached is not None:
         below = part_names(cached)[: 2 + cached]  # the two embeddings, and the blocks
-        above = sum(row.parts[0] not in below for row in rows)
-        y = top + STEP * above - (STEP - BOX_HEIGHT) / 2
-        drawn.append(path(f"M{left},{y:g}H{left + BOX_WIDTH + BESIDE}", width=1, dashes="2 3"))
+        y = top + STEP * sum(row.parts[0] not in below for row in rows) - 11
+        drawn.append(path(f"M{left},{y}H{width - 10}", width=1, dashes="2 3"))
         drawn.append(text(beside, y - 8, "above: in every step"))
         drawn.append(text(beside, y + 16, "below: once, and cached"))
+        notes.append(f"below a line, run once and cached: the embeddings and {cached} blocks")
     for i, line in enumerate(replaced_head):
         drawn.append(text(beside, top + 45 + 14 * i, line, size=11))
-    bottom = top + STEP * len(rows)
-    token_ids = f"token ids {shapes[0].shape}" if shapes else "token ids"
-    drawn.append(text(middle, bottom + 12, token_ids, 13, "middle"))
-    room = 2 * min(middle, width - middle) - 2 * MARGIN
-    chips, height = draw_chips(tokens, middle, bottom + 22, room)
-    drawn += chips
-    if reach:
-        drawn += _draw_gradient(rows, reach, top)
-
-    lines = [f"input: {token_ids}"] if shapes else []
-    roles = {"crosses": ", crossed by the gradient", "ends here": ", where the gradient ends"}
-    for row in reversed(rows):
-        shape = f", puts out {row.shape}" if row.shape else ""
-        lines.append(
-            f"{row.title}  ({row.name}): {row.parameters:,} parameters, {row.state}{shape}"
-            f"{roles.get(row.role(reach), '')}"
-        )
-    if logits:
-        lines.append(f"the last token's logits: {logits}")
-    lines.append(f"in all: {_describe_total(report)}")
-    if answer:
-        lines.append(f"answer: {answer}")
-    if cached is not None:
-        lines.append(f"below a line, run once and cached: the embeddings and {cached} blocks")
     if replaced_head:
-        lines.append(f"the head is {' '.join(replaced_head)}")
-    return picture(drawn, "\n".join(lines), width, height)
+        notes.append(f"the head is {' '.join(replaced_head)}")
+    bottom = top + STEP * len(rows)
+    token_ids, words = "token ids", [*reversed(lines), *notes]
+    if shapes:
+        token_ids += f" {shapes[0].shape}"
+        words.insert(0, f"input: {token_ids}")
+    drawn.append(text(middle, bottom + 12, token_ids, 13, "middle"))
+    height = bottom + 20
+    if tokens:
+        room = 2 * left + 310
+        wide = min(room, sum(chip_width(shortened(token)) for token in tokens))
+        chips, height = draw_chips(tokens, middle - wide / 2, bottom + 22, room, 3)
+        drawn += chips
+    if reach:
+        drawn += _draw_gradient(rows, top)
+    return picture(drawn, "\n".join(words), width, height)
 
 
 def _draw_box(row: Row, x: float, y: float) -> list[str]:
@@ -269,35 +261,25 @@ def _draw_mark(sign: str, x: float, y: float, colour: str) -> str:
     return f'<path d="{start}{strokes}" stroke="{colour}" stroke-width="2"{more}/>'
 
 
-def _draw_gradient(rows: Sequence[Row], reach: GradientReach, top: float) -> list[str]:
+def _draw_gradient(rows: Sequence[Row], top: float) -> list[str]:
     """Return the gradient's way from the loss, at the top left, to the boxes where it ends."""
-    if not reach.ends:
-        return [text(MARGIN, top - 10, "no gradient")]
-    drawn = [text(MARGIN, top - 10, "loss", fill=WAY, bold=True, css="way")]
-    x, tip = MARGIN + 12, MARGIN + LANE - 2
+    drawn = [text(10, top - 10, "loss", fill=WAY, bold=True, css="way")]
     for i, row in enumerate(rows):
-        y, role = top + STEP * i + BOX_HEIGHT / 2, row.role(reach)
-        if role == "ends here":
-            drawn.append(
-                f'<path class="way" d="M{x},{top - 4}V{y:g}H{tip - 8}" '
-                f'stroke="{WAY}" stroke-width="3" fill="none"/>'
-            )
-            head = f"{tip - 9},{y - 5:g} {tip - 9},{y + 5:g} {tip},{y:g}"
-            drawn.append(f'<polygon class="way" points="{head}" fill="{WAY}"/>')
-        if role:
-            baseline = y - 6 if role == "ends here" else y + 4
-            drawn.append(text(x + 8, baseline, role, fill=WAY, css="way"))
+        y = top + STEP * i + BOX_HEIGHT / 2
+        if row.role:
+            drawn.append(text(30, y - 6, row.role, fill=WAY, css="way"))
+        if row.role == "ends here":
+            drawn.append(path(f"M22,{top - 4}V{y:g}H92m-7,-5l7,5l-7,5", WAY, 3, css="way"))
     return drawn
 
 
 def draw_share(report: ParameterReport) -> Drawing:
     """Return a bar that shows the trainable fraction of all parameters."""
-    width = 559
     drawn = [
-        rect(0.5, 0.5, width, 13, FILL[FROZEN], EDGE[FROZEN], 3),
-        rect(0.5, 0.5, width * report.percent / 100, 13, EDGE[TRAINABLE], rx=3),
+        rect(0.5, 0.5, 559, 13, FILL[FROZEN], EDGE[FROZEN], 3),
+        rect(0.5, 0.5, 5.59 * report.percent, 13, EDGE[TRAINABLE], rx=3),
     ]
-    return picture(drawn, _describe_total(report), width + 1, 14)
+    return picture(drawn, _describe_total(report), 560, 14)
 
 
 # --- the pictures in images/ ----------------------------------------------------------------------
@@ -319,19 +301,18 @@ def figure_6_13() -> Drawing:
     return draw_classifier(report, shapes, visible_tokens(token_ids, tokenizer), replaced)
 
 
-def draw_images(folder: Path = IMAGES) -> list[Path]:
-    """Draw the two figures into `folder`; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figures = {
-        "figure_6_12_selective_fine_tuning.svg": figure_6_12(),
-        "figure_6_13_classification_head.svg": figure_6_13(),
-    }
-    for name, figure in figures.items():
+def draw_images(folder: Path = IMAGES) -> None:
+    """Draw the two figures into `folder`."""
+    for name, figure in (
+        ("figure_6_12_selective_fine_tuning.svg", figure_6_12()),
+        ("figure_6_13_classification_head.svg", figure_6_13()),
+    ):
         Path(folder, name).write_text(figure.svg + "\n", encoding="utf-8")
-    return [Path(folder, name) for name in figures]
 
 
 # --- LoRA -----------------------------------------------------------------------------------------
+
+A_OUTLINE, B_OUTLINE = "M357,230h56l57,60h-170z", "M300,150h170l-57,60h-56z"
 
 
 def figure_lora(
@@ -341,72 +322,50 @@ def figure_lora(
 
     From bottom to top: x goes through the frozen matrix W and beside it through A and B, and both
     are added, with the sizes of the model with `cfg`. `matrix` is one that takes an adapter, such
-    as "ff.layers.0". Raises ValueError for another matrix, and for a rank or alpha that
-    `FreezePlan.lora` refuses.
+    as "ff.layers.0". Raises ValueError for a rank that is no whole number from 1.
     """
-    matrices = [f"{piece}.{name}" for piece, names in ADAPTED_MATRICES.items() for name in names]
-    one_of("matrix", matrix, matrices)
-    plan = FreezePlan.lora(cfg["n_layers"], 1, rank, alpha)
-    block = parameter_report(cfg, plan).count(f"trf_blocks.{cfg['n_layers'] - 1}")
+    rank = whole_number("rank", rank, 1)
     layer = classifier_without_weights(cfg).trf_blocks[0].get_submodule(matrix)
     out, into = layer.weight.shape
-    numbers, scale = (
-        counted(rank, "number"),
-        f"alpha / rank = {alpha:g} / {rank} = {alpha / rank:g}",
-    )
-    of_w = (matrix, "W, frozen", f"{out:,} × {into:,}", f"{out * into:,} parameters")
-    of_a = (f"A: {rank} × {into:,}", f"{rank * into:,} parameters", "start random")
-    of_b = (f"B: {out:,} × {rank}", f"{out * rank:,} parameters", "start at zero")
-    title = (
-        f"{matrix} with an adapter of rank {rank}: {rank * (out + into):,} parameters learn "
-        f"beside {out * into:,} frozen ones"
-    )
+    learn, frozen = f"{rank * (out + into):,} parameters learn", f"{out * into:,} frozen ones"
+    title = f"{matrix} with an adapter of rank {rank}: {learn} beside {frozen}"
     below = f"x: {into:,} numbers for each token"
     above = f"W x + (alpha / rank) · B A x: {out:,} numbers for each token"
-    all_six = (
-        f"all six matrices of a block: {block.trainable:,} of its {block.parameters:,} parameters "
-        "learn"
-    )
+    scale = f"× alpha / rank = {alpha:g} / {rank} = {alpha / rank:g}"
+    numbers = counted(rank, "number")
     drawn = [  # W is around x = 145, A and B around 385, the sum at 265
-        text(330, 18, title, 13, "middle"),
-        text(265, 50, above, 13, "middle"),
         path("M265,328V314M145,314H385M145,150V84H265M385,150V84H265"),
-        arrow(145, 314, 293),
-        arrow(385, 314, 293),
-        arrow(385, 230, 210),
-        arrow(265, 73, 56),
+        *(arrow(x, y, y - 20) for x, y in ((145, 313), (385, 313), (385, 230), (265, 76))),
         circle(265, 84, 11, "white", INK, 1),
         text(265, 90, "+", 18, "middle", bold=True, fill=TEXT),
-        text(393, 121, f"× {scale}"),
+        text(330, 18, title, 13, "middle"),
+        text(265, 50, above, 13, "middle"),
+        text(393, 121, scale),
         text(478, 224, numbers),
-        rect(40, 150, 210, 140, FILL[FROZEN], EDGE[FROZEN], 8, 2, DASHES[FROZEN]),
-        _draw_mark("❄", 60, 170, EDGE[FROZEN]),
         text(265, 342, below, 13, "middle"),
-        text(330, 364, all_six, 12, "middle"),
     ]
-    for i, line in enumerate(of_w):
-        drawn.append(text(145, 198 + 20 * i, line, 13, "middle", bold=i == 0, fill=TEXT))
-    for y, upper, lower, lines in ((150, 85, 28, of_b), (230, 28, 85, of_a)):
-        points = (
-            f"{385 - upper},{y} {385 + upper},{y} {385 + lower},{y + 60} {385 - lower},{y + 60}"
-        )
-        edge = EDGE[TRAINABLE]
+    boxes = []
+    for letter, rows, columns, start, state, outline, mark, beside, ink in (
+        ("W", out, into, "frozen", FROZEN, "M40,150h210v140h-210z", (60, 170), (60, 210), TEXT),
+        ("A", rank, into, "start random", TRAINABLE, A_OUTLINE, (371, 260), (478, 246), INK),
+        ("B", out, rank, "start at zero", TRAINABLE, B_OUTLINE, (371, 180), (478, 166), INK),
+    ):
         drawn.append(
-            f'<polygon points="{points}" fill="{FILL[TRAINABLE]}" stroke="{edge}" '
-            'stroke-width="2"/>'
+            f'<path d="{outline}" fill="{FILL[state]}" stroke="{EDGE[state]}" stroke-width="2" '
+            f'stroke-dasharray="{DASHES[state]}"/>'
         )
-        drawn.append(_draw_mark("✎", 371, y + 30, edge))
-        drawn.append(text(393, y + 35, lines[0][0], 14, bold=True, fill=TEXT))
+        drawn.append(_draw_mark(MARK[state], *mark, EDGE[state]))
+        drawn.append(text(mark[0] + 22, mark[1] + 5, letter, 14, bold=True, fill=TEXT))
+        lines = (f"{letter}: {rows:,} × {columns:,}", f"{rows * columns:,} parameters", start)
         for i, line in enumerate(lines):
-            drawn.append(text(478, y + 16 + 17 * i, line))
+            drawn.append(text(beside[0], beside[1] + 17 * i, line, fill=ink))
+        boxes.append(", ".join(lines))
     way = (
-        f"from bottom to top: {below}; on the left it goes through {', '.join(of_w)}; on the right "
-        f"through {', '.join(of_a)}, which leaves {numbers}, and then through {', '.join(of_b)}; "
-        f"× {scale}; both are added"
+        f"from bottom to top: {below}; on the left it goes through {boxes[0]}; on the right through "
+        f"{boxes[1]}, which leaves {numbers}, and then through {boxes[2]}; {scale}; both are added"
     )
-    return picture(drawn, "\n".join((title, way, above, all_six)), 660, 372)
+    return picture(drawn, "\n".join((title, way, above)), 660, 352)
 
 
 if __name__ == "__main__":
-    for drawn in draw_images():
-        print(f"drew {drawn.name}")
+    draw_images()

@@ -7,11 +7,12 @@ that it can be read on dark paper. ORANGE and BLUE can be seen on white and on d
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+import numpy as np
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.ticker import MaxNLocator
 
 INK, TEXT = "#333333", "#111111"  # on the paper, in a filled box
@@ -59,28 +60,24 @@ def below_each_other(drawings: Sequence[Drawing], titles: Sequence[str]) -> Draw
     """Return several drawings as one, each below its title; their words in the same order."""
     drawn, lines, y = [], [], 0.0
     for drawing, title in zip(drawings, titles, strict=True):
-        drawn.append(text(12, y + 19, title, size=14, bold=True))
-        drawn.append(_moved(drawing, 0, y + 26))
+        drawn += [text(12, y + 19, title, size=14, bold=True), _moved(drawing, 0, y + 26)]
         lines.append(f"{title}: {drawing.words}")
         y += 26 + drawing.size[1]
     return picture(drawn, "\n".join(lines), max(drawing.size[0] for drawing in drawings), y)
 
 
-def side_by_side(*drawings: Drawing) -> Drawing:
-    """Return several drawings as one, beside each other; their words in the same order."""
-    drawn, x = [], 0.0
-    for drawing in drawings:
-        drawn.append(_moved(drawing, x, 0))
-        x += drawing.size[0]
-    words = "\n".join(drawing.words for drawing in drawings)
-    return picture(drawn, words, x, max(drawing.size[1] for drawing in drawings))
+def side_by_side(left: Drawing, right: Drawing) -> Drawing:
+    """Return two drawings as one, beside each other; their words in the same order."""
+    (width, height), (more, other_height) = left.size, right.size
+    drawn = [_moved(left, 0, 0), _moved(right, width, 0)]
+    words = f"{left.words}\n{right.words}"
+    return picture(drawn, words, width + more, max(height, other_height))
 
 
 def _moved(drawing: Drawing, x: float, y: float) -> str:
-    """What a drawing shows, without its frame, moved right and down."""
-    svg = drawing.svg
-    inside = svg[svg.index(">") + 1 : svg.rindex("</svg>")].strip("\n")
-    return f'<g transform="translate({length(x)} {length(y)})">\n{inside}\n</g>'
+    """Return what a drawing shows, without its frame, moved right and down."""
+    inside = drawing.svg.partition(">")[2].removesuffix("</svg>").strip()
+    return f'<g transform="translate({x:g} {y:g})">\n{inside}\n</g>'
 
 
 # --- shapes ---------------------------------------------------------------------------------------
@@ -118,9 +115,12 @@ def text(
     )
 
 
-def path(strokes: str, colour: str = INK, width: float = 1.5, dashes: str = "") -> str:
+def path(
+    strokes: str, colour: str = INK, width: float = 1.5, dashes: str = "", css: str = ""
+) -> str:
     """Return lines from SVG's path commands; `dashes` are lengths of strokes and gaps: "6 4"."""
-    more = ' class="ink"' if colour == INK else ""
+    css = "ink" if colour == INK else css
+    more = f' class="{css}"' if css else ""
     more += f' stroke-dasharray="{dashes}"' if dashes else ""
     return f'<path d="{strokes}" fill="none" stroke="{colour}" stroke-width="{width:g}"{more}/>'
 
@@ -178,11 +178,7 @@ def within(fraction: float) -> float:
 
 def mixed(fraction: float, colour: str) -> str:
     """Return a colour mixed with white: 0 is white, 1 the colour itself."""
-    fraction = within(fraction)
-    code = "#"
-    for i in (1, 3, 5):
-        code += f"{round(fraction * int(colour[i : i + 2], 16) + (1 - fraction) * 255):02x}"
-    return code
+    return to_hex(1 - fraction * (1 - np.array(to_rgb(colour))))
 
 
 # --- axes -----------------------------------------------------------------------------------------
@@ -200,29 +196,32 @@ class Axes:
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Return where a point lies, in pixels; a point outside is moved to the edge."""
         left, top, width, height = self.frame
-        start, end = self.xs
+        xs = self.xs
         if self.log_x:
-            x, start, end = math.log(x), math.log(start), math.log(end)
-        right = (x - start) / (end - start)
-        up = (y - self.ys[0]) / (self.ys[1] - self.ys[0])
-        return left + width * within(right), top + height * (1 - within(up))
+            x, xs = math.log(x), np.log(xs)
+        right = np.interp(x, xs, (left, left + width))
+        down = np.interp(y, self.ys, (top + height, top))
+        return round(float(right), 1), round(float(down), 1)
 
     def drawn(
-        self, x_label: str, y_label: str, x_ticks: Sequence[float], y_ticks: Sequence[float] = ()
+        self,
+        x_label: str,
+        y_label: str,
+        x_ticks: Sequence[float],
+        y_ticks: Sequence[float] | None = None,
     ) -> Iterator[str]:
         """Yield both axes with their names and ticks; by default those of y are round numbers."""
         left, top, width, height = self.frame
-        bottom, right = top + height, left + width
-        yield path(f"M{left:g},{top:g}V{bottom:g}H{right:g}", width=1)
+        yield path(f"M{left:g},{top:g}v{height:g}h{width:g}", width=1)
         for tick in x_ticks:
-            x, _ = self.at(tick, self.ys[0])
-            yield path(f"M{length(x)},{bottom:g}v4", width=1)
-            yield text(x, bottom + 17, f"{tick:,g}", size=11, anchor="middle")
-        for tick in y_ticks or round_ticks(*self.ys):
-            _, y = self.at(self.xs[0], tick)
-            yield path(f"M{left - 4:g},{length(y)}H{left:g}", width=1)
-            yield text(left - 7, y + 4, f"{tick:,g}", size=11, anchor="end")
-        yield text((left + right) / 2, bottom + 34, x_label, anchor="middle")
+            x, y = self.at(tick, self.ys[0])
+            yield path(f"M{x:g},{y:g}v4", width=1)
+            yield text(x, y + 17, f"{tick:,g}", 11, "middle")
+        for tick in round_ticks(*self.ys) if y_ticks is None else y_ticks:
+            x, y = self.at(self.xs[0], tick)
+            yield path(f"M{x:g},{y:g}h-4", width=1)
+            yield text(x - 7, y + 4, f"{tick:,g}", 11, "end")
+        yield text(left + width / 2, top + height + 34, x_label, anchor="middle")
         yield text(left, top - 10, y_label, anchor="middle")
 
 
@@ -235,54 +234,49 @@ def round_ticks(low: float, high: float, whole: bool = False) -> list[float]:
 # --- tokens as chips: a small box for each --------------------------------------------------------
 
 CHIP_FILL = "#eeeeee"
-CHIP_LINES = 3  # below a picture; tokens that don't fit into these are only counted
 CHIP_HEIGHT, CHIP_STEP = 19, 24  # of a box, and from one line of boxes to the next
 CHIP_LETTERS, LETTER_WIDTH = 24, 7.3  # at most, and in the monospaced font
-CHIP_GAP, CHIP_AROUND = 4, 14  # between two boxes; that and what is left free around the letters
+CHIP_AROUND = 14  # what is left free around the letters, and the gap of 4 between two boxes
+NARROWEST = 42  # a chip with an id of five digits below it
 COUNT_WIDTH = 170  # for "… 1,000 more"
 BYTES_NOTE = "⟨ ⟩ holds the bytes of a token that is only a part of a character"
 
 
 def draw_chips(
-    tokens: Sequence[str], middle: float, top: float, room: float
+    tokens: Sequence[str],
+    x: float,
+    y: float,
+    room: float,
+    most_lines: int | None = None,
+    below: Sequence[str] = (),
+    fills: Sequence[str] = (),
 ) -> tuple[list[str], float]:
-    """Return the tokens' chips in at most CHIP_LINES centred lines, and the y below them."""
-    places = place_chips(tokens, room, CHIP_LINES)
-    line_widths = {line: x + width for line, x, width in places}
-    drawn, bottom = [], top + CHIP_STEP * len(line_widths)
-    for token, (line, x, width) in zip(tokens, places, strict=False):
-        if x == 0:
-            left = middle - line_widths[line] / 2
-        drawn += chip(token, left, top + CHIP_STEP * line, width)
-        left += width
-    if len(places) < len(tokens):
-        more = f"… {len(tokens) - len(places):,} more"
-        drawn.append(text(left + 6, bottom - 10, more))
-    if any("⟨" in token for token in tokens):
-        drawn.append(text(middle, bottom + 10, BYTES_NOTE, size=11, anchor="middle"))
-        bottom += 18
-    return drawn, bottom - 2
+    """Return the tokens' chips in lines from (x, y), and the y of what may follow below them.
 
-
-def place_chips(
-    tokens: Sequence[str], room: float, most_lines: int | None = None, narrowest: float = 0
-) -> list[tuple[int, float, float]]:
-    """Return (line from 0, x, width) of the tokens' chips, for the tokens that fit.
-
-    A line is at most `room` wide, a chip at least `narrowest`. The last of `most_lines` leaves
-    COUNT_WIDTH free.
+    A line is `room` wide; tokens that don't fit into `most_lines` are only counted. `below` has a
+    word for each token, `fills` a colour.
     """
-    places, line, x = [], 0, 0.0
-    for token in tokens:
+    drawn, left, line, right = [], x, 0, x + room
+    step = CHIP_STEP + 20 if below else CHIP_STEP
+    for i, token in enumerate(tokens):
+        width = max(chip_width(shortened(token)), NARROWEST if below else 0)
         is_last = line + 1 == most_lines
-        width = max(narrowest, chip_width(shortened(token)))
-        if x and x + width > room - (COUNT_WIDTH if is_last else 0):
+        if left > x and left + width > (right - COUNT_WIDTH if is_last else right):
             if is_last:
+                more = f"… {len(tokens) - i:,} more"
+                drawn.append(text(left + 6, y + step * line + 14, more))
                 break
-            line, x = line + 1, 0.0
-        places.append((line, x, width))
-        x += width
-    return places
+            left, line = x, line + 1
+        top = y + step * line
+        drawn += chip(token, left, top, width, fills[i] if fills else CHIP_FILL)
+        if below:
+            drawn.append(text(left + width / 2, top + 34, below[i], anchor="middle"))
+        left += width
+    bottom = y + step * (line + 1) - 2
+    if any("⟨" in token for token in tokens):
+        drawn.append(text(x, bottom + 12, BYTES_NOTE, size=11))
+        bottom += 18
+    return drawn, bottom
 
 
 def shortened(token: str, most: int = CHIP_LETTERS) -> str:
@@ -291,19 +285,11 @@ def shortened(token: str, most: int = CHIP_LETTERS) -> str:
 
 
 def chip_width(token: str) -> float:
-    """Return how wide a token's chip is, with the gap to the next one.
-
-    Chinese and Japanese letters are as wide as two others.
-    """
-    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in token)
-    return CHIP_AROUND + LETTER_WIDTH * (len(token) + wide)
+    """Return how wide a token's chip is, with the gap to the next one."""
+    return CHIP_AROUND + LETTER_WIDTH * len(token)
 
 
-def chip(
-    token: str, x: float, y: float, width: float, dashes: str = "", fill: str = CHIP_FILL
-) -> list[str]:
-    """Return a token's box and text; `dashes` are those of its border."""
-    left, wide = x + CHIP_GAP / 2, width - CHIP_GAP
-    box = rect(left, y, wide, CHIP_HEIGHT, fill, GREY, rx=4, dashes=dashes)
-    middle = x + width / 2
-    return [box, text(middle, y + 14, shortened(token), 12, "middle", mono=True, fill=TEXT)]
+def chip(token: str, x: float, y: float, width: float, fill: str = CHIP_FILL) -> list[str]:
+    """Return a token's box and text."""
+    letters = text(x + width / 2, y + 14, shortened(token), 12, "middle", mono=True, fill=TEXT)
+    return [rect(x + 2, y, width - 4, CHIP_HEIGHT, fill, GREY, 4), letters]

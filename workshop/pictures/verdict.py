@@ -16,7 +16,6 @@ from workshop.pictures.svg import (
     Axes,
     Drawing,
     circle,
-    length,
     line,
     mixed,
     path,
@@ -26,7 +25,7 @@ from workshop.pictures.svg import (
 )
 
 WIDTH, HEIGHT = 380, 350  # of every picture but that of the slices
-FIELD, GAP = 138, 6  # the side of a field of the matrix, and what lies between two
+FIELD, STEP = 138, 144  # the side of a field of the matrix, and from one field to the next
 TICKS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 
 
@@ -44,13 +43,12 @@ def say_threshold(threshold: float) -> str:
 def say_figures(counts: Counts) -> str:
     """Return accuracy, precision and recall in a sentence each, and why one is missing."""
     accuracy = f"Accuracy {percent(counts.accuracy)}: {counts.right} of {counts.total} are right."
-    precision = "No precision: nothing is called spam."
-    if counts.precision is not None:
-        share = percent(counts.precision)
-        precision = f"Precision {share}: so much of what is called spam is spam."
-    recall = "No recall: none of these messages is spam."
-    if counts.recall is not None:
-        recall = f"Recall {percent(counts.recall)}: so much of the spam is called spam."
+    precision = f"Precision {percent(counts.precision)}: so much of what is called spam is spam."
+    if counts.precision is None:
+        precision = "No precision: nothing is called spam."
+    recall = f"Recall {percent(counts.recall)}: so much of the spam is called spam."
+    if counts.recall is None:
+        recall = "No recall: none of these messages is spam."
     return f"{accuracy} {precision} {recall}"
 
 
@@ -60,36 +58,24 @@ def draw_matrix(counts: Counts) -> Drawing:
     A square's area is the field's fraction of all messages. Right answers are blue and marked ✓,
     mistakes orange and marked ✗.
     """
-    left, top = WIDTH - 2 * FIELD - GAP - 8, 56
-    drawn = [
-        text(left + FIELD + GAP / 2, 18, "called", 13, "middle"),
-        text(4, top + FIELD + GAP / 2 + 4, "correct", 13),
-    ]
+    drawn = [text(232, 18, "called", 13, "middle"), text(4, 199, "correct", 13)]
     for i, label in enumerate(LABELS):
-        middle = i * (FIELD + GAP) + FIELD / 2
-        drawn.append(text(left + middle, top - 12, label, 13, "middle", bold=True))
-        drawn.append(text(left - 10, top + middle + 4, label, 13, "end", bold=True))
+        drawn.append(text(159 + STEP * i, 44, label, 13, "middle", bold=True))
+        drawn.append(text(80, 129 + STEP * i, label, 13, "end", bold=True))
     where = f"at threshold {say_threshold(counts.threshold)}, of {counts.total} messages"
     lines = [f"the confusion matrix {where}"]
     for (correct, called), count in counts.table.items():
-        x = left + LABELS.index(called) * (FIELD + GAP)
-        y = top + LABELS.index(correct) * (FIELD + GAP)
-        middle, is_right = x + FIELD / 2, correct == called
-        colour, verdict = (BLUE, "right") if is_right else (ORANGE, "mistakes")
+        x, y = 90 + STEP * LABELS.index(called), 56 + STEP * LABELS.index(correct)
+        colour, mark, verdict = BLUE, "✓", "right"
+        if correct != called:
+            colour, mark, verdict = ORANGE, "✗", "mistakes"
         side = FIELD * math.sqrt(count / counts.total)
-        corner = (FIELD - side) / 2
+        corner, middle = (FIELD - side) / 2, x + FIELD / 2
         drawn += [
             rect(x, y, FIELD, FIELD, mixed(0.14, colour), colour),
             rect(x + corner, y + corner, side, side, mixed(0.55, colour)),
-            text(middle, y + FIELD / 2 + 8, f"{count}", 24, "middle", bold=True, fill=TEXT),
-            text(
-                middle,
-                y + FIELD - 8,
-                f"{'✓' if is_right else '✗'} {verdict}",
-                11,
-                "middle",
-                fill=TEXT,
-            ),
+            text(middle, y + 77, f"{count}", 24, "middle", bold=True, fill=TEXT),
+            text(middle, y + 130, f"{mark} {verdict}", 11, "middle", fill=TEXT),
         ]
         lines.append(f"{correct} called {called}: {count} ({verdict})")
     lines.append(say_figures(counts))
@@ -102,9 +88,8 @@ def draw_curve(points: Sequence[tuple[float, float]], counts: Counts) -> Drawing
     `points` are (recall, precision), as `precision_recall_curve` returns them.
     """
     axes = Axes((52, 56, 310, 240), (0, 1), (0, 1))
-    # where many points lie within a tenth of a pixel, one of them is drawn
-    curve = dict.fromkeys((round(x, 1), round(y, 1)) for x, y in (axes.at(*p) for p in points))
-    drawn = [*axes.drawn("recall", "precision", TICKS, TICKS), line(list(curve), BLUE)]
+    curve = dict.fromkeys(axes.at(*point) for point in points)  # many lie in the same pixel
+    drawn = [*axes.drawn("recall", "precision", TICKS, TICKS), line([*curve], BLUE)]
     where = f"at {say_threshold(counts.threshold)}: "
     if counts.recall is None:
         where += "no recall, as nothing here is spam"
@@ -113,18 +98,16 @@ def draw_curve(points: Sequence[tuple[float, float]], counts: Counts) -> Drawing
     else:
         where += f"recall {percent(counts.recall)}, precision {percent(counts.precision)}"
         x, y = axes.at(counts.recall, counts.precision)
-        drawn.append(path(f"M{length(x)},{length(y)}V296M{length(x)},{length(y)}H52", ORANGE, 1))
+        drawn.append(path(f"M52,{y}H{x}V296", ORANGE, 1))
         drawn.append(circle(x, y, 6, ORANGE, INK))
     drawn.append(text(207, 18, where, anchor="middle"))
-    best = []
+    lines = [f"precision against recall at all thresholds: {where}"]
     for least in (0.5, 0.75, 0.9, 1.0) if points else ():
-        highest = max(precision for recall, precision in points if recall >= least)
-        best.append(
-            f"for a recall of {percent(least)} or more the precision is {percent(highest)} at best"
-        )
-    summary = "; ".join(best) or "there is no curve without spam"
-    words = f"precision against recall at all thresholds: {where}\n{summary}"
-    return picture(drawn, words, WIDTH, HEIGHT)
+        best = percent(max(precision for recall, precision in points if recall >= least))
+        lines.append(f"for a recall of {percent(least)} or more the precision is {best} at best")
+    if not points:
+        lines.append("there is no curve without spam")
+    return picture(drawn, "\n".join(lines), WIDTH, HEIGHT)
 
 
 def draw_reliability(bins: Sequence[Bin]) -> Drawing:
@@ -133,61 +116,47 @@ def draw_reliability(bins: Sequence[Bin]) -> Drawing:
     On the straight line both would be equal. Above each bin stands how many messages it has; an
     orange line leads from the fraction right to the mean confidence (Guo et al. 2017, figure 1).
     """
-    low, high = bins[0].low, bins[-1].high
+    low, high, width = bins[0].low, bins[-1].high, 310 / len(bins)
     axes = Axes((52, 72, 310, 224), (low, high), (0, 1))
+    edges = [low, *(bin.high for bin in bins)]
     key = "bars: share right · circles: mean confidence · line: equal"
-    drawn = [text(WIDTH / 2, 18, key, anchor="middle")]
+    drawn = [text(190, 18, key, anchor="middle"), text(52, 42, "messages", 9, "end")]
     lines = ["how often the answers of each confidence are right"]
-    for bin in bins:
-        (left, bottom), (right, top) = axes.at(bin.low, 0), axes.at(bin.high, bin.right or 0)
-        drawn.append(text((left + right) / 2, 62, f"{bin.count}", 11, "middle"))
-        described = "no message"
+    for i, bin in enumerate(bins):
+        left, described = 52 + width * i, "no message"
+        drawn.append(text(left + width / 2, 42, f"{bin.count}", 11, "middle"))
         if bin.count:
-            x, y = axes.at(bin.confidence, bin.confidence)
+            x, top = axes.at(bin.confidence, bin.right)
+            _, y = axes.at(bin.confidence, bin.confidence)
             drawn += [
-                rect(left + 2, top, right - left - 4, bottom - top, mixed(0.55, BLUE), BLUE),
+                rect(left + 2, top, width - 4, 296 - top, mixed(0.55, BLUE), BLUE),
                 line([(x, top), (x, y)], ORANGE, 3),
                 circle(x, y, 5, "none", ORANGE, 2.5),
             ]
-            described = (
-                f"{bin.count} messages, mean confidence {percent(bin.confidence)}, "
-                f"right {percent(bin.right)}"
-            )
+            sure, right = percent(bin.confidence), percent(bin.right)
+            described = f"{bin.count} messages, mean confidence {sure}, right {right}"
         lines.append(f"confidence {bin.low:.2f} to {bin.high:.2f}: {described}")
-    edges = [low, *(bin.high for bin in bins)]
-    drawn += [
-        text(48, 62, "messages", 9, "end"),
-        line([axes.at(low, low), axes.at(high, high)], INK, 1),
-        *axes.drawn("confidence: probability of the label named", "", edges, TICKS),
-        text(52, 42, "share right", anchor="middle"),
-    ]
+    drawn.append(line([axes.at(low, low), axes.at(high, high)], INK, 1))
+    drawn += axes.drawn("confidence: probability of the label named", "share right", edges, TICKS)
     lines.append(f"expected calibration error {percent(expected_calibration_error(bins))}")
     return picture(drawn, "\n".join(lines), WIDTH, HEIGHT)
 
 
 def draw_slices(slices: Sequence[Slice]) -> Drawing:
     """Return a dot for the fraction of right answers on each kind of message, with its 95 % interval."""
-    left, row = 210, 34
-    bottom = 24 + row * len(slices)
-    axes = Axes((left, 24, 220, bottom - 24), (0, 1), (0, 1))
-    drawn = [path(f"M{left},{bottom}H{left + 220}", width=1)]
-    for tick in TICKS:
-        x, _ = axes.at(tick, 0)
-        drawn.append(path(f"M{length(x)},{bottom}v4", width=1))
-        drawn.append(text(x, bottom + 17, f"{tick:g}", 11, "middle"))
-    drawn.append(text(left + 110, bottom + 34, "share right, with its 95 % interval", 12, "middle"))
+    bottom = 24 + 34 * len(slices)
+    axes = Axes((210, 24, 220, bottom - 24), (0, 1), (0, 1))
+    drawn = [*axes.drawn("share right, with its 95 % interval", "", TICKS, ())]
     lines = ["share of right answers, with 95 % intervals"]
     for i, part in enumerate(slices):
-        y, described = 24 + row * (i + 0.5), "no such message"
+        y, described = 41 + 34 * i, "no such message"
         if part.count:
             low, high = part.interval
-            drawn.append(line([(axes.at(low, 0)[0], y), (axes.at(high, 0)[0], y)], BLUE))
-            drawn.append(circle(axes.at(part.share, 0)[0], y, 5.5, BLUE))
-            described = (
-                f"{part.right} of {part.count}, {percent(part.share)} "
-                f"({round(100 * low)} to {round(100 * high)} %)"
-            )
-        drawn.append(text(left - 12, y + 4, part.name, anchor="end"))
-        drawn.append(text(left + 234, y + 4, described, 11))
+            drawn.append(line([(210 + 220 * low, y), (210 + 220 * high, y)], BLUE))
+            drawn.append(circle(210 + 220 * part.share, y, 5.5, BLUE))
+            interval = f"{round(100 * low)} to {round(100 * high)} %"
+            described = f"{part.right} of {part.count}, {percent(part.share)} ({interval})"
+        drawn.append(text(198, y + 4, part.name, anchor="end"))
+        drawn.append(text(444, y + 4, described, 11))
         lines.append(f"{part.name}: {described}")
     return picture(drawn, "\n".join(lines), 640, bottom + 40)
