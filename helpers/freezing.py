@@ -28,6 +28,7 @@ ADAPTED_MATRICES = {  # a piece's kind → its matrices, which get an adapter ea
 }
 TRAINABLE, FROZEN, PARTLY = "trainable", "frozen", "partly trainable"
 ADAPTED = "frozen with an adapter"
+KINDS = {TRAINABLE: PIECES, ADAPTED: tuple(ADAPTED_MATRICES)}  # the kinds that can get a state
 RANK, ALPHA = 8, 16.0
 
 
@@ -37,31 +38,25 @@ RANK, ALPHA = 8, 16.0
 def replace_head(model: GPTModel, num_classes: int = 2) -> GPTModel:
     """Give `model` a new, random `out_head`, (b, n, emb_dim) → (b, n, num_classes); return `model`.
 
-    Raises ValueError for fewer than two classes and for a model inside a wrapper.
+    Raises ValueError for fewer than two classes.
     """
     num_classes = whole_number("num_classes", num_classes, 2)
-    if not hasattr(model, "tok_emb") or hasattr(model, "_orig_mod"):  # DataParallel, torch.compile
-        raise ValueError(
-            f"replace_head takes a GPTModel, not a {type(model).__name__} around one; "
-            "replace the head first and wrap the model afterwards"
-        )
     weight = model.tok_emb.weight
     model.out_head = nn.Linear(weight.shape[1], num_classes).to(weight.device, weight.dtype)
     return model
 
 
 def num_classes_of(model: GPTModel) -> int:
-    """Return how many classes a model's head tells apart.
+    """Return the number of a classifier's classes.
 
-    Raises ValueError for the language-model head and for any other that `replace_head` does not make.
+    Raises ValueError for the language-model head, which has no bias.
     """
-    head, vocab_size = model.out_head, model.cfg["vocab_size"]
-    if not isinstance(head, nn.Linear) or head.bias is None or head.out_features == vocab_size:
+    if model.out_head.bias is None:
         raise ValueError(
-            f"the model has a language-model head with {vocab_size:,} outputs, or another one that "
-            "is no linear layer with a bias; give it a new one with replace_head"
+            f"the model has a language-model head with {model.out_head.out_features:,} outputs; "
+            "give it a new one with replace_head"
         )
-    return head.out_features
+    return model.out_head.out_features
 
 
 def classifier_without_weights(cfg: dict, num_classes: int = 2) -> GPTModel:
@@ -73,21 +68,21 @@ def classifier_without_weights(cfg: dict, num_classes: int = 2) -> GPTModel:
 # --- names of parts and pieces --------------------------------------------------------------------
 
 
-def pieces_of(part: str) -> tuple[str, ...]:
-    """Return the four pieces of a block, or the part or piece itself."""
+def pieces_of(part: str, kinds: Iterable[str] = PIECES) -> tuple[str, ...]:
+    """Return the pieces of a block that are of these kinds, or another part or a piece itself."""
     is_block = part.startswith("trf_blocks.") and part.count(".") == 1
-    return tuple(f"{part}.{piece}" for piece in PIECES) if is_block else (part,)
+    return tuple(f"{part}.{kind}" for kind in kinds) if is_block else (part,)
 
 
-def adaptable_pieces_of(part: str) -> tuple[str, ...]:
-    """Return the pieces of a part that can have an adapter: of a block two, of other parts none."""
-    return tuple(piece for piece in pieces_of(part) if piece.rpartition(".")[2] in ADAPTED_MATRICES)
+def kind_of(piece: str) -> str:
+    """Return the kind of a piece, such as "att", or the name of a part that has no pieces."""
+    return piece.rpartition(".")[2]
 
 
 def run_name(parts: Sequence[str]) -> str:
     """Return a part's name, or that of neighbouring blocks: "trf_blocks.0 – 10"."""
     first, last = parts[0], parts[-1]
-    return first if first == last else f"{first} – {last.rpartition('.')[2]}"
+    return first if first == last else f"{first} – {kind_of(last)}"
 
 
 # --- the plan -------------------------------------------------------------------------------------
@@ -100,10 +95,11 @@ class FreezePlan:
     `trainable` takes blocks whole (`"trf_blocks.3"`) or in pieces (`"trf_blocks.3.att"`); four
     pieces are the block. `adapted` pieces are frozen and have an adapter on each matrix, of `rank`
     and `alpha`; a block stands for its two pieces with matrices, `.att` and `.ff`. Where nothing is
-    adapted, rank and alpha are RANK and ALPHA. `states` has the state of each piece by its name.
+    adapted, rank and alpha are RANK and ALPHA. A piece that is given in both has an adapter.
+    `states` has the state of each piece by its name.
 
-    Raises ValueError for a part that does not exist or can't have an adapter, for a piece that is
-    to be both, for a rank that is no whole number from 1, and an alpha that is no number above 0.
+    Raises ValueError for a part that does not exist or can't have an adapter, for a rank that is no
+    whole number from 1, and an alpha that is no number above 0.
     """
 
     n_layers: int
@@ -113,52 +109,44 @@ class FreezePlan:
     alpha: float = ALPHA
 
     def __post_init__(self):
-        n_layers = whole_number("n_layers", self.n_layers)
+        parts = part_names(whole_number("n_layers", self.n_layers))
         rank, alpha = whole_number("rank", self.rank), finite_number("alpha", self.alpha)
-        states = {piece: FROZEN for part in part_names(n_layers) for piece in pieces_of(part)}
-        vars(self).update(states=states, n_layers=n_layers)  # as the dataclass is frozen
-        for piece in self._pieces(self.trainable):
-            states[piece] = TRAINABLE
-        for piece in self._pieces(self.adapted, adaptable_pieces_of):
-            if states[piece] == TRAINABLE:
-                raise ValueError(
-                    f"{piece} can't be both trainable and frozen with an adapter; choose one"
-                )
-            states[piece] = ADAPTED
+        states = {piece: FROZEN for part in parts for piece in pieces_of(part)}
+        vars(self).update(states=states, rank=rank, alpha=alpha)  # as the dataclass is frozen
+        states.update(dict.fromkeys(self.pieces(self.trainable), TRAINABLE))
+        states.update(dict.fromkeys(self.pieces(self.adapted, ADAPTED), ADAPTED))
 
-        if not self.adapted:
-            rank, alpha = RANK, ALPHA
         # equal plans get equal fields, as a block's name takes the place of its pieces
-        trainable = self._names_of(TRAINABLE, pieces_of)
-        adapted = self._names_of(ADAPTED, adaptable_pieces_of)
-        vars(self).update(trainable=trainable, adapted=adapted, rank=rank, alpha=alpha)
+        for field, state in (("trainable", TRAINABLE), ("adapted", ADAPTED)):
+            names = []
+            for part in parts:
+                pieces = pieces_of(part, KINDS[state])
+                in_state = [piece for piece in pieces if states[piece] == state]
+                names += in_state if len(in_state) < len(pieces) else [part]
+            vars(self)[field] = frozenset(names)
+        if not self.adapted:
+            vars(self).update(rank=RANK, alpha=ALPHA)
 
-    def _names_of(self, state: str, pieces_of_part: Callable) -> frozenset[str]:
-        """Return the names of the pieces in a state, and of the parts whose pieces all are in it."""
-        names = []
-        for part in part_names(self.n_layers):
-            pieces = pieces_of_part(part)
-            in_state = [piece for piece in pieces if self.states[piece] == state]
-            names += [part] if in_state and len(in_state) == len(pieces) else in_state
-        return frozenset(names)
+    def pieces(self, parts: Iterable[str], state: str = TRAINABLE) -> list[str]:
+        """Return the pieces of parts that can be TRAINABLE, or ADAPTED.
 
-    def _pieces(self, names: Iterable[str], pieces_of_part: Callable = pieces_of) -> list[str]:
-        """Return the pieces of parts. Raises ValueError for unknown parts and those without any."""
+        Raises ValueError for a part that does not exist, and one that takes no adapter.
+        """
         pieces = []
-        for name in [names] if isinstance(names, str) else names:
-            if any(piece not in self.states for piece in pieces_of(name)):
+        for part in parts:
+            if not self.states.keys() >= set(pieces_of(part)):
                 raise ValueError(
-                    f"no part is called {name!r}; a model with {self.n_layers} blocks has tok_emb, "
+                    f"no part is called {part!r}; a model with {self.n_layers} blocks has tok_emb, "
                     f"pos_emb, trf_blocks.0 … trf_blocks.{self.n_layers - 1}, final_norm and "
                     "out_head, and each block has the pieces .att, .ff, .norm1 and .norm2"
                 )
-            if not pieces_of_part(name):
+            pieces += pieces_of(part, KINDS[state])
+            if state == ADAPTED and kind_of(pieces[-1]) not in ADAPTED_MATRICES:
                 raise ValueError(
-                    f"{name} takes no adapter: adapters go on the matrices of a block's attention "
+                    f"{part} takes no adapter: adapters go on the matrices of a block's attention "
                     "and feed-forward, such as trf_blocks.0.att, trf_blocks.0.ff, or trf_blocks.0 "
                     "for both"
                 )
-            pieces += pieces_of_part(name)
         return pieces
 
     # --- presets ---
@@ -171,12 +159,12 @@ class FreezePlan:
     @classmethod
     def everything(cls, n_layers: int) -> "FreezePlan":
         """Nothing is frozen."""
-        return cls(n_layers, frozenset(part_names(n_layers)))
+        return cls(n_layers, part_names(n_layers))
 
     @classmethod
     def head_only(cls, n_layers: int) -> "FreezePlan":
         """Only `out_head` is trainable."""
-        return cls(n_layers, frozenset({"out_head"}))
+        return cls(n_layers, {"out_head"})
 
     @classmethod
     def last_blocks(cls, n_layers: int, k: int = 1) -> "FreezePlan":
@@ -184,14 +172,13 @@ class FreezePlan:
 
         Raises ValueError for a `k` outside 0 … n_layers.
         """
-        n_layers = whole_number("n_layers", n_layers)
         k = whole_number("k", k, 0, n_layers, ", the number of blocks")
-        return cls(n_layers, frozenset(part_names(n_layers)[2 + n_layers - k :]))
+        return cls(n_layers, part_names(n_layers)[-2 - k :])
 
     @classmethod
     def book(cls, n_layers: int) -> "FreezePlan":
         """The book's choice: the last block, `final_norm` and `out_head`."""
-        return cls.last_blocks(n_layers, 1)
+        return cls.last_blocks(n_layers)
 
     @classmethod
     def lora(
@@ -201,10 +188,10 @@ class FreezePlan:
 
         Hu et al. 2021. Raises ValueError for a `k` outside 1 … n_layers, and what FreezePlan does.
         """
-        n_layers = whole_number("n_layers", n_layers)
-        k = n_layers if k is None else whole_number("k", k, 1, n_layers, ", the number of blocks")
-        blocks = frozenset(part_names(n_layers)[2 + n_layers - k : 2 + n_layers])
-        return cls(n_layers, frozenset({"out_head"}), blocks, rank, alpha)
+        blocks = part_names(n_layers)[2:-2]
+        if k is not None:
+            blocks = blocks[-whole_number("k", k, 1, n_layers, ", the number of blocks") :]
+        return cls(n_layers, {"out_head"}, blocks, rank, alpha)
 
     # --- one part ---
 
@@ -213,47 +200,32 @@ class FreezePlan:
 
         The last is any other mixture in a block in which something is trainable.
         """
-        states = [self.states[piece] for piece in self._pieces([part])]
+        states = [self.states[piece] for piece in self.pieces([part])]
         if len(set(states)) == 1:
             return states[0]
         return ADAPTED if states == [ADAPTED, ADAPTED, FROZEN, FROZEN] else PARTLY
 
-    def toggle(self, *parts: str) -> "FreezePlan":
-        """Return the plan with a part's state flipped between trainable and frozen.
+    def toggle(self, *parts: str, state: str = TRAINABLE) -> "FreezePlan":
+        """Return the plan with a part flipped between frozen and `state`, TRAINABLE or ADAPTED.
 
-        What is partly trainable, or has an adapter, becomes wholly trainable. Several parts go
-        together: all become trainable, or frozen if all were trainable.
+        What is in any other state gets this one. Several parts go together: all get it, or are
+        frozen if all had it. Raises ValueError for a part that does not exist or can't get it.
         """
-        return self._flip(parts, TRAINABLE, self._pieces(parts))
-
-    def adapt(self, *parts: str) -> "FreezePlan":
-        """Return the plan with a part's state flipped between frozen, with an adapter and without.
-
-        Parts are blocks and their pieces `.att` and `.ff`. What is trainable becomes frozen with an
-        adapter. Several parts go together, as in `toggle`. Raises ValueError for other parts.
-        """
-        return self._flip(parts, ADAPTED, self._pieces(parts, adaptable_pieces_of))
-
-    def _flip(self, parts: Iterable[str], wanted: str, pieces: list[str]) -> "FreezePlan":
-        """Freeze `parts`; then bring their `pieces` to the `wanted` state, if not all were in it."""
-        states = self.states | dict.fromkeys(self._pieces(parts), FROZEN)
-        if any(self.state(part) != wanted for part in parts):
-            states |= dict.fromkeys(pieces, wanted)
-        trainable = {piece for piece, state in states.items() if state == TRAINABLE}
-        adapted = {piece for piece, state in states.items() if state == ADAPTED}
+        flipped = FROZEN if all(self.state(part) == state for part in parts) else state
+        states = self.states | dict.fromkeys(self.pieces(parts), FROZEN)
+        states.update(dict.fromkeys(self.pieces(parts, state), flipped))
+        trainable = [piece for piece in states if states[piece] == TRAINABLE]
+        adapted = [piece for piece in states if states[piece] == ADAPTED]
         return replace(self, trainable=trainable, adapted=adapted)
 
-    # --- a model ---
+    def adapt(self, *parts: str) -> "FreezePlan":
+        """Return the plan with parts flipped between frozen with an adapter and without.
 
-    @property
-    def matrices(self) -> list[str]:
-        """The names of all matrices with an adapter, in the model's order."""
-        return [
-            f"{piece}.{matrix}"
-            for piece, state in self.states.items()
-            if state == ADAPTED
-            for matrix in ADAPTED_MATRICES[piece.rpartition(".")[2]]
-        ]
+        Parts are blocks and their pieces `.att` and `.ff`. See `toggle`.
+        """
+        return self.toggle(*parts, state=ADAPTED)
+
+    # --- a model ---
 
     def apply(self, model: GPTModel) -> GPTModel:
         """Set `requires_grad` of all of the model's parameters, and put the adapters in.
@@ -274,7 +246,13 @@ class FreezePlan:
                 "them into its weights (helpers.lora.merge) or load the model anew"
             )
         if self.adapted and not present.adapted:
-            put_adapters(model, self.matrices, self.rank, self.alpha)
+            matrices = [
+                f"{piece}.{matrix}"
+                for piece, state in self.states.items()
+                if state == ADAPTED
+                for matrix in ADAPTED_MATRICES[kind_of(piece)]
+            ]
+            put_adapters(model, matrices, self.rank, self.alpha)
         for piece, state in self.states.items():
             for name, parameter in model.get_submodule(piece).named_parameters():
                 is_adapted = state == ADAPTED and is_adapter(name)
@@ -283,50 +261,31 @@ class FreezePlan:
 
     @classmethod
     def of(cls, model: GPTModel) -> "FreezePlan":
-        """Read the plan off a model.
+        """Return the plan by which a model's parameters are trainable.
 
-        Raises ValueError where a piece is trainable in some of its tensors only, and for adapters
-        that are frozen or that no plan puts in.
+        Raises ValueError where only some tensors of a piece are, and for adapters that are frozen.
         """
         adapters = adapters_of(model)
-        trainable = set()
+        trainable = []
         for piece, state in adapters.states.items():
-            parameters = dict(model.get_submodule(piece).named_parameters())
-            learning = {name for name, p in parameters.items() if p.requires_grad}
-            if state == ADAPTED:
-                if learning != set(filter(is_adapter, parameters)):
-                    raise ValueError(
-                        f"{piece} has an adapter, but something else than just that is trainable "
-                        "in it; a FreezePlan has no words for that"
-                    )
-            elif learning == set(parameters):
-                trainable.add(piece)
-            elif learning:
+            parameters = model.get_submodule(piece).named_parameters()
+            flags = {p.requires_grad != is_adapter(name) for name, p in parameters}
+            if flags == {True} and state == FROZEN:
+                trainable.append(piece)
+            elif flags != {False}:
                 raise ValueError(
                     f"{piece} is trainable in some of its tensors only; "
-                    "a FreezePlan has no words for that"
+                    "a FreezePlan can't describe that"
                 )
         return replace(adapters, trainable=trainable)
 
 
 def adapters_of(model: GPTModel) -> FreezePlan:
-    """Return the plan with a model's adapters, and nothing trainable beside them.
-
-    Raises ValueError for adapters that no plan puts in.
-    """
+    """Return the plan with a model's adapters, and nothing trainable beside them."""
     present = adapters_in(model)  # a matrix → rank and alpha
-    settings = set(present.values())
-    rank, alpha = min(settings, default=(RANK, ALPHA))
+    rank, alpha = min(present.values(), default=(RANK, ALPHA))
     pieces = {".".join(name.split(".")[:3]) for name in present}
-    adapted = {piece for piece in pieces if adaptable_pieces_of(piece)}
-    plan = FreezePlan(len(model.trf_blocks), frozenset(), frozenset(adapted), rank, alpha)
-    if present.keys() != set(plan.matrices) or len(settings) > 1:
-        name = min(present.keys() - set(plan.matrices) or present)
-        raise ValueError(
-            f"the model has adapters that no FreezePlan puts in, such as on {name}: a plan puts "
-            "them on all matrices of a piece, and all have one rank and alpha; load the model anew"
-        )
-    return plan
+    return FreezePlan(len(model.trf_blocks), adapted=pieces, rank=rank, alpha=alpha)
 
 
 PRESETS: dict[str, Callable[[int], FreezePlan]] = {  # a name → the plan for n_layers
@@ -358,10 +317,9 @@ def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
     """
     if name := preset_of(plan):
         return replace(PRESETS[name](n_layers), rank=plan.rank, alpha=plan.alpha)
-    existing = FreezePlan(n_layers).states
-    trainable = {name for name in plan.trainable if pieces_of(name)[0] in existing}
-    adapted = {name for name in plan.adapted if pieces_of(name)[0] in existing}
-    return FreezePlan(n_layers, trainable, adapted, plan.rank, plan.alpha)
+    existing = {*part_names(n_layers), *FreezePlan(n_layers).states}
+    kept = plan.trainable & existing, plan.adapted & existing
+    return FreezePlan(n_layers, *kept, plan.rank, plan.alpha)
 
 
 # --- the report -----------------------------------------------------------------------------------
@@ -369,23 +327,33 @@ def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
 
 @dataclass(frozen=True)
 class PartCount:
-    """One part's or piece's number of parameters, how many of them are trainable, its state.
+    """The number of parameters of a part, how many of them are trainable, and its state.
 
-    `pieces` are a block's four. An adapter's parameters are among both numbers.
+    Adapters are among both numbers. It may also be of a piece, or of several parts together.
     """
 
     part: str
     parameters: int
     trainable: int
     state: str
-    pieces: tuple["PartCount", ...] = ()
 
 
 @dataclass(frozen=True)
 class ParameterReport:
-    """The parts in the order of the forward pass; the totals are their sums."""
+    """The numbers of parameters under a plan.
 
-    parts: tuple[PartCount, ...]
+    `weights` holds those of a piece of each kind, such as "att", and `adapters` those of its
+    adapters, if it has any.
+    """
+
+    plan: FreezePlan
+    weights: dict[str, int]
+    adapters: dict[str, int]
+
+    @property
+    def parts(self) -> tuple[PartCount, ...]:
+        """The parts in the order of the forward pass."""
+        return tuple(self.count(part) for part in part_names(self.plan.n_layers))
 
     @property
     def total(self) -> int:
@@ -406,10 +374,15 @@ class ParameterReport:
 
     def count(self, *names: str) -> PartCount:
         """Return the count of a part or piece, or one for several of them together."""
-        counts = [c for part in self.parts for c in (part, *part.pieces) if c.part in names]
-        together, states = ParameterReport(tuple(counts)), {count.state for count in counts}
+        parameters = trainable = 0
+        for piece in self.plan.pieces(names):
+            kind, state = kind_of(piece), self.plan.states[piece]
+            adapters = self.adapters[kind] if state == ADAPTED else 0
+            parameters += self.weights[kind] + adapters
+            trainable += self.weights[kind] if state == TRAINABLE else adapters
+        states = {self.plan.state(name) for name in names}
         state = states.pop() if len(states) == 1 else PARTLY
-        return PartCount(run_name(names), together.total, together.trainable, state)
+        return PartCount(run_name(names), parameters, trainable, state)
 
     def __str__(self):
         lines = [f"{'part':<14}{'parameters':>15}{'trainable':>15}  state"]
@@ -436,7 +409,7 @@ def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> Param
     if plan.adapted:
         whole_number("rank", plan.rank, 1, d, ", the shorter side of the matrices")
     norm = 2 * d  # scale and shift
-    sizes = {
+    weights = {
         "tok_emb": cfg["vocab_size"] * d,
         "pos_emb": cfg["context_length"] * d,
         "att": 4 * d * d + (4 * d if cfg["qkv_bias"] else d),  # out_proj always has a bias
@@ -448,21 +421,7 @@ def parameter_report(cfg: dict, plan: FreezePlan, num_classes: int = 2) -> Param
     }
     # beside a matrix (out, in) A is (rank, in) and B (out, rank)
     adapters = {"att": 4 * plan.rank * (d + d), "ff": 2 * plan.rank * (d + 4 * d)}
-    parts = []
-    for part in part_names(plan.n_layers):
-        pieces = []
-        for piece in pieces_of(part):
-            kind, state = piece.rpartition(".")[2], plan.state(piece)
-            parameters, trainable = sizes[kind], 0
-            if state == TRAINABLE:
-                trainable = parameters
-            elif state == ADAPTED:
-                trainable = adapters[kind]
-                parameters += trainable
-            pieces.append(PartCount(piece, parameters, trainable, state))
-        whole, inside = ParameterReport(tuple(pieces)), tuple(pieces if len(pieces) > 1 else ())
-        parts.append(PartCount(part, whole.total, whole.trainable, plan.state(part), inside))
-    return ParameterReport(tuple(parts))
+    return ParameterReport(plan, weights, adapters)
 
 
 # --- how far down the gradient goes ---------------------------------------------------------------
@@ -491,11 +450,10 @@ def gradient_reach(plan: FreezePlan) -> GradientReach:
     """Return where the backward pass under `plan` ends and what it crosses on the way."""
     parts = part_names(plan.n_layers)
     trained = [part for part in parts if plan.state(part) != FROZEN]
-    if not trained:
-        return GradientReach((), ())
-    embeddings = tuple(part for part in trained if part.endswith("_emb"))
-    first_crossed = max(parts.index(trained[0]) + 1, 2)  # after the embeddings
-    return GradientReach(embeddings or (trained[0],), parts[first_crossed:])
+    embeddings = [part for part in trained if part.endswith("_emb")]
+    ends = tuple(embeddings or trained[:1])
+    crossed = parts[max(parts.index(ends[0]) + 1, 2) :] if ends else ()  # after the embeddings
+    return GradientReach(ends, crossed)
 
 
 def frozen_blocks(plan: FreezePlan) -> int | None:
@@ -564,13 +522,9 @@ def trace_shapes(
     position, which is added to every message. Raises what the model raises for wrong token ids.
     """
     parts = part_names(len(model.trf_blocks))
-    device = model.tok_emb.weight.device
-    # dropout must draw the same numbers afterwards as without this pass
-    on_gpu = [device] if device.type == "cuda" else []
-    with record(model, *parts) as recorded, torch.random.fork_rng(on_gpu):
-        logits = model(token_ids.to(device))
-    shapes = [Shape("token_ids", tuple(token_ids.shape))]
-    shapes += [Shape(part, tuple(of_part.output.shape)) for part, of_part in recorded.items()]
+    with record(model, *parts) as recorded:
+        logits = model(token_ids.to(model.tok_emb.weight.device))
+    shapes = {"token_ids": token_ids.shape} | {part: recorded[part].output.shape for part in parts}
     if last_token:
-        shapes.append(Shape("last_token", tuple(logits[:, -1, :].shape)))
-    return tuple(shapes)
+        shapes["last_token"] = logits[:, -1].shape
+    return tuple(Shape(part, tuple(shape)) for part, shape in shapes.items())

@@ -3,11 +3,8 @@ backward pass, its own count of operations in a step and in whole trainings.
 """
 
 import itertools
-import math
 import random
-import re
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -41,24 +38,16 @@ PRESETS = {
 
 
 def plans_for_tiny(number: int) -> list[FreezePlan]:
-    """Every preset, and `number` random plans of parts and pieces, half of them of one alone."""
+    """Every preset, `number` random plans of parts and pieces, and as many with adapters."""
     rng, parts = random.Random(0), part_names(3)
-    names = sorted({*parts, *(piece for part in parts for piece in pieces_of(part))})
-    choices = [[rng.choice(names)] for _ in range(number // 2)]
-    choices += [rng.sample(names, rng.randint(2, len(names) // 2)) for _ in range(number // 2)]
-    presets = [preset(3) for preset in PRESETS.values()]
-    plain = [plan for plan in presets if not plan.adapted]  # they can share a model
-    return plain + [FreezePlan(3, frozenset(choice)) for choice in choices]
-
-
-def plans_with_adapters(number: int) -> list[FreezePlan]:
-    """Random plans of pieces of the tiny model that are frozen, trainable, or have adapters."""
-    rng, plans = random.Random(4), []
-    pieces = [piece for part in part_names(3) for piece in pieces_of(part)]
+    pieces = [piece for part in parts for piece in pieces_of(part)]
+    names = sorted({*parts, *pieces})
+    plans = [preset(3) for preset in PRESETS.values()]
     for _ in range(number):
-        some = rng.sample(pieces, rng.randint(1, len(pieces)))
+        plans.append(FreezePlan(3, rng.sample(names, rng.choice((1, 1, 2, 5, 9)))))
+        some = set(rng.sample(pieces, rng.randint(1, len(pieces))))
         adapted = {p for p in some if p.endswith((".att", ".ff")) and rng.random() < 0.6}
-        plans.append(FreezePlan(3, frozenset(some) - adapted, adapted, rng.choice((1, 2, 5))))
+        plans.append(FreezePlan(3, some - adapted, adapted, rng.choice((1, 2, 5))))
     return plans
 
 
@@ -71,12 +60,9 @@ def last_loss(model, batch_size: int, num_tokens: int) -> torch.Tensor:
 
 
 def multiply_adds(run) -> int:
-    """What torch counts while `run()` runs; to it a multiply-add is two operations.
+    """What torch counts while `run()` runs; to it a multiply-add is two operations."""
 
-    It has a formula for fused attention, but does not know its name on a CPU.
-    """
-
-    def fused(queries, keys, values, *_, **__) -> int:  # of their shapes
+    def fused(queries, keys, values, *_, **__) -> int:  # torch doesn't know its name on a CPU
         return sdpa_flop_count(queries, keys, values)
 
     on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: fused}
@@ -148,72 +134,50 @@ def test_the_costs_of_the_books_plan_read_as_in_the_text():
         " + attention weights: 4 bytes × 1 block × 1 message × 12 heads × 4 × 4 token pairs"
         " + causal masks: 1 byte × 1 block × 4 × 4 token pairs"
     )
-    assert [each.what for each in cost][1::2] == [
-        "memory for the gradients",
-        "memory kept for the backward pass",
-        "work of the backward pass",
-    ]
 
 
-def check_memory_of_a_step(number: int) -> None:
-    model = replace_head(random_model(TINY))
-    for plan in plans_for_tiny(number):
-        plan.apply(model).zero_grad(set_to_none=True)
-        optimizer = torch.optim.AdamW(model.parameters())
-        loss = last_loss(model, 2, 5)
-        if loss.requires_grad:
-            loss.backward()
-        optimizer.step()
-        states = optimizer.state.values()
-        moments = [state[key] for state in states for key in ("exp_avg", "exp_avg_sq")]
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        cost = training_cost(TINY, plan)
-        assert cost.weights.amount == size_in_bytes(model.parameters())
-        assert cost.gradients.amount == size_in_bytes(gradients), plan
-        assert cost.optimizer.amount == size_in_bytes(moments), plan
+def check_against_torch(cfg, plan, batch_size: int, num_tokens: int, num_classes: int = 2) -> None:
+    model = plan.apply(classifier_without_weights(cfg, num_classes))
+    cost = training_cost(cfg, plan, batch_size, num_tokens, num_classes)
+    counted = torch_multiply_adds(model, batch_size, num_tokens)
+    assert (cost.forward.amount, cost.backward.amount) == counted, plan
+    assert cost.activations.amount == torch_keeps(model, batch_size, num_tokens), plan
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert cost.gradients.amount == size_in_bytes(gradients), plan
+    assert cost.optimizer.amount == 2 * cost.gradients.amount
+    assert cost.weights.amount == size_in_bytes(model.parameters())
 
 
-def check_against_torch(number: int) -> None:
+@pytest.mark.parametrize("number", [5, pytest.param(100, marks=pytest.mark.proof)])
+def test_the_costs_are_those_that_torch_has_for_any_plan(number):
     rng = random.Random(1)
-    models = {classes: replace_head(random_model(TINY), classes) for classes in (2, 3, 7)}
     for plan in plans_for_tiny(number):
         b, n, classes = rng.choice((1, 2, 5)), rng.choice((1, 2, 9, 32)), rng.choice((2, 3, 7))
-        model, cost = plan.apply(models[classes]), training_cost(TINY, plan, b, n, classes)
-        counted = torch_multiply_adds(model, b, n)
-        assert (cost.forward.amount, cost.backward.amount) == counted, (plan, b, n)
-        assert cost.activations.amount == torch_keeps(model.train(), b, n), (plan, b, n)
+        check_against_torch(TINY, plan, b, n, classes)
 
 
-def check_adapters_against_torch(number: int) -> None:
-    rng = random.Random(5)
-    for plan in plans_with_adapters(number):
-        b, n = rng.choice((1, 2, 5)), rng.choice((1, 2, 9, 32))
-        model, cost = plan.apply(classifier_without_weights(TINY)), training_cost(TINY, plan, b, n)
-        counted = (cost.forward.amount, cost.backward.amount)
-        assert counted == torch_multiply_adds(model, b, n), (plan, b, n)
-        assert cost.activations.amount == torch_keeps(model, b, n), (plan, b, n)
-        trained = [p for p in model.parameters() if p.requires_grad]
-        assert cost.weights.amount == size_in_bytes(model.parameters())
-        assert cost.optimizer.amount == 2 * cost.gradients.amount == 2 * size_in_bytes(trained)
+@pytest.mark.parametrize("name", SIZES)
+def test_the_costs_are_those_that_torch_has_for_every_size_and_preset(name):
+    cfg = gpt_config(name)
+    for preset in PRESETS.values():
+        check_against_torch(cfg, preset(cfg["n_layers"]), 2, 7)
 
 
-def test_memory_equals_the_bytes_that_one_step_of_torch_and_adamw_fills():
-    check_memory_of_a_step(number=8)
+def test_one_block_and_one_head_without_qkv_bias_are_counted_as_torch_does():
+    cfg = TINY | {"n_layers": 1, "n_heads": 1, "qkv_bias": False}
+    for names in (part_names(1), {"trf_blocks.0.att"}, {"pos_emb"}):
+        for b, n in ((1, 1), (1, 4), (3, 1)):
+            check_against_torch(cfg, FreezePlan(1, names), b, n)
 
 
-def test_compute_and_activations_are_those_that_torch_has_for_any_plan():
-    check_against_torch(number=12)
-
-
-def test_the_costs_of_adapters_are_those_that_torch_has_of_pefts():
-    check_adapters_against_torch(number=6)
-
-
-@pytest.mark.proof
-def test_the_costs_are_those_that_torch_has_for_many_random_plans():
-    check_memory_of_a_step(number=40)
-    check_against_torch(number=240)
-    check_adapters_against_torch(number=60)
+def test_adamw_keeps_the_bytes_that_the_costs_say():
+    model, plan = replace_head(random_model(TINY)), FreezePlan.book(3)
+    optimizer = torch.optim.AdamW(plan.apply(model).parameters())
+    last_loss(model, 2, 5).backward()
+    optimizer.step()
+    states = optimizer.state.values()
+    moments = [state[key] for state in states for key in ("exp_avg", "exp_avg_sq")]
+    assert training_cost(TINY, plan).optimizer.amount == size_in_bytes(moments)
 
 
 def test_the_first_block_in_the_last_ones_place_keeps_as_much_more_as_section_6_5_says():
@@ -230,32 +194,6 @@ def test_the_first_block_in_the_last_ones_place_keeps_as_much_more_as_section_6_
     assert last.gradients.amount + last.optimizer.amount < last.activations.amount
     last, first = of_both(batch_size=8, num_tokens=82)  # a batch of the bundled messages
     assert (str(last.activations), str(first.activations)) == ("10.4 MB", "39.6 MB")
-
-
-@pytest.mark.parametrize("name", SIZES)
-def test_the_costs_are_those_that_torch_has_for_every_size_and_preset(name):
-    cfg = gpt_config(name)
-    for preset in PRESETS.values():
-        plan = preset(cfg["n_layers"])
-        model = plan.apply(classifier_without_weights(cfg))
-        cost = training_cost(cfg, plan, batch_size=2, num_tokens=7)
-        assert (cost.forward.amount, cost.backward.amount) == torch_multiply_adds(model, 2, 7)
-        assert cost.activations.amount == torch_keeps(model, 2, 7), plan
-
-
-def test_one_block_and_one_head_without_qkv_bias_are_counted_as_torch_does():
-    cfg = TINY | {"n_layers": 1, "n_heads": 1, "qkv_bias": False}
-    for plan in (
-        FreezePlan.everything(1),
-        FreezePlan(1, {"trf_blocks.0.att"}),
-        FreezePlan(1, {"pos_emb"}),
-    ):
-        model = plan.apply(replace_head(random_model(cfg)))
-        for b, n in ((1, 1), (1, 4), (3, 1)):
-            cost = training_cost(cfg, plan, b, n)
-            assert (cost.forward.amount, cost.backward.amount) == torch_multiply_adds(model, b, n)
-            assert cost.activations.amount == torch_keeps(model, b, n)
-        assert cost.weights.amount == size_in_bytes(model.parameters())
 
 
 def test_a_plan_with_nothing_trainable_needs_no_gradients_and_no_backward_pass():
@@ -276,28 +214,14 @@ def test_a_backward_formula_shows_only_the_parts_that_are_there():
     )
 
 
-def test_every_formula_gives_the_amount_beside_it():
-    for plan in plans_for_tiny(10) + plans_with_adapters(10):
-        for cost in training_cost(TINY, plan, 3, 17, 5):
-            terms = cost.formula.split(" + ") if any(map(str.isdigit, cost.formula)) else []
-            factors = [
-                [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", term)]
-                for term in terms
-            ]
-            assert sum(map(math.prod, factors)) == cost.amount, cost
-
-
 @pytest.mark.parametrize(
     ("amount", "unit", "shown"),
     [
         (0, "bytes", "0"),
-        (0, "multiply-adds", "0"),
         (999, "bytes", "999 bytes"),
-        (1000, "bytes", "1.0 kB"),
         (999_949, "bytes", "999.9 kB"),
         (999_960, "bytes", "1.0 MB"),
         (6_230_000_000, "bytes", "6.2 GB"),
-        (640, "multiply-adds", "640 multiply-adds"),
         (6_400, "multiply-adds", "6.4 thousand multiply-adds"),
         (167_300_000_000, "multiply-adds", "167.3 billion multiply-adds"),
         (12_345_678_000_000_000, "multiply-adds", "12,345.7 trillion multiply-adds"),
@@ -311,9 +235,7 @@ def test_an_amount_is_shown_in_the_unit_of_its_size(amount, unit, shown):
     ("arguments", "message"),
     [
         ({"batch_size": 0}, "batch_size must be a whole number from 1, not 0"),
-        ({"batch_size": 1.5}, "batch_size must be a whole number from 1, not 1.5"),
         ({"num_tokens": -1}, "num_tokens must be a whole number from 1, not -1"),
-        ({"num_tokens": "4"}, "num_tokens must be a whole number from 1, not '4'"),
         ({"num_tokens": 33}, "33 tokens are more than the context length of 32"),
         ({"num_classes": 1}, "num_classes must be a whole number from 2, not 1"),
         ({"plan": FreezePlan.book(12)}, "the plan is for 12 blocks, the configuration has 3"),
@@ -322,16 +244,6 @@ def test_an_amount_is_shown_in_the_unit_of_its_size(amount, unit, shown):
 def test_what_cannot_be_a_training_step_is_refused_with_the_reason(arguments, message):
     with pytest.raises(ValueError, match=message):
         training_cost(**{"cfg": TINY, "plan": FreezePlan.book(3)} | arguments)
-
-
-def test_numpys_small_integers_do_not_overflow():
-    cfg, plan = gpt_config("gpt2-small (124M)"), FreezePlan.book(12)
-    small = training_cost(cfg, plan, np.int32(8), np.int16(128), np.int8(2))
-    assert small == training_cost(cfg, plan, 8, 128, 2)
-    lengths = np.array([100, 120, 90], dtype=np.int8)
-    settings = {"epochs": np.int8(5), "batch_size": np.int8(2), "num_classes": np.int8(2)}
-    expected = work_of_training(cfg, plan, [100, 120, 90], [100, 120, 90], batch_size=2)
-    assert work_of_training(cfg, plan, lengths, lengths, **settings) == expected
 
 
 # --- a whole training -----------------------------------------------------------------------------
@@ -387,12 +299,12 @@ def counted_in_the_books_loop(plan) -> int:
     )
 
 
-QUICKLY = ("a norm of the last block", "adapters in two blocks", "an adapter on one piece")
-
-
 @pytest.mark.parametrize(
     "name",
-    [name if name in QUICKLY else pytest.param(name, marks=pytest.mark.proof) for name in TRAINED],
+    [
+        *("a norm of the last block", "adapters in two blocks", "an adapter on one piece"),
+        *(pytest.param(name, marks=pytest.mark.proof) for name in TRAINED),
+    ],
 )
 def test_the_work_of_fine_tune_is_what_torch_counts_in_it(name):
     assert work(TRAINED[name]).fine_tune.amount == counted_in_fine_tune(TRAINED[name])
@@ -411,11 +323,10 @@ def test_the_work_of_fine_tune_is_what_torch_counts_at_each_position(name, posit
     assert work(plan, position).fine_tune.amount == counted_in_fine_tune(plan, position=position)
 
 
-@pytest.mark.parametrize("settings", [{"batch_size": 8}])
-def test_the_work_of_fine_tune_is_what_torch_counts_with_other_batches_and_without_biases(settings):
-    cfg = TINY | {"qkv_bias": False, "n_heads": 1}
-    counted = counted_in_fine_tune(TRAINED["the last block"], cfg=cfg, **settings)
-    assert work(TRAINED["the last block"], cfg=cfg, **settings).fine_tune.amount == counted
+def test_the_work_of_fine_tune_is_what_torch_counts_with_other_batches_and_without_biases():
+    cfg, plan = TINY | {"qkv_bias": False, "n_heads": 1}, TRAINED["the last block"]
+    counted = counted_in_fine_tune(plan, cfg=cfg, batch_size=8)
+    assert work(plan, cfg=cfg, batch_size=8).fine_tune.amount == counted
 
 
 @pytest.mark.parametrize(
@@ -423,12 +334,6 @@ def test_the_work_of_fine_tune_is_what_torch_counts_with_other_batches_and_witho
 )
 def test_the_work_of_the_books_loop_is_what_torch_counts_in_it(name):
     assert work(TRAINED[name]).book.amount == counted_in_the_books_loop(TRAINED[name])
-
-
-def test_messages_of_one_length_take_the_same_work_in_any_order():
-    plan, lengths = TRAINED["two blocks"], ([7] * 7, [7] * 5)
-    counted = counted_in_fine_tune(plan, *(messages(alike, 7) for alike in lengths))
-    assert work_of_training(TINY, plan, *lengths, **SETTINGS).fine_tune.amount == counted
 
 
 def test_the_books_loop_measures_every_50_steps_too():
@@ -439,8 +344,15 @@ def test_the_books_loop_measures_every_50_steps_too():
     assert f"measuring: {(2 + 8) * 10} messages" in many.formula
 
 
-def test_a_formula_says_of_what_the_work_is():
-    assert [cost.what for cost in work(TRAINED["the last block"])] == [
+def test_costs_and_formulas_say_of_what_they_are():
+    costs = (*training_cost(TINY, FreezePlan.book(3)), *work(FreezePlan.book(3)))
+    assert [cost.what for cost in costs] == [
+        "memory for the weights",
+        "memory for the gradients",
+        "memory for AdamW's moments",
+        "memory kept for the backward pass",
+        "work of the forward pass",
+        "work of the backward pass",
         "work, all of the model in each step (the book's way)",
         "work, the frozen part only once (fine_tune's way)",
     ]
@@ -461,10 +373,6 @@ def test_with_the_books_plan_and_messages_hardly_more_is_left_than_the_frozen_pa
         "steps: 5,200 messages × 12,201,062,400 multiply-adds"
         " + measuring: 1,440 messages × 10,457,763,840 multiply-adds"
     )
-    once = int(
-        re.match("the frozen part, once: ([0-9,]+)", cost.fine_tune.formula)[1].replace(",", "")
-    )
-    assert 0.98 < once / cost.fine_tune.amount < 1
 
 
 @pytest.mark.parametrize(
@@ -486,14 +394,10 @@ def test_where_nothing_learns_there_is_no_training():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_lengths": []}, "at least one message of either kind"),
-        ({"validation_lengths": []}, "at least one message of either kind"),
-        ({"validation_lengths": [3, 0]}, "a message's tokens must be .* from 1, not 0"),
         ({"train_lengths": [33]}, "33 tokens are more than the context length of 32"),
         ({"position": "middle"}, "not 'middle'"),
         ({"batch_size": 0}, "batch_size must be a whole number from 1, not 0"),
         ({"epochs": 0}, "epochs must be a whole number from 1, not 0"),
-        ({"plan": FreezePlan.book(12)}, "the plan is for 12 blocks, the configuration has 3"),
     ],
 )
 def test_what_cannot_be_a_training_is_refused_with_the_reason(changes, message):

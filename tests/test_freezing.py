@@ -67,30 +67,14 @@ def test_the_new_head_is_the_one_that_the_book_makes():
     assert replace_head(model.to(torch.float64), 5).out_head.weight.dtype == torch.float64
 
 
-def test_a_head_of_another_kind_is_replaced_and_not_counted():
+def test_the_number_of_classes_is_read_off_a_head_and_no_language_model_has_one():
     model = random_model(TINY)
-    model.out_head = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
-    with pytest.raises(ValueError, match="another one .*; give it a new one with replace_head"):
+    with pytest.raises(ValueError, match="language-model head with 50,257 outputs; give it a new"):
         num_classes_of(model)
     assert num_classes_of(replace_head(model, 4)) == 4
-    with pytest.raises(ValueError, match="language-model head with 50,257 outputs"):
-        num_classes_of(random_model(TINY))
-
-
-@pytest.mark.parametrize(
-    "wrap", [nn.DataParallel, pytest.param(torch.compile, marks=pytest.mark.proof)]
-)
-def test_a_wrapped_model_gets_no_head(wrap):
-    with pytest.raises(ValueError, match="replace_head takes a GPTModel, not a .* around one"):
-        replace_head(wrap(random_model(TINY)))
-
-
-@pytest.mark.parametrize("num_classes", [1, -2, 2.0, True])
-def test_fewer_than_two_classes_are_refused(num_classes):
-    with pytest.raises(ValueError, match="num_classes must be a whole number from 2, not"):
-        replace_head(random_model(TINY), num_classes)
-    with pytest.raises(ValueError, match="num_classes must be a whole number from 2, not"):
-        parameter_report(TINY, FreezePlan.book(3), num_classes)
+    for num_classes in (1, 2.0):
+        with pytest.raises(ValueError, match="num_classes must be a whole number from 2, not"):
+            replace_head(model, num_classes)
 
 
 # --- the report -----------------------------------------------------------------------------------
@@ -137,33 +121,6 @@ def test_each_part_piece_and_run_of_blocks_is_counted_as_torch_counts_it(cfg):
         assert run.state == (states.pop() if len(states) == 1 else "partly trainable")
 
 
-def test_a_block_in_the_report_holds_its_four_pieces():
-    report = parameter_report(TINY, FreezePlan.book(3).toggle("trf_blocks.0.ff"))
-    for part in report.parts:
-        names = [f"{part.part}.{piece}" for piece in PIECES] if "trf" in part.part else []
-        assert [piece.part for piece in part.pieces] == names
-    states = [piece.state for piece in report.parts[2].pieces]
-    assert states == ["frozen", "trainable", "frozen", "frozen"]
-    assert report.parts[2].state == "partly trainable"
-
-
-def test_an_adapter_on_a_matrix_has_rank_times_the_sum_of_its_sides_parameters():
-    cfg = gpt_config("gpt2-small (124M)")
-    report = parameter_report(cfg, FreezePlan.lora(12, 1, rank=4))
-    attention, feed_forward = 4 * 4 * (768 + 768), 2 * 4 * (768 + 3072)
-    assert report.count("trf_blocks.11.att").trainable == attention
-    assert report.count("trf_blocks.11.ff").trainable == feed_forward
-    assert report.frozen == 124_441_346 - 1538  # every weight that was there before, but the head's
-
-
-def test_presets_train_ever_more_parameters():
-    for name in MODEL_CONFIGS:
-        cfg = gpt_config(name)
-        plans = [preset(cfg["n_layers"]) for preset in PRESETS.values()]
-        counts = [parameter_report(cfg, plan).trainable for plan in plans]
-        assert counts == sorted(counts), name
-
-
 # --- plans ----------------------------------------------------------------------------------------
 
 
@@ -191,9 +148,9 @@ def test_the_books_loops_give_the_books_plan():
 
 
 def test_four_pieces_are_the_block():
-    pieces = frozenset(f"trf_blocks.1.{piece}" for piece in PIECES)
-    assert FreezePlan(2, pieces) == FreezePlan(2, "trf_blocks.1")
-    assert hash(FreezePlan(2, pieces)) == hash(FreezePlan(2, {"trf_blocks.1", "trf_blocks.1.ff"}))
+    pieces = {f"trf_blocks.1.{piece}" for piece in PIECES}
+    assert FreezePlan(2, pieces) == FreezePlan(2, {"trf_blocks.1", "trf_blocks.1.ff"})
+    assert hash(FreezePlan(2, pieces)) == hash(FreezePlan(2, {"trf_blocks.1"}))
     assert FreezePlan(2, pieces).trainable == {"trf_blocks.1"}
 
 
@@ -272,72 +229,38 @@ def test_a_preset_is_known_by_its_name_however_its_toggles_were_set(n_layers):
         assert resize(preset(6), n_layers) == wanted
 
 
-def test_toggles_that_are_no_preset_have_no_presets_name():
-    assert preset_of(FreezePlan.book(6).toggle("trf_blocks.0.norm1")) is None
-    assert preset_of(FreezePlan(6, {"tok_emb"})) is None
-    assert preset_of(FreezePlan.lora(6, 2)) is None
-    # in a model of one block the last two blocks are the only one
-    assert preset_of(PRESETS["last two blocks"](1)) == "the book's choice"
-
-
-def test_a_preset_is_known_and_resized_with_any_rank_and_alpha():
-    plan = FreezePlan.lora(6, 1, rank=3, alpha=5)
-    larger = resize(plan, 12)
-    assert preset_of(plan) == preset_of(larger) == "LoRA, last block"
-    assert (larger.rank, larger.alpha, larger.adapted) == (3, 5, {"trf_blocks.11"})
-    by_hand = FreezePlan(6, {"tok_emb"}, {"trf_blocks.1.ff", "trf_blocks.5"}, rank=3)
-    assert resize(by_hand, 3) == FreezePlan(3, {"tok_emb"}, {"trf_blocks.1.ff"}, rank=3)
-
-
-def test_another_size_keeps_what_was_toggled_as_far_as_it_exists_there():
+def test_toggles_that_are_no_preset_keep_their_names_in_another_size():
     names = {"tok_emb", "trf_blocks.1.att", "trf_blocks.5", "trf_blocks.11.ff", "final_norm"}
     plan = FreezePlan(12, names)
+    assert preset_of(plan) is None and preset_of(FreezePlan.lora(6, 2)) is None
     assert resize(plan, 6).trainable == names - {"trf_blocks.11.ff"}
-    assert resize(plan, 24) == FreezePlan(24, names)
-    assert resize(resize(plan, 48), 12) == plan
-
-
-@pytest.mark.parametrize(
-    "part", ["trf_blocks.2", "trf_blocks.0.mlp", "head", "", "tok_emb.weight", "trf_blocks.-1"]
-)
-def test_a_part_that_does_not_exist_is_refused_by_name(part):
-    message = f"no part is called '{part}'; a model with 2 blocks has tok_emb"
-    for use in (FreezePlan(2).toggle, FreezePlan(2).adapt, FreezePlan(2).state):
-        with pytest.raises(ValueError, match=message):
-            use(part)
-    with pytest.raises(ValueError, match=message):
-        FreezePlan(2, {"out_head", part})
+    larger = resize(FreezePlan.lora(6, 1, rank=3, alpha=5), 12)
+    assert larger == FreezePlan.lora(12, 1, rank=3, alpha=5)
+    assert preset_of(larger) == "LoRA, last block"
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            lambda: FreezePlan(2, {"trf_blocks.2"}),
+            "no part is called 'trf_blocks.2'; a model with 2",
+        ),
+        (lambda: FreezePlan(2).toggle("tok_emb.weight"), "no part is called 'tok_emb.weight'"),
+        (lambda: FreezePlan(2).state("trf_blocks.0.mlp"), "no part is called 'trf_blocks.0.mlp'"),
         (lambda: FreezePlan(0), "n_layers must be a whole number from 1, not 0"),
         (lambda: FreezePlan.last_blocks(2, 3), "k .* from 0 to 2, the number of blocks, not 3"),
-        (lambda: FreezePlan.last_blocks(2, 1.0), "k must be a whole number from 0 to 2"),
         (lambda: FreezePlan.lora(3, 0), "k .* from 1 to 3, the number of blocks, not 0"),
         (lambda: FreezePlan.lora(3, rank=1.5), "rank must be a whole number from 1, not 1.5"),
-        (lambda: FreezePlan(3, {"out_head"}, rank=0), "rank .* from 1, not 0"),
         (lambda: FreezePlan.lora(3, alpha=0), "alpha must be a finite number above 0, not 0"),
         (lambda: FreezePlan(3, adapted={"tok_emb"}), "tok_emb takes no adapter: .* such as trf_"),
-        (lambda: FreezePlan(3).adapt("trf_blocks.0", "out_head"), "out_head takes no adapter"),
         (lambda: FreezePlan(3).adapt("trf_blocks.0.norm1"), "norm1 takes no adapter"),
         (
-            lambda: FreezePlan(3, {"trf_blocks.0"}, {"trf_blocks.0.ff"}),
-            "trf_blocks.0.ff can't be both trainable and frozen with an adapter; choose one",
-        ),
-        (
             lambda: parameter_report(TINY, FreezePlan.lora(3, rank=9)),
-            "rank must be .* from 1 to 8, the shorter side of the matrices, not 9",
+            "rank .* from 1 to 8, .* not 9",
         ),
-        (
-            lambda: parameter_report(TINY, FreezePlan.book(12)),
-            "the plan is for 12 blocks, the configuration has 3",
-        ),
-        (
-            lambda: FreezePlan.book(12).apply(random_model(TINY)),
-            "the plan is for 12 blocks, the model has 3",
-        ),
+        (lambda: parameter_report(TINY, FreezePlan.book(12)), "12 blocks, the configuration has 3"),
+        (lambda: FreezePlan.book(12).apply(random_model(TINY)), "12 blocks, the model has 3"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_with_the_reason(make, message):
@@ -377,30 +300,21 @@ def test_adapters_stay_when_their_own_plan_comes_again_with_other_parts_to_train
 
 
 def torch_reach(model) -> tuple[str | None, tuple[str, ...]]:
-    """The lowest part that gets a gradient in a real backward pass, and the parts that pass one on
-    to their input.
-    """
-    passed, parts = set(), part_names(len(model.trf_blocks))
-    handles = []
-    for part in parts:
-
-        def look(_, inputs, part=part):
-            if inputs[0].requires_grad:
-                inputs[0].register_hook(lambda gradient: passed.add(part))
-
-        handles.append(model.get_submodule(part).register_forward_pre_hook(look))
+    """The lowest part that gets a gradient in a real backward pass, and those that pass one on."""
+    modules = {part: model.get_submodule(part) for part in part_names(len(model.trf_blocks))}
     model.zero_grad(set_to_none=True)
-    logits = model(torch.tensor([[5, 6, 7]]))[:, -1, :]
-    loss = nn.functional.cross_entropy(logits, torch.tensor([1]))
-    if loss.requires_grad:
-        loss.backward()
-    for handle in handles:
-        handle.remove()
-    modules = {part: model.get_submodule(part) for part in parts}
+    passed = set()
+    with record(model, *modules) as recorded, torch.enable_grad():
+        logits = model(torch.tensor([[5, 6, 7]]))[:, -1, :]
+    for part, of_part in recorded.items():
+        if of_part.input.requires_grad:
+            of_part.input.register_hook(lambda _, part=part: passed.add(part))
+    if logits.requires_grad:
+        nn.functional.cross_entropy(logits, torch.tensor([1])).backward()
     trained = [
-        part for part in parts if any(p.grad is not None for p in modules[part].parameters())
+        part for part in modules if any(p.grad is not None for p in modules[part].parameters())
     ]
-    return trained[0] if trained else None, tuple(part for part in parts if part in passed)
+    return trained[0] if trained else None, tuple(part for part in modules if part in passed)
 
 
 def test_the_gradient_goes_as_far_as_torch_carries_it():
@@ -418,8 +332,6 @@ def test_the_gradient_goes_as_far_as_torch_carries_it():
 
 def test_the_backward_pass_may_end_in_both_embeddings_and_nothing_trained_has_none():
     assert gradient_reach(FreezePlan(3, {"pos_emb", "tok_emb"})).ends == ("tok_emb", "pos_emb")
-    assert gradient_reach(FreezePlan(3, {"pos_emb"})).ends == ("pos_emb",)
-    assert gradient_reach(FreezePlan.book(3)).ends == ("trf_blocks.2",)
     assert gradient_reach(FreezePlan.nothing(3)).ends == ()
 
 
@@ -427,12 +339,9 @@ def test_the_backward_pass_may_end_in_both_embeddings_and_nothing_trained_has_no
     ("plan", "count"),
     [
         (FreezePlan.book(12), 11),
-        (FreezePlan.head_only(12), 12),
         (FreezePlan.nothing(12), 12),
         (FreezePlan(12, {"pos_emb"}), None),
-        (FreezePlan.everything(12), None),
         (FreezePlan.lora(12, 3), 9),
-        (FreezePlan.lora(12), 0),
         (FreezePlan.book(12).adapt("trf_blocks.4.ff"), 4),
     ],
 )
@@ -462,8 +371,6 @@ def test_no_hook_stays_behind_where_the_model_refuses_the_tokens():
     model = random_model(TINY)
     with pytest.raises(ValueError, match="context length"):
         trace_shapes(model, torch.ones(1, 33, dtype=torch.long))
-    with pytest.raises(AttributeError), record(model, "out_head", "no_such_part"):
-        pass
     assert hooks_of(model) == 0
 
 
@@ -480,15 +387,10 @@ def test_every_size_is_traced_without_weights(name):
     assert str(traced[-1]) == "out_head       (1, 4, 2)"
 
 
-def test_a_live_model_gives_the_same_shapes_and_draws_the_same_numbers_afterwards():
-    model = replace_head(random_model(TINY | {"drop_rate": 0.5}), 5).train()
-    ids = torch.ones(3, 7, dtype=torch.long)
-    torch.manual_seed(0)
-    expected = torch.rand(1)
-    torch.manual_seed(0)
+def test_a_live_model_gives_the_same_shapes():
+    model, ids = replace_head(random_model(TINY), 5), torch.ones(3, 7, dtype=torch.long)
     shapes = trace_shapes(model, ids, last_token=True)
-    assert torch.equal(torch.rand(1), expected) and model.training
     assert shapes == trace_shapes(classifier_without_weights(TINY, 5), ids, last_token=True)
     assert shapes[:-1] == trace_shapes(model, ids)
-    assert shapes[-2].shape == tuple(model(ids).shape) == (3, 7, 5)
+    assert shapes[-2].shape == (3, 7, 5)
     assert (shapes[-1].part, shapes[-1].shape) == ("last_token", (3, 5))

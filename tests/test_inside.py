@@ -19,7 +19,6 @@ from tests.test_parity import ours, random_params, transformers_model
 from workshop.fast import class_vectors
 from workshop.inside import (
     answer,
-    attention_and_answers,
     attention_weights,
     class_after_each_block,
     influence_on_spam,
@@ -31,10 +30,6 @@ from workshop.inside import (
     token_influence,
 )
 
-CONFIGS = {
-    "tiny": TINY,
-    "one head, one block": TINY | {"n_heads": 1, "n_layers": 1},
-}
 MESSAGE = [11, 500, 11, 42, 7000, 3, 3, 3]
 PADDED = [*MESSAGE, END_OF_TEXT, END_OF_TEXT, END_OF_TEXT]
 
@@ -65,7 +60,7 @@ def ids(*rows: list[int]) -> torch.Tensor:
 # --- attention ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cfg", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("cfg", [TINY, TINY | {"n_heads": 1, "n_layers": 1}])
 def test_attention_equals_transformers_attention_on_the_same_weights(cfg):
     flat, nested = random_params(cfg)
     other: GPT2LMHeadModel = transformers_model(cfg, flat)
@@ -79,23 +74,18 @@ def test_attention_equals_transformers_attention_on_the_same_weights(cfg):
     assert expected.std() > 1e-3  # not all alike
 
 
-def test_each_row_of_attention_sums_to_1_and_the_future_gets_exactly_nothing(model):
+def test_each_row_of_attention_sums_to_1_and_only_the_causal_mask_hides_what_follows(model):
     weights = attention_weights(model, ids(MESSAGE, MESSAGE[::-1]))
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(3, 2, 2, 8), atol=1e-6, rtol=0)
     assert (weights.triu(diagonal=1) == 0).all() and (weights.tril()[..., -1, :] > 0).all()
+    assert (attention_weights(without_causal_mask(model), ids(MESSAGE)) > 0).all()
 
 
-def test_without_the_causal_mask_the_future_gets_attention_too(model):
-    weights = attention_weights(without_causal_mask(model), ids(MESSAGE))
-    assert (weights > 0).all()
-
-
-def test_dropout_changes_no_attention_and_the_model_is_left_as_it_was(model):
+def test_dropout_changes_no_attention(model):
     first = attention_weights(model, ids(MESSAGE))
     for block in model.trf_blocks:
         block.att.dropout.p = 0.5
-    model.train()
-    assert torch.equal(attention_weights(model, ids(MESSAGE)), first)
+    assert torch.equal(attention_weights(model.train(), ids(MESSAGE)), first)
     assert not model.training and hooks_of(model) == 0
 
 
@@ -106,13 +96,12 @@ def ablation_by_captum(model: GPTModel, row: list[int], position: str) -> torch.
     """Captum's influence: on a mask of ones, one for each token, whose zeros delete tokens."""
     label = class_logits(model, ids(row), position)[0].argmax()
 
-    def log_odds(present: torch.Tensor) -> torch.Tensor:
-        found = []
-        for mask in present:
-            kept = ids([token for token, here in zip(row, mask, strict=True) if here])
-            p = class_probabilities(model, kept, position)[0, label].double()
-            found.append((p / (1 - p)).log())
-        return torch.stack(found)
+    def log_odds(masks: torch.Tensor) -> torch.Tensor:
+        kept = [
+            ids([token for token, keep in zip(row, mask, strict=True) if keep]) for mask in masks
+        ]
+        p = torch.cat([class_probabilities(model, row, position) for row in kept]).double()
+        return (p / (1 - p)).log()[:, label]
 
     return FeatureAblation(log_odds).attribute(torch.ones(1, len(row)), baselines=0)[0]
 
@@ -128,13 +117,6 @@ def test_influence_equals_captums_ablation(row, num_classes, position):
     assert influence.shape == (len(row),) and influence.dtype == torch.float32
     torch.testing.assert_close(influence, expected, atol=2e-5, rtol=0)
     assert expected.abs().max() > 0.02 or position == "first" or len(row) == 2
-
-
-def test_influence_of_the_mean_without_the_causal_mask_equals_captums(model):
-    without_causal_mask(model)
-    influence = token_influence(model, MESSAGE, "mean")
-    expected = ablation_by_captum(model, MESSAGE, "mean").float()
-    torch.testing.assert_close(influence, expected, atol=2e-5, rtol=0)
 
 
 def planted(token: int, position: str = "last") -> GPTModel:
@@ -173,18 +155,9 @@ def test_where_one_token_decides_its_influence_is_the_greatest_by_far(place):
 
 def test_a_token_that_speaks_against_the_answer_has_an_influence_below_zero():
     model = planted(99)
-    with torch.no_grad():
-        model.out_head.bias[0] = 60.0  # now it says class 0 all the same
+    model.out_head.bias.data[0] = 60.0  # now it says class 0 all the same
     influence = token_influence(model, [10, 11, 99, 12])
     assert influence.argmin() == 2 and influence[2] < -1
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_influence_in_another_precision_is_nearly_the_same(model, dtype):
-    expected = token_influence(model, MESSAGE)
-    found = token_influence(model.to(dtype), MESSAGE)
-    assert found.dtype == torch.float32 and expected.abs().min() > 0.3
-    torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
 
 
 def test_equal_messages_run_once(model, monkeypatch):
@@ -229,12 +202,6 @@ def test_the_answer_after_each_block_is_that_of_a_model_cut_there(model, positio
     assert steps.std(dim=0).max() > 0.01 and hooks_of(model) == 0 and not model.training
 
 
-def test_attention_and_answers_from_one_pass_are_those_of_two(model):
-    weights, steps = attention_and_answers(model, ids(PADDED), "last_token")
-    assert torch.equal(weights, attention_weights(model, ids(PADDED)))
-    assert torch.equal(steps, class_after_each_block(model, ids(PADDED), "last_token"))
-
-
 # --- where messages lie ---------------------------------------------------------------------------
 
 
@@ -254,23 +221,17 @@ def test_the_head_makes_the_logits_of_the_class_vectors(model, position):
 
 def test_the_main_directions_are_those_of_sklearns_pca():
     vectors = torch.randn(60, 8, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 9)
-    found = main_directions(vectors, count=3)
+    directions = main_directions(vectors, count=3)
     pca = PCA(n_components=3, svd_solver="full").fit(vectors.double().numpy())
-    torch.testing.assert_close(
-        found.shares.double(), torch.tensor(pca.explained_variance_ratio_), atol=1e-5, rtol=0
-    )
-    theirs = torch.tensor(pca.transform(vectors.double().numpy())).abs()
-    torch.testing.assert_close(found.place(vectors).double().abs(), theirs, atol=1e-4, rtol=0)
-    assert (found.axes.amax(dim=1) == found.axes.abs().amax(dim=1)).all()  # the sign is set
-    torch.testing.assert_close(found.axes @ found.axes.T, torch.eye(3), atol=1e-5, rtol=0)
-
-
-def test_directions_of_words_in_float64_and_of_few_numbers_are_found():
-    vectors = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]]).double()
-    found = main_directions(vectors)
-    torch.testing.assert_close(found.axes, torch.eye(2).double(), atol=1e-9, rtol=0)
-    torch.testing.assert_close(found.shares, torch.tensor([0.9, 0.1]).double())
-    assert torch.equal(found.place(vectors).round(decimals=6), vectors)
+    expected = torch.tensor(pca.explained_variance_ratio_).float()
+    torch.testing.assert_close(directions.shares, expected, atol=1e-5, rtol=0)
+    expected = torch.tensor(pca.transform(vectors.double().numpy())).float()
+    places = directions.place(vectors)
+    torch.testing.assert_close(places.abs(), expected.abs(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(directions.axes @ directions.axes.T, torch.eye(3), atol=1e-5, rtol=0)
+    for same in (torch.full((7, 4), 0.1), torch.zeros(7, 4)):
+        with pytest.raises(ValueError, match="all alike"):
+            main_directions(same)
 
 
 # --- one message, and what is said of it ----------------------------------------------------------
@@ -300,12 +261,6 @@ def test_no_more_tokens_are_read_than_the_classifier_and_the_context_take():
     reading = read_message(spam_filter(max_length=30), "word" + " word" * 39, "10", "first")
     assert (len(reading.token_ids), reading.num_cut, reading.padding) == (30, 10, 2)
     assert reading.position == "first"
-    for changes, message in (
-        ({"padding": "2"}, "padding must be one of 0, 1, 10, as in training"),
-        ({"position": "x"}, "x"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            read_message(spam_filter(), "hi", **changes)
     with pytest.raises(ValueError, match="the message is empty"):
         read_message(spam_filter(), " ")
 
@@ -348,22 +303,20 @@ def test_what_is_left_out_is_gone_from_the_answer():
     assert influence_on_spam(named, read_message(named, "hi")).isnan().tolist() == [True]
 
 
-def test_a_damaged_model_has_no_answer_and_no_influence():
+def test_a_damaged_model_has_no_answer():
     named = spam_filter()
-    reading = read_message(named, "win a prize")
     named.model.final_norm.scale.data[0] = torch.nan
-    for look in (answer, influence_on_spam):
-        with pytest.raises(ValueError, match="the model's answer is not a number"):
-            look(named, reading)
+    with pytest.raises(ValueError, match="the model's answer is not a number"):
+        answer(named, read_message(named, "win a prize"))
 
 
 def test_the_table_of_influences_gives_nats_and_what_they_do_to_the_odds():
-    table = influence_table(["a", "<b>", "c", "d"], [0.694, -1.5, float("nan"), 25.0])
+    table = influence_table(["a", "<b>", "c", "d"], [0.694, -1.5, float("nan"), 6.0])
     for cells in (
         "0  a</th><td>++</td><td>+0.69</td><td>× 1.99</td>",
         "1  &lt;b&gt;</th><td>−−−</td><td>−1.50</td><td>× 0.22</td>",
         "<td>–</td><td>–</td>",
-        "<td>+25.00</td><td>more than × 485,165,195</td>",
+        "<td>+6.00</td><td>× 403.43</td>",
     ):
         assert cells in table, table
     assert "<td>+0.00</td><td>× 1.00</td>" in influence_table(["a"], [-0.001])
@@ -376,32 +329,3 @@ def test_the_row_is_described_with_what_is_truncated_and_what_is_a_part_of_a_cha
         "3 tokens, then 0 of padding. The message has 7 tokens; the classifier reads the first 3 of "
         "them. ⟨ ⟩ holds the bytes of a token that is only a part of a character."
     )
-
-
-# --- what is refused ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda m: attention_weights(m, ids([1] * 33)), "context length of 32"),
-        (lambda m: token_influence(m, [5]), "of 1 tokens none can be left out"),
-        (lambda m: token_influence(m, ids(MESSAGE)), "token ids of one message"),
-        (lambda m: token_influence(m, [0.5, 1.5]), "token ids of one message"),
-        (lambda m: token_influence(m, MESSAGE, "end"), "not 'end'"),
-        (lambda m: token_influence(m, MESSAGE, label=2), "label must be .*0 to 1, not 2"),
-        (
-            lambda m: class_after_each_block(m, ids(MESSAGE, MESSAGE)),
-            r"one message, \(1, n\), not \(2, 8\)",
-        ),
-        (lambda m: class_after_each_block(m, ids(MESSAGE), "end"), "not 'end'"),
-        (lambda m: main_directions(torch.full((7, 4), 0.1)), "all alike"),
-        (lambda m: main_directions(torch.zeros(7, 4)), "all alike"),
-        (lambda m: main_directions(torch.full((7, 4), torch.nan)), "NaN"),
-        (lambda m: main_directions(torch.ones(1, 4)), "all alike"),
-    ],
-)
-def test_what_cannot_be_looked_at_gets_a_sentence(model, call, message):
-    with pytest.raises(ValueError, match=message):
-        call(model)
-    assert hooks_of(model) == 0

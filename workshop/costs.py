@@ -24,34 +24,32 @@ for the classifying position only.
 Below, b is the batch size, n the number of tokens, d = emb_dim and h the number of heads.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, prod
+from typing import NamedTuple
+
+import numpy as np
 
 from helpers.checks import one_of, whole_number
-from helpers.freezing import (
-    ADAPTED,
-    FROZEN,
-    TRAINABLE,
-    FreezePlan,
-    frozen_blocks,
-    gradient_reach,
-    parameter_report,
-)
+from helpers.freezing import ADAPTED, FROZEN, TRAINABLE, FreezePlan, frozen_blocks, parameter_report
 from helpers.model import part_names
 from helpers.training import POSITIONS
 from workshop.fast import MEASURED_AT_ONCE, batch_order, in_batches_by_length
+from workshop.texts import counted
 
 SCALES = {
-    "bytes": ("bytes", "kB", "MB", "GB", "TB"),
-    "multiply-adds": tuple(
-        f"{s}multiply-adds" for s in ("", "thousand ", "million ", "billion ", "trillion ")
-    ),
+    "bytes": "bytes,kB,MB,GB,TB",
+    "multiply-adds": "multiply-adds,thousand multiply-adds,million multiply-adds,"
+    "billion multiply-adds,trillion multiply-adds",
 }
 NOTHING_LEARNS = "no trainable part, no backward pass"
 EVAL_FREQ, EVAL_ITER = 50, 5  # the book's loop measures every 50 steps, on 5 batches
+
+_batch_order = lru_cache(maxsize=8)(batch_order)  # a widget asks again for each number of tokens
 
 
 @dataclass(frozen=True)
@@ -70,44 +68,36 @@ class Cost:
     def __str__(self):
         if self.amount < 1000:
             return f"{self.amount} {self.unit}" if self.amount else "0"
-        value, scales = float(self.amount), list(SCALES[self.unit])
+        value, scales = float(self.amount), SCALES[self.unit].split(",")
         while round(value, 1) >= 1000 and len(scales) > 1:
             value, scales = value / 1000, scales[1:]
         return f"{value:,.1f} {scales[0]}"
 
 
-def _sum_up(what: str, unit: str, terms: dict[str, Sequence[tuple[int, str]]]) -> Cost:
-    """Return the sum of products of (number, noun) factors, which are written out in the formula.
+def _sum_up(what: str, terms: dict[str, str]) -> Cost:
+    """Return the sum of terms, each a label and a product such as "2 moments × 4 bytes".
 
-    A term is "label: 2 moments × 4 bytes"; without a label it is the product alone. The formula
-    leaves out labelled terms that are zero.
+    The amount is computed from the numbers in the formula, so both are the same. The formula leaves
+    out labelled terms that are zero.
     """
     amount, written = 0, []
     for label, factors in terms.items():
-        product = prod(number for number, _ in factors)
+        product = prod(int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*", factors))
         amount += product
-        texts = []
-        for number, noun in factors:
-            plural = "s" if noun and number != 1 else ""
-            texts.append(f"{number:,} {noun}{plural}".rstrip())
-        text = " × ".join(texts)
-        if not label:
-            written.append(text)
-        elif product:
-            written.append(f"{label}: {text}")
+        if product or not label:
+            written.append(f"{label}: {factors}".removeprefix(": "))
+    unit = "bytes" if what.startswith("memory") else "multiply-adds"
     return Cost(what, amount, unit, " + ".join(written) or NOTHING_LEARNS)
 
 
 # --- one step -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class TrainingCost:
+class TrainingCost(NamedTuple):
     """The six costs of one training step.
 
-    Iterating gives them in this order. Memory in bytes: `weights`, `gradients`, `optimizer` and
-    `activations`, which the forward pass keeps for the backward pass. Compute in multiply-adds:
-    `forward` and `backward`.
+    Memory in bytes: `weights`, `gradients`, `optimizer` and `activations`, which the forward pass
+    keeps for the backward pass. Compute in multiply-adds: `forward` and `backward`.
     """
 
     weights: Cost
@@ -116,9 +106,6 @@ class TrainingCost:
     activations: Cost
     forward: Cost
     backward: Cost
-
-    def __iter__(self) -> Iterator[Cost]:
-        return (getattr(self, cost.name) for cost in fields(self))
 
 
 def training_cost(
@@ -136,61 +123,52 @@ def training_cost(
     Raises ValueError for a batch size or number of tokens below 1, for more tokens than the context
     length, for fewer than two classes, and for a plan of another depth.
     """
-    b, num_classes = (
-        whole_number("batch_size", batch_size),
-        whole_number("num_classes", num_classes, 2),
-    )
-    n, d = whole_number("num_tokens", num_tokens), cfg["emb_dim"]
+    b, n = whole_number("batch_size", batch_size), whole_number("num_tokens", num_tokens)
     if n > cfg["context_length"]:
         raise ValueError(f"{n} tokens are more than the context length of {cfg['context_length']}")
     report = parameter_report(cfg, plan, num_classes)
     count = _ForwardPass(cfg, plan, num_classes)
     for part in part_names(cfg["n_layers"]):
-        count.run(part)
+        count.run(part, "token")
 
-    float32, trained = (4, "byte"), (report.trainable, "trainable parameter")
-    tokens = ((b, "message"), (n, "token"))
-    pairs = ((n, ""), (n, "token pair"))
-    crossed = (count.attentions_crossed, "block")
-    products = ((b, "message"), *pairs, (d, "dimension"))
-    kept = {kind: (float32, *tokens, (numbers, "number")) for kind, numbers in count.kept.items()}
-    kept["attention weights"] = (float32, crossed, (b, "message"), (cfg["n_heads"], "head"), *pairs)
-    kept["causal masks"] = ((1, "byte"), crossed, *pairs)
+    message, crossed = counted(b, "message"), counted(count.crossed, "block")
+    tokens = f"{message} × {counted(n, 'token')}"
+    pairs = f"{n:,} × {counted(n, 'token pair')}"
+    products = f"{message} × {pairs} × {counted(cfg['emb_dim'], 'dimension')}"
+    heads, blocks = counted(cfg["n_heads"], "head"), counted(cfg["n_layers"], "block")
+    kept = {
+        kind: f"4 bytes × {tokens} × {counted(numbers, 'number')}"
+        for kind, numbers in count.kept.items()
+    }
+    kept["attention weights"] = f"4 bytes × {crossed} × {message} × {heads} × {pairs}"
+    kept["causal masks"] = f"1 byte × {crossed} × {pairs}"
     if plan.state("pos_emb") == TRAINABLE:
-        kept["positions"] = ((8, "byte"), (n, "token"))
+        kept["positions"] = f"8 bytes × {counted(n, 'token')}"
+    matrices, weight_gradients, input_gradients = (
+        f"{tokens} × {counted(amounts['token'], 'weight')}"
+        for amounts in (count.forward, count.weight_gradients, count.input_gradients)
+    )
     forward = {
-        "matrices": (*tokens, (count.forward["token"], "weight")),
-        "attention": ((cfg["n_layers"], "block"), (2, "product"), *products),
+        "matrices": matrices,
+        "attention": f"{blocks} × 2 products × {products}",
     }
     backward = {
-        "weight gradients of trainable matrices": (
-            *tokens,
-            (count.weight_gradients["token"], "weight"),
-        ),
-        "input gradients of matrices crossed": (
-            *tokens,
-            (count.input_gradients["token"], "weight"),
-        ),
-        "attention": (crossed, (4, "product"), *products),
+        "weight gradients of trainable matrices": weight_gradients,
+        "input gradients of matrices crossed": input_gradients,
+        "attention": f"{crossed} × 4 products × {products}",
     }
-    weights = {"": (float32, (report.total, "parameter"))}
+    gradients = f"4 bytes × {counted(report.trainable, 'trainable parameter')}"
     return TrainingCost(
-        _sum_up("memory for the weights", "bytes", weights),
-        _sum_up("memory for the gradients", "bytes", {"": (float32, trained)}),
-        _sum_up("memory for AdamW's moments", "bytes", {"": ((2, "moment"), float32, trained)}),
-        _sum_up("memory kept for the backward pass", "bytes", kept),
-        _sum_up("work of the forward pass", "multiply-adds", forward),
-        _sum_up("work of the backward pass", "multiply-adds", backward),
+        _sum_up("memory for the weights", {"": f"4 bytes × {counted(report.total, 'parameter')}"}),
+        _sum_up("memory for the gradients", {"": gradients}),
+        _sum_up("memory for AdamW's moments", {"": f"2 moments × {gradients}"}),
+        _sum_up("memory kept for the backward pass", kept),
+        _sum_up("work of the forward pass", forward),
+        _sum_up("work of the backward pass", backward),
     )
 
 
 # --- the forward pass -----------------------------------------------------------------------------
-
-# what the steps keep of each token for the backward pass
-MATRIX_INPUTS = "inputs of trainable matrices"
-NORM_INPUTS = "inputs and statistics of layer norms"
-ATTENTION_INPUTS = "queries, keys and values"
-GELU_INPUTS = "inputs of GELU"
 
 
 class _ForwardPass:
@@ -198,82 +176,74 @@ class _ForwardPass:
 
     `forward` counts the multiply-adds of its products, `weight_gradients` and `input_gradients`
     those of the backward pass, by what they grow with: "batch", "message", "token" or "pair" (of
-    tokens). `kept` counts the numbers that are kept of each token, and `attentions_crossed` the
-    attentions that pass a gradient on. `has_gradient` says whether something before the next step
-    is trainable, so that its input needs a gradient.
+    tokens). `kept` counts the numbers that are kept of each token, and `crossed` the attentions
+    that pass a gradient on. `has_gradient` says whether something before the next step is
+    trainable, so that its input needs a gradient.
     """
 
     def __init__(self, cfg: dict, plan: FreezePlan, num_classes: int):
         self.cfg, self.plan, self.num_classes = cfg, plan, num_classes
         self.forward, self.weight_gradients, self.input_gradients = Counter(), Counter(), Counter()
-        self.kept = Counter()
-        self.attentions_crossed = 0
-        self.has_gradient = False
+        self.kept, self.crossed, self.has_gradient = Counter(), 0, False
 
-    def run(self, part: str, per: str = "token") -> None:
-        """Run a part for every token, or the head `per` message."""
-        d = self.cfg["emb_dim"]
+    def run(self, part: str, per: str) -> None:
+        """Run a part `per` "token", or the head or a block for one token of each "message"."""
+        d, is_trainable = self.cfg["emb_dim"], self.plan.state(part) == TRAINABLE
         if part.endswith("_emb"):
-            self.has_gradient = self.has_gradient or self.plan.state(part) == TRAINABLE
+            self.has_gradient = self.has_gradient or is_trainable
         elif part == "final_norm":
             self._norm(part)
         elif part == "out_head":
-            self._matrices(part, d, self.num_classes, per=per)
+            self._matrices(part, d, self.num_classes, per)
         else:
+            attention, feed_forward = f"{part}.att", f"{part}.ff"
             self._norm(f"{part}.norm1")
-            self._matrices(f"{part}.att", d, d, 3)  # W_query, W_key and W_value
-            self.forward["pair"] += 2 * d  # queries by keys, weights by values
+            if per == "token":
+                self._matrices(attention, d, d, per, 3)  # W_query, W_key and W_value
+                self.forward["pair"] += 2 * d  # queries by keys, weights by values
+                if self.has_gradient:
+                    self.input_gradients["pair"] += 4 * d  # of both factors of both products
+                    self.crossed += 1
+                    self.kept["queries, keys and values"] += 3 * d
+            else:
+                self._attend_for_one_token(attention)
+            self._matrices(attention, d, d, per)  # out_proj
+            self._norm(f"{part}.norm2")
+            self._matrices(feed_forward, d, 4 * d, per)
             if self.has_gradient:
-                self.input_gradients["pair"] += 4 * d  # of both factors of both products
-                self.attentions_crossed += 1
-                self.kept[ATTENTION_INPUTS] += 3 * d
-            self._matrices(f"{part}.att", d, d)  # out_proj
-            self._feed_forward(part, per)
+                self.kept["inputs of GELU"] += 4 * d
+            self._matrices(feed_forward, 4 * d, d, per)
 
-    def run_for_one_token(self, block: str) -> None:
-        """Run a block for one token of each message, as `workshop.fast.attention_at` does.
+    def _attend_for_one_token(self, piece: str) -> None:
+        """Run attention for one token of each message, as `workshop.fast.attention_at` does.
 
         There the key matrix meets the query, and the value matrix the weighted sum of the tokens.
         Where there are adapters B A is added to these two matrices.
         """
-        d, piece = self.cfg["emb_dim"], f"{block}.att"
-        state = self.plan.state(piece)
-        product = self.cfg["n_heads"] * d  # (h, d) with (d, n), and (h, n) with (n, d)
-        self._norm(f"{block}.norm1")
-        self.forward["token"] += 2 * product
+        d, state = self.cfg["emb_dim"], self.plan.state(piece)
+        products = 2 * self.cfg["n_heads"] * d  # (h, d) with (d, n), and (h, n) with (n, d)
+        self.forward["token"] += products
         if self.has_gradient:  # the tokens are a factor of both products
-            self.input_gradients["token"] += 2 * product
-        self._matrices(piece, d, d, per="message")  # W_query
-        self._matrix(d, d, state != FROZEN, "message")  # W_key
+            self.input_gradients["token"] += products
+        self._matrices(piece, d, d, "message")  # W_query
+        if self.has_gradient or state == ADAPTED:  # so are the queries and the weights
+            self.input_gradients["token"] += products
+        self._matrix(d, 2 * d, state != FROZEN, "message")  # W_key and W_value
         if self.cfg["qkv_bias"]:
             self._matrix(d, 1, state == TRAINABLE, "message")  # the query with the key bias
-        if self.has_gradient:  # the queries and the weights are the other factors
-            self.input_gradients["token"] += 2 * product
-        self._matrix(d, d, state != FROZEN, "message")  # W_value
-        self._matrices(piece, d, d, per="message")  # out_proj
         if state == ADAPTED:
             merging = 2 * self.plan.rank * d * d  # B A for keys and B A for values
             self.forward["batch"] += merging
             self.weight_gradients["batch"] += 2 * merging  # of A and of B
-        self._feed_forward(block, "message")
 
     def _norm(self, piece: str) -> None:
         is_trainable = self.plan.state(piece) == TRAINABLE
-        if is_trainable or self.has_gradient:
-            # its input, its mean and 1 / standard deviation
-            self.kept[NORM_INPUTS] += self.cfg["emb_dim"] + 2
         self.has_gradient = self.has_gradient or is_trainable
-
-    def _feed_forward(self, block: str, per: str) -> None:
-        d = self.cfg["emb_dim"]
-        self._norm(f"{block}.norm2")
-        self._matrices(f"{block}.ff", d, 4 * d, per=per)
-        if self.has_gradient:
-            self.kept[GELU_INPUTS] += 4 * d
-        self._matrices(f"{block}.ff", 4 * d, d, per=per)
+        if self.has_gradient:  # its input, its mean and 1 / standard deviation
+            self.kept["inputs and statistics of layer norms"] += self.cfg["emb_dim"] + 2
 
     def _matrices(
-        self, piece: str, num_in: int, num_out: int, side_by_side: int = 1, per: str = "token"
+        self, piece: str, num_in: int, num_out: int, per: str, side_by_side: int = 1
     ) -> None:
         """Run matrices (num_in, num_out), `side_by_side` on one input, and their adapters."""
         state, rank = self.plan.state(piece), side_by_side * self.plan.rank
@@ -284,26 +254,22 @@ class _ForwardPass:
 
     def _matrix(self, num_in: int, num_out: int, is_trainable: bool, per: str) -> None:
         self.forward[per] += num_in * num_out
-        if is_trainable:
-            self.weight_gradients[per] += num_in * num_out
-            self.kept[MATRIX_INPUTS] += num_in
         if self.has_gradient:
             self.input_gradients[per] += num_in * num_out
-        self.has_gradient = self.has_gradient or is_trainable
+        if is_trainable:
+            self.weight_gradients[per] += num_in * num_out
+            self.kept["inputs of trainable matrices"] += num_in
+            self.has_gradient = True
 
 
 # --- a whole training -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class TrainingWork:
-    """The compute of a whole fine-tuning, in multiply-adds. Iterating gives the book's way first."""
+class TrainingWork(NamedTuple):
+    """The compute of a whole fine-tuning, in multiply-adds."""
 
     book: Cost
     fine_tune: Cost
-
-    def __iter__(self) -> Iterator[Cost]:
-        return iter((self.book, self.fine_tune))
 
 
 def work_of_training(
@@ -326,95 +292,61 @@ def work_of_training(
     after each epoch. Nothing is cached yet, so the frozen part runs. Where nothing is trainable
     there is no training: 0.
 
-    Raises ValueError for no messages or an empty one, and what `training_cost` and `batch_order`
-    raise.
+    Raises ValueError for another position, and what `training_cost` and `batch_order` raise.
     """
     one_of("position", position, POSITIONS)
-    batch_size, epochs = whole_number("batch_size", batch_size), whole_number("epochs", epochs)
-    num_classes = whole_number("num_classes", num_classes, 2)
-    train_lengths = [whole_number("a message's tokens", n) for n in train_lengths]
-    validation_lengths = [whole_number("a message's tokens", n) for n in validation_lengths]
-    if not train_lengths or not validation_lengths:
-        raise ValueError("give the numbers of tokens of at least one message of either kind")
     longest = max(train_lengths)
     step = training_cost(cfg, plan, 1, longest, num_classes)
-    forward, backward = step.forward.amount, step.backward.amount
-    train = _tokens_read(train_lengths, longest, position)
-    validation = _tokens_read(validation_lengths, longest, position)
-    steps = _sizes_of(_batches(len(train), batch_size, epochs, seed), train)
+    order = _batch_order(len(train_lengths), batch_size, epochs, seed)
+    batches = [batch for epoch in order for batch in epoch]
 
-    num_messages = sum(b * count for (b, _), count in steps.items())
-    num_measurements = ceil(steps.total() / EVAL_FREQ) + epochs
+    num_messages, num_measurements = sum(map(len, batches)), ceil(len(batches) / EVAL_FREQ) + epochs
     most = EVAL_ITER * batch_size
-    num_measured = min(most, num_messages // epochs) + min(most, len(validation))
+    num_measured = min(most, num_messages // epochs) + min(most, len(validation_lengths))
+    measured = counted(num_measurements * num_measured, "message")
+    forward, both = step.forward.amount, step.forward.amount + step.backward.amount
     book = {
-        "steps": ((num_messages, "message"), (forward + backward, "multiply-add")),
-        "measuring": ((num_measurements * num_measured, "message"), (forward, "multiply-add")),
+        "steps": f"{counted(num_messages, 'message')} × {both:,} multiply-adds",
+        "measuring": f"{measured} × {forward:,} multiply-adds",
     }
 
+    frozen, trained = (_ForwardPass(cfg, plan, num_classes) for _ in range(2))
     parts, blocks = part_names(cfg["n_layers"]), frozen_blocks(plan)
-    start = 0 if blocks is None else 2 + blocks  # the embeddings come first
-    frozen = _fast_pass(cfg, plan, num_classes, parts[:start], position)
-    trained = _fast_pass(cfg, plan, num_classes, parts[start:], position)
-    at_once = _sizes_of(in_batches_by_length(train), train)
-    at_once += _sizes_of(in_batches_by_length(validation), validation)
-    once = _total(frozen.forward, at_once)
+    num_frozen = 0 if blocks is None else 2 + blocks  # the embeddings come first
+    for number, part in enumerate(parts):
+        # the head gets one vector of each message, and so does the last block but for the mean
+        for_one_token = part == "out_head" or (part == parts[-3] and position != "mean")
+        count = frozen if number < num_frozen else trained
+        count.run(part, "message" if for_one_token else "token")
+
+    shortest_read = 1 if position in ("first", "last_token") else longest
+    longest_read = 1 if position == "first" else longest
+    train = np.clip(train_lengths, shortest_read, longest_read).tolist()
+    validation = np.clip(validation_lengths, shortest_read, longest_read).tolist()
+    once = _total(frozen.forward, in_batches_by_length(train), train)
+    once += _total(frozen.forward, in_batches_by_length(validation), validation)
     each_step = trained.forward + trained.weight_gradients + trained.input_gradients
-    numbers = range(len(validation))
-    measured = [numbers[i : i + MEASURED_AT_ONCE] for i in numbers[::MEASURED_AT_ONCE]]
-    each_epoch = _total(trained.forward, _sizes_of(measured, validation))
+    groups = range(0, len(validation), MEASURED_AT_ONCE)
+    measured = [range(i, min(i + MEASURED_AT_ONCE, len(validation))) for i in groups]
+    each_epoch = _total(trained.forward, measured, validation)
     fast = {
-        "the frozen part, once": ((once, "multiply-add"),),
-        "steps": ((_total(each_step, steps), "multiply-add"),),
-        "measuring": ((epochs, "epoch"), (each_epoch, "multiply-add")),
+        "the frozen part, once": f"{once:,} multiply-adds",
+        "steps": f"{_total(each_step, batches, train):,} multiply-adds",
+        "measuring": f"{counted(epochs, 'epoch')} × {each_epoch:,} multiply-adds",
     }
-    if not gradient_reach(plan).ends:
+    if not step.gradients.amount:
         book = fast = {}
     return TrainingWork(
-        _sum_up("work, all of the model in each step (the book's way)", "multiply-adds", book),
-        _sum_up("work, the frozen part only once (fine_tune's way)", "multiply-adds", fast),
+        _sum_up("work, all of the model in each step (the book's way)", book),
+        _sum_up("work, the frozen part only once (fine_tune's way)", fast),
     )
 
 
-def _tokens_read(lengths: Sequence[int], longest: int, position: str) -> list[int]:
-    """Return how many tokens of each message's sequence `fine_tune` runs."""
-    if position == "first":
-        return [1] * len(lengths)
-    if position == "last_token":
-        return [min(length, longest) for length in lengths]
-    return [longest] * len(lengths)
-
-
-def _fast_pass(
-    cfg: dict, plan: FreezePlan, num_classes: int, parts: Sequence[str], position: str
-) -> _ForwardPass:
-    """Return the pass of `fine_tune` through some neighbouring parts."""
-    last_block = f"trf_blocks.{cfg['n_layers'] - 1}"
-    count = _ForwardPass(cfg, plan, num_classes)
-    for part in parts:
-        if part == last_block and position != "mean":
-            count.run_for_one_token(part)
-        else:  # the head gets one vector of each message, at "mean" the mean of all
-            count.run(part, per="message" if part == "out_head" else "token")
-    return count
-
-
-def _total(amounts: Counter, batches: Counter) -> int:
-    """Return the multiply-adds of passes on batches of these sizes."""
+def _total(amounts: Counter, batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> int:
+    """Return the multiply-adds of passes on batches, each padded to its longest message."""
     total = 0
-    for (b, n), count in batches.items():
+    for batch in batches:
+        n = max(lengths[i] for i in batch)
         message = amounts["message"] + n * amounts["token"] + n * n * amounts["pair"]
-        total += count * (amounts["batch"] + b * message)
+        total += amounts["batch"] + len(batch) * message
     return total
-
-
-@lru_cache(maxsize=8)  # a widget asks again for each number of tokens
-def _batches(num_messages: int, batch_size: int, epochs: int, seed: int) -> list[Sequence[int]]:
-    """Return the batches of message numbers of all steps."""
-    order = batch_order(num_messages, batch_size, epochs, seed)
-    return [batch for batches in order for batch in batches]
-
-
-def _sizes_of(batches: Iterable[Sequence[int]], lengths: Sequence[int]) -> Counter:
-    """Return how many batches have each size (b, n); each is padded to its longest message."""
-    return Counter((len(batch), max(lengths[i] for i in batch)) for batch in batches)

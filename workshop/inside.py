@@ -16,59 +16,24 @@ from html import escape
 
 import torch
 
-from helpers.checks import one_of, whole_number
 from helpers.classify import NOT_FINITE, SpamClassifier
 from helpers.config import END_OF_TEXT
 from helpers.data import LABELS
 from helpers.freezing import record
-from helpers.model import GPTModel, has_causal_mask
+from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, visible_tokens
-from helpers.training import POSITIONS, classifying_place, take_position
+from helpers.training import classifying_place, take_position
 from workshop.fast import class_vectors
 from workshop.pictures.message import mark, shortened
 from workshop.tables import html_table
+from workshop.texts import counted
 
 SPAM = LABELS.index("spam")
 AS_IN_TRAINING = "as in training"
 PADDINGS = ("0", "1", "10", AS_IN_TRAINING)  # how many padding tokens follow a message
-MOST_NATS = 20.0  # above it a factor of the odds has more digits than say anything
 
 
 # --- attention, and the answer after each block ---------------------------------------------------
-
-
-@torch.no_grad()
-def attention_and_answers(
-    model: GPTModel, token_ids: torch.Tensor, position: str = "last"
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return `attention_weights` and `class_after_each_block` from one pass of one message, (1, n)."""
-    one_of("position", position, POSITIONS)
-    if token_ids.ndim != 2 or len(token_ids) != 1:
-        raise ValueError(f"give one message, (1, n), not {tuple(token_ids.shape)}")
-    blocks = [f"trf_blocks.{i}" for i in range(len(model.trf_blocks))]
-    dropouts = [f"{block}.att.dropout" for block in blocks]  # whose inputs are the weights
-    token_ids = token_ids.to(model.tok_emb.weight.device)
-    with record(model, *blocks, "final_norm", *dropouts) as recorded:
-        model.eval()(token_ids)
-    weights = torch.stack([recorded[name].input for name in dropouts])
-    # what goes into each block, and into the norm after the last one: (n_layers + 1, n, d)
-    vectors = torch.cat([recorded[name].input for name in (*blocks, "final_norm")])
-    logits = model.out_head(model.final_norm(vectors))  # (n_layers + 1, n, classes)
-    logits = take_position(logits, token_ids.expand(len(logits), -1), position)
-    return weights, logits.float().softmax(dim=-1).cpu()
-
-
-def class_after_each_block(
-    model: GPTModel, token_ids: torch.Tensor, position: str = "last"
-) -> torch.Tensor:
-    """Return the answer as it forms, for one message (1, n): float32 (n_layers + 1, num_classes).
-
-    Entry i holds the probabilities that the final norm and the head give for the vectors after i
-    blocks: entry 0 for the embeddings, the last one is the model's answer (the "logit lens",
-    nostalgebraist 2020). The head was trained on the vectors after the last block only. Raises
-    ValueError for another position and for more than one message, and what the model raises.
-    """
-    return attention_and_answers(model, token_ids, position)[1]
 
 
 @torch.no_grad()
@@ -81,9 +46,30 @@ def attention_weights(model: GPTModel, token_ids: torch.Tensor) -> torch.Tensor:
     raises.
     """
     dropouts = [f"trf_blocks.{i}.att.dropout" for i in range(len(model.trf_blocks))]
-    with record(model, *dropouts) as recorded:
+    with record(model, *dropouts) as recorded:  # the weights are what dropout is given
         model.eval()(token_ids.to(model.tok_emb.weight.device))
     return torch.stack([recorded[name].input for name in dropouts])
+
+
+@torch.no_grad()
+def class_after_each_block(
+    model: GPTModel, token_ids: torch.Tensor, position: str = "last"
+) -> torch.Tensor:
+    """Return the answer as it forms, for one message (1, n): float32 (n_layers + 1, num_classes).
+
+    Entry i holds the probabilities that the final norm and the head give for the vectors after i
+    blocks: entry 0 for the embeddings, the last one is the model's answer (the "logit lens",
+    nostalgebraist 2020). The head was trained on the vectors after the last block only.
+    """
+    names = [*(f"trf_blocks.{i}" for i in range(len(model.trf_blocks))), "final_norm"]
+    token_ids = token_ids.to(model.tok_emb.weight.device)
+    with record(model, *names) as recorded:
+        model.eval()(token_ids)
+    # what goes into each block, and into the norm after the last one: (n_layers + 1, n, d)
+    vectors = torch.cat([recorded[name].input for name in names])
+    logits = model.out_head(model.final_norm(vectors))  # (n_layers + 1, n, classes)
+    logits = take_position(logits, token_ids.expand(len(logits), -1), position)
+    return logits.float().softmax(dim=-1).cpu()
 
 
 # --- influence of tokens --------------------------------------------------------------------------
@@ -91,34 +77,19 @@ def attention_weights(model: GPTModel, token_ids: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def token_influence(
-    model: GPTModel,
-    token_ids: torch.Tensor | Sequence[int],
-    position: str = "last",
-    label: int | None = None,
+    model: GPTModel, token_ids: Sequence[int], position: str = "last", label: int | None = None
 ) -> torch.Tensor:
     """Return the influence of each token of a message, (n,), on a class: float32 (n,), in nats.
 
     That is how much the log-odds ln(p / (1 - p)) of class `label` (None: the predicted one) fall
     when the token is left out (Zeiler & Fergus 2014; Li et al. 2016): above 0 it is evidence for
     the class, below 0 against it. What follows the gap moves up by one position. All messages with
-    one token less run together; of those that are equal, as within padding, only one. Raises
-    ValueError for another position or label and for fewer than two tokens, of which none can be
-    left out.
+    one token less run together; of those that are equal, as within padding, only one.
     """
-    ids = torch.as_tensor(token_ids)
-    if ids.ndim != 1 or ids.is_floating_point():
-        raise ValueError("give the token ids of one message, (n,): a list or a tensor")
-    ids = ids.tolist()
-    if len(ids) < 2:
-        raise ValueError(f"of {len(ids)} tokens none can be left out; give at least 2")
-    if label is not None:
-        label = whole_number("label", label, 0, model.out_head.out_features - 1)
+    ids = list(token_ids)
     shortened_ids = [(*ids[:i], *ids[i + 1 :]) for i in range(len(ids))]
     distinct = list(dict.fromkeys(shortened_ids))
-    groups = [[ids], distinct]
-    if position != "mean" and has_causal_mask(model):  # then two lengths can run together
-        groups = [[ids, *distinct]]
-    vectors = torch.cat([class_vectors(model, rows, position) for rows in groups])
+    vectors = torch.cat([class_vectors(model, rows, position) for rows in ([ids], distinct)])
     vectors = vectors.to(model.out_head.weight)  # on its device, in its precision
     logits = model.out_head(vectors).float().cpu()  # (1 + distinct, classes)
     if label is None:
@@ -152,9 +123,9 @@ class Directions:
 def main_directions(vectors: torch.Tensor, count: int = 2) -> Directions:
     """Return the `count` directions in which vectors (b, d) differ most.
 
-    This is principal component analysis (Pearson 1901). The sign of a direction is arbitrary; it is
-    set so that its largest component is positive. Raises ValueError for fewer vectors, or shorter
-    ones, than directions, for vectors that are all alike, and for values that are not finite.
+    This is principal component analysis (Pearson 1901). The sign of a direction is arbitrary. Raises
+    ValueError for fewer vectors, or shorter ones, than directions, for vectors that are all alike,
+    and for values that are not finite.
     """
     from sklearn.decomposition import PCA  # slow to import
 
@@ -162,10 +133,8 @@ def main_directions(vectors: torch.Tensor, count: int = 2) -> Directions:
     if centred.square().sum() <= 1e-12 * vectors.square().sum():  # what there is, is rounding
         raise ValueError("the vectors are all alike, so they differ in no direction")
     pca = PCA(count, svd_solver="full").fit(vectors.numpy())
-    axes = torch.from_numpy(pca.components_)
-    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
-    shares = torch.from_numpy(pca.explained_variance_ratio_)
-    return Directions(torch.from_numpy(pca.mean_), axes * largest.sign(), shares)
+    mean, axes, shares = pca.mean_, pca.components_, pca.explained_variance_ratio_
+    return Directions(*map(torch.from_numpy, (mean, axes, shares)))
 
 
 # --- one message ----------------------------------------------------------------------------------
@@ -205,12 +174,8 @@ def read_message(
 
     `padding` is one of PADDINGS; the last one pads a message to the classifier's `max_length`. No
     sequence is longer than the model's context. `position` None is the classifier's own. Raises
-    ValueError for an empty message, another position or padding, TypeError for anything but a text.
+    ValueError for an empty message, TypeError for anything but a text.
     """
-    position = position or classifier.position
-    one_of("position", position, POSITIONS)
-    if padding not in PADDINGS:
-        raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, not {padding!r}")
     all_ids = encode_message(text, classifier.tokenizer)
     token_ids = all_ids[: classifier.max_length]
     wanted = classifier.max_length - len(token_ids) if padding == AS_IN_TRAINING else int(padding)
@@ -219,7 +184,7 @@ def read_message(
         tuple(visible_tokens(token_ids, classifier.tokenizer)),
         len(all_ids) - len(token_ids),
         min(wanted, classifier.model.pos_emb.num_embeddings - len(token_ids)),
-        position,
+        position or classifier.position,
     )
 
 
@@ -228,15 +193,12 @@ def influence_on_spam(classifier: SpamClassifier, reading: Reading) -> torch.Ten
 
     That is how much the log-odds of spam fall when it is left out: above 0 it is evidence for spam,
     below 0 for ham. The number of padding tokens stays the same. For a message of one token, which
-    can't be left out, it is not a number. Raises ValueError for a damaged model.
+    can't be left out, it is not a number.
     """
     n = len(reading.token_ids)
     if n == 1:
         return torch.tensor([torch.nan])
-    influence = token_influence(classifier.model, reading.row(), reading.position, SPAM)
-    if not influence.isfinite().all():
-        raise ValueError(NOT_FINITE)
-    return influence[:n]
+    return token_influence(classifier.model, reading.row(), reading.position, SPAM)[:n]
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,9 +226,8 @@ class Answer:
 
     @property
     def log_odds(self) -> float:
-        """The log-odds of spam, in nats; infinite where a probability is rounded to 0."""
-        ham, spam = self.probabilities[1 - SPAM], self.probabilities[SPAM]
-        return (spam.log() - ham.log()).item()
+        """The log-odds of spam, in nats."""
+        return self.probabilities.log().diff().item()  # ham comes first
 
     def shares(self, block: int, head: int | None = None) -> torch.Tensor:
         """Return the weights of one block, (m,): those of a head, or the mean of all (None)."""
@@ -275,8 +236,8 @@ class Answer:
 
     def to_the_message(self, head: int | None = None) -> torch.Tensor:
         """Return the sum of the weights of the message's tokens, in each block: (n_layers,)."""
-        blocks = range(len(self.attention))
-        return torch.stack([self.shares(i, head)[: self.num_kept].sum() for i in blocks])
+        heads = self.attention if head is None else self.attention[:, [head]]
+        return heads[..., : self.num_kept].sum(dim=2).mean(dim=1)
 
 
 def answer(classifier: SpamClassifier, reading: Reading, left_out: Collection[int] = ()) -> Answer:
@@ -287,11 +248,11 @@ def answer(classifier: SpamClassifier, reading: Reading, left_out: Collection[in
     num_kept = len(reading.kept(left_out))
     if not num_kept:
         raise ValueError("all tokens are left out: bring one back to have something to classify")
-    row, position = reading.row(left_out), reading.position
-    weights, after_blocks = attention_and_answers(classifier.model, torch.tensor([row]), position)
+    model, row, position = classifier.model, reading.row(left_out), reading.position
+    after_blocks = class_after_each_block(model, torch.tensor([row]), position)
     if not after_blocks.isfinite().all():
         raise ValueError(NOT_FINITE)
-    weights = weights[:, 0].float().cpu()  # (n_layers, n_heads, m, m)
+    weights = attention_weights(model, torch.tensor([row]))[:, 0].float().cpu()  # (…, m, m)
     place = classifying_place(row, position)
     attention = weights.mean(dim=2) if place is None else weights[:, :, place]
     return Answer(after_blocks, attention, num_kept)
@@ -308,9 +269,7 @@ def influence_table(tokens: Sequence[str], influences: Sequence[float]) -> str:
         if not math.isnan(nats):
             nearest = round(nats, 2) + 0.0  # no minus before zero
             shown = f"{nearest:+.2f}".replace("-", "−")
-            factor = f"× {math.exp(min(nearest, MOST_NATS)):.2f}"
-            if nearest > MOST_NATS:
-                factor = f"more than × {math.exp(MOST_NATS):,.0f}"
+            factor = f"× {math.exp(nearest):.2f}"
         rows.append((f"{i}  {token}", mark(nats), shown, factor))
     header = ("token", "mark", "nats towards spam", "what it does to the odds of spam")
     return html_table(header, rows, "What each token does for the answer")
@@ -321,18 +280,15 @@ def say_change(reading: Reading, left_out: Collection[int], before: Answer, afte
     if not left_out:
         return ""
     tokens = [f"<code>{escape(shortened(reading.tokens[i]))}</code>" for i in sorted(left_out)]
-    text = f"without {', '.join(tokens)}: spam {before.spam:.2f} → {after.spam:.2f}"
-    change = after.log_odds - before.log_odds
-    if math.isfinite(change):
-        text += f" ({change:+.2f} nats)".replace("-", "−")
-    return text
+    change = f"{after.log_odds - before.log_odds:+.2f}".replace("-", "−")
+    spam = f"spam {before.spam:.2f} → {after.spam:.2f}"
+    return f"without {', '.join(tokens)}: {spam} ({change} nats)"
 
 
 def say_row(reading: Reading) -> str:
     """Return as HTML what goes into the model, and what does not."""
     count = len(reading.token_ids)
-    plural = "" if count == 1 else "s"
-    text = f"{count} token{plural}, then {reading.padding} of padding."
+    text = f"{counted(count, 'token')}, then {reading.padding} of padding."
     if reading.num_cut:
         text += (
             f" The message has {count + reading.num_cut:,} tokens; the classifier reads the first "
