@@ -58,10 +58,11 @@ function luminance(colour) {
 function ground(element) {
     if (element.ownerSVGElement) {
         const {x, y, width, height} = element.getBBox(), [px, py] = [x + width / 2, y + height / 2];
-        const below = [...element.ownerSVGElement.querySelectorAll('rect')].filter(rect => {
-            const box = rect.getBBox();
-            return getComputedStyle(rect).fill !== 'none' && box.x <= px && px <= box.x + box.width
-                && box.y <= py && py <= box.y + box.height;
+        const shapes = [...element.ownerSVGElement.querySelectorAll('rect, path')];
+        const below = shapes.filter(shape => {
+            const box = shape.getBBox();
+            return !shape.closest('defs, clipPath') && getComputedStyle(shape).fill !== 'none'
+                && box.x <= px && px <= box.x + box.width && box.y <= py && py <= box.y + box.height;
         });
         return below.length ? rgb(getComputedStyle(below.at(-1)).fill)
             : ground(element.ownerSVGElement.parentElement);
@@ -322,7 +323,8 @@ def assert_readable(root: "Locator", picture: str) -> None:
     if folder := os.environ.get("SCREENSHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         root.screenshot(path=Path(folder, f"{picture}.png"))
-    assert root.evaluate("e => faint_texts(e)") == []
+    faint = root.evaluate("e => faint_texts(e)")
+    assert not faint, faint
     assert root.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
 
 

@@ -79,7 +79,7 @@ def take_explorer(path: Path) -> None:
         page.locator(".fx-choice", has_text="gpt2-small (124M)").click()
         page.locator(".fx-part-trf_blocks-7").click()
         page.locator(".fx-reach", has_text="trf_blocks.7").wait_for()
-        page.locator(".fx-total", has_text="124,441,346").wait_for()
+        page.locator(".fx-counts", has_text="124,441,346").wait_for()
         page.evaluate("document.activeElement.blur()")
         page.locator(".freeze-explorer").screenshot(path=path)
 

@@ -78,7 +78,9 @@ def test_a_file_that_changes_between_two_calls_is_not_mixed(tmp_path, etag):
 
 
 @pytest.mark.parametrize("left", [CONTENT, CONTENT + b"more", b"stale"])
-@pytest.mark.parametrize("version", [None, f'"{zlib.crc32(CONTENT)}"'])
+@pytest.mark.parametrize(
+    "version", [None, f'"{zlib.crc32(CONTENT)}"'], ids=["no version", "its version"]
+)
 def test_a_partial_file_that_cannot_be_continued_does_no_harm(tmp_path, left, version):
     with serve(Files({"/a": CONTENT})) as url:
         part = part_of(tmp_path / "a", f"{url}/a")

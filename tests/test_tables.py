@@ -13,7 +13,7 @@ from helpers.freezing import (
     trace_shapes,
 )
 from tests.drawings import words_of
-from workshop.tables import html_table, parts_table, say_problem, toggle_text
+from workshop.tables import alert, html_table, parts_table, toggle_text
 
 CFG, BOOK = gpt_config("gpt2-small (124M)"), FreezePlan.book(12)
 
@@ -37,4 +37,4 @@ def test_the_table_has_a_row_for_each_box_output_first_and_the_totals_last():
 def test_a_table_and_a_sentence_take_words_as_text():
     table = html_table(("<i>", '"'), [("<b>&", "<u>")], "<caption>")
     assert words_of(ElementTree.fromstring(table)) == '<caption><i>"<b>&<u>'
-    assert say_problem(ValueError("<b>")).startswith('<p role="alert">&lt;b&gt;. The picture shows')
+    assert alert("<b>") == '<p role="alert">&lt;b&gt;</p>'

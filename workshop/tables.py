@@ -45,11 +45,6 @@ def toggle_text(count: PartCount) -> str:
     return f"{MARK[count.state]:<2} {count.part:<18} {count.parameters:>13,}  {count.state}"
 
 
-def big_number(value: str, what: str) -> str:
-    """Return a number and, smaller, what it counts, as HTML."""
-    return f"<b>{escape(value)}</b> {escape(what)}"
-
-
 def status(text: str) -> str:
     """Return a text as HTML that a screen reader reads when it changes."""
     return f'<p role="status">{escape(text)}</p>'

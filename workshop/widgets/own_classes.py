@@ -3,9 +3,12 @@
 The training is that of the command `python -m workshop train`.
 """
 
+import atexit
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
@@ -15,10 +18,7 @@ from ipywidgets import HTML, BoundedIntText, FileUpload, FloatText, Text, VBox
 
 from helpers.classify import TextClassifier
 from helpers.config import beside_the_notebook
-from helpers.data import pad
 from helpers.tokenizer import encode_message
-from helpers.training import POSITIONS
-from workshop.fast import fast_logits
 from workshop.own import (
     BALANCES,
     MOST_CLASSES,
@@ -32,14 +32,11 @@ from workshop.own import (
     summary_table,
 )
 from workshop.pictures.charts import draw_class_matrix
-from workshop.pictures.svg import Drawing
+from workshop.pictures.svg import Drawing, shortened
 from workshop.tables import alert, html_table, status
 from workshop.texts import KINDS, Split, TextTable, counted, read_texts, split_stratified
 from workshop.widgets.parts import (
     Choice,
-    Folded,
-    Quiet,
-    TextList,
     ask,
     button,
     display_with_static_form,
@@ -49,15 +46,15 @@ from workshop.widgets.parts import (
     row,
     style_sheet,
 )
-from workshop.widgets.train_button import UNDER_WAY, WHERE, TrainButton
+from workshop.widgets.train_button import UNDER_WAY, TrainButton
 
 ANSWERED_AT_ONCE = 64  # test texts in a slice
 
 
-MOST_FIELDS = 20  # with mistakes, that have a button
+MOST_FIELDS, MOST_TEXTS = 20, 50  # that are shown: fields with mistakes, and texts of a field
 
 
-LONGEST, LONGEST_NAME = 500, 40  # characters of a text, and of a class on a button, that are shown
+LONGEST = 500  # characters of a text that are shown
 
 
 HOW_TO_CHOOSE = (
@@ -71,149 +68,92 @@ HOW_TO_TRAIN = "<b>2. The training.</b> What is set already is a good beginning.
 
 
 HOW_GOOD = (
-    "<b>3. How good is it?</b> Each row is of one class, each column of what the texts were called."
+    "<b>3. How good is it?</b> Each row of the matrix is of one class, each column of what the texts "
+    "were called. Press a field to read its texts: correct class → called class, and how many."
 )
 
 
-HOW_TO_READ = "<b>Press a field</b> to read its texts: correct class → called class, and how many."
-
-
-HOW_TO_TRY = "<b>4. Try it.</b> Type a text of your own and press Enter."
-
-
-HOW_TO_SAVE = "<b>5. Save it.</b> One file holds all that is needed to use it."
+HOW_TO_USE = (
+    "<b>4. Use it.</b> Type a text of your own and press Enter. Save the classifier: one file holds "
+    "all that is needed to use it."
+)
 
 
 class OwnClasses(VBox):
     """From a table of texts with labels to a classifier in a file, by a few clicks.
 
-    `path` is a file to begin with, `model_name` the pretrained model, `folder` where the classifier
-    is saved (None: where the notebook is). `table` and `split` hold what was read, `training` what
-    was trained last, `classifier` its result, and `figures` how good that is, by name (as `compare`
-    returns them); each is None before. What can't be read or trained is said in the widget. Raises
-    ValueError for an unknown model.
+    `path` is a file to begin with, `model_name` the pretrained model. `table` and `split` hold what
+    was read, `training` what was trained last, `classifier` its result, and `figures` how good that
+    is, by name (as `compare` returns them); each is None before. What can't be read or trained is
+    said in the widget. Raises ValueError for an unknown model.
     """
 
-    def __init__(
-        self,
-        path: str | Path | None = None,
-        model_name: str = "gpt2-nano (12M)",
-        folder: str | Path | None = None,
-    ):
-        default = self._defaults = OwnSettings(model_name)  # refuses an unknown name
-        self._folder = folder
+    def __init__(self, path: str | Path | None = None, model_name: str = "gpt2-nano (12M)"):
+        self._defaults = default = OwnSettings(model_name)  # refuses an unknown name
         self.table: TextTable | None = None
         self.split: Split | None = None
-        self._last_read: TextTable | None = None  # the table of the results
-        self._uploaded: tuple[str, bytes] | None = None
-        self._quiet = Quiet()
+        self.training: OwnTraining | None = None
+        self.classifier: TextClassifier | None = None
+        self.figures: dict[str, ClassFigures] | None = None
+        self._drawing: Drawing | None = None
 
         self._path = ask(Text, "oc-path", "Path", placeholder="texts.csv", continuous_update=False)
         upload = FileUpload(accept=",".join(KINDS), multiple=False, description="Choose a file")
-        upload.observe(lambda change: self._take_upload(change["new"]), "value")
+        upload.observe(lambda change: self._take_upload(change.new), "value")
         read = button("fx-more oc-read", "Read the table", self._read)
-        self._boxes = [
+        self._columns = [
             ask(Text, f"oc-{name}-column", f"Column of the {name}s", continuous_update=False)
             for name in ("text", "label")
         ]
-        self._columns = row(css="oc-columns")  # empty until the boxes are needed
-        self._path.observe(self._change_path, "value")
-        for box in self._boxes:
-            box.observe(self._change_column, "value")
-        show = self._html = html_fields(
-            "oc", "unread", "report", "classes", "where", "balance-in-words"
-        )
+        for box in (self._path, *self._columns):
+            box.observe(lambda _: self._read(), "value")
         self._plan = Choice("oc-plan", "Train", PLANS, default.plan)
-        self._position = Choice(
-            "oc-position", "Classify at", POSITIONS, default.position, self._show_position
-        )
-        self._balance = Choice(
-            "oc-balance", "Classes", BALANCES, default.balance, self._show_balance
-        )
-        self._show_position(default.position)
-        self._show_balance(default.balance)
+        self._balance = Choice("oc-balance", "Classes", BALANCES, default.balance)
         self._epochs = ask(
             BoundedIntText, "fx-epochs", "Epochs", value=default.epochs, min=1, max=100
         )
         self._lr = ask(FloatText, "fx-lr", "Learning rate", value=default.lr)
-        self._button = TrainButton(self._make_training, self._end, "texts")
-        self._results = named(VBox(), "oc-results")
+        self._button = TrainButton(self._make_training, self._end)
+        show = self._html = html_fields("oc", "unread", "report", "classes", "matrix", "figures")
+        self._mistakes, self._use = VBox(), VBox()
         super().__init__(
             [
                 style_sheet(),
                 HTML(f"<p>{HOW_TO_CHOOSE}</p>"),
                 row(self._path, read, named(upload, "oc-upload"), css="oc-file"),
+                row(*self._columns),
                 show["unread"],
-                self._columns,
                 row(show["report"], show["classes"]),
                 HTML(f"<p>{HOW_TO_TRAIN}</p>"),
                 self._plan,
-                row(self._position, show["where"], css="oc-chosen"),
-                row(self._balance, show["balance-in-words"], css="oc-chosen"),
+                self._balance,
                 row(self._epochs, self._lr),
                 self._button,
-                self._results,
+                row(show["matrix"], show["figures"]),
+                self._mistakes,
+                self._use,
             ]
         )
         named(self, "fx-widget own-classes")
-        self._put_results_away("Nothing has been trained yet.")
+        self._button.say("Nothing has been trained yet.")
         if path is not None:
-            self.read(path)
-
-    @property
-    def settings(self) -> OwnSettings:
-        """What is chosen. Raises ValueError where a control holds what can't be."""
-        return OwnSettings(
-            self._defaults.model,
-            self._plan.chosen,
-            self._position.chosen,
-            self._balance.chosen,
-            self._epochs.value,
-            lr=self._lr.value,
-        )
-
-    @property
-    def drawing(self) -> Drawing | None:
-        """The confusion matrix of the test texts; None before a training has been measured."""
-        return self.figures and draw_class_matrix(self.figures[THIS])
-
-    def _show_position(self, name: str) -> None:
-        self._html["where"].value = escape(WHERE[name])
-
-    def _show_balance(self, name: str) -> None:
-        self._html["balance-in-words"].value = escape(BALANCES[name])
+            self._path.value = str(path)
 
     # --- the table ---
 
-    def read(self, path: str | Path, text: str | None = None, label: str | None = None) -> None:
-        """Read a table as the button does; `text` and `label` name the columns.
-
-        What can't be read is said in the widget.
-        """
-        self._uploaded = None
-        self._fill_boxes(str(path), text, label)
-        self._read()
-
-    def _change_path(self, _) -> None:
-        if not self._quiet and self._path.value.strip():
-            self.read(self._path.value)
-
-    def _change_column(self, _) -> None:
-        if not self._quiet:
-            self._read()
-
     def _take_upload(self, value) -> None:
-        self._uploaded = uploaded_file(value)
-        if self._uploaded is not None:
-            self._fill_boxes("")
-            self._read()
-
-    def _fill_boxes(self, path: str, text: str | None = None, label: str | None = None) -> None:
-        """Show a path, and the names of the two columns if there are any."""
-        with self._quiet():
-            self._path.value = path
-            self._boxes[0].value, self._boxes[1].value = text or "", label or ""
-        self._columns.children = self._boxes if text or label else []
+        if not value:
+            return
+        if isinstance(value, dict):  # ipywidgets 7 has a dictionary by name
+            name, file = list(value.items())[-1]
+        else:
+            file = value[-1]
+            name = file["name"]
+        folder = tempfile.TemporaryDirectory()
+        atexit.register(folder.cleanup)
+        path = Path(folder.name, Path(name).name)
+        path.write_bytes(file["content"])
+        self._path.value = str(path)
 
     def _read(self) -> None:
         """Read what is chosen; until that has worked, there is no table that could be trained on."""
@@ -223,233 +163,168 @@ class OwnClasses(VBox):
         self.table = self.split = None
         self._html["report"].value = self._html["classes"].value = ""
         with problem_shown(self._html["unread"]):
-            table = self._read_table()
+            path, *columns = (box.value.strip() or None for box in (self._path, *self._columns))
+            if path is None:
+                raise ValueError("There is no path yet: type one, or choose a file")
+            table = read_texts(os.path.expanduser(path), *columns)
             self.split = split_stratified(table, seed=self._defaults.seed)
             self.table = table
             self._html["report"].value = report_list(table, self.split)
             self._html["classes"].value = classes_table(self.split)
-            if not _same_table(table, self._last_read):
-                self._put_results_away("Nothing has been trained on this table yet.")
-            self._last_read = table
-        if "column" in self._html["unread"].value:
-            self._columns.children = self._boxes
-
-    def _read_table(self) -> TextTable:
-        names = [box.value.strip() or None for box in self._boxes]
-        if self._uploaded is None:
-            path = self._path.value.strip()
-            if not path:
-                raise ValueError("There is no path yet: type one, or choose a file")
-            return read_texts(os.path.expanduser(path), *names)
-        name, content = self._uploaded
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, Path(name).name)
-            file.write_bytes(content)
-            try:
-                return read_texts(file, *names)
-            except (OSError, ValueError) as error:  # the learner knows no such folder
-                raise ValueError(str(error).replace(f"{folder}{os.sep}", "")) from error
 
     # --- a training ---
-
-    def train(self) -> dict[str, ClassFigures] | None:
-        """Return the figures of a training as by a click, but whole, before the next line of code.
-
-        None where it was interrupted, or could not begin or come to its end.
-        """
-        before = self.figures
-        self._button.train()
-        return None if self.figures is before else self.figures
 
     def _make_training(self) -> tuple[OwnTraining, int]:
         if self.split is None:
             raise ValueError("There is no table yet: type a path or choose a file first")
-        training = OwnTraining(self.split, self.settings)
-        self._put_results_away("")
-        self.training = training
-        return training, 1
+        settings = OwnSettings(
+            self._defaults.model,
+            self._plan.chosen,
+            balance=self._balance.chosen,
+            epochs=self._epochs.value,
+            lr=self._lr.value,
+        )
+        self.training = OwnTraining(self.split, settings)
+        self.classifier = self.figures = self._drawing = None
+        self._html["matrix"].value = self._html["figures"].value = ""
+        self._mistakes.children = self._use.children = []
+        return self.training, 1
 
-    def _put_results_away(self, sentence: str) -> None:
-        self.training: OwnTraining | None = None
-        self.classifier: TextClassifier | None = None
-        self.figures: dict[str, ClassFigures] | None = None
-        self._results.children = []
-        self._button.clear(sentence)
-
-    def _end(self, training: OwnTraining) -> Iterator[None] | None:
-        """Make a classifier of what was trained, and return the slices in which it is measured."""
-        epochs = sum(len(history.val_accs) for history in self._button.histories)
+    def _end(self, training: OwnTraining) -> Iterator[None]:
+        """Make a classifier of what was trained, and show in slices how good it is."""
+        show, split, table = self._button, self.split, self.table
+        epochs = sum(len(history.val_accs) for history in show.histories)
         if not epochs:
-            self._button.say("Stopped before the end of the first epoch: nothing has been trained.")
-            return None
-        about = {"trained on": f"{self.table.source}, {counted(len(self.split.train), 'text')}"}
+            show.say("Stopped before the end of the first epoch: nothing has been trained.")
+            return
+        about = {"trained on": f"{table.source}, {counted(len(split.train), 'text')}"}
         stopped = ""
         if epochs < training.settings.epochs:
             whole = counted(epochs, "whole epoch")
             about["interrupted"] = f"after {whole} of {training.settings.epochs}"
             stopped = f"Stopped: the model has the weights of {whole}. "
         self.classifier = training.classifier(about)
-        return self._measure(stopped)
+        self._use.children = [UseIt(self.classifier, f"{Path(table.source).stem}.safetensors")]
 
-    def _measure(self, before: str) -> Iterator[None]:
-        """Answer the test texts in slices, and show how good the classifier is."""
-        show, split = self._button, self.split
-        texts = split.test["Text"].tolist()
-        answered, self._num_cut, measured = [], 0, []
-        outcome = "How good it is was not measured."
-        show.say(f"{before}The test texts are being answered.")
+        texts, slices = split.test["Text"].tolist(), []
         show.stopped = False
-        with problem_shown(show.problem):
-            try:
-                while len(answered) < len(texts) and not show.stopped:
-                    done = len(answered)
-                    words = f"Test texts answered: {done} of {len(texts)}."
-                    show.show_bar(done / len(texts), words)
-                    next_texts = texts[done : done + ANSWERED_AT_ONCE]
-                    probabilities, num_cut = answers(self.classifier, next_texts)
-                    answered.extend(probabilities)
-                    self._num_cut += num_cut
-                    yield
-            except KeyboardInterrupt:
-                show.stopped = True
-            if not show.stopped:
-                probabilities = torch.stack(answered).numpy()  # (num_test, num_classes)
-                predicted = probabilities.argmax(axis=1)
-                self.figures = compare(split.labels, split.train, split.test, predicted)
-                each = class_table(self.figures[THIS])
-                self.classifier.about["figures"] = f"{summary_table(self.figures)}\n\n{each}"
-                outcome = comparison_sentence(self.figures)
-                summary = HTML(summary_html(self.figures, self._num_cut))
-                matrix = named(HTML(self.drawing.svg), "oc-matrix")
-                each = named(HTML(f"<pre>{escape(each)}</pre>"), "oc-each")
-                measured = [
-                    HTML(f"<p>{HOW_GOOD}</p>"),
-                    row(matrix, named(summary, "oc-summary")),
-                    Folded("the figures of each class", each),
-                    Mistakes(split, self.figures[THIS].table, probabilities),
-                ]
-        show.say(before + outcome)
-        name = f"{Path(self.table.source).stem}.safetensors"
-        self._results.children = [*measured, UseIt(self.classifier, name, self._folder)]
+        show.say(f"{stopped}The test texts are being classified. Stop leaves it at that.")
+        for start in range(0, len(texts), ANSWERED_AT_ONCE):
+            if show.stopped:
+                show.say(f"{stopped}How good it is was not measured.")
+                return
+            show.show_bar(start / len(texts), f"{start} of {len(texts)} test texts are classified.")
+            slices.append(
+                probabilities_of(self.classifier, texts[start : start + ANSWERED_AT_ONCE])
+            )
+            yield
+        probabilities = torch.cat(slices).numpy()  # (num_test, num_classes)
+        self.figures = compare(split.labels, split.train, split.test, probabilities.argmax(axis=1))
+        self._drawing = draw_class_matrix(self.figures[THIS])
+        tables = f"{summary_table(self.figures)}\n\n{class_table(self.figures[THIS])}"
+        self.classifier.about["figures"] = tables
+        caption = (
+            f"On {counted(len(texts), 'test text')} of {table.source}, unseen in the training:"
+        )
+        if training.num_cut:
+            caption += f" {training.num_cut:,} of them are truncated."
+        self._html["figures"].value = f"<p>{escape(caption)}</p><pre>{escape(tables)}</pre>"
+        self._html["matrix"].value = self._drawing.svg
+        self._mistakes.children = [HTML(f"<p>{HOW_GOOD}</p>"), Mistakes(split, probabilities)]
+        right = ", ".join(f"{name} {measured.right:,}" for name, measured in self.figures.items())
+        show.say(f"{stopped}Done: of {counted(len(texts), 'test text')} are right: {right}.")
 
     def _ipython_display_(self, **_) -> None:
-        svg, html, words = "", "<p>No table has been read yet.</p>", ["no table has been read yet"]
+        html, words = "<p>No table has been read yet.</p>", "no table has been read yet"
         if self.table is not None:
             html = self._html["report"].value + self._html["classes"].value
-            words = ["\n".join((*self.table.report, *self.split.report))]
-        if self.table is not None and self.figures is not None:
-            svg, each = self.drawing.svg, class_table(self.figures[THIS])
-            html += f"{summary_html(self.figures, self._num_cut)}<pre>{escape(each)}</pre>"
-            words += [summary_table(self.figures), each, self.drawing.words]
-        display_with_static_form(self, svg, html, "\n\n".join(words))
+            words = "\n".join((*self.table.report, *self.split.report))
+        svg = ""
+        if self._drawing is not None:
+            svg = self._drawing.svg
+            html += self._html["figures"].value
+            words += f"\n\n{self.classifier.about['figures']}\n\n{self._drawing.words}"
+        display_with_static_form(self, svg, html, words)
 
 
 class Mistakes(VBox):
     """A button for each field of the confusion matrix with mistakes; below them the field's texts.
 
-    `table` (num_classes, num_classes) counts the test texts by correct and predicted class, and
-    `probabilities` are (num_test, num_classes).
+    `probabilities` are those of the test texts, (num_test, num_classes).
     """
 
-    def __init__(self, split: Split, table: np.ndarray, probabilities: np.ndarray):
+    def __init__(self, split: Split, probabilities: np.ndarray):
         self._split, self._probabilities = split, probabilities
-        self._names = [_shorten(label, LONGEST_NAME) for label in split.labels]
-        fields = [(i, j) for i, j in np.argwhere(table).tolist() if i != j]
-        fields.sort(key=lambda field: -table[field])
-        super().__init__()
-        if not fields:
-            self.children = [HTML("<p>No test text was called wrong.</p>")]
-            return
-        self._fields = {}
-        for i, j in fields[:MOST_FIELDS]:
-            name = f"{self._names[i]} → {self._names[j]}: {table[i, j]}"
-            if name in self._fields:
-                name += f" ({i}, {j})"
-            self._fields[name] = (i, j)
-        how = HOW_TO_READ
-        if len(fields) > MOST_FIELDS:
-            rest = fields[MOST_FIELDS:]
-            mistakes = counted(sum(int(table[field]) for field in rest), "mistake")
-            how += f" {counted(len(rest), 'field')} more with {mistakes} have no button."
-        self._list = TextList("oc", self._heading, self._lines)
-        choice = Choice("oc-field", "Mistakes", self._fields, on_choose=self._show_field)
-        self.children = [HTML(f"<p>{how}</p>"), choice, self._list]
+        correct, called = split.test["Label"].tolist(), probabilities.argmax(axis=1).tolist()
+        self._pairs = list(zip(correct, called, strict=True))
+        fields = Counter(pair for pair in self._pairs if pair[0] != pair[1])
+        self._fields = {
+            f"{split.labels[i]} → {split.labels[j]}: {count}": (i, j)
+            for (i, j), count in fields.most_common(MOST_FIELDS)
+        }
+        choice = Choice("oc-field", "Mistakes", self._fields, on_choose=self._show)
+        self._texts = named(HTML(), "oc-texts")
+        super().__init__([choice, self._texts])
 
-    def _show_field(self, name: str) -> None:
-        self._field = i, j = self._fields[name]
-        labels = self._split.test["Label"].to_numpy()
-        self._list.show(field_of(labels, self._probabilities, i, j))
-
-    def _heading(self, shown: int, total: int) -> str:
-        correct, called = (self._names[number] for number in self._field)
-        return status(
-            f"{correct}, called {called}: {shown} of {counted(total, 'text')}, "
-            f"each behind its probability of {called}, the surest first."
+    def _show(self, field: str) -> None:
+        """Show the texts of a field, the most confident mistakes first."""
+        i, j = self._fields[field]
+        rows = [n for n, pair in enumerate(self._pairs) if pair == (i, j)]
+        rows.sort(key=lambda n: -self._probabilities[n, j])
+        correct, called = self._split.labels[i], self._split.labels[j]
+        heading = status(
+            f"{correct}, called {called}: {counted(len(rows), 'text')}, each behind its "
+            f"probability of {called}, the surest first."
         )
-
-    def _lines(self, rows: Sequence[int]) -> list[HTML]:
-        items = []
-        for i in rows:
-            text = escape(_shorten(self._split.test["Text"].iloc[i], LONGEST))
-            items.append(f"<li><b>{self._probabilities[i, self._field[1]]:.3f}</b> {text}</li>")
-        return [HTML(f"<ul>{''.join(items)}</ul>")]
+        items = ""
+        for n in rows[:MOST_TEXTS]:
+            text = shortened(self._split.test["Text"].iloc[n], LONGEST)
+            items += f"<li><b>{self._probabilities[n, j]:.3f}</b> {escape(text)}</li>"
+        self._texts.value = f"{heading}<ul>{items}</ul>"
 
 
 class UseIt(VBox):
     """A box to try a classifier on a text, and a button that saves it, at first as `name`."""
 
-    def __init__(self, classifier: TextClassifier, name: str, folder: str | Path | None):
-        self._classifier, self._folder = classifier, folder
+    def __init__(self, classifier: TextClassifier, name: str):
+        self._classifier = classifier
         self._text = ask(Text, "fx-text", "Your own text", continuous_update=False)
-        self._text.observe(lambda _: self._answer(), "value")
+        self._text.observe(lambda _: self._classify(), "value")
         self._name = ask(Text, "oc-name", "File name", value=name)
-        self._name.observe(lambda _: self._offer_to_replace(False), "value")
-        self._save_button = button("fx-more oc-save", "Save", self._save)
-        self._replace = button(
-            "fx-more oc-replace", "Replace the file", lambda: self._save(replace=True)
-        )
-        self._save_row = row(css="oc-save-row")
-        self._html = html_fields("oc", "answer", "saved")
-        self._offer_to_replace(False)
+        save = button("fx-more oc-save", "Save", self._save)
+        self._answer, self._saved = html_fields("oc", "answer", "saved").values()
         super().__init__(
             [
-                HTML(f"<p>{HOW_TO_TRY}</p>"),
+                HTML(f"<p>{HOW_TO_USE}</p>"),
                 row(self._text),
-                self._html["answer"],
-                HTML(f"<p>{HOW_TO_SAVE}</p>"),
-                self._save_row,
-                self._html["saved"],
+                self._answer,
+                row(self._name, save),
+                self._saved,
             ]
         )
 
-    def _answer(self) -> None:
-        with problem_shown(self._html["answer"]):
-            if self._text.value.strip():
-                (probabilities,), num_cut = answers(self._classifier, [self._text.value])
-                cut = self._classifier.max_length if num_cut else 0
-                html = answer_html(self._classifier.labels, probabilities.tolist(), cut)
-                self._html["answer"].value = html
+    def _classify(self) -> None:
+        """Show the probabilities of the classes, the largest first."""
+        classifier, text = self._classifier, self._text.value
+        with problem_shown(self._answer):
+            (probabilities,) = probabilities_of(classifier, [text]).tolist()
+            ranked = sorted(zip(probabilities, classifier.labels, strict=True), reverse=True)
+            sentence = f"Answer: {ranked[0][1]}, with probability {ranked[0][0]:.3f}."
+            if len(encode_message(text, classifier.tokenizer)) > classifier.max_length:
+                sentence += f" Only the first {classifier.max_length} tokens were read."
+            rows = [(label, f"{probability:.3f}") for probability, label in ranked[:MOST_CLASSES]]
+            caption = f"The likeliest of {len(ranked):,} classes"
+            table = html_table(("class", "probability"), rows, caption)
+            self._answer.value = status(sentence) + table
 
-    def _offer_to_replace(self, offer: bool) -> None:
-        more = [self._replace] if offer else []
-        self._save_row.children = [self._name, self._save_button, *more]
-
-    def _save(self, replace: bool = False) -> None:
-        self._offer_to_replace(False)
-        with problem_shown(self._html["saved"], "Nothing was saved: "):
-            name = self._name.value.strip()
-            if not name.strip(".") or name != Path(name).name or "\\" in name:
-                raise ValueError(f"give a file name without a folder, not {name!r}")
-            if not name.endswith(".safetensors"):
-                name += ".safetensors"
-            path = beside_the_notebook(name)
-            if self._folder is not None:
-                path = Path(self._folder, name)
-            if path.exists() and not replace:
-                self._offer_to_replace(True)
-                words = f"{path} is there already: press Replace the file, or take another name."
-                self._html["saved"].value = alert(words)
-                return
+    def _save(self) -> None:
+        with problem_shown(self._saved, "Nothing was saved: "):
+            name = self._name.value.strip().removesuffix(".safetensors")
+            if not name:
+                raise ValueError("type a file name first")
+            path = beside_the_notebook(f"{name}.safetensors")
+            if path.exists():
+                raise ValueError(f"{path} is there already: delete it, or take another name")
             self._classifier.save(path)
             code = (
                 "from helpers.classify import TextClassifier\n\n"
@@ -457,49 +332,16 @@ class UseIt(VBox):
                 'classifier.classify("a text of your own")'
             )
             words = status(f"Saved: {path}. To use it:")
-            self._html["saved"].value = f"{words}<pre>{escape(code)}</pre>"
+            self._saved.value = f"{words}<pre>{escape(code)}</pre>"
 
 
-def uploaded_file(value) -> tuple[str, bytes] | None:
-    """Return name and content of a FileUpload's file; None where there is none.
-
-    Its value is a dictionary by name in ipywidgets 7, a tuple of dictionaries in 8.
-    """
-    if not value:
-        return None
-    if isinstance(value, Mapping):
-        name, file = list(value.items())[-1]
-    else:
-        file = value[-1]
-        name = file["name"]
-    return name, bytes(file["content"])
-
-
-def answers(classifier: TextClassifier, texts: list[str]) -> tuple[torch.Tensor, int]:
-    """Return the probabilities (num_texts, num_classes), and how many texts were truncated."""
-    encoded = [encode_message(text, classifier.tokenizer) for text in texts]
-    length = classifier.max_length
-    logits = fast_logits(classifier, [pad(token_ids, length) for token_ids in encoded])
-    return logits.softmax(dim=-1), sum(len(token_ids) > length for token_ids in encoded)
-
-
-def field_of(labels: np.ndarray, probabilities: np.ndarray, i: int, j: int) -> list[int]:
-    """Return the rows of class i that are predicted as j, the most confident first."""
-    inside = np.flatnonzero((labels == i) & (probabilities.argmax(axis=1) == j))
-    return inside[np.argsort(-probabilities[inside, j], kind="stable")].tolist()
-
-
-def _same_table(table: TextTable, other: TextTable | None) -> bool:
-    if other is None or (table.source, table.labels) != (other.source, other.labels):
-        return False
-    return table.frame.equals(other.frame)
+def probabilities_of(classifier: TextClassifier, texts: list[str]) -> torch.Tensor:
+    """Return the probabilities (num_texts, num_classes), without a warning for truncated texts."""
+    with warnings.catch_warnings(action="ignore"):
+        return classifier.probabilities(texts)
 
 
 # --- in words and tables --------------------------------------------------------------------------
-
-
-def _shorten(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def report_list(table: TextTable, split: Split) -> str:
@@ -512,64 +354,15 @@ def report_list(table: TextTable, split: Split) -> str:
 
 def classes_table(split: Split) -> str:
     """Return how many texts each class has, in all and in each part: the largest classes first."""
-    counts = np.array(
-        [
-            np.bincount(part["Label"], minlength=len(split.labels))
-            for part in (split.train, split.validation, split.test)
-        ]
-    )  # (3, num_classes)
-    totals = counts.sum(axis=0)
-    order = np.argsort(-totals, kind="stable")
-    rows = []
-    for n in order[:MOST_CLASSES]:
-        name = _shorten(split.labels[n], LONGEST_NAME)
-        rows.append((name, *(f"{count:,}" for count in (totals[n], *counts[:, n]))))
-    header = ("class", "texts", "to train with", "to validate with", "to test with")
-    table = html_table(header, rows, "The classes")
-    rest = order[MOST_CLASSES:]
-    if not len(rest):
-        return table
-    texts = counted(int(totals[rest].sum()), "text")
-    return f"{table}<p>and {len(rest):,} more, with {texts}</p>"
-
-
-def summary_html(figures: Mapping[str, ClassFigures], num_cut: int = 0) -> str:
-    """Return the figures of each way to answer the test texts as an HTML table."""
-    rows = []
-    for name, one in figures.items():
-        low, high = one.interval
-        numbers = (f"{one.right:,}", f"{one.accuracy:.3f}", f"{low:.3f} – {high:.3f}")
-        rows.append((_shorten(name, 2 * LONGEST_NAME), *numbers, f"{one.macro_f1:.3f}"))
-    total = counted(figures[THIS].total, "test text")
-    header = ("what", "right", "accuracy", "95 %", "macro-F1")
-    table = html_table(header, rows, f"On {total}, which the training has not met")
-    if not num_cut:
-        return table
-    were = f"{num_cut:,} are longer than the longest training text and were"
-    if num_cut == 1:
-        were = "1 is longer than the longest training text and was"
-    return f"{table}<p>Of the test texts {were} cut to its length.</p>"
-
-
-def comparison_sentence(figures: Mapping[str, ClassFigures]) -> str:
-    """Return in a sentence how many test texts each way to answer gets right."""
-    total = counted(figures[THIS].total, "test text")
-    others = [
-        f"{_shorten(name, 2 * LONGEST_NAME)} {other.right:,}"
-        for name, other in figures.items()
-        if name != THIS
+    parts = (split.train, split.validation, split.test)
+    counts = [np.bincount(part["Label"], minlength=len(split.labels)) for part in parts]
+    table = np.array([sum(counts), *counts])  # (4, num_classes)
+    order = np.argsort(-table[0], kind="stable")
+    rows = [
+        (split.labels[n], *(f"{count:,}" for count in table[:, n])) for n in order[:MOST_CLASSES]
     ]
-    return f"Done: of {total} {THIS} gets {figures[THIS].right:,} right; {', '.join(others)}."
-
-
-def answer_html(labels: Sequence[str], probabilities: Sequence[float], cut: int = 0) -> str:
-    """Return an answer with all probabilities, the largest first; `cut` tokens were read, 0 for all."""
-    order = sorted(range(len(labels)), key=lambda n: -probabilities[n])[:MOST_CLASSES]
-    rows = [(_shorten(labels[n], LONGEST_NAME), f"{probabilities[n]:.3f}") for n in order]
-    caption = "The probabilities of the classes"
-    if len(labels) > MOST_CLASSES:
-        caption = f"The {MOST_CLASSES} likeliest of {len(labels):,} classes"
-    best = f"Answer: {rows[0][0]}, with probability {rows[0][1]}."
-    if cut:
-        best += f" Only the first {cut} tokens were read."
-    return status(best) + html_table(("class", "probability"), rows, caption)
+    header = ("class", "texts", "to train with", "to validate with", "to test with")
+    html = html_table(header, rows, "The classes")
+    if len(order) > MOST_CLASSES:
+        html += f"<p>and {len(order) - MOST_CLASSES:,} more</p>"
+    return html

@@ -4,7 +4,6 @@ The controls are plain ones that ipywidgets 7.7 (Colab) and 8 both have. By the 
 carries, assets/widgets.css and the tests find them.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,14 +12,9 @@ from functools import lru_cache
 import torch
 from IPython.display import display
 from ipywidgets import HTML, Button, HBox, Label, ToggleButton, VBox
-from safetensors import SafetensorError
 
 from helpers.freezing import (
-    ADAPTED,
-    FROZEN,
-    PARTLY,
     PRESETS,
-    RANK,
     TRAINABLE,
     FreezePlan,
     ParameterReport,
@@ -35,13 +29,7 @@ from helpers.freezing import (
 )
 from workshop import ASSETS
 from workshop.pictures.model import css_colours, draw_classifier, draw_share, fold, say_reach
-from workshop.tables import alert, big_number, toggle_text
-
-FAILURES = (  # what settings, files, a full disk or a full memory lead to; Jupyter says nothing of it
-    ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, SafetensorError, TypeError,
-    ValueError,
-)  # fmt: skip
-
+from workshop.tables import alert, toggle_text
 
 LAST_MESSAGE = " The picture shows the last message that the model could take."
 
@@ -59,11 +47,11 @@ def problem(error: BaseException, before: str = "", after: str = "") -> str:
 
 @contextmanager
 def problem_shown(line: HTML, before: str = "", after: str = ""):
-    """Show in `line` which of FAILURES ends this block; clear it where none does."""
+    """Show in `line` which error ends this block; clear it where none does."""
     line.value = ""
     try:
         yield
-    except FAILURES as error:
+    except Exception as error:  # Jupyter shows nothing of what a callback raises
         line.value = problem(error, before, after)
 
 
@@ -157,26 +145,24 @@ class Choice(HBox):
         on_choose: Callable[[str], object] = lambda option: None,
     ):
         self._buttons = {option: named(ToggleButton(), "fx-choice") for option in options}
-        self._quiet, self._on_choose = Quiet(), on_choose
+        self._on_choose = on_choose
         super().__init__([Label(label), *self._buttons.values()])
         named(self, css, "fx-wrap fx-options")
-        for option, button in self._buttons.items():
-            button.observe(lambda _, option=option: self._click(option), "value")
         self.choose(chosen)
+        for option, button in self._buttons.items():
+            button.observe(lambda change, option=option: self._click(option, change.new), "value")
 
     def choose(self, chosen: str) -> None:
         """Show which option is chosen."""
         self.chosen = chosen
-        with self._quiet():
-            for option, button in self._buttons.items():
-                button.value = option == chosen
-                button.description = f"✓ {option}" if option == chosen else option
-                button.tooltip = "chosen" if option == chosen else "choose"
+        for option, button in self._buttons.items():
+            button.value = option == chosen
+            button.description = f"✓ {option}" if option == chosen else option
 
-    def _click(self, option: str) -> None:
-        if self._quiet:
-            return
+    def _click(self, option: str, is_down: bool) -> None:
         is_new = option != self.chosen
+        if is_down != is_new:  # `choose` has set it
+            return
         self.choose(option)  # a second click leaves it pressed
         if is_new:
             self._on_choose(option)
@@ -214,7 +200,10 @@ class TextList(VBox):
         self._heading_of, self._lines_of = heading_of, lines_of
         self._heading = named(HTML(), f"{css}-heading")
         self._lines = named(VBox(), f"{css}-texts")
-        self._more = button(f"fx-more {css}-more", on_click=self._show_more)
+        self._more = button(
+            f"fx-more {css}-more",
+            on_click=lambda: self.show(self._rows, self._num_shown + self.AT_ONCE),
+        )
         super().__init__()
 
     def show(self, rows: Sequence[int], num_shown: int = AT_ONCE) -> None:
@@ -227,9 +216,6 @@ class TextList(VBox):
         self._more.description = f"{min(self.AT_ONCE, left)} more"
         self.children = [self._heading, self._lines, *([self._more] if left else [])]
 
-    def _show_more(self) -> None:
-        self.show(self._rows, self._num_shown + self.AT_ONCE)
-
     def redraw(self) -> None:
         """Show as many texts as before, some of which look different now."""
         self.show(self._rows, self._num_shown)
@@ -237,157 +223,102 @@ class TextList(VBox):
 
 # --- the tower ------------------------------------------------------------------------------------
 
-MOST_LINES = (
-    16  # 12 blocks and the other parts; a deeper model starts with equal blocks in one line
-)
-
-
-STATE_CLASS = {
-    FROZEN: "fx-is-frozen", TRAINABLE: "fx-is-trainable",
-    PARTLY: "fx-is-partly", ADAPTED: "fx-is-adapted",
-}  # fmt: skip
+MOST_LINES = 16  # 12 blocks and the rest; a deeper model starts with equal blocks in one line
 
 
 class Tower(VBox):
     """The parts of a model as toggles, the output at the top.
 
-    A click calls `on_click` with the parts that its line stands for. `adapts` says whether a click
-    is about an adapter.
+    A line stands for a part, or for a run of equal blocks, which opens into blocks, and these into
+    pieces. A click on it calls `on_click` with the parts that it stands for.
     """
 
     def __init__(self, on_click: Callable[..., object]):
-        self.adapts = False
-        self._on_click, self._quiet = on_click, Quiet()
-        self._lines: dict[str, _Line] = {}  # by the topmost part
-        self._refold = button("fx-more", "Fold equal blocks", lambda: self.lay_out(self._report))
+        self._on_click = on_click
+        self._lines: dict[str, HBox] = {}  # made once, so that buttons keep the keyboard's focus
+        self._open: set[str] = set()  # the names of the lines that are open
         super().__init__()
         named(self, "fx-tower")
 
     def lay_out(self, report: ParameterReport) -> None:
-        """Show a report with all that was open closed again."""
-        runs, above = [(count.part,) for count in report.parts], []
-        if len(runs) > MOST_LINES:
-            runs, above = [row.parts for row in fold(report)], [self._refold]
-        self.children = [*above, *(self._line(run) for run in reversed(runs))]
-        self.show(report)
+        """Choose the lines with which a report is shown from now on."""
+        self._runs = [(count.part,) for count in report.parts]
+        if len(self._runs) > MOST_LINES:
+            self._runs = [row.parts for row in fold(report)]
 
     def show(self, report: ParameterReport) -> None:
         """Show a report of the same model; no line moves."""
-        self._report = report
-        with self._quiet():
-            for line in self._shown():
-                line.show(report, self.adapts)
+        self._report, self._shown = report, {}
+        for run in reversed(self._runs):
+            self._show_line(*run)
+        self.children = [self._lines[name] for name in self._shown]
 
-    def click(self, line: "_Line") -> None:
-        """Pass on a click, but not one that arrives when its line is gone."""
-        if not self._quiet and line in self._shown():
-            self._on_click(*line.parts)
+    def _show_line(self, *parts: str) -> None:
+        """Show a line, and below it what is inside if it is open."""
+        count = self._report.count(*parts)
+        name = count.part
+        pieces = pieces_of(parts[-1])
+        if name not in self._lines:
+            toggle = ToggleButton()
+            toggle.observe(lambda change: self._click(name, change.new), "value")
+            opener = button("fx-open", on_click=lambda: self._open_or_close(name))
+            line = HBox([toggle] if pieces == parts else [opener, toggle])
+            is_piece = name.count(".") == 2
+            self._lines[name] = named(line, "fx-line", "fx-inside" if is_piece else "")
+        self._shown[name] = parts
+        *openers, toggle = self._lines[name].children
+        part, state = name.replace(" – ", "-").replace(".", "-"), count.state.replace(" ", "-")
+        with toggle.hold_sync():
+            toggle._dom_classes = ("fx-toggle", f"fx-part-{part}", f"fx-is-{state}")
+            toggle.description = toggle_text(count)
+            toggle.value = count.state == TRAINABLE
+        for opener in openers:
+            opener.description = f"{'▾ close' if name in self._open else '▸ open'} {name}"
+        if name in self._open:
+            for part in reversed(parts) if len(parts) > 1 else pieces:
+                self._show_line(part)
 
-    def unfold(self, line: "_Line") -> None:
-        """Open a run into its blocks; open a block into its pieces, or close it again."""
-        if line not in self._shown():
-            return
-        if len(line.parts) > 1:
-            i, blocks = self.children.index(line), reversed(line.parts)
-            lines = [self._line((block,)) for block in blocks]
-            self.children = [*self.children[:i], *lines, *self.children[i + 1 :]]
-        elif line.inside.children:
-            line.inside.children = []
-        else:
-            line.inside.children = [self._line((piece,)) for piece in pieces_of(*line.parts)]
+    def _click(self, name: str, is_down: bool) -> None:
+        parts = self._shown.get(name)  # None for a click that arrives when its line is gone
+        if parts and is_down != (self._report.count(*parts).state == TRAINABLE):
+            self._on_click(*parts)
+
+    def _open_or_close(self, name: str) -> None:
+        self._open ^= {name}
         self.show(self._report)
-
-    def _line(self, parts: tuple[str, ...]) -> "_Line":
-        """Return the line of these parts.
-
-        The topmost part has always the same one, so that a button keeps the keyboard's focus.
-        """
-        line = self._lines.get(parts[-1]) or _Line(self)
-        self._lines[parts[-1]] = line
-        if parts != line.parts:
-            line.stand_for(parts)
-        return line
-
-    def _shown(self) -> list["_Line"]:
-        lines = [line for line in self.children if line is not self._refold]
-        return lines + [piece for line in lines for piece in line.inside.children]
-
-
-class _Line(VBox):
-    """One line of the tower: the toggle of a part, of a piece or of a run of blocks."""
-
-    def __init__(self, tower: Tower):
-        self.parts: tuple[str, ...] = ()
-        self._classes: set[str] = set()
-        self._toggle = named(ToggleButton(), "fx-toggle")
-        self._opener = button("fx-open", on_click=lambda: tower.unfold(self))
-        self._row = named(HBox(), "fx-line")
-        self.inside = named(VBox(), "fx-inside")  # the pieces of a block that is open
-        super().__init__([self._row, self.inside])
-        self._toggle.observe(lambda _: tower.click(self), "value")
-
-    def stand_for(self, parts: tuple[str, ...]) -> None:
-        self.parts, self.inside.children = parts, []
-        can_open = len(parts) > 1 or pieces_of(*parts) != parts
-        self._row.children = [self._opener, self._toggle] if can_open else [self._toggle]
-
-    def show(self, report: ParameterReport, adapts: bool) -> None:
-        count = report.count(*self.parts)
-        kind = "part" if len(self.parts) == 1 else "run"
-        name = re.sub("[^a-z0-9_]+", "-", count.part)
-        classes = {f"fx-{kind}-{name}", STATE_CLASS[count.state]}
-        for old in self._classes - classes:
-            self._toggle.remove_class(old)
-        named(self._toggle, *classes)
-        self._classes = classes
-        mark, verb = ("▾", "close") if self.inside.children else ("▸", "open")
-        self._opener.description = f"{mark} {verb} {count.part}"
-        does = "freeze" if count.state == TRAINABLE else "train"
-        if adapts:
-            does = "take the adapter from" if count.state == ADAPTED else "add an adapter to"
-        with self._toggle.hold_sync():
-            self._toggle.description = toggle_text(count)
-            self._toggle.value = count.state == TRAINABLE
-            self._toggle.tooltip = f"{does} {count.part}"
 
 
 # --- a plan, and what it means for a model --------------------------------------------------------
 
-CUSTOM = "custom"
-
-
 TRAINS, ADAPTS = "trains or freezes", "adds or takes an adapter"  # what a click on a part does
 
 
-RANKS = (1, 4, 8, 16)
+RANKS = ("1", "4", "8", "16")
 
 
 class PlanPanel(VBox):
     """Presets, counts and the tower of a plan; beside it how far the gradient goes, and a figure.
 
-    `cfg`, `plan` and `rank`, that of new adapters, are its state. Whenever the plan has changed it
-    calls `on_change`, which calls `show`. `report`, `reach` and `drawing` hold what is shown.
+    `cfg` and `plan` are its state. Whenever the plan has changed it calls `on_change`, which calls
+    `show`. `report`, `reach` and `drawing` hold what is shown.
     """
 
     def __init__(self, cfg: dict, plan: FreezePlan, on_change: Callable[[], object]):
-        self.cfg, self._plan, self.rank, self._on_change = cfg, plan, plan.rank, on_change
-        presets, ranks = [*PRESETS, CUSTOM], [str(rank) for rank in RANKS]
-        self._preset = Choice("fx-preset", "Train", presets, on_choose=self._choose_preset)
-        click = Choice("fx-press", "A press", [TRAINS, ADAPTS], TRAINS, self._choose_click)
-        self._rank = Choice("fx-rank", "LoRA rank", ranks, on_choose=self._choose_rank)
-        self._note = named(HTML(), "fx-note")
+        self.cfg, self._plan, self._on_change = cfg, plan, on_change
+        self._preset = Choice("fx-preset", "Train", PRESETS, on_choose=self._choose_preset)
+        self._press = Choice("fx-press", "A press", [TRAINS, ADAPTS], TRAINS)
+        self._rank = Choice("fx-rank", "LoRA rank", RANKS, str(plan.rank), self._choose_rank)
         self._tower = Tower(self._change_parts)
-        numbers = ("total", "trainable", "frozen", "percent")
-        self._html = html_fields("fx", *numbers, "share", "reach", "shapes")
-        self.reach_in_words, self.picture = self._html["reach"], self._html["shapes"]
+        self._html = html_fields("fx", "note", "counts", "share", "reach", "shapes")
+        note, counts, share, self.reach_in_words, self.picture = self._html.values()
         self.beside = named(VBox([self.reach_in_words, self.picture]), "fx-pictures")
         super().__init__(
             [
                 self._preset,
-                row(click, self._rank),
-                self._note,
-                row(*(named(self._html[name], "fx-number") for name in numbers)),
-                self._html["share"],
+                row(self._press, self._rank),
+                note,
+                counts,
+                share,
                 row(self._tower, self.beside),
             ]
         )
@@ -399,98 +330,68 @@ class PlanPanel(VBox):
 
     @plan.setter
     def plan(self, plan: FreezePlan) -> None:
-        self._take(plan, lay_out_anew=True)
-        self._note.value = ""
+        self._tower.lay_out(parameter_report(self.cfg, plan))
+        self._take(plan)
 
     def take_model(self, cfg: dict) -> None:
-        """Show a model of another size, under the same plan where that is possible."""
-        self.cfg, plan = cfg, resize(self._plan, cfg["n_layers"])
-        try:
-            self.plan = plan
-        except ValueError as error:  # its matrices are too small for adapters of this rank
-            self.rank = RANK
-            self.plan = replace(plan, adapted=frozenset())
-            self._note.value = problem(error)
+        """Show a model of another size, under the same plan."""
+        self.cfg = cfg
+        self.plan = resize(self._plan, cfg["n_layers"])
 
     def show(
         self, shapes: tuple[Shape, ...], tokens: list[str], num_classes: int = 2, answer: str = ""
     ) -> None:
         """Show what the plan means for a model with these shapes, on these tokens."""
         self.report = report = parameter_report(self.cfg, self._plan, num_classes)
-        self.reach = reach = gradient_reach(self._plan)
-        self.drawing = draw_classifier(report, shapes, tokens, reach=reach, answer=answer)
-        html = {
-            "total": big_number(f"{report.total:,}", "parameters"),
-            "trainable": big_number(f"{report.trainable:,}", "trainable"),
-            "frozen": big_number(f"{report.frozen:,}", "frozen"),
-            "percent": big_number(f"{report.percent:.2f} %", "trainable"),
-            "share": draw_share(report).svg,
-            "reach": say_reach(reach),
-            "shapes": self.drawing.svg,
-        }
-        for name, value in html.items():
-            self._html[name].value = value
+        self.reach = gradient_reach(self._plan)
+        self.drawing = draw_classifier(report, shapes, tokens, reach=self.reach, answer=answer)
+        self._html["counts"].value = (
+            f"<b>{report.total:,}</b> parameters, <b>{report.trainable:,}</b> trainable, "
+            f"<b>{report.frozen:,}</b> frozen: <b>{report.percent:.2f} %</b> trainable"
+        )
+        self._html["share"].value = draw_share(report).svg
+        self._html["reach"].value = say_reach(self.reach)
+        self._html["shapes"].value = self.drawing.svg
         self._show_choices()
-
-    def _take(self, plan: FreezePlan, lay_out_anew: bool = False) -> None:
-        report = parameter_report(self.cfg, plan)  # refuses another depth, or too high a rank
-        self._plan = plan
-        if plan.adapted:
-            self.rank = plan.rank
-        if lay_out_anew:
-            self._tower.lay_out(report)
-        self._on_change()
 
     def _show_choices(self) -> None:
         """Let every control show the plan, after a click that could not change it too."""
-        self._preset.choose(preset_of(self._plan) or CUSTOM)
-        self._rank.choose(str(self.rank))
+        self._preset.choose(preset_of(self._plan) or "")
+        if self._plan.adapted:
+            self._rank.choose(str(self._plan.rank))
         self._tower.show(self.report)
+
+    def _take(self, plan: FreezePlan) -> None:
+        self._plan = plan
+        self._on_change()
+
+    def _with_rank(self, plan: FreezePlan) -> FreezePlan:
+        """Return a plan with the chosen rank, and alpha in the same ratio to it as before."""
+        rank = int(self._rank.chosen)
+        return replace(plan, rank=rank, alpha=plan.alpha / plan.rank * rank)
 
     def _choose_preset(self, name: str) -> None:
-        with problem_shown(self._note):
-            if name != CUSTOM:  # which only says that the plan is none of the presets
-                plan = PRESETS[name](self._plan.n_layers)
-                self._take(_with_rank(plan, self.rank), lay_out_anew=True)
-        self._show_choices()
+        self.plan = self._with_rank(PRESETS[name](self._plan.n_layers))
 
-    def _choose_click(self, name: str) -> None:
-        self._tower.adapts, self._note.value = name == ADAPTS, ""
-        self._tower.show(self.report)
-
-    def _choose_rank(self, name: str) -> None:
-        with problem_shown(self._note):
-            self._take(_with_rank(self._plan, int(name)))
-            self.rank = int(name)
-        self._show_choices()
+    def _choose_rank(self, _: str) -> None:
+        self._take(self._with_rank(self._plan))
 
     def _change_parts(self, *parts: str) -> None:
-        with problem_shown(self._note):
-            if self._tower.adapts:
-                self._take(_with_rank(self._plan.adapt(*parts), self.rank))
-            else:
-                self._take(self._plan.toggle(*parts))
-        if self._note.value:
-            self._show_choices()  # the toggle is as it was
+        with problem_shown(self._html["note"]):
+            plan = self._plan.toggle(*parts)
+            if self._press.chosen == ADAPTS:
+                plan = self._with_rank(self._plan.adapt(*parts))
+            self._take(plan)
+        self._show_choices()  # where that could not be done, the toggle is as it was
 
 
-def _with_rank(plan: FreezePlan, rank: int) -> FreezePlan:
-    """Return the plan with adapters of a rank, and alpha in the same ratio to it as before."""
-    return replace(plan, rank=rank, alpha=plan.alpha / plan.rank * rank)
-
-
-# --- shapes, kept: tracing takes longer than drawing ----------------------------------------------
+@lru_cache(maxsize=256)  # tracing takes longer than drawing
+def _trace(cfg: tuple, num_classes: int, batch_size: int, num_tokens: int) -> tuple[Shape, ...]:
+    model = classifier_without_weights(dict(cfg), num_classes)
+    token_ids = torch.zeros(batch_size, num_tokens, dtype=torch.long)
+    return trace_shapes(model, token_ids, last_token=True)
 
 
 def shapes_of(cfg: dict, num_classes: int, batch_size: int, num_tokens: int) -> tuple[Shape, ...]:
     """Return the shape of each part's output for token ids (batch_size, num_tokens)."""
     return _trace(tuple(cfg.items()), num_classes, batch_size, num_tokens)
-
-
-@lru_cache(maxsize=256)
-def _trace(
-    cfg_items: tuple, num_classes: int, batch_size: int, num_tokens: int
-) -> tuple[Shape, ...]:
-    model = classifier_without_weights(dict(cfg_items), num_classes)
-    token_ids = torch.zeros(batch_size, num_tokens, dtype=torch.long)
-    return trace_shapes(model, token_ids, last_token=True)
