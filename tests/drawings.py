@@ -94,6 +94,12 @@ def check_chart(chart) -> list[str]:
     """No text of a matplotlib chart lies outside it or on another one; return the texts."""
     check_that_it_has_its_words(chart)
     chart.figure.draw_without_rendering()
+    for plot in chart.figure.axes:
+        for axis in (plot.xaxis, plot.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in axis.get_major_ticks():  # those beyond the axis's ends are not drawn
+                if not low <= tick.get_loc() <= high:
+                    tick.label1.set_visible(False)
     texts = [text for text in chart.figure.findobj(Text) if text.get_visible() and text.get_text()]
     shown = [text for text in texts if text.get_text() in written(chart)]  # no ticks of hidden axes
     boxes = [(Text.get_window_extent(text), text.get_text()) for text in shown]
