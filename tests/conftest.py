@@ -25,17 +25,18 @@ TINY = BASE_CONFIG | {
 }
 LONG = (  # the files that take longest, the longest first
     "06_A_where_nano_comes_from.ipynb",
-    "test_pages_2.py",
-    "test_pages_3.py",
+    "test_pages.py",
+    "06_7_fine_tuning.ipynb",
+    "06_E_a_fraction_of_the_time.ipynb",
+    "06_B_freeze_lab.ipynb",
+    "test_browser.py",
     "test_site.py",
     "test_colab.py",
-    "06_7_fine_tuning.ipynb",
-    "test_browser_lab.py",
-    "test_widgets.py",
-    "06_E_a_fraction_of_the_time.ipynb",
+    "06_8_using_the_classifier.ipynb",
+    "test_widgets_lab.py",
+    "test_ranks.py",
+    "test_loading.py",
     "06_C_which_choices_matter.ipynb",
-    "06_B_freeze_lab.ipynb",
-    "test_fresh_clone.py",
 )
 
 

@@ -16,8 +16,7 @@ from itertools import cycle
 import numpy as np
 import pandas as pd
 import torch
-from cycler import cycler
-from matplotlib import rc_context
+from matplotlib import cycler, rc_context
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
