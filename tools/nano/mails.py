@@ -26,17 +26,11 @@ LEAST_ENGLISH = 0.12  # share of common words: English mails have 0.3, lists and
 
 FEWEST_WORDS = 5
 
-COMMON_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        a about all an and any are as at be been but by can do for from get had has have he his
-        how i if in is it just like me more my no not of on one or our out so some that the
-        their them there they this to up was we were what when which who will with would you
-        your
-        """,
-    )
-)
+COMMON_WORDS = """
+a about all an and any are as at be been but by can do for from get had has have he his how i if in
+is it just like me more my no not of on one or our out so some that the their them there they this
+to up was we were what when which who will with would you your
+"""
 
 PORNOGRAPHIC = re.compile(
     r"\b(porn\w*|xxx+|puss(y|ies)|cum|cumshots?|sluts?|blow ?jobs?|horny|orgasms?|penis\w*|"
@@ -68,16 +62,13 @@ LIST_TAIL = re.compile(
 # of news items made mails
 FEED_HEAD = re.compile(r"^(?:URL: .*|Date: (?:Not supplied|\S+T\S+))\n", re.MULTILINE)
 
-BLOCK_TAGS = frozenset(
-    re.findall(
-        r"\w+",
-        "address blockquote br center div dl dd dt h1 h2 h3 h4 h5 h6 hr li ol p pre table td tr ul",
-    )
-)
+BLOCK_TAGS = """
+address blockquote br center div dl dd dt h1 h2 h3 h4 h5 h6 hr li ol p pre table td tr ul
+"""
 
 LONG_STRING = re.compile(rf"\S{{{LONGEST_LINK + 1},}}|(?<!\S)[^\s/@]{{{LONGEST_WORD + 1},}}(?!\S)")
 
-HIDDEN_TAGS = frozenset(["head", "script", "style", "title"])
+HIDDEN_TAGS = ("head", "script", "style", "title")
 
 
 def normalise_spaces(text: str) -> str:
@@ -95,8 +86,10 @@ def strip_html(text: str) -> str:
 
 
 class Page(HTMLParser):
+    """What a page shows, in `shown`."""
+
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
+        super().__init__()
         self.shown: list[str] = []
         self.hidden_in: str | None = None
 
@@ -105,7 +98,7 @@ class Page(HTMLParser):
             self.hidden_in = None  # many a mail never closes its head
         elif tag in HIDDEN_TAGS:
             self.hidden_in = self.hidden_in or tag
-        elif tag in BLOCK_TAGS:
+        elif tag in BLOCK_TAGS.split():
             self.shown.append("\n\n" if tag == "p" else "\n")
 
     def handle_endtag(self, tag: str) -> None:
@@ -136,12 +129,12 @@ def clean_email(text: str) -> str | None:
     subject = clean_body(subject).replace("\n", " ")
     body = clean_body(readable_part(mail))
     whole = f"Subject: {subject}\n\n{body}" if subject else body
-    words = re.findall(r"[a-z']+", body.lower())
+    words, common = re.findall(r"[a-z']+", body.lower()), set(COMMON_WORDS.split())
     keep = (
         len(words) >= FEWEST_WORDS
         and body.count("\ufffd") <= MOST_UNREADABLE * len(body)
         and sum(map(str.isascii, body)) >= LEAST_ASCII * len(body)
-        and sum(word in COMMON_WORDS for word in words) >= LEAST_ENGLISH * len(words)
+        and sum(word in common for word in words) >= LEAST_ENGLISH * len(words)
         and not PORNOGRAPHIC.search(whole)
     )
     return whole if keep else None
