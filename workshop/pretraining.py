@@ -43,7 +43,8 @@ from helpers.loading import (
 )
 from helpers.model import GPTModel
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
-from helpers.training import check_finite, precision_on
+from helpers.training import check_finite
+from workshop.fast import precision_on
 
 TRIAL_STEPS = 20  # whose time tells how many fit into the minutes
 
