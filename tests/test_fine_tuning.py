@@ -380,7 +380,7 @@ def test_dropout_acts_and_repeats_with_the_seed():
 def test_the_bar_says_what_is_being_done(capsys):
     tune(classifier(), progress=True)
     shown = capsys.readouterr().err
-    for part in ("encoding: 100%", "60/60", "training: 100%", "8/8", "val_loss=", "val_acc="):
+    for part in ("encoding messages: 100%", "60/60", "fine-tuning: 100%", "8/8", "val_loss=", "val_acc="):
         assert part in shown, part
     tune(classifier(), progress=True, cache=False)
     assert "encoding" not in capsys.readouterr().err

@@ -20,7 +20,6 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -326,18 +325,27 @@ class Progress:
 
 def with_bars(steps: Iterator[Progress], show: bool) -> Iterator[Progress]:
     """Yield what `steps` yields, and show a progress bar for each phase, one below the other."""
-    for phase, steps_of_phase in groupby(steps, lambda progress: progress.phase):
-        with tqdm(desc=phase, disable=not show) as bar:
-            latest: dict[str, str] = {}
-            for progress in steps_of_phase:
-                history, bar.total = progress.history, progress.total
-                numbers = (history.step_losses, history.val_losses, history.val_accs)
-                for name, values in zip(("loss", "val_loss", "val_acc"), numbers, strict=True):
-                    if values:
-                        latest[name] = f"{values[-1]:.3f}"
-                bar.set_postfix(latest, refresh=False)
-                bar.update(progress.done - bar.n)
-                yield progress
+    names = {"encoding": ("encoding messages", "message"), "training": ("fine-tuning", "step")}
+    bar, phase, latest = None, "", {}
+    try:
+        for progress in steps:
+            history = progress.history
+            if progress.phase != phase:
+                if bar is not None:
+                    bar.close()
+                phase = progress.phase
+                name, unit = names[phase]
+                bar = tqdm(total=progress.total, desc=name, unit=unit, disable=not show)
+            numbers = (history.step_losses, history.val_losses, history.val_accs)
+            for name, values in zip(("loss", "val_loss", "val_acc"), numbers, strict=True):
+                if values:
+                    latest[name] = f"{values[-1]:.3f}"
+            bar.set_postfix(latest, refresh=False)
+            bar.update(progress.done - bar.n)
+            yield progress
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 # --- the frozen layers run once -------------------------------------------------------------------

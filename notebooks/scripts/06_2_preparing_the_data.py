@@ -138,8 +138,8 @@ numbered = balanced.assign(Label=balanced["Label"].map({"ham": 0, "spam": 1}))
 numbered["Label"].value_counts()
 
 # %% [markdown]
-# How long are the messages? A bar on the right is the share of messages that have so many words. (This course's pictures
-# also speak: `print(_.words)`, right after one, says in words all that it shows.)
+# How long are the messages? The height of a bar is the number of messages with that many words, spam on top of ham. (Every
+# picture of this course has a text, too: `print(_.words)`, right after a picture, prints what it shows.)
 
 # %%
 from workshop.pictures.charts import draw_splits
