@@ -1,8 +1,4 @@
-"""Looks at a widget and presses its buttons, without a browser.
-
-Widgets are found by CSS class among those reachable from the one given: what is found is what is
-shown.
-"""
+"""Looks at a widget, or at what it shows of a CSS class, and presses its buttons: no browser."""
 
 import asyncio
 from xml.etree import ElementTree
@@ -34,19 +30,17 @@ def click(widget, words: str):
 
 
 def choose(widget, css: str, name: str) -> None:
-    (button,) = [
-        w for w in each(one(widget, css), "fx-choice") if w.description.removeprefix("✓ ") == name
-    ]
+    buttons = each(one(widget, css), "fx-choice")
+    (button,) = [button for button in buttons if button.description in (name, f"✓ {name}")]
     press(button)
 
 
 def chosen(widget, css: str) -> str:
     """The one option that is chosen, which its state and its mark say alike."""
     buttons = each(one(widget, css), "fx-choice")
-    (name,) = [w.description.removeprefix("✓ ") for w in buttons if w.value]
-    for w in buttons:
-        assert w.value == (w.description == f"✓ {name}")
-    return name
+    (marked,) = [button for button in buttons if button.value]
+    assert [button for button in buttons if button.description.startswith("✓ ")] == [marked]
+    return marked.description.removeprefix("✓ ")
 
 
 def text_of(widget, css: str) -> str:

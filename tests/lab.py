@@ -140,10 +140,7 @@ def missing() -> str | None:
     if importlib.util.find_spec("playwright") is None:
         return "Playwright is not installed: pip install playwright"
     if CHROMIUM is None:
-        return (
-            "no Chromium: apt install chromium (Debian), "
-            "or Google Chrome from google.com/chrome (Ubuntu, macOS)"
-        )
+        return "no Chromium: apt install chromium, or Google Chrome from google.com/chrome"
     return None
 
 
@@ -154,10 +151,10 @@ def link_the_packages(folder: Path) -> Path:
     return folder
 
 
-def write_notebook(path: Path, *sources: str) -> None:
-    """Write a notebook with these code cells."""
+def notebook_of(*sources: str) -> nbformat.NotebookNode:
+    """A notebook with these code cells."""
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=NOTEBOOK_METADATA), path)
+    return nbformat.v4.new_notebook(cells=cells, metadata=NOTEBOOK_METADATA)
 
 
 class Address(NamedTuple):
@@ -172,18 +169,12 @@ class Address(NamedTuple):
 
 @contextmanager
 def lab(folder: Path) -> Iterator[Address]:
-    """A JupyterLab of this Python's packages whose root is `folder`.
-
-    It and its kernels end with the block.
-    """
+    """A JupyterLab whose root is `folder`; it and its kernels end with the block."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = Address(free.getsockname()[1], secrets.token_hex(16))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name != LEARNERS_FOLDER and not name.startswith("JUPYTER")
-        }
+        environment = {name: os.environ[name] for name in os.environ if "JUPYTER" not in name}
+        environment.pop(LEARNERS_FOLDER, None)
         environment |= {name: str(Path(home, name)) for name in FOLDERS}
         # relative, as in the Makefile: in a folder such as "course [2026]" no extension is found
         environment["JUPYTER_PATH"] = "share/jupyter"
@@ -199,12 +190,15 @@ def lab(folder: Path) -> Iterator[Address]:
         ]
         log = Path(home, "log")
         with log.open("w") as out:
-            server = subprocess.Popen(
-                command, env=environment, cwd=sys.prefix, stdout=out, stderr=out,
-                start_new_session=True,
-            )  # fmt: skip
+            settings = {"stdout": out, "stderr": out, "start_new_session": True}
+            server = subprocess.Popen(command, env=environment, cwd=sys.prefix, **settings)
         try:
-            wait_for_an_answer(address, server, log)
+            deadline = time.monotonic() + 60
+            while not answers(address):
+                assert server.poll() is None and time.monotonic() < deadline, log.read_text()[
+                    -3000:
+                ]
+                time.sleep(0.1)
             yield address
         finally:
             server.terminate()  # it then ends its kernels, each a process group of its own
@@ -215,13 +209,10 @@ def lab(folder: Path) -> Iterator[Address]:
                 server.wait()
 
 
-def wait_for_an_answer(address: Address, server: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while server.poll() is None and time.monotonic() < deadline:
-        with suppress(OSError), urlopen(address.url("api/status"), timeout=5):
-            return
-        time.sleep(0.1)
-    raise RuntimeError(f"JupyterLab did not answer; its log ends:\n{log.read_text()[-3000:]}")
+def answers(address: Address) -> bool:
+    with suppress(OSError), urlopen(address.url("api/status"), timeout=5):
+        return True
+    return False
 
 
 @contextmanager
@@ -239,41 +230,30 @@ def browser() -> Iterator["Browser"]:
             chromium.close()
 
 
-def open_notebook(
-    browser: "Browser", address: Address, name: str, width: int = 1280, height: int = 1000
-) -> "Page":
+def open_notebook(browser: "Browser", address: Address, name: str, height: int) -> "Page":
     """The notebook's page in the light theme, its kernel ready and the file browser folded away.
 
     Closing the page ends the kernel.
     """
-    page = browser.new_page(viewport={"width": width, "height": height})
+    page = browser.new_page(viewport={"width": 1280, "height": height})
     page.set_default_timeout(1000 * PATIENCE)
     workspace = secrets.token_hex(4)  # with nothing else open
     page.goto(address.url(f"lab/workspaces/{workspace}/tree/{name}"))
     session = page.evaluate(WITHIN, [READY, name, 60])
-    page.on("close", lambda: end_kernel(address, session))
+
+    def end_kernel(_) -> None:
+        end = Request(address.url(f"api/sessions/{session}"), method="DELETE")
+        with suppress(OSError), urlopen(end, timeout=30):
+            pass  # where JupyterLab has already ended, so has the kernel
+
+    page.on("close", end_kernel)
     set_theme(page, "light")
     return page
 
 
-def end_kernel(address: Address, session: str) -> None:
-    end = Request(address.url(f"api/sessions/{session}"), method="DELETE")
-    with suppress(OSError), urlopen(end, timeout=30):
-        pass  # where JupyterLab has already ended, so has the kernel
-
-
 def set_theme(page: "Page", theme: str) -> None:
-    """Shows JupyterLab in its `"light"` or its `"dark"` theme."""
+    """Show JupyterLab in its `"light"` or its `"dark"` theme."""
     page.evaluate(WITHIN, [THEME, f"JupyterLab {theme.title()}", 30])
-
-
-def run_all(page: "Page", timeout: float = 180) -> None:
-    """Runs all cells and waits for the end, `timeout` seconds at most.
-
-    Raises what `check` raises.
-    """
-    page.evaluate(WITHIN, [RUN, None, timeout])
-    check(page)
 
 
 def shows(found: "Locator") -> None:
@@ -293,7 +273,8 @@ def opened(course: Path, name: str, ready: str, height: int = 1000) -> Iterator[
     """
     with lab(course) as address, browser() as chromium:
         page = open_notebook(chromium, address, name, height=height)
-        run_all(page)
+        page.evaluate(WITHIN, [RUN, None, 180])
+        check(page)
         page.locator(ready).last.wait_for()
         page.add_script_tag(content=CONTRAST)
         yield page

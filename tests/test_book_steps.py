@@ -29,48 +29,32 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
     train_df.to_csv("train.csv", index=None)
     validation_df.to_csv("validation.csv", index=None)
     train_dataset = SpamDataset(csv_file="train.csv", max_length=None, tokenizer=tokenizer)
-    val_dataset = SpamDataset(
-        csv_file="validation.csv", max_length=train_dataset.max_length, tokenizer=tokenizer
-    )
+    max_length = train_dataset.max_length
+    val_dataset = SpamDataset("validation.csv", max_length=max_length, tokenizer=tokenizer)
     torch.manual_seed(123)
-    train_loader = DataLoader(
-        dataset=train_dataset, batch_size=8, shuffle=True, num_workers=0, drop_last=True
-    )
-    val_loader = DataLoader(dataset=val_dataset, batch_size=8, num_workers=0, drop_last=False)
+    train_loader = DataLoader(train_dataset, batch_size=8, shuffle=True, drop_last=True)
+    val_loader = DataLoader(val_dataset, batch_size=8, num_workers=0)
 
-    # the configuration with the four sizes, and the choice
-    CHOOSE_MODEL = "gpt2-nano (12M)"
+    # the configuration, and the weights
     BASE_CONFIG = {"vocab_size": 50257, "context_length": 1024, "drop_rate": 0.0, "qkv_bias": True}
-    model_configs = {
-        "gpt2-nano (12M)": {"emb_dim": 192, "n_layers": 6, "n_heads": 6},
-        "gpt2-small (124M)": {"emb_dim": 768, "n_layers": 12, "n_heads": 12},
-    }
-    BASE_CONFIG.update(model_configs[CHOOSE_MODEL])
-    assert train_dataset.max_length <= BASE_CONFIG["context_length"]
-    model_size = CHOOSE_MODEL.split(" ")[-1].lstrip("(").rstrip(")")
-    settings, params = download_and_load_gpt2(model_size=model_size, models_dir="gpt2")
+    BASE_CONFIG |= {"emb_dim": 192, "n_layers": 6, "n_heads": 6}
+    settings, params = download_and_load_gpt2(model_size="12M", models_dir="gpt2")
     assert settings["n_embd"] == 192
     model = GPTModel(BASE_CONFIG)
     load_weights_into_gpt(model, params)
     model.eval()
-    token_ids = generate_text_simple(
-        model=model,
-        idx=text_to_token_ids("Every effort moves you", tokenizer),
-        max_new_tokens=5,
-        context_size=BASE_CONFIG["context_length"],
-    )
+    idx = text_to_token_ids("Every effort moves you", tokenizer)
+    token_ids = generate_text_simple(model=model, idx=idx, max_new_tokens=5, context_size=1024)
     assert token_ids_to_text(token_ids, tokenizer).startswith("Every effort moves you")
 
     # freeze, new head, unfreeze
     for param in model.parameters():
         param.requires_grad = False
     torch.manual_seed(123)
-    num_classes = 2
-    model.out_head = torch.nn.Linear(in_features=BASE_CONFIG["emb_dim"], out_features=num_classes)
-    for param in model.trf_blocks[-1].parameters():
-        param.requires_grad = True
-    for param in model.final_norm.parameters():
-        param.requires_grad = True
+    model.out_head = torch.nn.Linear(in_features=BASE_CONFIG["emb_dim"], out_features=2)
+    for module in (model.trf_blocks[-1], model.final_norm):
+        for param in module.parameters():
+            param.requires_grad = True
 
     # forward check, last token, softmax
     inputs = torch.tensor(tokenizer.encode("Do you have time")).unsqueeze(0)
@@ -91,13 +75,7 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
     )
     assert examples_seen == 320 and 0 <= accuracy <= 1
     assert calc_loss_loader(val_loader, model, device) < before
-    text = (
-        "You are a winner, you have been specially selected "
-        "to receive £1000 cash or a reward. Claim now!"
-    )
-    answer = classify_review(text, model, tokenizer, device, max_length=train_dataset.max_length)
-    assert answer == "spam"
+    text = "You are a winner, you have been specially selected to receive £1000 cash. Claim now!"
+    assert classify_review(text, model, tokenizer, device, max_length=max_length) == "spam"
     torch.save(model.state_dict(), "review_classifier.pth")
-    model.load_state_dict(
-        torch.load("review_classifier.pth", map_location=device, weights_only=True)
-    )
+    model.load_state_dict(torch.load("review_classifier.pth", weights_only=True))

@@ -83,18 +83,16 @@ def test_every_sentence_of_a_trial_is_said_to_some_wrong_solution():
 # --- any code ---
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
+def test_a_stub_is_not_written_yet(capsys):
+    for source in (
         'def f(x):\n    """What it does."""\n    ...',
-        "def f(x): ...",
         "def f(x):\n    pass",
         "import torch\n@torch.no_grad()\ndef f(x):\n    ...",
         "class f:\n    def get(self, x):\n        ...\n    def __len__(self):\n        return 3",
-    ],
-)
-def test_a_stub_is_not_written_yet(source):
-    assert judge(written(source), try_double) == (OPEN, NOT_YET_WRITTEN)
+    ):
+        assert judge(written(source), try_double) == (OPEN, NOT_YET_WRITTEN)
+    check_code(len)  # which is no exercise
+    assert "keep the stub's name" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -106,7 +104,6 @@ def test_a_stub_is_not_written_yet(source):
         ("y = 2 * x", TRIED, "Not yet: it returns nothing: is there a `return` at its end?"),
         ("return torch.ones(2)", TRIED, "the shape of the result should be (), not (2,)."),
         ("return x[0]", TRIED, "your line 3 raised TypeError: 'int' object is not subscriptable"),
-        ("raise SystemExit", TRIED, "your line 3 raised SystemExit"),
         ("return 'six'", TRIED, "another kind than asked for (ValueError: could not convert"),
     ],
 )
@@ -123,9 +120,3 @@ def test_another_first_line_and_a_changed_argument_are_said_to_be_the_mistake():
     with pytest.raises(Mistake, match="changed what it was given"):
         call(lambda given: given.add_(1), numbers)
     assert numbers.tolist() == [0, 1, 2]
-
-
-@pytest.mark.parametrize("given", [None, "f", len, torch.nn.Linear])
-def test_what_is_no_exercise_is_answered_kindly(given, capsys):
-    check_code(given)
-    assert "keep the stub's name" in capsys.readouterr().out

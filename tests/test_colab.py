@@ -1,12 +1,9 @@
-"""Plays Colab: one notebook alone in an empty folder, ipywidgets 7.7.1, no jupyterlab, the rest to
-be cloned.
-"""
+"""Plays Colab: ipywidgets 7.7.1, no jupyterlab, one notebook alone, the rest to be cloned."""
 
 import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -42,42 +39,34 @@ sys.meta_path.insert(0, NoJupyterLab())
 """
 
 
-def published(folder: Path) -> Path:
-    """A repository with the working tree's files as its one commit, as it would be published."""
-    copy_of_the_course(folder)
-    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com"]
-    for arguments in (
-        ["init", "-q", "-b", "main"],
-        ["add", "-A"],
-        ["commit", "-q", "-m", "as published"],
-    ):
-        subprocess.run([*git, *arguments], cwd=folder, check=True)
-    return folder
-
-
-WITHOUT_OVERLAY = pytest.mark.skipif(
+pytestmark = pytest.mark.skipif(
     not OVERLAY.exists(), reason="`make test` first installs ipywidgets 7.7.1 into .overlays/colab"
 )
 
 
-@WITHOUT_OVERLAY
+def output_of(*command, **settings) -> str:
+    """What a command prints; its complaint is shown where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, **settings)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
 def test_the_widgets_work_with_colabs_ipywidgets():
-    environment = {**os.environ, "PYTHONPATH": str(OVERLAY)}
+    settings = {"cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(OVERLAY)}}
+    version = "import ipywidgets; print(ipywidgets.__version__)"
+    assert output_of(sys.executable, "-c", version, **settings) == "7.7.1\n"
     names = ("", "_lab", "_microscope", "_slides", "_dashboard", "_own_classes")
     files = [f"tests/test_widgets{name}.py" for name in names]
-    command = [sys.executable, "-m", "pytest", "-q", *files, "-k", "not random"]
-    version = [sys.executable, "-c", "import ipywidgets; print(ipywidgets.__version__)"]
-    for arguments, expected in ((version, "7.7.1"), (command, " passed")):
-        run = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert run.returncode == 0 and expected in run.stdout, (
-            run.stdout[-3000:] + run.stderr[-1000:]
-        )
+    command = (sys.executable, "-m", "pytest", "-q", *files, "-k", "not random")
+    assert " passed" in output_of(*command, **settings)
 
 
 @pytest.mark.proof
-@WITHOUT_OVERLAY
 def test_section_6_5_runs_in_colab_from_nothing_but_the_notebook(tmp_path):
-    repository = published(tmp_path / "published")
+    repository = copy_of_the_course(tmp_path / "published")
+    git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.com")
+    for arguments in ("init -q -b main", "add -A", "commit -q -m published"):
+        output_of(*git, *arguments.split(), cwd=repository)
     empty, block = tmp_path / "content", tmp_path / "block"
     empty.mkdir()
     block.mkdir()
@@ -92,32 +81,15 @@ def test_section_6_5_runs_in_colab_from_nothing_but_the_notebook(tmp_path):
         "GIT_CONFIG_KEY_0": f"url.file://{repository}.insteadOf",
         "GIT_CONFIG_VALUE_0": f"https://github.com/{stamped}.git",
     }
-    versions = [sys.executable, "-c", VERSIONS]
-    found = subprocess.run(
-        versions, cwd=empty, env=environment, capture_output=True, text=True, check=True
-    ).stdout
-    assert found.split() == ["7.7.1", "2.2.3"]
-    freeze = [sys.executable, "-m", "pip", "freeze"]
-    before = subprocess.run(
-        freeze, env=environment, capture_output=True, text=True, check=True
-    ).stdout
-
-    run = subprocess.run(
-        [sys.executable, "-c", RUN, f"{NAME}.ipynb"],
-        cwd=empty,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    executed = nbformat.read(empty / "executed.ipynb", 4)
+    python = {"cwd": empty, "env": environment}
+    assert output_of(sys.executable, "-c", VERSIONS, **python).split() == ["7.7.1", "2.2.3"]
+    before = output_of(sys.executable, "-m", "pip", "freeze", **python)
+    output_of(sys.executable, "-c", RUN, f"{NAME}.ipynb", **python)
     assert (empty / "course" / "helpers" / "model.py").exists()
+    executed = nbformat.read(empty / "executed.ipynb", 4)
     saved = nbformat.read(ROOT / "notebooks" / f"{NAME}.ipynb", 4)
     assert key_figure(executed) == key_figure(saved)
     for cell in executed.cells:
         for output in cell.get("outputs", []):
             assert output.get("name") != "stderr", output["text"]
-    assert (
-        subprocess.run(freeze, env=environment, capture_output=True, text=True, check=True).stdout
-        == before
-    )
+    assert output_of(sys.executable, "-m", "pip", "freeze", **python) == before

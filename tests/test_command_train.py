@@ -69,14 +69,10 @@ def test_show_says_what_it_was_trained_from_and_how_good_it_was(trained, capsys)
     assert run("show", out) == 0
     shown = capsys.readouterr().out
     assert printed[printed.index("what  ") : printed.index("\n\nsaved:")].strip() in shown
-    for words in (
-        "mine.csv, 63 texts",
-        "gpt2-nano (12M)",
-        "'fruit', 'sport', 'weather'",
-        "last_token",
-    ):
-        assert words in shown
-    assert "6 blocks, 6 heads, 192 numbers for each token" in shown and "figures:" not in shown
+    for part in ("mine.csv, 63 texts", "gpt2-nano (12M)", "'fruit', 'sport', 'weather'"):
+        assert part in shown
+    assert "last_token" in shown and "figures:" not in shown
+    assert "6 blocks, 6 heads, 192 numbers for each token" in shown
 
 
 def test_the_same_command_never_writes_over_a_classifier(trained, table):
@@ -130,12 +126,7 @@ def test_an_interrupted_training_keeps_its_last_whole_epoch_and_resumes_there(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["train", "TABLE", "--out", "OUT", "--text", "words"],
-            "no column is called words.*--text",
-        ),
-        (["train", "TABLE", "--out", "OUT", "--epochs", "0"], "epochs must be a whole number"),
-        (["train", "TABLE", "--out", "OUT", "--plan", "nothing"], "plan must be 'head only' or"),
+        (["train", "TABLE", "--out", "OUT", "--text", "x"], "no column is called x.*--text"),
         (["train", "TABLE", "--out", "OUT", "--lr", "1e30"], "take a smaller learning rate"),
         (["show", "TABLE"], "mine.csv"),
     ],
@@ -147,12 +138,6 @@ def test_what_can_not_be_done_is_said_in_one_line(arguments, message, table, tmp
     assert not [name for name in os.listdir(tmp_path) if not name.endswith(".checkpoint")]
 
 
-@pytest.mark.parametrize("arguments", [[], ["train", "a.csv"], ["try", "a.csv"]])
-def test_a_command_that_is_none_is_answered_in_one_line(arguments, capsys):
-    assert run(*arguments) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
 def test_help_names_all_plans_and_comes_without_torch(capsys):
     assert run("train", "--help") == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -160,19 +145,3 @@ def test_help_names_all_plans_and_comes_without_torch(capsys):
     code = "import sys, workshop.__main__; print({'torch', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "set()\n"
-
-
-@pytest.mark.proof
-def test_two_processes_train_the_classifier_of_one(trained, table, tmp_path):
-    out, printed = trained
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "workshop", "train", str(table), "--out", str(tmp_path / "two.st"), *QUICK]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=one_thread, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.replace(str(tmp_path / "two.st"), str(out)) == printed  # said once
-    one, two = TextClassifier.load(out), TextClassifier.load(tmp_path / "two.st")
-    for name, weights in one.model.state_dict().items():
-        torch.testing.assert_close(
-            two.model.state_dict()[name], weights, atol=1e-4, rtol=0, msg=name
-        )

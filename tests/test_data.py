@@ -3,7 +3,6 @@ clear refusals.
 """
 
 import io
-import re
 import threading
 import warnings
 import zipfile
@@ -36,9 +35,6 @@ TOKENIZER = get_tokenizer()
 
 def frame(*rows) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Label", "Text"])
-
-
-# --- the book's data ---
 
 
 def split_by_the_book(path: Path):
@@ -93,37 +89,22 @@ def test_the_collection_is_downloaded_once_whoever_asks_from_the_mirror_if_need_
     assert [path.name for path in tmp_path.iterdir()] == ["SMSSpamCollection.tsv"]
 
 
-BROKEN = bytearray(archive(b"ham\thi" * 1000))
-BROKEN[120:130] = b"garbage..."  # inside the compressed stream
-ARCHIVES = {  # what must be said of what comes
-    "not a zip file": b"no archive",
-    "no item named": archive(b"ham\thi", name="../SMSSpamCollection"),
-    "SMSSpamCollection: ": BROKEN,
-}
-
-
-@pytest.mark.parametrize("says", ARCHIVES)
-def test_an_archive_without_the_member_is_refused_and_nothing_is_left(says, tmp_path):
-    with serve(Files({"/a.zip": ARCHIVES[says]})) as url, pytest.raises(DownloadError) as caught:
+@pytest.mark.parametrize("sent", [b"no archive", archive(b"ham\thi", "../SMSSpamCollection")])
+def test_an_archive_without_the_member_is_refused_and_nothing_is_left(sent, tmp_path):
+    says = "not the archive with SMSSpamCollection[\\s\\S]*CHOOSE_DATA = 'sms-mini'"
+    with serve(Files({"/a.zip": sent})) as url, pytest.raises(DownloadError, match=says):
         load_messages("sms-spam-collection", tmp_path / "sms", (f"{url}/a.zip",))
-    for words in ("not the archive with SMSSpamCollection", says, "CHOOSE_DATA = 'sms-mini'"):
-        assert words in str(caught.value)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_what_is_not_the_collection_is_refused(tmp_path):
     (tmp_path / "SMSSpamCollection.tsv").write_text("ham\thello\nspam\tbuy\n")
-    with pytest.raises(
-        ValueError, match="holds {'ham': 1, 'spam': 1} .* not UCI's file; delete it"
-    ):
+    says = "holds {'ham': 1, 'spam': 1} .* not UCI's file; delete it"
+    with pytest.raises(ValueError, match=says):
         load_messages("sms-spam-collection", tmp_path)
-    with pytest.raises(
-        ValueError, match="unknown data 'sms-mimi'; choose one of 'sms-mini', 'sms-sp"
-    ):
+    says = "unknown data 'sms-mimi'; choose one of 'sms-mini', 'sms-sp"
+    with pytest.raises(ValueError, match=says):
         load_messages("sms-mimi")
-
-
-# --- sms-mini ---
 
 
 @pytest.fixture(scope="module")
@@ -141,31 +122,6 @@ def test_sms_mini_has_its_thousand_messages_of_all_kinds_and_its_split(mini):
     topics = (SMS_MINI.parent / "topics.txt").read_text(encoding="utf-8").splitlines()
     hard = mini["Label"][[topic.startswith("hard-") for topic in topics]]
     assert len(topics) == len(mini) and hard.value_counts().to_dict() == {"ham": 50, "spam": 50}
-    words = {word for text in mini["Text"] for word in re.findall(r"[^\W\d_]+", text.lower())}
-    lengths = mini["Text"].str.split().str.len()
-    assert len(words) >= 2500 and len(set(topics)) > 60
-    assert lengths.min() == 2 and 50 < lengths.max() <= 60
-
-
-FICTION = [  # Ofcom's numbers for drama, and the 555-01xx of North America
-    r"(44|0)(7700900|1632960|2079460|8081570|9098790)\d{3}",
-    r"1?(\d{3})?55501\d{2}",
-]
-
-
-@pytest.mark.proof
-def test_sms_mini_names_no_real_number_and_no_real_domain(mini):
-    short_code = r"\b(text|txt|send|reply)\b[^.]*\bto \d{4,6}\b(?! ?\d)"
-    for text in mini["Text"]:
-        assert not re.search(short_code, text, re.IGNORECASE), text
-        for number in re.findall(r"\+?\(?\d[\d ()-]{5,}\d", text):
-            digits = re.sub(r"\D", "", number)
-            fictional = any(re.fullmatch(pattern, digits) for pattern in FICTION)
-            assert len(digits) < 7 or fictional, text
-        linked = re.findall(r"(?:https?://|www\.|@)([\w.-]+)", text)
-        bare = re.findall(r"(?<![\w.])[\w-]{2,}(?:\.[\w-]+)*\.[a-z]{2,}\b", text)
-        for host in linked + bare:
-            assert re.search(r"(^|\.)example(\.(com|net|org))?$", host.rstrip(".").lower()), text
 
 
 @pytest.mark.parametrize(
@@ -178,13 +134,8 @@ def test_word_counts_do_as_well_as_section_6_7_says(real_sms, tmp_path, name, lo
     assert low <= model.score(test["Text"], test["Label"]) <= high
 
 
-# --- tables ---
-
-
 NOT_MESSAGES = {
     "row 2: 'eggs' and 'buy' are not 'ham' or 'spam' and a text": b"ham\thi\neggs\tbuy\n",
-    "row 1: 'spam,hi' and ": b"spam,hi",
-    "row 2: 'spam' and '  '": b"ham\thi\nspam\t  \n",
     r"can't be read as lines .*line 2, saw 3\s*\); save it in this": b"ham\ta\nham\ttoo\tmany\n",
     "can't be read as lines of label<TAB>text in UTF-8 .*save it": b"ham\tcaf\xe9\n",
 }
@@ -195,8 +146,6 @@ def test_a_file_of_something_else_is_refused_with_the_row(tmp_path, says):
     (tmp_path / "file.tsv").write_bytes(NOT_MESSAGES[says])
     with pytest.raises(ValueError, match=says):
         read_messages(tmp_path / "file.tsv")
-    with pytest.raises(FileNotFoundError, match="no.tsv"):
-        read_messages(tmp_path / "no.tsv")
 
 
 def test_harmless_oddities_are_taken(tmp_path):
@@ -205,8 +154,6 @@ def test_harmless_oddities_are_taken(tmp_path):
     (tmp_path / "file").write_bytes(b"\xef\xbb\xbfLabel,Text\r\n0,None\r\n1,12\r\n")
     dataset = SpamDataset(tmp_path / "file", TOKENIZER)
     assert dataset.labels == [0, 1] and dataset.data["Text"].tolist() == ["None", "12"]
-    rows = pd.DataFrame({"Label": [0.0, True], "Text": ["a", "b"]}, index=[3, 3])
-    assert [SpamDataset(rows, TOKENIZER)[i][1].item() for i in (0, 1)] == [0, 1]
 
 
 def test_balancing_keeps_all_spam_behind_as_many_ham():
@@ -214,9 +161,8 @@ def test_balancing_keeps_all_spam_behind_as_many_ham():
     balanced = create_balanced_dataset(frame(*rows[::-1]))
     assert balanced["Label"].tolist() == ["ham"] * 2 + ["spam"] * 2
     assert balanced["Text"].tolist()[2:] == ["s1", "s0"] and balanced["Text"].is_unique
-    for label, says in (("spam", "there are 0 and 1"), ("ham", "1 and 0"), (0, "0 and 0")):
-        with pytest.raises(ValueError, match=says):
-            create_balanced_dataset(frame((label, "x")))
+    with pytest.raises(ValueError, match="there are 0 and 1"):
+        create_balanced_dataset(frame(("spam", "x")))
 
 
 def test_a_split_is_shuffled_with_its_seed_and_its_fractions_must_fit():
@@ -226,12 +172,8 @@ def test_a_split_is_shuffled_with_its_seed_and_its_fractions_must_fit():
     texts = pd.concat(parts)["Text"].tolist()
     assert texts == rows.sample(frac=1, random_state=123)["Text"].tolist()
     assert random_split(rows, 0.6, 0.15, seed=7)[0]["Text"].tolist() != texts[:60]
-    for fractions in ((0, 0.1), (float("nan"), 0.1), (0.9, 0.2), (0.5, -0.1)):
-        with pytest.raises(ValueError, match="fractions .* must be positive, at most 1 in all"):
-            random_split(rows, *fractions)
-
-
-# --- datasets ---
+    with pytest.raises(ValueError, match="fractions .* must be positive, at most 1 in all"):
+        random_split(rows, 0.9, 0.2)
 
 
 def test_messages_are_padded_behind_or_truncated_to_the_length(tmp_path):
@@ -253,9 +195,8 @@ def test_a_dataset_of_texts_has_as_many_classes_as_its_labels_or_as_are_given():
     rows = frame((0, "a"), (2, "b"))
     assert TextDataset(rows, TOKENIZER).num_classes == 3
     assert TextDataset(rows, TOKENIZER, num_classes=5).num_classes == 5
-    for labels, num_classes in (([0, 2], 2), ([0, 1.5], None), ([0, -1], None), ([0, "1"], 2)):
-        with pytest.raises(ValueError, match="labels must be whole numbers from 0 to .*give each"):
-            TextDataset(frame(*((n, "a") for n in labels)), TOKENIZER, num_classes=num_classes)
+    with pytest.raises(ValueError, match="labels must be whole numbers from 0 to .*give each"):
+        TextDataset(rows, TOKENIZER, num_classes=2)
 
 
 def test_a_message_beyond_the_context_is_refused_only_where_it_would_set_the_length():
@@ -268,14 +209,11 @@ def test_a_message_beyond_the_context_is_refused_only_where_it_would_set_the_len
 
 
 def test_a_dataset_refuses_what_it_cannot_encode():
-    for table, says in (
-        (frame(), "needs the columns Label and Text; it has 0 rows"),
-        (frame((0, "x")).drop(columns="Text"), r"it has 1 rows of \['Label'\]"),
-        (frame((0, "x"), (float("nan"), "y")), r"from 0 to 1, not \['nan'\]; give each class a"),
-        (frame((0, "fine"), (1, " ")), "the message is empty"),
-    ):
-        with pytest.raises(ValueError, match=says):
-            SpamDataset(table, TOKENIZER)
+    says = r"needs the columns Label and Text; it has 1 rows of \['Label'\]"
+    with pytest.raises(ValueError, match=says):
+        SpamDataset(frame((0, "x")).drop(columns="Text"), TOKENIZER)
+    with pytest.raises(ValueError, match="the message is empty"):
+        SpamDataset(frame((0, "fine"), (1, " ")), TOKENIZER)
 
 
 def test_only_training_batches_are_shuffled_and_dropped():

@@ -1,6 +1,5 @@
 """A check cell says what is wrong, whatever it is given."""
 
-import math
 import warnings
 
 import numpy as np
@@ -15,8 +14,6 @@ from workshop.widgets import FreezeExplorer
 
 HINT = "Think of the bias."
 LETTERS = {"a", "c", "e"}
-CYCLIC = [1]
-CYCLIC.append(CYCLIC)
 
 
 def count_parameters():
@@ -25,18 +22,12 @@ def count_parameters():
 
 RIGHT = [
     (386, 386, "386."),
-    (1538, 1538, "1,538."),
-    (1, 1.0, "1."),
     (0.2877, 0.28768, "0.2877."),
-    (0.2850, 0.28768, "0.2877."),
-    ("890,498", 890498, "890,498."),
     ("890\u202f498", 890498, "890,498."),
     ("1,234,567.5", 1234567.5, "1,234,567.5."),
-    (" 5 ", 5, "5."),
     ("−5", -5, "-5."),
     ("0,75", 0.75, "0.75."),
     ("75 %", 75, "75."),
-    (np.int64(1045), 1045, "1,045."),
     (np.array([[386]]), 386, "386."),
     (torch.tensor([7.0], requires_grad=True), 7, "7."),
     (torch.tensor([[0.2877]], dtype=torch.bfloat16), 0.28768, "0.2877."),
@@ -44,12 +35,10 @@ RIGHT = [
     ("final_norm", "final_norm", "final_norm."),
     (["a", "C ", "e", "a"], LETTERS, "{'a', 'c', 'e'}."),
     (np.array(["a", "c", "e"]), LETTERS, "{'a', 'c', 'e'}."),
-    (torch.Size([1, 4, 2]), (1, 4, 2), "(1, 4, 2)."),
     ([torch.tensor(1), np.int64(4), "2"], (1, 4, 2), "(1, 4, 2)."),
 ]
 UNANSWERED = [
     (None, 5, "put your answer in the place of None and run both cells again."),
-    (..., 5, "put your answer in the place of None"),
     ("", "recall", "your answer is empty."),
     (set(), LETTERS, "your answer is empty."),
     (["a", None], LETTERS, "there is still a None in your answer."),
@@ -57,32 +46,22 @@ UNANSWERED = [
 NO_NUMBER = "is not it: the answer is a number."
 WRONG = [
     (384, 386, "384 is not it: too low."),
-    (0.3, 0.28768, "0.3 is not it: too high."),
     (890497.5, 890498, "890,497.5 is not it: too low."),
-    (10**400, 0.5, NO_NUMBER),
     ("9" * 5000, 5, f"{'9' * 60}… {NO_NUMBER}"),
-    (math.nan, 0.5, f"nan {NO_NUMBER}"),
     (True, 1, f"True {NO_NUMBER}"),
-    ("five", 5, f"five {NO_NUMBER}"),
     ((890, 498), 890498, f"(890, 498) {NO_NUMBER}"),
     (torch.ones(2), 5, f"[1.0, 1.0] {NO_NUMBER}"),
-    (torch.ones(2, device="meta"), 5, NO_NUMBER),
-    (torch.eye(2).to_sparse(), 5, NO_NUMBER),
-    (pd.NA, 5, NO_NUMBER),
     (count_parameters, 386, "the function count_parameters is not it: a function has to be called"),
     ("precision", "recall", "precision is not it. Think"),
     (5, "recall", "5 is not it: the answer is a text, in quotes."),
-    ("a\x1b[2J\ud800", "recall", r"'a\x1b[2J\ud800' is not it."),
     ({"a", "b"}, LETTERS, "{'a', 'b'} is not it: missing: c, e; too much: b."),
     ({"b"}, LETTERS, "{'b'} is not it: nothing in it belongs there."),
-    (["a", np.array([1, 2])], LETTERS, "missing: c, e; too much: [1, 2]."),
     (5, LETTERS, "5 is not it: the answer is a set: entries in curly brackets"),
     ((1, 4, 3), (1, 4, 2), "(1, 4, 3) is not it. Think"),
     ([4, 1], (1, 4), "[4, 1] is not it: the entries are right, but in another order."),
     (torch.Size([1, 4]), (1, 4, 2), "torch.Size([1, 4]) is not it: it has 2 entries, the answer has 3."),
     ({1, 4, 2}, (1, 4, 2), "{1, 2, 4} is not it: a set has no order; use round brackets."),
     ("1, 4, 2", (1, 4, 2), "1, 4, 2 is not it: the answer is entries in order: in round brackets"),
-    (CYCLIC, (1, 4), "is not it."),
 ]  # fmt: skip
 
 
@@ -91,9 +70,7 @@ def reply(given, expected, capsys) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check(given, expected, HINT)
-    printed = capsys.readouterr().out
-    printed.encode()  # or a page could not show it
-    return printed
+    return capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("given", "expected", "words"), RIGHT)
@@ -122,45 +99,36 @@ def reply_to_plan(check_plan, explorer, plan, capsys) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["gpt2-nano (12M)", "gpt2-xl (1558M)"])
-def test_each_wrong_choice_in_the_explorer_gets_its_own_remark(name, capsys):
-    explorer = FreezeExplorer(name, num_classes=5)
-    n = explorer.plan.n_layers
-    top, low = f"trf_blocks.{n - 1}", "trf_blocks.0"
+def test_each_wrong_choice_in_the_explorer_gets_its_own_remark(capsys):
+    explorer = FreezeExplorer("gpt2-nano (12M)", num_classes=5)
+    top, low = "trf_blocks.5", "trf_blocks.0"
     for parts, remark in (
         ({"out_head"}, "No block is wholly trainable"),
         ({f"{top}.att"}, "No block is wholly trainable"),
         ({top, low}, "The gradient goes down to trf_blocks.0"),
         ({top, "pos_emb"}, "The gradient goes down to pos_emb"),
-        ({top}, "Right."),
-        ({top, "final_norm"}, "Right."),
-        ({top, "out_head"}, "Right."),
         ({top, "final_norm", "out_head"}, "Not yet. That is the book's choice"),
     ):
-        plan = FreezePlan(n, parts)
-        assert remark in reply_to_plan(check_cheapest_block, explorer, plan, capsys), parts
+        assert remark in reply_to_plan(check_cheapest_block, explorer, FreezePlan(6, parts), capsys)
     for parts, remark in (
         (set(), "Nothing is trainable"),
         ({"tok_emb"}, "% are trainable: too many"),
         ({"out_head"}, "The backward pass has 0 % of that work"),
-        ({f"trf_blocks.{n // 2}.norm1"}, "% of that work"),
+        ({"trf_blocks.3.norm1"}, "% of that work"),
         ({f"{low}.norm1"}, "Right."),
         ({f"{low}.norm2"}, "Right."),
     ):
-        plan = FreezePlan(n, parts)
-        assert remark in reply_to_plan(check_long_way, explorer, plan, capsys), parts
+        assert remark in reply_to_plan(check_long_way, explorer, FreezePlan(6, parts), capsys)
 
 
 def test_who_finds_the_cheapest_block_hears_what_the_head_costs(capsys):
-    explorer = FreezeExplorer("gpt2-nano (12M)")
-    numbers = "1,536 of 3,554,304 multiply-adds"
-    plan = FreezePlan(6, {"trf_blocks.5", "out_head"})
-    with_head = reply_to_plan(check_cheapest_block, explorer, plan, capsys)
-    assert f"Only a frozen head would be cheaper, by {numbers}." in with_head
-    assert "its weights are random: it has to learn" in with_head
-    plan = FreezePlan(6, {"trf_blocks.5"})
-    without = reply_to_plan(check_cheapest_block, explorer, plan, capsys)
-    assert "let it learn, too" in without and numbers in without
+    explorer, numbers = FreezeExplorer("gpt2-nano (12M)"), "1,536 of 3,554,304 multiply-adds"
+    for parts, sentence in (
+        ({"trf_blocks.5", "out_head"}, f"Only a frozen head would be cheaper, by {numbers}."),
+        ({"trf_blocks.5"}, "let it learn, too"),
+    ):
+        words = reply_to_plan(check_cheapest_block, explorer, FreezePlan(6, parts), capsys)
+        assert sentence in words and numbers in words
 
 
 def test_right_is_every_plan_but_the_books_whose_extra_work_is_only_the_heads_matrix(capsys):
@@ -188,19 +156,12 @@ CONFIDENT = ([1, 1, 1, 0], [[0.0, 2.0]] * 4)
     [
         (None, "Not answered yet"),
         (1.82, "Right: at 1.82 the loss is 0.562; without a temperature it is 0.627."),
-        (torch.tensor(2), "Right: at 2"),
         (1, "Not yet: at 1 the loss is 0.627. It falls if the answers become less sure: go higher"),
         (9, "It falls if the answers become surer: go lower."),
         (0, "0 is not it: a temperature is a number above 0."),
-        (math.nan, "a number above 0"),
         ("warm", "warm is not it: a temperature is a number above 0."),
     ],
 )
 def test_a_temperature_near_the_best_is_right_and_another_hears_which_way(given, words, capsys):
     check_temperature(given, *CONFIDENT)
     assert words in capsys.readouterr().out
-
-
-def test_where_every_answer_is_right_no_temperature_is_best(capsys):
-    check_temperature(2, [1], [[0.0, 2.0]])
-    assert "no temperature is best: every answer is right" in capsys.readouterr().out

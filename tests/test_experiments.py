@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from helpers.config import END_OF_TEXT, MODEL_CONFIGS
+from helpers.config import END_OF_TEXT
 from helpers.freezing import FreezePlan
 from helpers.loading import load_pretrained
-from helpers.training import TrainingSettings, class_logits
+from helpers.training import class_logits
 from tests.conftest import ROOT, TINY, random_model
 from workshop.compare import main
 from workshop.experiments import (
@@ -35,10 +35,7 @@ from workshop.fast import class_vectors, fine_tune
 from workshop.lab import read_rows
 
 NANO, SMALL = "gpt2-nano (12M)", "gpt2-small (124M)"
-WORDS = [
-    "free", "prize", "call", "now", "to", "claim", "see", "you", "at", "eight", "love", "ok", "sorry",
-    "win", "cash", "text", "home", "late",
-]  # fmt: skip
+WORDS = ["free", "prize", "call", "now", "claim", "see", "you", "eight", "love", "win", "home"]
 TEXTS = ["free prize call now to claim", "ok see you"]  # the first one is the longest
 
 
@@ -83,18 +80,6 @@ def answers(model, experiment: Experiment, texts: list[str] = TEXTS) -> torch.Te
         return model.out_head(class_vectors(model, data.encoded_texts, experiment.position))
 
 
-# --- what each row means -------------------------------------------------------------------------
-
-
-def test_every_row_exists_for_every_size():
-    for row in ROWS.values():
-        for model in MODEL_CONFIGS:
-            experiment = row.experiment(model, "sms-mini")
-            assert experiment.model == row.changes.get("model", model)
-            if experiment.model != NANO:
-                assert experiment.lr == TrainingSettings.for_model(experiment.model).lr == 5e-5
-
-
 def test_row_1_is_the_books_choices_and_the_others_change_them():
     experiment = ROWS[1].experiment(SMALL, "sms-spam-collection")
     assert (experiment.position, experiment.max_length) == ("last", None)
@@ -103,6 +88,7 @@ def test_row_1_is_the_books_choices_and_the_others_change_them():
     assert experiment.plan(12) == FreezePlan.book(12)
     assert list(ROWS) == list(range(1, 21)) and ROWS[1].changes == {}
     assert [number for number in ROWS if ROWS[number].book is None] == [20]
+    assert ROWS[6].experiment(NANO, "sms-mini").lr == 5e-5  # of a larger model
     assert {n: row.against for n, row in ROWS.items() if row.against != 1} == {
         9: 8, 10: 5, 11: 5, 12: 9,
     }  # fmt: skip
@@ -141,8 +127,7 @@ def test_row_10_has_nothing_of_the_checkpoint():
     for name, tensor in model.state_dict().items():
         equal = (tensor == pretrained[name]).float().mean()
         assert equal < 0.05, name  # a few of a layer norm's are 1 in both
-    again, other = make_model(experiment), make_model(replace(experiment, seed=2))
-    assert torch.equal(again.tok_emb.weight, model.tok_emb.weight)
+    other = make_model(replace(experiment, seed=2))
     assert not torch.equal(other.tok_emb.weight, model.tok_emb.weight)
 
 
@@ -223,11 +208,6 @@ def test_row_20_keeps_each_messages_words_but_not_their_order():
     assert texts(row(20)) == shuffled != texts(row(20, seed=2))
 
 
-def test_a_row_repeats_with_its_seed_and_not_with_another():
-    losses = trained(row(11, rank=2))[1]
-    assert trained(row(11, rank=2))[1] == losses != trained(row(11, rank=2, seed=2))[1]
-
-
 @pytest.mark.parametrize("number", [1, 17, 19])
 def test_a_measurement_is_that_of_the_plain_forward_pass(number):
     experiment = row(number)
@@ -246,25 +226,9 @@ def test_a_measurement_is_that_of_the_plain_forward_pass(number):
     assert measured["right"] == "".join(map(str, right))
 
 
-@pytest.mark.parametrize(
-    "changes", [{"model": "gpt2"}, {"data": "mails"}, {"layers": "last"}, {"weights": "half"}]
-)
-def test_what_cannot_be_is_refused_in_a_sentence(changes):
-    with pytest.raises(ValueError, match=next(iter(changes))):
-        Experiment(**{"model": NANO, "data": "sms-mini"} | changes)
-    with pytest.raises(ValueError, match="batch_size must be 1"):
-        row(1, padding=False)
-
-
-# --- which rows ----------------------------------------------------------------------------------
-
-
 def test_rows_are_named_by_numbers_and_ranges():
     assert parse_rows("1-5,10,11") == [1, 2, 3, 4, 5, 10, 11]
     assert parse_rows(" 3 , 2 - 4 ") == [2, 3, 4] and parse_rows("20") == [20]
-    for text in ("", "0", "5-3", "1-99999999999", "a"):
-        with pytest.raises(ValueError, match="names no rows"):
-            parse_rows(text)
 
 
 def test_a_row_that_has_nothing_to_tell_is_skipped_with_the_reason():
@@ -274,32 +238,16 @@ def test_a_row_that_has_nothing_to_tell_is_skipped_with_the_reason():
 
 
 def test_another_setting_seed_or_row_has_another_id_and_the_same_has_the_same():
-    trainings = [
-        (1, row(1)), (18, row(18)), (1, row(1, seed=2)), (1, row(1, epochs=2)),
-        (1, row(1, weights="random")), (1, row(1, lr=1e-4)),
-    ]  # fmt: skip
+    trainings = [(1, row(1)), (18, row(18)), (1, row(1, seed=2)), (1, row(1, lr=1e-4))]
     ids = [run_id(*training) for training in trainings]
     assert len(set(ids)) == len(ids) and ids == [run_id(*training) for training in trainings]
     assert ids[2].startswith("row 1, seed 2, ")
 
 
-# --- the command ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--rows", "1-40"], "'1-40' names no rows; give numbers from 1 to 20, such as 1-5,10,11"),
-        (["--model", "gpt2"], "invalid choice: 'gpt2'"),
-        (["--seeds", "0"], "--seeds must be a whole number from 1, not 0"),
-        (["--rows", "2", "--out", "."], "Is a directory"),
-    ],
-)
-def test_a_wrong_command_ends_in_one_sentence(arguments, words, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    printed = capsys.readouterr().err if ended.value.code == 2 else ended.value.code
-    assert words in printed and len(printed.strip().splitlines()) == 1
+def test_rows_that_do_not_exist_are_answered_with_those_that_do():
+    says = "^'1-40' names no rows; give numbers from 1 to 20, such as 1-5,10,11$"
+    with pytest.raises(SystemExit, match=says):
+        main(["--rows", "1-40"])
 
 
 def command(folder, *arguments, **options):
@@ -326,7 +274,8 @@ def test_a_killed_command_goes_on_at_the_next_training(tmp_path):
     done = len(read_rows(out)[0])
     assert 2 <= done < 6 and read_rows(out)[1] == []
 
-    printed, errors = (second := command(tmp_path, *arguments)).communicate(timeout=300)
+    second = command(tmp_path, *arguments)
+    printed, errors = second.communicate(timeout=300)
     assert second.returncode == 0, errors
     assert f"{done} of 6 trainings are in {out} already" in printed
     assert "row 6 is skipped" in printed and "100%" in errors and "leaked" not in errors
@@ -335,19 +284,6 @@ def test_a_killed_command_goes_on_at_the_next_training(tmp_path):
     names = [(row["row"], row["seed"]) for row in rows]
     assert sorted(names) == [(number, seed) for number in (1, 2) for seed in (1, 2, 3)]
     assert all(len(row["right"]) == 200 for row in rows)
-
-
-@pytest.mark.proof
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for others")
-def test_an_interrupted_command_says_how_to_go_on(tmp_path):
-    process = command(tmp_path, "--rows", "2", "--seeds", "50", "--out", "results.jsonl")
-    while not read_rows(tmp_path / "results.jsonl")[0]:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "the same command goes on" in printed
-    assert "Traceback" not in errors
 
 
 @pytest.mark.proof

@@ -53,9 +53,6 @@ def random_plans(number: int, seed: int, adapters: bool = False) -> list[FreezeP
     return plans
 
 
-# --- the head -------------------------------------------------------------------------------------
-
-
 def test_the_new_head_is_the_one_that_the_book_makes():
     model = random_model(TINY)
     torch.manual_seed(123)
@@ -72,12 +69,8 @@ def test_the_number_of_classes_is_read_off_a_head_and_no_language_model_has_one(
     with pytest.raises(ValueError, match="language-model head with 50,257 outputs; give it a new"):
         num_classes_of(model)
     assert num_classes_of(replace_head(model, 4)) == 4
-    for num_classes in (1, 2.0):
-        with pytest.raises(ValueError, match="num_classes must be a whole number from 2, not"):
-            replace_head(model, num_classes)
-
-
-# --- the report -----------------------------------------------------------------------------------
+    with pytest.raises(ValueError, match="num_classes must be a whole number from 2, not 1"):
+        replace_head(model, 1)
 
 
 def test_the_counts_of_124M_are_the_books():
@@ -121,9 +114,6 @@ def test_each_part_piece_and_run_of_blocks_is_counted_as_torch_counts_it(cfg):
         assert run.state == (states.pop() if len(states) == 1 else "partly trainable")
 
 
-# --- plans ----------------------------------------------------------------------------------------
-
-
 def test_presets_are_the_parts_that_their_names_say():
     blocks = ("trf_blocks.0", "trf_blocks.1")
     assert part_names(2) == ("tok_emb", "pos_emb", *blocks, "final_norm", "out_head")
@@ -133,24 +123,9 @@ def test_presets_are_the_parts_that_their_names_say():
     assert FreezePlan.last_blocks(2, 2).trainable == {*blocks, "final_norm", "out_head"}
     assert FreezePlan.everything(2).trainable == set(part_names(2))
     assert FreezePlan.lora(3, 2) == FreezePlan(3, {"out_head"}, {"trf_blocks.1", "trf_blocks.2"})
-    assert FreezePlan.lora(3).adapted == {f"trf_blocks.{i}" for i in range(3)}
-    assert (FreezePlan.lora(3).rank, FreezePlan.lora(3).alpha) == (8, 16.0)
-
-
-def test_the_books_loops_give_the_books_plan():
-    model = replace_head(random_model(TINY))
-    for param in model.parameters():
-        param.requires_grad = False
-    for module in (model.trf_blocks[-1], model.final_norm, model.out_head):
-        for param in module.parameters():
-            param.requires_grad = True
-    assert FreezePlan.of(model) == FreezePlan.book(3)
-
-
-def test_four_pieces_are_the_block():
+    assert FreezePlan.lora(2) == FreezePlan(2, {"out_head"}, set(blocks), rank=8, alpha=16.0)
     pieces = {f"trf_blocks.1.{piece}" for piece in PIECES}
     assert FreezePlan(2, pieces) == FreezePlan(2, {"trf_blocks.1", "trf_blocks.1.ff"})
-    assert hash(FreezePlan(2, pieces)) == hash(FreezePlan(2, {"trf_blocks.1"}))
     assert FreezePlan(2, pieces).trainable == {"trf_blocks.1"}
 
 
@@ -160,10 +135,15 @@ def test_toggling_a_part_flips_it_and_a_partly_trainable_block_becomes_whole():
     assert plan.state("trf_blocks.0.ff") == "frozen"
     assert plan.toggle("trf_blocks.0").state("trf_blocks.0") == "trainable"
     assert plan.toggle("trf_blocks.0").toggle("trf_blocks.0") == FreezePlan.nothing(2)
-    three = FreezePlan.everything(2).toggle("trf_blocks.1.norm1")
-    assert three.state("trf_blocks.1.att") == "trainable"
-    assert three.state("trf_blocks.1.norm1") == "frozen"
-    assert three.toggle("trf_blocks.1.norm1") == FreezePlan.everything(2)
+    adapted = FreezePlan.book(3).adapt("trf_blocks.0", "trf_blocks.2")
+    assert adapted.adapted == {"trf_blocks.0", "trf_blocks.2"}
+    assert adapted.trainable == {"final_norm", "out_head"}  # the last block's norms are frozen, too
+    assert adapted.adapt("trf_blocks.0", "trf_blocks.2").adapted == set()
+    both = adapted.adapt("trf_blocks.0", "trf_blocks.1")
+    assert both.adapted == {f"trf_blocks.{i}" for i in range(3)}
+    whole = adapted.toggle("trf_blocks.0.att")
+    assert whole.state("trf_blocks.0.att") == "trainable"
+    assert whole.adapted == {"trf_blocks.0.ff", "trf_blocks.2"}
 
 
 def test_parts_toggled_together_end_in_one_state_and_nothing_else_changes():
@@ -179,20 +159,6 @@ def test_parts_toggled_together_end_in_one_state_and_nothing_else_changes():
             assert toggled.state(piece) == plan.state(piece)
 
 
-def test_adapting_flips_between_frozen_with_an_adapter_and_without():
-    plan = FreezePlan.book(3)
-    adapted = plan.adapt("trf_blocks.0", "trf_blocks.2")
-    assert adapted.adapted == {"trf_blocks.0", "trf_blocks.2"}
-    assert adapted.trainable == {"final_norm", "out_head"}  # the last block's norms are frozen, too
-    assert adapted.adapt("trf_blocks.0", "trf_blocks.2").adapted == set()
-    both = adapted.adapt("trf_blocks.0", "trf_blocks.1")
-    assert both.adapted == {f"trf_blocks.{i}" for i in range(3)}
-    whole = adapted.toggle("trf_blocks.0.att")
-    assert whole.state("trf_blocks.0.att") == "trainable"
-    assert whole.adapted == {"trf_blocks.0.ff", "trf_blocks.2"}
-    assert whole.toggle("trf_blocks.0.att").state("trf_blocks.0.att") == "frozen"
-
-
 def test_a_block_with_adapters_on_its_matrices_and_frozen_norms_has_a_state_of_its_own():
     plan = FreezePlan(2, {"out_head"}, {"trf_blocks.1.att", "trf_blocks.1.ff"})
     assert plan == FreezePlan.lora(2, 1) and plan.adapted == {"trf_blocks.1"}
@@ -203,19 +169,10 @@ def test_a_block_with_adapters_on_its_matrices_and_frozen_norms_has_a_state_of_i
         assert other.state("trf_blocks.1.att") == "frozen with an adapter"
 
 
-def test_rank_and_alpha_mean_nothing_where_nothing_is_adapted():
-    assert FreezePlan(3, {"out_head"}, rank=2, alpha=1) == FreezePlan.head_only(3)
-    low = FreezePlan.lora(3, 1, rank=2, alpha=1)
-    assert low != FreezePlan.lora(3, 1) and hash(low) != hash(FreezePlan.lora(3, 1))
-    assert low.adapt("trf_blocks.2") == FreezePlan.head_only(3)
-
-
 @pytest.mark.parametrize("n_layers", [2, 12, 48])
 def test_a_preset_is_known_by_its_name_however_its_toggles_were_set(n_layers):
-    assert ", ".join(PRESETS) == (
-        "nothing, head only, LoRA, last block, LoRA, all blocks, the book's choice, "
-        "last two blocks, everything"
-    )
+    names = "nothing|head only|LoRA, last block|LoRA, all blocks|the book's choice|last two blocks"
+    assert list(PRESETS) == [*names.split("|"), "everything"]
     for name, preset in PRESETS.items():
         wanted = preset(n_layers)
         assert preset_of(wanted) == name
@@ -237,42 +194,25 @@ def test_toggles_that_are_no_preset_keep_their_names_in_another_size():
     larger = resize(FreezePlan.lora(6, 1, rank=3, alpha=5), 12)
     assert larger == FreezePlan.lora(12, 1, rank=3, alpha=5)
     assert preset_of(larger) == "LoRA, last block"
+    assert larger != FreezePlan.lora(12, 1) and hash(larger) != hash(FreezePlan.lora(12, 1))
+    assert larger.adapt("trf_blocks.11") == FreezePlan.head_only(12)  # rank and alpha mean nothing
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (
-            lambda: FreezePlan(2, {"trf_blocks.2"}),
-            "no part is called 'trf_blocks.2'; a model with 2",
-        ),
-        (lambda: FreezePlan(2).toggle("tok_emb.weight"), "no part is called 'tok_emb.weight'"),
-        (lambda: FreezePlan(2).state("trf_blocks.0.mlp"), "no part is called 'trf_blocks.0.mlp'"),
-        (lambda: FreezePlan(0), "n_layers must be a whole number from 1, not 0"),
-        (lambda: FreezePlan.last_blocks(2, 3), "k .* from 0 to 2, the number of blocks, not 3"),
-        (lambda: FreezePlan.lora(3, 0), "k .* from 1 to 3, the number of blocks, not 0"),
-        (lambda: FreezePlan.lora(3, rank=1.5), "rank must be a whole number from 1, not 1.5"),
-        (lambda: FreezePlan.lora(3, alpha=0), "alpha must be a finite number above 0, not 0"),
-        (lambda: FreezePlan(3, adapted={"tok_emb"}), "tok_emb takes no adapter: .* such as trf_"),
-        (lambda: FreezePlan(3).adapt("trf_blocks.0.norm1"), "norm1 takes no adapter"),
-        (
-            lambda: parameter_report(TINY, FreezePlan.lora(3, rank=9)),
-            "rank .* from 1 to 8, .* not 9",
-        ),
-        (lambda: parameter_report(TINY, FreezePlan.book(12)), "12 blocks, the configuration has 3"),
-        (lambda: FreezePlan.book(12).apply(random_model(TINY)), "12 blocks, the model has 3"),
-    ],
-)
-def test_a_plan_that_cannot_be_is_refused_with_the_reason(make, message):
+REFUSED = {
+    "no part is called 'trf_blocks.2'; a model with 2": lambda: FreezePlan(2, {"trf_blocks.2"}),
+    "k .* from 0 to 2, the number of blocks, not 3": lambda: FreezePlan.last_blocks(2, 3),
+    "alpha must be a finite number above 0, not 0": lambda: FreezePlan.lora(3, alpha=0),
+    "norm1 takes no adapter: .* such as trf_": lambda: FreezePlan(3).adapt("trf_blocks.0.norm1"),
+    "rank .* 1 to 8, .* not 9": lambda: parameter_report(TINY, FreezePlan.lora(3, rank=9)),
+    "12 blocks, the configuration has 3": lambda: parameter_report(TINY, FreezePlan.book(12)),
+    "12 blocks, the model has 3": lambda: FreezePlan.book(12).apply(random_model(TINY)),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_a_plan_that_cannot_be_is_refused_with_the_reason(message):
     with pytest.raises(ValueError, match=message):
-        make()
-
-
-def test_a_model_that_no_plan_describes_is_not_misread():
-    model = random_model(TINY)
-    model.trf_blocks[0].att.W_query.weight.requires_grad = False
-    with pytest.raises(ValueError, match="trf_blocks.0.att is trainable in some of its tensors"):
-        FreezePlan.of(model)
+        REFUSED[message]()
 
 
 def test_a_plan_leaves_a_model_that_it_refuses_as_it_was():
@@ -282,10 +222,6 @@ def test_a_plan_leaves_a_model_that_it_refuses_as_it_was():
         with pytest.raises(ValueError, match=message):
             plan.apply(model)
         assert FreezePlan.of(model) == FreezePlan.lora(3, 1)
-    plain = FreezePlan.book(3).apply(replace_head(random_model(TINY)))
-    with pytest.raises(ValueError, match="rank must be a whole number from 1 to 8, .*, not 9"):
-        FreezePlan.lora(3, rank=9).apply(plain)
-    assert FreezePlan.of(plain) == FreezePlan.book(3)
 
 
 def test_adapters_stay_when_their_own_plan_comes_again_with_other_parts_to_train():
@@ -294,9 +230,6 @@ def test_adapters_stay_when_their_own_plan_comes_again_with_other_parts_to_train
     more = FreezePlan.lora(3, 1).toggle("trf_blocks.0", "trf_blocks.2.norm1")
     assert FreezePlan.of(more.apply(model)) == more
     assert all(map(torch.equal, before, model.parameters()))
-
-
-# --- how far down the gradient goes ---------------------------------------------------------------
 
 
 def torch_reach(model) -> tuple[str | None, tuple[str, ...]]:
@@ -311,18 +244,15 @@ def torch_reach(model) -> tuple[str | None, tuple[str, ...]]:
             of_part.input.register_hook(lambda _, part=part: passed.add(part))
     if logits.requires_grad:
         nn.functional.cross_entropy(logits, torch.tensor([1])).backward()
-    trained = [
-        part for part in modules if any(p.grad is not None for p in modules[part].parameters())
-    ]
-    return trained[0] if trained else None, tuple(part for part in modules if part in passed)
+    trained = [name for name, p in model.named_parameters() if p.grad is not None]
+    lowest = (part for part in modules if any(name.startswith(part) for name in trained))
+    return next(lowest, None), tuple(part for part in modules if part in passed)
 
 
 def test_the_gradient_goes_as_far_as_torch_carries_it():
     plain = replace_head(random_model(TINY))
     plans = [preset(3) for preset in PLANS.values()] + [FreezePlan(3, {name}) for name in NAMES]
-    plans += [
-        FreezePlan(3).adapt(f"trf_blocks.{i}.{kind}") for i in range(3) for kind in PIECES[:2]
-    ]
+    plans += [FreezePlan(3).adapt(name) for name in NAMES if name.endswith((".att", ".ff"))]
     plans += random_plans(10, 5) + random_plans(10, 6, adapters=True)
     for plan in plans:
         reach = gradient_reach(plan)
@@ -330,30 +260,14 @@ def test_the_gradient_goes_as_far_as_torch_carries_it():
         assert (reach.lowest, reach.crossed) == torch_reach(model), plan
 
 
-def test_the_backward_pass_may_end_in_both_embeddings_and_nothing_trained_has_none():
+def test_the_blocks_below_the_lowest_trainable_part_are_frozen():
+    assert frozen_blocks(FreezePlan.book(12)) == 11
+    assert frozen_blocks(FreezePlan.nothing(12)) == 12
+    assert frozen_blocks(FreezePlan(12, {"pos_emb"})) is None
+    assert frozen_blocks(FreezePlan.lora(12, 3)) == 9
+    assert frozen_blocks(FreezePlan.book(12).adapt("trf_blocks.4.ff")) == 4
     assert gradient_reach(FreezePlan(3, {"pos_emb", "tok_emb"})).ends == ("tok_emb", "pos_emb")
     assert gradient_reach(FreezePlan.nothing(3)).ends == ()
-
-
-@pytest.mark.parametrize(
-    ("plan", "count"),
-    [
-        (FreezePlan.book(12), 11),
-        (FreezePlan.nothing(12), 12),
-        (FreezePlan(12, {"pos_emb"}), None),
-        (FreezePlan.lora(12, 3), 9),
-        (FreezePlan.book(12).adapt("trf_blocks.4.ff"), 4),
-    ],
-)
-def test_the_blocks_below_the_lowest_trainable_part_are_frozen(plan, count):
-    assert frozen_blocks(plan) == count
-
-
-# --- what modules compute -------------------------------------------------------------------------
-
-
-def hooks_of(model) -> int:
-    return sum(len(module._forward_hooks) for module in model.modules())
 
 
 def test_what_is_recorded_is_what_the_modules_get_and_return():
@@ -364,14 +278,7 @@ def test_what_is_recorded_is_what_the_modules_get_and_return():
     assert torch.equal(recorded["trf_blocks.0"].input, model.embed(ids))
     assert torch.equal(recorded["trf_blocks.0"].output, recorded["trf_blocks.1"].input)
     assert torch.equal(model.out_head(recorded["final_norm"].output), logits)
-    assert hooks_of(model) == 0
-
-
-def test_no_hook_stays_behind_where_the_model_refuses_the_tokens():
-    model = random_model(TINY)
-    with pytest.raises(ValueError, match="context length"):
-        trace_shapes(model, torch.ones(1, 33, dtype=torch.long))
-    assert hooks_of(model) == 0
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -387,10 +294,8 @@ def test_every_size_is_traced_without_weights(name):
     assert str(traced[-1]) == "out_head       (1, 4, 2)"
 
 
-def test_a_live_model_gives_the_same_shapes():
+def test_a_live_model_gives_the_same_shapes_and_the_last_tokens():
     model, ids = replace_head(random_model(TINY), 5), torch.ones(3, 7, dtype=torch.long)
     shapes = trace_shapes(model, ids, last_token=True)
     assert shapes == trace_shapes(classifier_without_weights(TINY, 5), ids, last_token=True)
-    assert shapes[:-1] == trace_shapes(model, ids)
-    assert shapes[-2].shape == (3, 7, 5)
     assert (shapes[-1].part, shapes[-1].shape) == ("last_token", (3, 5))

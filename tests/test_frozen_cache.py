@@ -12,16 +12,7 @@ from helpers.freezing import FreezePlan
 from helpers.model import MultiHeadAttention, TransformerBlock, without_causal_mask
 from helpers.training import POSITIONS
 from tests.conftest import TINY
-from tests.test_fine_tuning import (
-    BOOK,
-    PLANS,
-    TRAIN,
-    VALIDATION,
-    assert_near,
-    classifier,
-    data,
-    tune,
-)
+from tests.test_fine_tuning import BOOK, PLANS, TRAIN, assert_near, classifier, data, tune
 from workshop import fast
 from workshop.fast import Messages, attention_at, block_at, forget, precision_on
 
@@ -33,9 +24,6 @@ def nothing_cached():
     forget()
     yield
     forget()
-
-
-# --- a block that computes one position ---
 
 
 @pytest.mark.parametrize("n", [1, 9])
@@ -67,27 +55,22 @@ def test_one_position_of_a_block_has_the_values_and_gradients_of_all_positions(
 def test_dropout_acts_on_one_position_as_on_all():
     block, x = classifier(drop_rate=0.5).trf_blocks[0].train(), torch.randn(400, 1, 8)
     first = torch.zeros(400, dtype=torch.long)
-    results = []  # with one token each, both ways draw as many random numbers
-    for run in (lambda: block(x)[:, 0], lambda: block_at(block, x, first)):
-        torch.manual_seed(1)
-        results.append(run())
-    assert_near(*results, 1e-5)
-    assert (results[0] - block.eval()(x)[:, 0]).abs().mean() > 0.1
+    torch.manual_seed(1)
+    expected = block(x)[:, 0]
+    torch.manual_seed(1)  # with one token each, both ways draw as many random numbers
+    assert_near(block_at(block, x, first), expected, 1e-5)
+    assert (expected - block.eval()(x)[:, 0]).abs().mean() > 0.1
 
 
-# --- what is cached ---
-
-
-def encoded(model, num_blocks=2, messages=TRAIN, position="last", precision="float32") -> Messages:
-    result = Messages(model, messages, position, torch.device("cpu"))
-    for _ in result.encode(num_blocks, precision):
-        pass
+def encoded(model, num_blocks=2, position="last") -> Messages:
+    result = Messages(model, TRAIN, position, torch.device("cpu"))
+    list(result.encode(num_blocks, "float32"))
     return result
 
 
-def spoil(model, num_blocks=2) -> None:
+def spoil(model) -> None:
     """Make the cached outputs wrong: whoever uses them shows it."""
-    for output in encoded(model, num_blocks).outputs.values():
+    for output in encoded(model).outputs.values():
         output.fill_(1.0)
 
 
@@ -112,14 +95,12 @@ def test_each_messages_output_is_that_of_the_frozen_blocks_for_it_alone(position
 
 
 def test_what_is_cached_serves_other_plans_with_the_same_boundary():
-    model = classifier()
+    model, below = classifier(), PLANS["two blocks"]
     model.trf_blocks[2].norm2.scale.data += 0.5  # above the boundary: of no matter
-    right, right_below = (
-        first_loss(model, plan, cache=False) for plan in (BOOK, PLANS["two blocks"])
-    )
+    right, right_below = (first_loss(model, plan, cache=False) for plan in (BOOK, below))
     spoil(model)
     assert abs(first_loss(model) - right) > 1e-2
-    assert first_loss(model, PLANS["two blocks"]) == pytest.approx(right_below, abs=1e-5)
+    assert first_loss(model, below) == pytest.approx(right_below, abs=1e-5)
 
 
 def add_to(name):
@@ -130,7 +111,7 @@ def add_to(name):
     return change
 
 
-def give_four_heads(model):
+def four_heads(model):
     for block in model.trf_blocks:
         block.att.num_heads = 4
 
@@ -139,7 +120,7 @@ CHANGES = {  # what is done to the model, and what is asked for then
     "a weight of a token": (add_to("tok_emb.weight"), {}),
     "a weight of a position": (add_to("pos_emb.weight"), {}),
     "a weight of the last frozen block": (add_to("trf_blocks.1.norm2.shift"), {}),
-    "the heads": (give_four_heads, {}),
+    "the heads": (four_heads, {}),
     "the causal mask": (without_causal_mask, {}),
     "a word": (None, {"train": data(TEXTS[0] + " sorry", *TEXTS[1:], max_length=TRAIN.max_length)}),
     "the order": (None, {"train": data(*reversed(TEXTS))}),
@@ -163,17 +144,14 @@ def test_what_is_cached_is_not_used_when_anything_below_the_boundary_differs(
 
 
 def test_what_is_cached_is_not_used_when_an_adapter_below_the_boundary_differs():
-    plain = classifier()
-    models = [
-        FreezePlan.lora(3, rank=2, alpha=alpha).apply(copy.deepcopy(plain)) for alpha in (4, 8)
-    ]
-    for model in models:
+    plain, state = classifier(), None
+    models = [FreezePlan.lora(3, rank=2, alpha=a).apply(copy.deepcopy(plain)) for a in (4, 8, 8)]
+    for model, value in zip(models, (0.1, 0.1, 0.2), strict=True):
+        model.load_state_dict(state or model.state_dict())  # alike but for alpha, or a weight
+        state = model.state_dict()
         for block in model.trf_blocks:
             nn.init.constant_(block.ff.layers[2].lora_A.default.weight, 0.1)
-            nn.init.constant_(block.ff.layers[2].lora_B.default.weight, 0.1)
-    models[0].load_state_dict(models[1].state_dict())  # alike but for alpha
-    models.append(copy.deepcopy(models[1]))
-    nn.init.constant_(models[2].trf_blocks[0].ff.layers[2].lora_B.default.weight, 0.2)
+            nn.init.constant_(block.ff.layers[2].lora_B.default.weight, value)
     for model in (plain, *models):
         output = encoded(model, position="mean").outputs[0]
         with torch.no_grad():
@@ -197,22 +175,9 @@ def test_a_gpu_without_bfloat16_gets_float16(monkeypatch):
     assert precision_on(torch.device("cuda:0"), "float32") == "float32"
 
 
-# --- how much is cached ---
-
-
-def test_the_oldest_outputs_go_first(monkeypatch):
-    model = classifier()
-    first, second = encoded(model, 0).outputs, encoded(model, 1).outputs
-    size = sum(output.nbytes for output in first.values())
-    monkeypatch.setattr(fast, "CACHE_LIMIT", 2 * size)
-    third = encoded(model, 2).outputs
-    assert encoded(model, 2).outputs is third and encoded(model, 1).outputs is second
-    assert encoded(model, 0).outputs is not first
-
-
 def test_what_is_larger_than_the_cache_runs_in_every_step_and_the_history_says_so(monkeypatch):
-    right = tune(classifier(), validation=VALIDATION).step_losses
+    right = tune(classifier()).step_losses
     monkeypatch.setattr(fast, "CACHE_LIMIT", 1000)
-    history = tune(classifier(), validation=VALIDATION)
+    history = tune(classifier())
     assert_near(history.step_losses, right, 1e-5)
     assert not history.cached and "would take 0.0 GB, so nothing is cached" in history.notes[0]

@@ -1,7 +1,4 @@
-"""While the Lab trains the kernel hears messages: of code, and of a press on Stop.
-
-In real kernels, ours and Colab's, whose messages are sent as a page would send them.
-"""
+"""While the Lab trains, a real kernel, ours or Colab's, hears code and a press on Stop."""
 
 import ast
 import os
@@ -40,17 +37,16 @@ class Kernel:
     def run(self, code: str):
         """Run code; return what its last line, an expression, gives."""
         *lines, last = code.strip().splitlines()
-        code = "\n".join([*lines, f"answer = {last}"])
-        reply = self.client.execute(code, user_expressions={"answer": "answer"}, reply=True,
-                                    timeout=SECONDS)["content"]  # fmt: skip
+        code, expressions = "\n".join([*lines, f"answer = {last}"]), {"answer": "answer"}
+        settings = {"user_expressions": expressions, "reply": True, "timeout": SECONDS}
+        reply = self.client.execute(code, **settings)["content"]
         assert reply["status"] == "ok", "\n".join(reply.get("traceback", []))
         return ast.literal_eval(reply["user_expressions"]["answer"]["data"]["text/plain"])
 
     def click(self, button: str) -> None:
         """Press a button, as a page does; nothing is waited for."""
-        comm_id = self.run(f"{button}.model_id")
         data = {"method": "custom", "content": {"event": "click"}, "buffers": []}
-        content = {"comm_id": comm_id, "data": data}
+        content = {"comm_id": self.run(f"{button}.model_id"), "data": data}
         self.client.shell_channel.send(self.client.session.msg("comm_msg", content))
 
     def wait(self, condition: str) -> None:
@@ -65,13 +61,9 @@ class Kernel:
 def kernel(overlays: tuple[str, ...]):
     path = os.pathsep.join(map(str, (*(OVERLAYS / name for name in overlays), ROOT)))
     environment = {**os.environ, "PYTHONPATH": path}
-    manager, client = start_new_kernel(
-        kernel_name="python3",
-        startup_timeout=SECONDS,
-        env=environment,
-        cwd=str(ROOT),
-        extra_arguments=["--IPKernelApp.log_level=40"],
-    )
+    settings = {"env": environment, "cwd": str(ROOT), "startup_timeout": SECONDS}
+    settings["extra_arguments"] = ["--IPKernelApp.log_level=40"]
+    manager, client = start_new_kernel(kernel_name="python3", **settings)
     try:
         yield Kernel(client)
     finally:
@@ -81,11 +73,7 @@ def kernel(overlays: tuple[str, ...]):
 
 @pytest.mark.parametrize(
     "overlays",
-    [
-        (),
-        pytest.param(("ipykernel6",), marks=pytest.mark.proof),
-        pytest.param(("ipykernel6", "colab"), marks=pytest.mark.proof),
-    ],
+    [names if not names else pytest.param(names, marks=pytest.mark.proof) for names in KERNELS],
     ids=lambda names: "+".join(names) or "ours",
 )
 def test_a_press_on_stop_is_heard_while_it_trains_and_leaves_a_whole_epoch(overlays):

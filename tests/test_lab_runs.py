@@ -31,12 +31,9 @@ def material():
     return tiny_material()
 
 
-# --- settings ------------------------------------------------------------------------------------
-
-
 def test_a_plan_has_words_that_tell_it_from_others():
     pieces = {"trf_blocks.0.att", "tok_emb"}
-    for plan, words in {
+    for plan, name in {
         BOOK: "the book's choice",
         FreezePlan.lora(3, rank=4, alpha=8.0): "LoRA, all blocks, rank 4",
         FreezePlan(3, {"out_head", "trf_blocks.1"}): "out_head, trf_blocks.1",
@@ -44,9 +41,8 @@ def test_a_plan_has_words_that_tell_it_from_others():
             3, pieces, {"trf_blocks.2"}
         ): "trf_blocks.0.att, tok_emb, rank 8 on trf_blocks.2",
         FreezePlan(3, {"trf_blocks.0", "trf_blocks.1", "out_head"}): "out_head, trf_blocks.0 – 1",
-        FreezePlan(3, (), {"trf_blocks.1"}): "rank 8 on trf_blocks.1",
     }.items():
-        assert str(Settings(plan)).partition(" · ")[0] == words
+        assert str(Settings(plan)).partition(" · ")[0] == name
 
 
 def test_settings_are_those_of_the_training_and_can_be_read():
@@ -55,15 +51,6 @@ def test_settings_are_those_of_the_training_and_can_be_read():
     training = settings.with_seed(7)
     assert (training.epochs, training.position, training.lr) == (1, "mean", 2e-3)
     assert (training.seed, training.batch_size) == (7, 8)
-
-
-@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"position": "middle"}, {"num_seeds": 0}])
-def test_settings_that_cannot_be_are_refused(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
-        Settings(BOOK, **wrong)
-
-
-# --- training ------------------------------------------------------------------------------------
 
 
 def test_a_run_trains_each_seed_from_the_same_pretrained_model_and_leaves_that_as_it_is(material):
@@ -81,7 +68,7 @@ def test_a_run_trains_each_seed_from_the_same_pretrained_model_and_leaves_that_a
     assert run.val_accs == tuple(h.val_accs[-1] for h in training.histories)
     assert len(run.best_epochs) == len(set(run.val_losses)) == 3
     assert run.trainable == parameter_report(material.pretrained.cfg, HEAD).trainable == 18
-    assert run.num_messages == 20 and not run.after_test and run.seconds > 0
+    assert run.num_messages == 20 and not run.after_test
     assert run.work == work_predicted(material, training.settings).fine_tune.amount
     right = share_right(training.model, material.validation, "last")
     assert right == run.val_accs[-1]  # of the seed that was trained last
@@ -102,19 +89,6 @@ def test_a_training_that_is_closed_leaves_the_weights_of_the_last_whole_epoch(ma
     assert training.interrupted and len(training.histories[0].val_accs) == 1
     assert training.seed == 1 and not one_epoch.interrupted
     assert torch.equal(training.model.out_head.weight, one_epoch.model.out_head.weight)
-
-
-def test_more_trainable_parameters_and_more_epochs_are_more_work(material):
-    plans = (HEAD, BOOK, FreezePlan.everything(3))
-    work = [work_predicted(material, Settings(plan)) for plan in plans]
-    assert work[0].book.amount < work[1].book.amount < work[2].book.amount
-    assert work[0].fine_tune.amount < work[1].fine_tune.amount < work[2].fine_tune.amount
-    longer = work_predicted(material, Settings(HEAD, epochs=10))
-    assert longer.book.amount == 2 * work[0].book.amount
-    assert work[0].fine_tune.amount < longer.fine_tune.amount < 1.5 * work[0].fine_tune.amount
-
-
-# --- rows ----------------------------------------------------------------------------------------
 
 
 def test_a_run_is_read_back_as_it_was_kept_until_it_is_deleted(tmp_path):
@@ -146,10 +120,7 @@ def test_a_row_that_is_no_run_is_left_out_with_a_sentence_and_stays_in_the_file(
     path = tmp_path / FILE
     keep_run(path, made_up_run("good"), BELONGS_TO)
     good = json.loads(path.read_text())
-    wrong = {
-        "val_accs": [1.2, 1.3, 1.4], "val_losses": ["a", "b", "c"], "train_accs": None,
-        "num_messages": 0, "settings": {"plan": {}}, "colour": "blue",
-    }  # fmt: skip
+    wrong = {"val_accs": [1.2, 1.3, 1.4], "train_accs": None, "settings": {"plan": {}}}
     for field, value in wrong.items():
         append_row(path, good | {"id": field, field: value})
     append_row(path, good | {"seconds": 99.0})  # a second run with the same id
@@ -158,17 +129,10 @@ def test_a_row_that_is_no_run_is_left_out_with_a_sentence_and_stays_in_the_file(
     kept = read_kept(path, BELONGS_TO)
     assert kept.runs == (made_up_run("good"),) and path.read_bytes() == before
     second, cut_off, *bad = kept.notes
-    assert "line 8 is left out" in second and "'good' is in the file already" in second
-    assert "line 9 is left out" in cut_off and len(bad) == len(wrong)
+    assert "line 5 is left out" in second and "'good' is in the file already" in second
+    assert "line 6 is left out" in cut_off and len(bad) == len(wrong)
     for note, field in zip(bad, wrong, strict=True):
         assert f"the row '{field}' is left out: it is no run (" in note
-
-
-def test_a_row_of_an_earlier_version_is_read(tmp_path):
-    keep_run(tmp_path / FILE, run := made_up_run(), BELONGS_TO)
-    row = json.loads((tmp_path / FILE).read_text()) | {"seconds_encoding": 0.5}
-    (tmp_path / FILE).write_text(json.dumps(row))
-    assert read_kept(tmp_path / FILE, BELONGS_TO).runs == (run,)
 
 
 def test_runs_are_sorted_by_each_column_both_ways():
@@ -188,11 +152,8 @@ def test_a_row_has_mean_spread_and_interval():
     assert list(texts) == [column for column in COLUMNS if column != "run"]
     assert texts["accuracy"] == "0.810, 0.780 – 0.830; 95 %: 0.722 – 0.875"
     assert texts["loss"] == "0.600" and texts["work"] == "12.3 billion"
-    assert (texts["trainable"], texts["seconds"], texts["best epoch"]) == (
-        "1,000",
-        "2.0",
-        "2, 2, 2",
-    )
+    assert (texts["trainable"], texts["seconds"]) == ("1,000", "2.0")
+    assert texts["best epoch"] == "2, 2, 2"
     after = say_run(made_up_run(accuracies=(0.8,), after_test=True))
     assert after["what was trained"].endswith("1 seed · after the test was seen")
     assert after["accuracy"].startswith("0.800; 95 %")

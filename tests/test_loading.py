@@ -17,10 +17,8 @@ from helpers.download import DownloadError
 from helpers.freezing import replace_head
 from helpers.loading import (
     FILES,
-    HPARAMS,
     INDEX,
     TENSORS,
-    checkpoint_variables,
     download_and_load_gpt2,
     load_pretrained,
     load_weights_into_gpt,
@@ -39,11 +37,6 @@ NANO, SMALL = "gpt2-nano (12M)", "gpt2-small (124M)"
 def tiny_checkpoint(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     return save_openai_checkpoint(random_model(TINY), folder, "float32")
-
-
-@pytest.fixture
-def tiny_params(tiny_checkpoint) -> dict:
-    return read_checkpoint(tiny_checkpoint)[1]
 
 
 @pytest.fixture
@@ -92,38 +85,19 @@ def run(code: str) -> str:
     return done.stdout
 
 
-# --- the table ---
-
-
-def test_every_parameter_is_in_the_table_once_and_what_is_joined_splits_again():
-    settings = {theirs: TINY[ours] for theirs, ours in HPARAMS.items()}
-    weights, split = random_model(TINY).state_dict(), []
-    for variable in checkpoint_variables(settings):
-        values = variable.join(weights)
-        assert values.shape == variable.shape
-        for name, tensor in variable.split(values.reshape(variable.shape[-2:])).items():
-            assert torch.equal(tensor, weights[name]), name
-            split.append(name)
-    assert sorted(split) == sorted(weights.keys() - {"out_head.weight"})
-
-
-# --- writing and reading back ---
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_saved_model_reads_back_in_float32(tmp_path, dtype):
-    folder = save_openai_checkpoint(random_model(TINY), tmp_path / "model", dtype)
+def test_a_saved_model_reads_back_in_float32(tmp_path):
+    folder = save_openai_checkpoint(random_model(TINY), tmp_path / "model", "float16")
     again = GPTModel(TINY)
     load_weights_into_gpt(again, read_checkpoint(folder)[1])
     assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
-    expected = random_model(TINY)
-    if dtype == "float16":
-        expected = expected.half().float()
-    assert_equal_weights(again, expected)
+    assert_equal_weights(again, random_model(TINY).half().float())
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
 
 
 def test_the_layout_is_openais(tiny_checkpoint):
+    settings, params = read_checkpoint(tiny_checkpoint)
+    assert settings == {"n_vocab": 50257, "n_ctx": 32, "n_embd": 8, "n_head": 2, "n_layer": 3}
+    assert set(params) == {"blocks", "wte", "wpe", "g", "b"} and len(params["blocks"]) == 3
     variables = read_variables(tiny_checkpoint)
     assert len(variables) == 4 + 12 * TINY["n_layers"]
     assert variables["model/wte"].shape == (50257, 8) and variables["model/wpe"].shape == (32, 8)
@@ -136,31 +110,14 @@ def test_the_layout_is_openais(tiny_checkpoint):
         np.testing.assert_array_equal(values, weight.detach().numpy().T)
 
 
-def test_params_are_nested_as_in_the_book(tiny_checkpoint):
-    settings, params = read_checkpoint(tiny_checkpoint)
-    assert settings == {"n_vocab": 50257, "n_ctx": 32, "n_embd": 8, "n_head": 2, "n_layer": 3}
-    assert set(params) == {"blocks", "wte", "wpe", "g", "b"} and len(params["blocks"]) == 3
-    assert params["blocks"][0]["attn"]["c_attn"]["w"].shape == (8, 24)
-    assert params["blocks"][2]["mlp"]["c_proj"]["w"].shape == (32, 8)
-    assert params["blocks"][1]["ln_2"]["g"].shape == (8,) and params["g"].dtype == np.float32
-
-
-def test_saving_replaces_a_checkpoint_only_by_a_whole_one_and_deletes_nothing_else(broken):
+def test_saving_overwrites_a_checkpoint_and_no_other_file_and_refuses_another_head(broken):
+    (broken / "thesis.txt").touch()
     before = (broken / TENSORS).read_bytes()
-    large = random_model(TINY)
-    with torch.no_grad():
-        large.final_norm.shift[0] = 1e5
-    with pytest.raises(ValueError, match="model/ln_f/b has values that are not finite in float16"):
-        save_openai_checkpoint(large, broken)
     with pytest.raises(ValueError, match="out_head"):
         save_openai_checkpoint(replace_head(random_model(TINY)), broken)
     assert (broken / TENSORS).read_bytes() == before
     save_openai_checkpoint(random_model(TINY, seed=1), broken, "float32")
-    assert (broken / TENSORS).read_bytes() != before
-    (broken / "thesis.txt").touch()
-    with pytest.raises(ValueError, match="something else than a checkpoint"):
-        save_openai_checkpoint(random_model(TINY), broken)
-    assert (broken / "thesis.txt").exists()
+    assert (broken / TENSORS).read_bytes() != before and (broken / "thesis.txt").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no such names")
@@ -179,37 +136,23 @@ def test_the_nano_loads_in_a_course_folder_with_any_name(name, tmp_path, monkeyp
             read_checkpoint(bundled)
 
 
-# --- what is wrong with a checkpoint is said ---
-
-
 def test_missing_extra_and_misshapen_variables_are_all_named(broken):
     variables = read_variables(broken)
     variables["model/extra"] = variables.pop("model/h1/ln_1/g")
     variables["model/wpe"] = variables["model/wpe"][:16]
     write_variables(broken, variables)
-    with pytest.raises(
-        ValueError, match=r"doesn't fit its hparams.json: model/extra is \(8,\)"
-    ) as caught:
+    says = r"doesn't fit its hparams.json: model/extra is \(8,\)"
+    with pytest.raises(ValueError, match=says) as caught:
         read_checkpoint(broken)
     assert "model/h1/ln_1/g is absent instead of (8,)" in str(caught.value)
     assert "model/wpe is (16, 8) instead of (32, 8)" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"n_vocab": 50257}'])
-def test_broken_hparams_are_named(broken, text):
-    (broken / "hparams.json").write_text(text)
-    with pytest.raises(ValueError, match="hparams.json must give n_vocab, .* delete .* load again"):
-        read_checkpoint(broken)
-
-
 @pytest.mark.parametrize("name", ["hparams.json", INDEX, TENSORS])
-def test_a_file_that_is_missing_or_cut_short_is_noticed(broken, name):
+def test_a_file_that_was_cut_short_is_noticed(broken, name):
     os.truncate(broken / name, (broken / name).stat().st_size // 2)
     says = "must give" if name == "hparams.json" else "damaged or not whole"
     with pytest.raises(ValueError, match=f"{says}.*; if it was downloaded, delete .*broken and"):
-        read_checkpoint(broken)
-    (broken / name).unlink()
-    with pytest.raises((FileNotFoundError, ValueError), match=f"hparams.json|{says}"):
         read_checkpoint(broken)
 
 
@@ -220,35 +163,19 @@ def test_a_changed_byte_and_weights_that_are_not_finite_are_noticed(broken):
     (broken / TENSORS).write_bytes(content)
     with pytest.raises(ValueError, match="damaged"):
         read_checkpoint(broken)
-    for value in (np.nan, -np.inf):
-        variables["model/h0/mlp/c_fc/w"][0, 1, 2] = value
-        write_variables(broken, variables)
-        with pytest.raises(ValueError, match="model/h0/mlp/c_fc/w .* not finite"):
-            read_checkpoint(broken)
+    variables["model/h0/mlp/c_fc/w"][0, 1, 2] = np.nan
+    write_variables(broken, variables)
+    with pytest.raises(ValueError, match="model/h0/mlp/c_fc/w .* not finite"):
+        read_checkpoint(broken)
 
 
-def test_params_that_do_not_fit_are_refused_before_anything_changes(tiny_params):
-    for change, says in (
-        ({"g": np.ones(7)}, r"fit the model: final_norm.scale is \(7,\) instead of \(8,\)"),
-        ({"wpe": tiny_params["wpe"][:16]}, r"pos_emb.weight is \(16, 8\) instead of \(32, 8\)"),
-        (
-            {"blocks": tiny_params["blocks"][:2]},
-            r"trf_blocks.2.att.W_key.bias is absent instead of \(8,\); .*and 11 more",
-        ),
-    ):
-        model = random_model(TINY, seed=3)
-        with pytest.raises(ValueError, match=says):
-            load_weights_into_gpt(model, tiny_params | change)
-        assert_equal_weights(model, random_model(TINY, seed=3))
-
-
-def test_a_size_with_a_typo_is_answered_with_the_choices(tmp_path):
-    with pytest.raises(ValueError, match=r"unknown model size .*'124M'"):
-        download_and_load_gpt2("142M", tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-# --- the bundled model, and the quick copy ---
+def test_params_that_do_not_fit_are_refused_before_anything_changes(tiny_checkpoint):
+    params, model = read_checkpoint(tiny_checkpoint)[1], random_model(TINY, seed=3)
+    params["blocks"].pop()
+    says = r"fit the model: trf_blocks.2.att.W_key.bias is absent instead of \(8,\); .*and 11 more"
+    with pytest.raises(ValueError, match=says):
+        load_weights_into_gpt(model, params)
+    assert_equal_weights(model, random_model(TINY, seed=3))
 
 
 def test_the_bundled_nano_is_whole_and_writes_what_its_provenance_says():
@@ -265,8 +192,8 @@ def test_the_bundled_nano_is_whole_and_writes_what_its_provenance_says():
 def test_the_second_load_imports_no_tensorflow_and_gives_the_same_model(tmp_path):
     first = load_pretrained(NANO, tmp_path)
     parameters = list(first.parameters())
-    assert not first.training and {p.dtype for p in parameters} == {torch.float32}
-    assert all(p.requires_grad and p.is_contiguous() for p in parameters)
+    assert not first.training and all(p.requires_grad for p in parameters)
+    assert {p.dtype for p in parameters} == {torch.float32}
     helpers = [f"helpers.{path.stem}" for path in (ROOT / "helpers").glob("[!_]*.py")]
     total = run(
         f"import sys, {', '.join(helpers)}\n"
@@ -317,8 +244,7 @@ def test_a_damaged_or_foreign_copy_is_made_anew(tiny_small):
     whole = copy.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
-    damaged = [b"", whole[:-1], whole.replace(b'"F32"', b'"I32"'), bytes(flipped)]
-    for content in damaged:
+    for content in (b"", whole[:-1], bytes(flipped)):
         copy.write_bytes(content)
         with pytest.warns(UserWarning, match=r"model.safetensors is damaged .*; the checkpoint is"):
             assert_equal_weights(load_pretrained(SMALL, tiny_small), expected)
@@ -336,24 +262,9 @@ def test_a_copy_that_cannot_be_kept_is_a_warning_not_a_failure(tmp_path):
 
 def test_a_folder_with_another_size_inside_is_refused_by_name(tiny_checkpoint, tmp_path):
     shutil.copytree(tiny_checkpoint, tmp_path / "124M")
-    with pytest.raises(
-        ValueError, match=r"not that of 'gpt2-small \(124M\)': n_ctx is 32 instead of 1024"
-    ):
+    says = r"not that of 'gpt2-small \(124M\)': n_ctx is 32 instead of 1024"
+    with pytest.raises(ValueError, match=says):
         load_pretrained(SMALL, tmp_path)
-
-
-@pytest.mark.proof
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells the memory on Linux only")
-def test_a_first_load_holds_the_weights_once_in_memory(tmp_path):
-    """0.3 times the weights is TensorFlow's own; `benchmarks` measures a larger model."""
-    from tests import benchmarks
-
-    code = benchmarks.LOAD_FIRST.format(name=NANO, folder=str(tmp_path))
-    assert benchmarks.measure(code)[1] <= 1.5
-    assert (tmp_path / "12M" / "model.safetensors").exists()
-
-
-# --- downloading a checkpoint ---
 
 
 def test_a_checkpoint_is_downloaded_completed_by_the_mirror_and_then_left_alone(

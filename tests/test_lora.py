@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.freezing import ADAPTED_MATRICES, FreezePlan, classifier_without_weights
-from helpers.lora import adapters_in, effective_weight, is_adapter, merge, put_adapters
-from tests.conftest import TINY
+from helpers.freezing import ADAPTED_MATRICES, FreezePlan
+from helpers.lora import adapters_in, effective_weight, is_adapter, merge
 from tests.test_fine_tuning import (
     TRAIN,
     VALIDATION,
@@ -18,7 +17,7 @@ from tests.test_fine_tuning import (
     classifier,
     simply_tune,
 )
-from workshop.fast import fine_tune, logits_at
+from workshop.fast import fine_tune
 
 IDS = torch.randint(50257, (4, 9), generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 1, 0])
@@ -28,7 +27,6 @@ PLANS = {
     "feed-forward and norms": FreezePlan(
         3, {"trf_blocks.2.norm1", "final_norm"}, {"trf_blocks.0.ff", "trf_blocks.2.ff"}, rank=3
     ),
-    "attention alone": FreezePlan(3, frozenset(), {"trf_blocks.1.att"}, rank=8),
 }
 every_plan = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 
@@ -84,20 +82,6 @@ def test_a_new_adapter_adds_nothing_and_starts_as_the_paper_says():
 
 
 @every_plan
-def test_the_classifying_token_alone_gets_the_logits_and_gradients_that_it_gets_among_all(plan):
-    model, positions, results = adapted(plan), torch.tensor([8, 3, 0, 5]), []
-    for logits in (model(IDS)[range(4), positions], logits_at(model, model.embed(IDS), positions)):
-        model.zero_grad()
-        F.cross_entropy(logits, LABELS).backward()
-        gradients = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
-        results.append((logits.detach(), gradients))
-    (all_logits, gradients), (logits, others) = results
-    assert_near(logits, all_logits, 1e-5)
-    for name, gradient in gradients.items():
-        assert_near(others[name], gradient, 1e-5)
-
-
-@every_plan
 def test_merged_the_model_is_a_plain_one_with_the_same_logits(plan):
     model, plain = adapted(plan), classifier()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -118,9 +102,7 @@ def test_the_weight_that_counts_is_the_frozen_one_and_what_the_adapter_adds():
     a, b = layer.lora_A.default.weight, layer.lora_B.default.weight
     assert_near(effective_weight(layer), layer.base_layer.weight + 3 * b @ a, 1e-6)
     assert effective_weight(model.out_head) is model.out_head.weight
-    assert (
-        adapters_in(model)["trf_blocks.2.ff.layers.2"] == (2, 6.0) and len(adapters_in(model)) == 6
-    )
+    assert adapters_in(model)["trf_blocks.2.ff.layers.2"] == (2, 6.0)
 
 
 @pytest.mark.parametrize("position", ["last", pytest.param("first", marks=pytest.mark.proof)])
@@ -137,14 +119,6 @@ def test_adapters_learn_by_the_fast_loop_what_they_learn_by_the_readable_one(pos
         assert torch.equal(parameter, old) != parameter.requires_grad, name
 
 
-def test_a_rank_beyond_the_matrix_is_refused_before_anything_is_changed():
-    model = classifier()
-    says = "rank must be .* from 1 to 8, the shorter side of trf_blocks.2.ff.layers.0, not 9"
-    with pytest.raises(ValueError, match=says):
-        put_adapters(model, ["trf_blocks.2.ff.layers.0"], 9, 16)
-    assert adapters_in(model) == {}
-
-
 def test_an_old_torchao_beside_peft_as_in_colab_does_no_harm(monkeypatch):
     def too_old():
         raise ImportError("Found an incompatible version of torchao")
@@ -152,10 +126,3 @@ def test_an_old_torchao_beside_peft_as_in_colab_does_no_harm(monkeypatch):
     monkeypatch.setattr("peft.tuners.lora.torchao.is_torchao_available", too_old)
     model = adapted(PLANS["all"])
     assert_near(merge(model)(IDS), model(IDS), 1e-5)
-
-
-def test_without_weights_adapters_take_no_memory_and_no_random_numbers():
-    before = torch.get_rng_state()
-    model = FreezePlan.lora(3, rank=8).apply(classifier_without_weights(TINY))
-    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
-    assert torch.equal(torch.get_rng_state(), before)

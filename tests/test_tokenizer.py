@@ -1,7 +1,5 @@
 """The tokenizer is GPT-2's, from the two bundled files."""
 
-import json
-
 import pytest
 import torch
 from transformers import GPT2Tokenizer
@@ -51,19 +49,9 @@ def test_end_of_text_is_one_token_in_a_prompt_and_plain_characters_in_a_message(
     assert TOKENIZER.n_vocab == 50257
 
 
-def test_the_table_of_merges_is_in_the_order_of_the_ids():
-    token_ids = json.loads((BUNDLED_CHECKPOINT / "encoder.json").read_text(encoding="utf-8"))
-    merges = (BUNDLED_CHECKPOINT / "vocab.bpe").read_text(encoding="utf-8").splitlines()[1:]
-    merges = [merge.replace(" ", "") for merge in merges]
-    assert [token_ids[merge] for merge in merges] == list(range(256, 50256))
-
-
 def test_a_message_must_be_a_text_that_is_not_empty():
     for message in ("", " \n\t"):
         with pytest.raises(ValueError, match="the message is empty .*: nothing to classify"):
-            encode_message(message, TOKENIZER)
-    for message in (float("nan"), ["hi"]):
-        with pytest.raises(TypeError, match="a message must be a text, not "):
             encode_message(message, TOKENIZER)
 
 
@@ -71,14 +59,6 @@ def test_strange_texts_are_texts_like_any_other():
     for text in ("a\0b", "a\ud800b", "\u200b", "🎉" * 50, "x" * 100_000, "a\r\nb"):
         ids = encode_message(text, TOKENIZER)
         assert len(visible_tokens(ids, TOKENIZER)) == len(ids) and 50256 not in ids
-
-
-def test_a_table_that_is_not_gpt2s_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="encoder.json"):
-        get_tokenizer(tmp_path)
-    (tmp_path / "encoder.json").write_text(json.dumps({"a": 0}))
-    with pytest.raises(ValueError, match="encoder.json is not GPT-2's"):
-        get_tokenizer(tmp_path)
 
 
 def test_a_space_a_control_character_and_half_a_character_can_be_seen():

@@ -2,7 +2,6 @@
 
 import random
 import re
-import warnings
 from xml.etree import ElementTree
 
 import pytest
@@ -71,15 +70,13 @@ def torch_counts(model, *names: str) -> tuple[int, int, str]:
     named = [pair for name in names for pair in model.get_submodule(name).named_parameters()]
     total = sum(p.numel() for _, p in named)
     trainable = sum(p.numel() for _, p in named if p.requires_grad)
+    if trainable in (0, total):
+        return total, trainable, "trainable" if trainable else "frozen"
     adapters = sum(p.numel() for name, p in named if "lora_" in name)
-    if trainable == total:
-        return total, trainable, "trainable"
-    if not trainable:
-        return total, trainable, "frozen"
     # each matrix has its adapter: then all of the part is adapted, not a piece of it
     matrices = [name for name, _ in named if name.endswith("weight") and "lora_" not in name]
     on_all = sum("lora_A" in name for name, _ in named) == len(matrices)
-    only_adapters = on_all and 0 < adapters == trainable
+    only_adapters = on_all and adapters == trainable
     return total, trainable, "frozen with an adapter" if only_adapters else "partly trainable"
 
 
@@ -162,16 +159,10 @@ def check_tower(explorer, model, parts: tuple[str, ...]) -> None:
 
 
 def do_something(explorer, rng: random.Random) -> str:
-    """Do one thing that a learner could do, and see that the plan becomes what it should.
-
-    Return what was done.
-    """
+    """Do one thing that a learner could do, see that the plan becomes what it should; return it."""
     plan = expected = explorer.plan
-    kind = rng.choices(
-        ("toggle", "open", "preset", "size", "input", "code", "press", "rank"),
-        (60, 22, 6, 3, 3, 2, 6, 4),
-    )[0]
-    what = ""
+    kinds = ("toggle", "open", "preset", "size", "input", "press", "rank")
+    kind, what = rng.choices(kinds, (60, 22, 6, 3, 3, 6, 4))[0], ""
     if kind == "toggle":
         toggles = each(explorer, "fx-toggle")
         toggle = rng.choice(toggles)
@@ -192,19 +183,13 @@ def do_something(explorer, rng: random.Random) -> str:
         expected = resize(plan, gpt_config(what)["n_layers"])
         choose(explorer, "fx-model", what)
     elif kind == "press":
-        what = rng.choice([TRAINS, ADAPTS])
-        choose(explorer, "fx-press", what)
+        choose(explorer, "fx-press", rng.choice([TRAINS, ADAPTS]))
     elif kind == "rank":
-        what = rng.choice(["1", "4", "8", "16"])
-        choose(explorer, "fx-rank", what)
+        choose(explorer, "fx-rank", rng.choice(["1", "4", "8", "16"]))
         expected = of_rank(explorer, plan)
-    elif kind == "input":
+    else:
         what, value = rng.choice([("fx-batch", 1), ("fx-batch", 8), ("fx-classes", 5)])
         one(explorer, what).value = value
-    else:
-        names = [name for part in part_names(plan.n_layers) for name in (part, *pieces_of(part))]
-        parts = frozenset(rng.sample(names, rng.randint(0, 6)))
-        explorer.plan = expected = FreezePlan(plan.n_layers, parts)
     assert explorer.plan == expected
     return f"{kind} {what}"
 
@@ -223,49 +208,29 @@ def of_rank(explorer, plan: FreezePlan) -> FreezePlan:
     return FreezePlan(plan.n_layers, plan.trainable, plan.adapted, rank, 2.0 * rank)
 
 
-@pytest.mark.parametrize(
-    "sequences", [15, pytest.param(1000, marks=pytest.mark.proof)], ids=["few", "many"]
-)
+@pytest.mark.parametrize("sequences", [8, pytest.param(1000, marks=pytest.mark.proof)])
 def test_after_random_presses_everything_shown_equals_torchs_own_counts(sequences):
     rng = random.Random(0)
     for i in range(sequences):
         if i % 10 == 0:
             explorer = FreezeExplorer((NANO, SMALL, XL)[i // 10 % 3])
-            print("a fresh one:", explorer.cfg)  # pytest shows this only where the test fails
         for _ in range(rng.randint(1, 4)):
-            print("  ", do_something(explorer, rng))
+            print(do_something(explorer, rng))  # pytest shows this only where the test fails
         if len(explorer.plan.adapted) <= 6 or i % 10 == 0:  # torch takes seconds for hundreds
             check(explorer)
 
 
-def test_a_learner_sees_the_numbers_of_the_book(explorer):
+def test_a_learner_sees_the_numbers_of_the_book_whatever_is_refused(explorer):
+    with pytest.raises(ValueError, match="the plan is for 6 blocks, the configuration has 12"):
+        explorer.plan = FreezePlan.book(6)
+    with pytest.raises(ValueError, match="give it a new one with replace_head"):
+        FreezeExplorer(random_model(TINY))
     assert text_of(explorer, "fx-counts") == (
         "124,441,346 parameters, 7,090,946 trainable, 117,350,400 frozen: 5.70 % trainable"
     )
     assert text_of(explorer, "fx-reach").endswith("on its way down it crosses no block.")
     shapes = {"token ids (1, 4)", "→ (1, 4, 768)", "→ (1, 4, 2)", "→ (1, 2)"}
     assert {"Do", "␣you", "␣have", "␣time"} | shapes <= {*drawn(explorer)}
-
-
-@pytest.mark.parametrize(
-    ("model", "text", "num_classes", "words"),
-    [
-        ("gpt2-smal (124M)", TEXT, 2, "unknown model 'gpt2-smal"),
-        (random_model(TINY), TEXT, 2, "give it a new one with replace_head"),
-        (SMALL, " ", 2, "the message is empty"),
-        (SMALL, "word " * 2000, 2, "more than the context length of 1024"),
-        (SMALL, TEXT, 1, "num_classes must be a whole number from 2"),
-    ],
-)
-def test_what_cannot_be_shown_is_refused(model, text, num_classes, words):
-    with pytest.raises(ValueError, match=words):
-        FreezeExplorer(model, text, num_classes)
-
-
-def test_a_plan_for_another_depth_is_refused_and_nothing_changes(explorer):
-    with pytest.raises(ValueError, match="the plan is for 6 blocks, the configuration has 12"):
-        explorer.plan = FreezePlan.book(6)
-    check(explorer)
 
 
 def test_a_press_on_a_block_opens_four_pieces_until_it_is_closed(explorer):
@@ -275,7 +240,6 @@ def test_a_press_on_a_block_opens_four_pieces_until_it_is_closed(explorer):
     check(explorer)
     assert explorer.plan == FreezePlan.book(12).toggle("trf_blocks.3")
     choose(explorer, "fx-preset", "nothing")
-    one(explorer, "fx-text").value = "Win a prize now"
     press(one(explorer, "fx-part-trf_blocks-3-norm2"))
     assert click(explorer, "close trf_blocks.3") is opener  # the keyboard's focus stays
     assert explorer.plan.trainable == {"trf_blocks.3.norm2"}  # closing hides, it does not change
@@ -289,49 +253,33 @@ def test_a_press_adds_and_takes_an_adapter_of_the_rank_that_is_chosen(explorer):
     block = one(explorer, "fx-part-trf_blocks-11")
     press(block)
     assert explorer.plan == FreezePlan.lora(12, 1, rank=4, alpha=8.0)
-    assert (
-        columns(block)[3] == "frozen with an adapter"
-        and "fx-is-frozen-with-an-adapter" in block._dom_classes
-    )
+    assert columns(block)[3] == "frozen with an adapter"
     assert chosen(explorer, "fx-preset") == "LoRA, last block"
-    check(explorer)
-    choose(explorer, "fx-rank", "1")
     check(explorer)
     press(block)
     assert explorer.plan == FreezePlan.head_only(12)
+    press(one(explorer, "fx-part-tok_emb"))
+    assert "tok_emb takes no adapter" in text_of(explorer, "fx-note")
+    assert '<p role="alert">' in one(explorer, "fx-note").value
+    assert explorer.plan == FreezePlan.head_only(12)
+    press(one(explorer, "fx-part-trf_blocks-0"))
+    assert text_of(explorer, "fx-note") == ""
+    choose(explorer, "fx-rank", "1")
     choose(explorer, "fx-preset", "LoRA, all blocks")
     assert explorer.plan == FreezePlan.lora(12, rank=1, alpha=2.0)
 
 
-def test_a_press_on_what_takes_no_adapter_is_answered_and_changes_nothing(explorer):
-    choose(explorer, "fx-press", ADAPTS)
-    press(one(explorer, "fx-part-tok_emb"))
-    assert "tok_emb takes no adapter" in text_of(explorer, "fx-note")
-    assert '<p role="alert">' in one(explorer, "fx-note").value
-    assert explorer.plan == FreezePlan.book(12)
-    check(explorer)
-    press(one(explorer, "fx-part-trf_blocks-0"))
-    assert text_of(explorer, "fx-note") == ""
-
-
-def test_a_press_opens_the_47_equal_blocks_of_xl_and_closes_them_again(explorer):
+def test_the_47_equal_blocks_of_xl_open_and_close_again(explorer):
     choose(explorer, "fx-model", XL)
     assert len(each(explorer, "fx-toggle")) == 6
     opener = click(explorer, "open trf_blocks.0 – 46")
     assert len(each(explorer, "fx-toggle")) == 53 and opener in each(explorer, "fx-open")
-    hidden = one(explorer, "fx-part-trf_blocks-5")
     press(one(explorer, "fx-part-trf_blocks-20"))
-    assert explorer.plan == FreezePlan.book(48).toggle("trf_blocks.20")
-    check(explorer)
     assert click(explorer, "close trf_blocks.0 – 46") is opener
-    assert len(each(explorer, "fx-toggle")) == 6
-    press(hidden)  # by a click that was still on its way
-    assert explorer.plan == FreezePlan.book(48).toggle("trf_blocks.20")
     check(explorer)
 
 
 def test_a_text_that_cannot_be_read_gets_a_sentence_and_the_last_picture_stays(explorer):
-    one(explorer, "fx-text").value = "Win a prize now"
     before = one(explorer, "fx-shapes").value
     for text, problem in (
         ("word " * 2000, "2001 tokens are more than the context length of 1024; cut the text"),
@@ -341,22 +289,21 @@ def test_a_text_that_cannot_be_read_gets_a_sentence_and_the_last_picture_stays(e
         sentence = f"{problem}. The picture shows the last message that the model could take."
         assert one(explorer, "fx-shapes").value == before
         assert text_of(explorer, "fx-problem") == sentence
-    assert "␣prize" in drawn(explorer) and '<p role="alert">' in one(explorer, "fx-problem").value
-    check(explorer)
+    assert '<p role="alert">' in one(explorer, "fx-problem").value
     one(explorer, "fx-text").value = "Hello"
     assert text_of(explorer, "fx-problem") == "" and "Hello" in drawn(explorer)
     check(explorer, num_tokens=1)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["</svg><script>alert(1)</script>&amp;\"'", "a\n\t\x00\x1b[31m<|endoftext|>", "👩‍👩‍👧 \ud800"],
-)
-def test_what_is_typed_is_shown_as_text_and_never_as_markup(explorer, text):
-    one(explorer, "fx-text").value = text
-    token_ids = encode_message(text, get_tokenizer())
-    assert visible_tokens(token_ids, get_tokenizer())[0] in drawn(explorer)
-    check(explorer, num_tokens=len(token_ids))
+def test_what_is_typed_is_shown_as_text_and_never_as_markup(explorer):
+    for text in (
+        "</svg><script>alert(1)</script>&amp;\"'",
+        "a\n\x00\x1b[31m<|endoftext|> 👩‍👧 \ud800",
+    ):
+        one(explorer, "fx-text").value = text
+        token_ids = encode_message(text, get_tokenizer())
+        assert visible_tokens(token_ids, get_tokenizer())[0] in drawn(explorer)
+        check(explorer, num_tokens=len(token_ids))
 
 
 def test_the_formulas_of_the_costs_are_a_press_away(explorer):
@@ -380,11 +327,6 @@ def answers(explorer) -> list[str]:
     return [words for words in drawn(explorer) if re.match(r"(ham|class) \d", words)]
 
 
-def true_answers(model, text: str) -> list[str]:
-    token_ids = encode_message(text, get_tokenizer())[:32]
-    return [say_probabilities(class_probabilities(model, torch.tensor([token_ids]))[0])]
-
-
 def test_a_loaded_model_brings_its_own_plan_and_classes_and_is_left_as_it_is():
     plan = FreezePlan(3, {"trf_blocks.1.att", "final_norm"})
     model = loaded(plan, 1500).train()
@@ -403,16 +345,16 @@ def test_a_loaded_model_brings_its_own_plan_and_classes_and_is_left_as_it_is():
 
 
 def test_a_press_runs_the_model_as_it_is_now_and_the_next_change_takes_the_answer_away():
-    model = loaded(FreezePlan.book(3))
+    model, row = loaded(FreezePlan.book(3)), torch.tensor([encode_message(TEXT, get_tokenizer())])
     explorer = FreezeExplorer(model)
     for change in (
         lambda: press(one(explorer, "fx-part-tok_emb")),
-        lambda: setattr(one(explorer, "fx-text"), "value", LONG),
+        lambda: setattr(one(explorer, "fx-text"), "value", LONG),  # too long for it
         lambda: choose(explorer, "fx-model", SMALL),
     ):
         assert answers(explorer) == []
         click(explorer, "Run the loaded model on this message")
-        assert answers(explorer) == true_answers(model, TEXT)  # LONG is too long for it
+        assert answers(explorer) == [say_probabilities(class_probabilities(model, row)[0])]
         assert one(explorer, "fx-classes").value == model.out_head.out_features
         replace_head(model, model.out_head.out_features + 1)
         change()
@@ -422,27 +364,9 @@ def test_a_press_runs_the_model_as_it_is_now_and_the_next_change_takes_the_answe
     check(explorer, model, 32)  # as much of the message as the context holds
 
 
-def test_a_model_that_cannot_be_run_gets_a_sentence():
-    explorer = FreezeExplorer(classifier_without_weights(TINY))
-    click(explorer, "Run the loaded model on this message")
-    assert text_of(explorer, "fx-problem") and answers(explorer) == []
-    one(explorer, "fx-text").value = "Win a prize now"
-    assert text_of(explorer, "fx-problem") == "" and "␣prize" in drawn(explorer)
-
-
 def test_a_page_without_a_kernel_gets_picture_table_and_words(explorer, monkeypatch):
     data = static_form(explorer, monkeypatch)
     assert data["image/svg+xml"] == one(explorer, "fx-shapes").value
     tables = [one(explorer, css).value for css in ("fx-table", "fx-amounts", "fx-work")]
     assert data["text/html"] == "".join(tables)
     assert data["text/plain"] == explorer.drawing.words
-
-
-def test_nothing_that_the_explorer_does_is_deprecated():
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        explorer, rng = FreezeExplorer(loaded(FreezePlan.book(3))), random.Random(7)
-        click(explorer, "Run the loaded model on this message")
-        for _ in range(10):
-            do_something(explorer, rng)
-    assert [str(w.message) for w in caught if "`ipykernel.comm.Comm`" not in str(w.message)] == []

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-import warnings
+from pathlib import Path
 from xml.etree import ElementTree
 
 import ipywidgets
@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors import SafetensorError
 
 from helpers.classify import TextClassifier
 from helpers.config import LEARNERS_FOLDER
 from tests.clicks import (
     choose,
-    chosen,
     click,
     each,
     one,
@@ -29,7 +27,7 @@ from tests.own_texts import own_file, own_table
 from workshop.own import THIS, OwnSettings, OwnTraining, class_table, summary_table
 from workshop.texts import read_texts, split_stratified
 from workshop.widgets import OwnClasses
-from workshop.widgets.own_classes import MOST_FIELDS, MOST_TEXTS, Mistakes, classes_table
+from workshop.widgets.own_classes import classes_table
 
 pytestmark = [
     pytest.mark.usefixtures("no_callback_fails"),
@@ -50,30 +48,10 @@ def quick(own: OwnClasses) -> OwnClasses:
 
 
 @pytest.fixture(scope="module")
-def complaints() -> list[str]:
-    """The warnings of what `trained` does."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, complaints) -> OwnClasses:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        own = quick(OwnClasses(own_file(tmp_path_factory.mktemp("own"))))
-        click(own, "Train")
-    complaints += [str(w.message) for w in caught if "`ipykernel.comm.Comm`" not in str(w.message)]
+def trained(tmp_path_factory) -> OwnClasses:
+    own = quick(OwnClasses(own_file(tmp_path_factory.mktemp("own"))))
+    click(own, "Train")
     return own
-
-
-def send_upload(own: OwnClasses, name: str, content: bytes) -> None:
-    """Do what a page does when a file is chosen, in either version of ipywidgets."""
-    upload, kind = one(own, "oc-upload"), {"name": name, "type": "text/csv", "size": len(content)}
-    if ipywidgets.__version__.startswith("7."):
-        kind |= {"lastModified": 0}
-        state = {"metadata": [kind], "data": [memoryview(content)], "_counter": upload._counter + 1}
-    else:
-        state = {"value": [kind | {"last_modified": 0, "content": memoryview(content)}]}
-    upload.set_state(state)
 
 
 def html_of(widget) -> list[str]:
@@ -106,41 +84,15 @@ def test_a_press_reads_a_typed_path_again_where_the_file_has_changed(tmp_path):
     assert "There is no path yet" in text_of(own, "oc-unread")
     one(own, "oc-path").value = str(path)
     assert "does not exist" in text_of(own, "oc-unread") and own.table is None
-    own_file(tmp_path)
-    click(own, "Read the table")
-    assert text_of(own, "oc-unread") == "" and len(own.table.frame) == 90
-    own_table(per_class=40).to_csv(path, index=False)
-    click(own, "Read the table")
-    assert len(own.table.frame) == 120
-
-
-def test_an_uploaded_file_is_read_like_one_at_a_path(tmp_path):
-    own = OwnClasses(own_file(tmp_path, "other.csv"))
-    content = own_table(per_class=12).to_csv(index=False).encode()
-    send_upload(own, "mine.csv", content)
-    assert text_of(own, "oc-unread") == "" and own.table.source == "mine.csv"
-    assert len(own.table.frame) == 36
-    send_upload(own, "../half.csv", content[:-1] + b'"\n"')
-    assert "half.csv: a quotation mark" in text_of(own, "oc-unread")
-    own._take_upload({"a.csv": {"content": content}})  # what ipywidgets 7 has
-    assert own.table.source == "a.csv"
-    own._take_upload({})
-    assert own.table.source == "a.csv"
-
-
-def test_columns_can_be_named_where_their_names_say_nothing(tmp_path):
-    own = OwnClasses(own_file(tmp_path, text="what", topic="kind"))
-    assert own.table is None and "it has 'what', 'kind'" in text_of(own, "oc-unread")
-    one(own, "oc-text-column").value = "what"
-    assert "no column is called label" in text_of(own, "oc-unread")
-    one(own, "oc-label-column").value = "kind"
-    assert own.table.labels == ("fruit", "sport", "weather") and text_of(own, "oc-unread") == ""
+    for count in (30, 40):
+        own_table(per_class=count).to_csv(path, index=False)
+        click(own, "Read the table")
+        assert text_of(own, "oc-unread") == "" and len(own.table.frame) == 3 * count
 
 
 def test_while_a_table_cannot_be_read_no_other_one_can_be_trained_on(own, tmp_path):
-    (tmp_path / "empty.csv").write_text("")
     (tmp_path / "one.csv").write_text("text,label\n" + "".join(f"t{i},a\n" for i in range(20)))
-    for name in ("empty.csv", "one.csv", ".", "<b>.csv"):
+    for name in ("one.csv", ".", "<b>.csv"):
         one(own, "oc-path").value = str(tmp_path / name)
         assert '<p role="alert">' in one(own, "oc-unread").value, name
         assert own.table is own.split is None and text_of(own, "oc-report") == ""
@@ -149,17 +101,11 @@ def test_while_a_table_cannot_be_read_no_other_one_can_be_trained_on(own, tmp_pa
     assert "There is no table yet" in text_of(own, "fx-problem") and own.training is None
 
 
-def test_an_unknown_model_is_refused_at_once():
-    with pytest.raises(ValueError, match="unknown model 'gpt2-smal"):
-        OwnClasses(model_name="gpt2-smal")
-
-
 # --- a training -----------------------------------------------------------------------------------
 
 
 def test_a_press_on_train_gives_the_figures_of_the_same_training_by_code(own, tmp_path):
     choose(own, "oc-balance", "class weights")
-    assert chosen(own, "oc-balance") == "class weights"
     click(own, "Train")
     settings = OwnSettings(plan="head only", balance="class weights", epochs=1)
     assert own.training.settings == settings
@@ -171,17 +117,15 @@ def test_a_press_on_train_gives_the_figures_of_the_same_training_by_code(own, tm
     for name, figures in own.figures.items():
         assert (figures.table == expected[name].table).all()
     assert text_of(own, "fx-problem") == "" and one(own, "fx-bar").value == ""
-    words = (
-        "Done: of 18 test texts are right: this classifier {}, always fruit {}, counting words {}."
+    this, always, counting = (figures.right for figures in own.figures.values())
+    assert text_of(own, "fx-status") == (
+        f"Done: of 18 test texts are right: this classifier {this}, always fruit {always}, "
+        f"counting words {counting}."
     )
-    rights = [figures.right for figures in own.figures.values()]
-    assert text_of(own, "fx-status") == words.format(*rights)
     assert own.classifier.about["trained on"] == "mine.csv, 63 texts"
     assert "interrupted" not in own.classifier.about
     one(own, "oc-path").value = str(own_file(tmp_path, "other.csv"))
     assert own.classifier is not None  # until the next training
-    click(own, "Train")
-    assert "18 test texts of other.csv" in text_of(own, "oc-figures")
 
 
 def test_after_a_training_there_are_the_figures_beside_the_baselines_and_the_matrix(trained):
@@ -191,7 +135,7 @@ def test_after_a_training_there_are_the_figures_beside_the_baselines_and_the_mat
     )
     assert trained.classifier.about["figures"] == tables
     assert "the confusion matrix of 18 texts" in one(trained, "oc-matrix").value
-    assert "seed 1, epoch 1" in one(trained, "fx-live").value
+    assert "with seed 1 after epoch 1" in one(trained, "fx-live").value
 
 
 def test_a_press_on_a_field_lists_its_texts_the_surest_first(trained):
@@ -199,41 +143,17 @@ def test_a_press_on_a_field_lists_its_texts_the_surest_first(trained):
     table = trained.figures[THIS].table
     wrong = [f"{labels[i]} → {labels[j]}: {table[i, j]}" for i, j in np.argwhere(table) if i != j]
     buttons = [w.description for w in each(one(trained, "oc-field"), "fx-choice")]
-    assert sorted(buttons) == sorted(wrong)
     counts = [int(name.split()[-1]) for name in buttons]
-    assert counts == sorted(counts, reverse=True) and counts
+    assert sorted(buttons) == sorted(wrong) and counts == sorted(counts, reverse=True) != []
     choose(trained, "oc-field", buttons[0])
     correct, called = re.match(r"(\w+) → (\w+)", buttons[0]).groups()
     assert text_of(trained, "oc-texts").startswith(f"{correct}, called {called}: {counts[0]} text")
-    shown = ElementTree.fromstring(f"<p>{one(trained, 'oc-texts').value}</p>")
-    items = shown.findall("ul/li")
+    items = ElementTree.fromstring(f"<p>{one(trained, 'oc-texts').value}</p>").findall("ul/li")
     sure = [float(item.find("b").text) for item in items]
     assert sure == sorted(sure, reverse=True) and len(items) == counts[0]
     texts = [item.find("b").tail.strip() for item in items]
     assert set(texts) <= set(test["Text"][test["Label"] == labels.index(correct)])
     assert trained.classifier.classify_many(texts) == [called] * len(texts)
-
-
-def test_the_most_frequent_mistakes_have_a_button_and_not_all_of_their_texts_are_shown(trained):
-    test = pd.DataFrame({"Text": [f"text {i}" for i in range(200)], "Label": [0] * 60 + [1] * 140})
-    split = type(trained.split)(test, test, test, tuple(f"class {k}" for k in range(30)), ())
-    probabilities = np.full((200, 30), 0.01)
-    probabilities[range(200), [2] * 60 + [k % 30 for k in range(140)]] = 0.5
-    mistakes = Mistakes(split, probabilities)
-    buttons = each(mistakes, "fx-choice")
-    assert len(buttons) == MOST_FIELDS and buttons[0].description == "class 0 → class 2: 60"
-    buttons[0].value = True
-    assert one(mistakes, "oc-texts").value.count("<li>") == MOST_TEXTS
-
-
-@pytest.mark.parametrize(
-    ("lr", "words"), [(0.0, "lr must be a finite number above"), (1e30, "a smaller learning rate")]
-)
-def test_what_cannot_be_trained_gets_a_sentence(own, lr, words):
-    one(own, "fx-lr").value = lr
-    click(own, "Train")
-    assert words in text_of(own, "fx-problem")
-    assert own.figures is own.classifier is own._button.training is None
 
 
 def test_a_press_on_stop_is_heard_between_slices_and_what_was_trained_is_measured(own, tmp_path):
@@ -267,14 +187,6 @@ def test_a_press_on_stop_while_it_is_measured_leaves_the_classifier(own, monkeyp
     assert text_of(own, "fx-status") == "How good it is was not measured."
     assert own.figures is None and each(own, "oc-save") and one(own, "oc-matrix").value == ""
     assert one(own, "fx-bar").value == ""
-
-
-def test_a_press_on_stop_before_the_first_epoch_leaves_nothing_trained(own):
-    async def press_stop():
-        click(own, "Stop")
-
-    train_on_a_loop(own, press_stop)
-    assert "nothing has been trained" in text_of(own, "fx-status") and own.classifier is None
 
 
 # --- try it, save it ------------------------------------------------------------------------------
@@ -315,15 +227,15 @@ def test_a_press_saves_what_answers_as_the_widget_does_and_overwrites_nothing(
     assert "is there already" in text_of(trained, "oc-saved")
     assert path.read_text() == "something else"
 
-    def full(*_, **__):
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    def full(*_):
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("helpers.classify.save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     for name, reason in (("", "file name"), ("third", "No space left on device")):
         one(trained, "oc-name").value = name
         click(trained, "Save")
-        assert text_of(trained, "oc-saved").startswith("Nothing was saved: ")
-        assert reason in text_of(trained, "oc-saved")
+        words = text_of(trained, "oc-saved")
+        assert words.startswith("Nothing was saved: ") and reason in words
     assert [file.name for file in tmp_path.iterdir()] == ["mine.safetensors"]
 
 
@@ -331,8 +243,6 @@ def test_a_press_saves_what_answers_as_the_widget_does_and_overwrites_nothing(
 
 
 def test_a_page_without_a_kernel_gets_picture_tables_and_words(trained, own, monkeypatch):
-    nothing = static_form(OwnClasses(), monkeypatch)
-    assert "No table has been read yet." in nothing["text/html"]
     read = static_form(own, monkeypatch)
     assert "<caption>The classes</caption>" in read["text/html"]
     assert "image/svg+xml" not in read and "90 rows read" in read["text/plain"]
@@ -358,13 +268,8 @@ def test_what_a_table_holds_is_shown_as_text_not_as_markup(tmp_path):
 
 def test_of_many_classes_only_the_largest_are_listed_and_the_rest_are_counted():
     texts = [(f"word{i} of class {k}", f"c{k:02}") for k in range(25) for i in range(8 + k)]
-    split = split_stratified(read_texts(pd.DataFrame(texts, columns=["text", "label"])))
-    table = classes_table(split)
-    head = re.findall(r'<th scope="col">(.*?)</th>', table)
-    assert head == ["class", "texts", "to train with", "to validate with", "to test with"]
+    table = classes_table(
+        split_stratified(read_texts(pd.DataFrame(texts, columns=["text", "label"])))
+    )
     assert table.count("<tr>") == 21 and "<td>32</td>" in table and "c04" not in table
-    assert "and 5 more" in table
-
-
-def test_nothing_that_the_widget_does_is_deprecated(trained, complaints):
-    assert complaints == []
+    assert "and 5 more" in table and '<th scope="col">to validate with</th>' in table
