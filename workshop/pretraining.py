@@ -392,8 +392,8 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
     """Write `model` as a checkpoint folder in OpenAI's format, through TensorFlow; return its path.
 
     dtype "float32" keeps every bit, "float16" halves the size. A checkpoint that is in `folder`
-    already is overwritten. Raises ValueError for a head that is not the token embedding: the format
-    has no variable for one.
+    already is overwritten. Raises ValueError for a head that is not the token embedding, since the
+    format has no variable for one, and for weights that are not finite in `dtype`.
     """
     weights = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
     if not torch.equal(weights["out_head.weight"], weights["tok_emb.weight"]):
@@ -402,7 +402,11 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
     names, tensors = [], []
     for variable in sorted(checkpoint_variables(settings)):
         names.append(variable.name)
-        tensors.append(variable.join(weights).numpy().astype(dtype))
+        with np.errstate(over="ignore"):
+            values = variable.join(weights).numpy().astype(dtype)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{variable.name} has values that are not finite in {dtype}")
+        tensors.append(values)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     import_tensorflow().raw_ops.SaveV2(

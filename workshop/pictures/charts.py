@@ -355,7 +355,9 @@ SMOOTHED = 20  # steps whose mean loss is drawn
 
 def draw_training(histories: Sequence[History], epochs: int, steps_per_epoch: int) -> Drawing:
     """Return the losses and accuracies over the epochs of one training with each seed."""
-    highest = max(1.0, *(max(history.step_losses + history.val_losses) for history in histories))
+    highest = 1.0
+    for history in histories:  # one that has just begun has no loss yet
+        highest = max([highest, *history.step_losses, *history.val_losses])
     loss_axes = Axes((48, 50, 240, 150), (0, epochs), (0, highest))
     accuracy_axes = Axes((348, 50, 240, 150), (0, epochs), (0, 1))
     ticks = round_ticks(0, epochs, whole=True)
