@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -32,10 +33,11 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     messages of the same kind, not about other trainings.
     Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
     """
-    from scipy.stats import binomtest
-
-    low, high = binomtest(round(share * count), count).proportion_ci(method="wilson")
-    return float(low), float(high)
+    # by hand, as scipy's takes whole counts only, and a mean over seeds is none
+    z = NormalDist().inv_cdf(0.975)
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def paired_interval(a, b) -> tuple[float, float, float]:

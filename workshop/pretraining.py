@@ -301,7 +301,7 @@ def pretrain(
         run.resume(state_path)
     model.train()
     progress, times = run.progress, [time.monotonic()]
-    with tqdm(total=progress.steps, initial=progress.step, unit="step") as bar:
+    with tqdm(total=progress.steps, initial=progress.step, unit="step", desc="pretraining") as bar:
         while progress.steps is None or progress.step < progress.steps:
             progress.losses.append(run.take_step(progress.step))
             times.append(time.monotonic())
