@@ -39,7 +39,7 @@ def made_up(seed: int, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.stack([-margins / 2, margins / 2], axis=1)
 
 
-@pytest.mark.parametrize(("right", "count"), [(0, 20), (3, 20), (300, 300)])
+@pytest.mark.parametrize(("right", "count"), [(0, 20), (3, 20), (300, 300), (82.7, 100)])
 def test_wilsons_interval_is_that_of_the_formula(right, count):
     z, share = 1.959964, right / count
     middle, scale = share + z**2 / (2 * count), 1 + z**2 / count
