@@ -11,6 +11,7 @@ lora        LoRA adapters through peft
 training    which position classifies; loss, accuracy and the training loop (6.6, 6.7)
 classify    the finished classifier: classify, save, load (6.8)
 measures    precision and recall, calibration, confidence intervals
+checks      numbers and choices that a user sets
 
 Nothing here imports `workshop`, which holds what the notebooks use besides.
 """
