@@ -127,14 +127,15 @@ def take_position(values: torch.Tensor, token_ids: torch.Tensor, position: str) 
 
     Raises ValueError for an unknown position.
     """
-    one_of("position", position, POSITIONS)
-    if position == "mean":
-        return values.mean(dim=1)
     if position == "first":
         return values[:, 0]
     if position == "last":
         return values[:, -1]
-    return values[torch.arange(len(values)), last_token_positions(token_ids)]
+    if position == "last_token":
+        return values[torch.arange(len(values)), last_token_positions(token_ids)]
+    if position == "mean":
+        return values.mean(dim=1)
+    raise ValueError(f"position must be {' or '.join(map(repr, POSITIONS))}, not {position!r}")
 
 
 def class_logits(model: GPTModel, token_ids: torch.Tensor, position: str = "last") -> torch.Tensor:
