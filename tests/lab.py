@@ -57,10 +57,11 @@ function luminance(colour) {
 }
 function ground(element) {
     if (element.ownerSVGElement) {
-        const {x, y, width, height} = element.getBBox(), [px, py] = [x + width / 2, y + height / 2];
+        const {x, y, width, height} = element.getBoundingClientRect();
+        const [px, py] = [x + width / 2, y + height / 2];
         const shapes = [...element.ownerSVGElement.querySelectorAll('rect, path')];
         const below = shapes.filter(shape => {
-            const box = shape.getBBox();
+            const box = shape.getBoundingClientRect();  // as it lies on the page, also if turned
             return !shape.closest('defs, clipPath') && getComputedStyle(shape).fill !== 'none'
                 && box.x <= px && px <= box.x + box.width && box.y <= py && py <= box.y + box.height;
         });

@@ -295,7 +295,11 @@ def draw_class_matrix(figures: ClassFigures) -> Chart:
     names = [shortened(" ".join(figures.labels[i].split())) for i in largest]
     figure, plot = new_figure(230 + 22 * len(names))
     display = ConfusionMatrixDisplay(table, display_labels=names)
-    display.plot(ax=plot, cmap="Blues", colorbar=False, xticks_rotation="vertical")
+    pale = {"vmax": 2 * table.max()}  # the numbers are black, and can be read on each blue
+    black = {"color": "black"}
+    display.plot(
+        ax=plot, cmap="Blues", colorbar=False, xticks_rotation="vertical", im_kw=pale, text_kw=black
+    )
     title = (
         f"the confusion matrix of {counted(figures.total, 'text')}, {figures.right:,} of them right"
     )
