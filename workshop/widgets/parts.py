@@ -307,7 +307,9 @@ class PlanPanel(VBox):
         self.cfg, self._plan, self._on_change = cfg, plan, on_change
         self._preset = Choice("fx-preset", "Train", PRESETS, on_choose=self._choose_preset)
         self._press = Choice("fx-press", "A press", [TRAINS, ADAPTS], TRAINS)
-        self._rank = Choice("fx-rank", "LoRA rank", RANKS, str(plan.rank), self._choose_rank)
+        ranks = [rank for rank in RANKS if int(rank) <= cfg["emb_dim"]]  # a matrix has no more
+        rank = str(plan.rank) if str(plan.rank) in ranks else ranks[-1]
+        self._rank = Choice("fx-rank", "LoRA rank", ranks, rank, self._choose_rank)
         self._tower = Tower(self._change_parts)
         self._html = html_fields("fx", "note", "counts", "share", "reach", "shapes")
         note, counts, share, self.reach_in_words, self.picture = self._html.values()
