@@ -173,11 +173,11 @@ def test_a_guess_is_committed_by_keyboard_or_click_and_only_then_answered(page):
     root = page.locator(".prediction").first
     assert root.get_by_role("status").count() == 0 and root.locator("svg").count() == 0
     field = root.get_by_label("Your guess (%)")
-    field.click()  # which makes its cell the active one
-    for guess, key in (("much", "Space"), ("40", "Enter")):
+    field.click()
+    for guess in ("much", "40"):
         field.fill(guess)
         page.keyboard.press("Tab")
-        page.keyboard.press(key)
+        page.keyboard.press("Space")  # JupyterLab may take Enter on a button as "edit this cell"
         if guess == "much":
             root.get_by_role("alert").filter(has_text="'much' is no number").wait_for()
     root.get_by_role("status").filter(has_text="60.2 %, you said 40 %.").wait_for()
