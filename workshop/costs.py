@@ -35,7 +35,16 @@ from typing import NamedTuple
 import numpy as np
 
 from helpers.checks import one_of, whole_number
-from helpers.freezing import ADAPTED, FROZEN, TRAINABLE, FreezePlan, frozen_blocks, parameter_report
+from helpers.freezing import (
+    ADAPTED,
+    FROZEN,
+    TRAINABLE,
+    FreezePlan,
+    frozen_blocks,
+    kind_of,
+    parameter_report,
+    pieces_of,
+)
 from helpers.model import part_names
 from helpers.training import POSITIONS
 from workshop.fast import MEASURED_AT_ONCE, batch_order, in_batches_by_length
@@ -47,6 +56,12 @@ SCALES = {
     "billion multiply-adds,trillion multiply-adds",
 }
 NOTHING_LEARNS = "no trainable part, no backward pass"
+DATA_FLOW = (
+    "norm1",
+    "att",
+    "norm2",
+    "ff",
+)  # the pieces of a block, in the order of the forward pass
 EVAL_FREQ, EVAL_ITER = 50, 5  # the book's loop measures every 50 steps, on 5 batches
 
 _batch_order = lru_cache(maxsize=8)(batch_order)  # a widget asks again for each number of tokens
@@ -127,7 +142,7 @@ def training_cost(
     if n > cfg["context_length"]:
         raise ValueError(f"{n} tokens are more than the context length of {cfg['context_length']}")
     report = parameter_report(cfg, plan, num_classes)
-    count = _ForwardPass(cfg, plan, num_classes)
+    count = ForwardPass(cfg, plan, num_classes)
     for part in part_names(cfg["n_layers"]):
         count.run(part, "token")
 
@@ -171,7 +186,7 @@ def training_cost(
 # --- the forward pass -----------------------------------------------------------------------------
 
 
-class _ForwardPass:
+class ForwardPass:
     """Adds up what the steps of a forward pass under a plan compute and keep.
 
     `forward` counts the multiply-adds of its products, `weight_gradients` and `input_gradients`
@@ -188,31 +203,34 @@ class _ForwardPass:
 
     def run(self, part: str, per: str) -> None:
         """Run a part `per` "token", or the head or a block for one token of each "message"."""
-        d, is_trainable = self.cfg["emb_dim"], self.plan.state(part) == TRAINABLE
-        if part.endswith("_emb"):
-            self.has_gradient = self.has_gradient or is_trainable
-        elif part == "final_norm":
-            self._norm(part)
-        elif part == "out_head":
-            self._matrices(part, d, self.num_classes, per)
-        else:
-            attention, feed_forward = f"{part}.att", f"{part}.ff"
-            self._norm(f"{part}.norm1")
+        for piece in pieces_of(part, DATA_FLOW):
+            self.run_piece(piece, per)
+
+    def run_piece(self, piece: str, per: str = "token") -> None:
+        """Run a piece of a block, or a part that has no pieces; see `run`."""
+        d, kind = self.cfg["emb_dim"], kind_of(piece)
+        if kind in ("tok_emb", "pos_emb"):
+            self.has_gradient = self.has_gradient or self.plan.states[piece] == TRAINABLE
+        elif kind == "out_head":
+            self._matrices(piece, d, self.num_classes, per)
+        elif kind == "att":
             if per == "token":
-                self._matrices(attention, d, d, per, 3)  # W_query, W_key and W_value
+                self._matrices(piece, d, d, per, 3)  # W_query, W_key and W_value
                 self.forward["pair"] += 2 * d  # queries by keys, weights by values
                 if self.has_gradient:
                     self.input_gradients["pair"] += 4 * d  # of both factors of both products
                     self.crossed += 1
                     self.kept["queries, keys and values"] += 3 * d
             else:
-                self._attend_for_one_token(attention)
-            self._matrices(attention, d, d, per)  # out_proj
-            self._norm(f"{part}.norm2")
-            self._matrices(feed_forward, d, 4 * d, per)
+                self._attend_for_one_token(piece)
+            self._matrices(piece, d, d, per)  # out_proj
+        elif kind == "ff":
+            self._matrices(piece, d, 4 * d, per)
             if self.has_gradient:
                 self.kept["inputs of GELU"] += 4 * d
-            self._matrices(feed_forward, 4 * d, d, per)
+            self._matrices(piece, 4 * d, d, per)
+        else:
+            self._norm(piece)
 
     def _attend_for_one_token(self, piece: str) -> None:
         """Run attention for one token of each message, as `workshop.fast.attention_at` does.
@@ -310,7 +328,7 @@ def work_of_training(
         "measuring": f"{measured} × {forward:,} multiply-adds",
     }
 
-    frozen, trained = (_ForwardPass(cfg, plan, num_classes) for _ in range(2))
+    frozen, trained = (ForwardPass(cfg, plan, num_classes) for _ in range(2))
     parts, blocks = part_names(cfg["n_layers"]), frozen_blocks(plan)
     num_frozen = 0 if blocks is None else 2 + blocks  # the embeddings come first
     for number, part in enumerate(parts):

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from helpers.freezing import GradientReach, ParameterReport, PartCount, Shape
-from workshop.pictures.model import MARK, fold
+from helpers.freezing import GradientReach, ParameterReport, Shape
+from workshop.pictures.model import fold
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
@@ -36,13 +36,8 @@ def parts_table(
         rows.append((row.name, *cells, row.role or "–"))
     percent = f"{report.percent:.2f} % trainable"
     rows.append(("total", f"{report.total:,}", f"{report.trainable:,}", percent, "", ""))
-    header = ("part", "parameters", "trainable", "state", "puts out", "gradient")
+    header = ("part", "parameters", "trainable", "state", "output shape", "gradient")
     return html_table(header, rows, "The parts of the model, output first")
-
-
-def toggle_text(count: PartCount) -> str:
-    """Return the text on a part's button, in columns: mark, name, parameters, state."""
-    return f"{MARK[count.state]:<2} {count.part:<18} {count.parameters:>13,}  {count.state}"
 
 
 def status(text: str) -> str:

@@ -14,7 +14,6 @@ import torch
 
 from helpers.checks import whole_number
 from helpers.config import gpt_config
-from helpers.data import LABELS
 from helpers.freezing import (
     ADAPTED,
     ALPHA,
@@ -61,21 +60,13 @@ STROKES = {  # of a mark: where they start, the path, more attributes
     "✎": (-7, 7, "l2,-5l9,-9l3,3l-9,9z", ' fill="none" stroke-linejoin="round"'),
     "+": (0, -6, "v12m-6,-6h12", ""),
 }
-WAY, WAY_ON_DARK = "#a3326e", "#f0a0c8"  # of the gradient
+WAY = "#a3326e"  # of the gradient
 NAMES = {
     "tok_emb": "token embedding",
     "pos_emb": "positional embedding",
     "final_norm": "final layer norm",
     "out_head": "classification head",
 }
-
-
-def css_colours() -> str:
-    """Return the colours of the pictures as CSS variables: `--fx-frozen-fill` and so on."""
-    colours = {"way": WAY, "way-on-dark": WAY_ON_DARK}
-    for state, name in zip(FILL, ("frozen", "trainable", "partly", "adapted"), strict=True):
-        colours[f"{name}-fill"], colours[f"{name}-edge"] = FILL[state], EDGE[state]
-    return ".fx-widget {" + " ".join(f"--fx-{k}: {v};" for k, v in colours.items()) + "}"
 
 
 # --- the boxes, and the picture in words ----------------------------------------------------------
@@ -86,7 +77,7 @@ class Row:
     """One box of the picture: a part, or neighbouring blocks of one size, state and shape.
 
     `title` is "11 transformer blocks", `name` "trf_blocks.0 – 10"; `role` is what the gradient does
-    here: "ends here", "crosses" or nothing.
+    here: "stops here", "passes through" or nothing.
     """
 
     parts: tuple[str, ...]
@@ -121,9 +112,9 @@ def fold(
             title = f"{len(parts)} transformer blocks"
         role = ""
         if reach and (set(parts) & set(reach.ends)):
-            role = "ends here"
+            role = "stops here"
         elif reach and parts[0] in reach.crossed:
-            role = "crosses"
+            role = "passes through"
         parameters, trainable = sum(count.parameters for count in counts), trainable * len(parts)
         name = run_name(parts)
         rows.append(Row(parts, title, name, parameters, trainable, state, shape, role))
@@ -134,26 +125,13 @@ def _describe_total(report: ParameterReport) -> str:
     return f"{report.trainable:,} of {report.total:,} parameters trainable ({report.percent:.2f} %)"
 
 
-def say_reach(reach: GradientReach) -> str:
+def describe_reach(reach: GradientReach) -> str:
     """Return in one sentence how far the gradient goes."""
     if not reach.ends:
-        return "Nothing learns, so there is no backward pass."
-    crossed = sum(part.startswith("trf_blocks.") for part in reach.crossed)
-    blocks = counted(crossed, "block") if crossed else "no block"
-    parts = "part that learns" if len(reach.ends) == 1 else "parts that learn"
-    ends = f"{' and '.join(reach.ends)}, the lowest {parts}"
-    return f"The gradient ends in {ends}; on its way down it crosses {blocks}."
-
-
-def say_probabilities(probabilities: torch.Tensor) -> str:
-    """Return one message's probabilities (num_classes,) in words: "ham 0.53, spam 0.47".
-
-    Of more than two classes it is the likeliest: "class 2: 0.50".
-    """
-    if len(probabilities) != len(LABELS):
-        return f"class {probabilities.argmax()}: {probabilities.max():.2f}"
-    pairs = zip(LABELS, probabilities.tolist(), strict=True)
-    return ", ".join(f"{name} {p:.2f}" for name, p in pairs)
+        return "Nothing is trainable, so there is no backward pass."
+    passed = sum(part.startswith("trf_blocks.") for part in reach.crossed)
+    blocks = counted(passed, "block") if passed else "no block"
+    return f"The gradient passes through {blocks} and stops at {' and '.join(reach.ends)}."
 
 
 # --- the picture ----------------------------------------------------------------------------------
@@ -161,7 +139,11 @@ def say_probabilities(probabilities: torch.Tensor) -> str:
 BOX_WIDTH, BOX_HEIGHT = 330, 46
 STEP = 68  # from one box's upper edge to the next one's
 AIR = 3  # between a box and an arrow
-ROLES = {"": "", "crosses": ", crossed by the gradient", "ends here": ", where the gradient ends"}
+ROLES = {
+    "": "",
+    "passes through": ", the gradient passes through",
+    "stops here": ", the gradient stops here",
+}
 
 
 def draw_classifier(
@@ -170,13 +152,12 @@ def draw_classifier(
     tokens: Sequence[str] = (),
     replaced_head: tuple[str, ...] = (),
     reach: GradientReach | None = None,
-    answer: str = "",
     cached: int | None = None,
 ) -> Drawing:
     """Return the picture of a model from input (bottom) to output (top).
 
     With `shapes` each box has its output's shape beside it, and a "last_token" shape stands above
-    the head with `answer` below it. `tokens` are written below the input. The lines of
+    the head. `tokens` are written below the input. The lines of
     `replaced_head` stand beside the head and say which layer it replaced. `reach` draws the
     gradient's way down on the left. `cached` blocks and the embeddings lie below a line, with the
     remark that each message passes them once.
@@ -197,16 +178,13 @@ def draw_classifier(
         drawn.append(text(beside, 46, f"→ {logits}", 13, mono=True))
         drawn.append(arrow(middle, top - AIR, top - 20))
         notes.append(f"the last token's logits: {logits}")
-    if answer:
-        drawn.append(text(beside, 62, answer, bold=True))
-        notes.append(f"answer: {answer}")
     lines = []
     for i, row in enumerate(rows):
         y, shape = top + STEP * i, ""
         drawn += _draw_box(row, left, y)
         drawn.append(arrow(middle, y + STEP - AIR, y + BOX_HEIGHT + AIR))
         if row.shape:
-            shape = f", puts out {row.shape}"
+            shape = f", outputs {row.shape}"
             drawn.append(text(beside, y + 28, f"→ {row.shape}", 13, mono=True))
         numbers = f"{row.parameters:,} parameters, {row.state}{shape}{ROLES[row.role]}"
         lines.append(f"{row.title}  ({row.name}): {numbers}")
@@ -268,18 +246,9 @@ def _draw_gradient(rows: Sequence[Row], top: float) -> list[str]:
         y = top + STEP * i + BOX_HEIGHT / 2
         if row.role:
             drawn.append(text(30, y - 6, row.role, fill=WAY, css="way"))
-        if row.role == "ends here":
+        if row.role == "stops here":
             drawn.append(path(f"M22,{top - 4}V{y:g}H92m-7,-5l7,5l-7,5", WAY, 3, css="way"))
     return drawn
-
-
-def draw_share(report: ParameterReport) -> Drawing:
-    """Return a bar that shows the trainable fraction of all parameters."""
-    drawn = [
-        rect(0.5, 0.5, 559, 13, FILL[FROZEN], EDGE[FROZEN], 3),
-        rect(0.5, 0.5, 5.59 * report.percent, 13, EDGE[TRAINABLE], rx=3),
-    ]
-    return picture(drawn, _describe_total(report), 560, 14)
 
 
 # --- the pictures in images/ ----------------------------------------------------------------------

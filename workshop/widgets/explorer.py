@@ -1,119 +1,147 @@
-"""The Freeze Explorer: toggle what is trained, and see what that means.
+"""The Freeze Explorer: click what is trained, and see what that means.
 
-It shows counts, shapes, how far the gradient goes, and the cost.
+It shows counts, shapes, how far the gradient goes, and what a training step costs.
 """
 
-from collections.abc import Iterable
-
-import torch
-from ipywidgets import BoundedIntText, Text, VBox
+from anywidget import AnyWidget
+from IPython.display import display
+from traitlets import Bool, Dict, Instance, Int, List, Unicode, observe, validate
 
 from helpers.config import MODEL_CONFIGS, gpt_config
-from helpers.freezing import FreezePlan, num_classes_of
+from helpers.freezing import (
+    FreezePlan,
+    GradientReach,
+    ParameterReport,
+    Shape,
+    gradient_reach,
+    num_classes_of,
+    parameter_report,
+)
 from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
-from helpers.training import class_probabilities
-from workshop.costs import Cost, training_cost, work_of_training
-from workshop.pictures.model import say_probabilities
-from workshop.tables import html_table, parts_table
-from workshop.widgets.parts import (
-    LAST_MESSAGE,
-    Choice,
-    Folded,
-    PlanPanel,
-    Quiet,
-    ask,
-    button,
-    display_with_static_form,
-    html_fields,
-    named,
-    problem_shown,
-    row,
+from workshop.costs import TrainingCost, training_cost
+from workshop.explorer import (
+    MODULE,
+    explorer_table,
+    live_html,
+    plan_as_json,
     shapes_of,
-    style_sheet,
+    static_form,
 )
 
-LOADED = "the loaded model"
+LOADED = "your model"
 
 
-COST_CAPTION = "One training step on this batch, in float32"
-
-
-MESSAGES, VALIDATION_MESSAGES = 1045, 149  # as many as the book trains on and measures on
-
-
-WORK_CAPTION = (
-    f"Five epochs on {MESSAGES:,} messages like this one, in batches of this size, "
-    f"with {VALIDATION_MESSAGES} more to measure on"
-)
-
-
-class FreezeExplorer(VBox):
-    """A tower of toggles; beside it what they mean for the model, a message and a training step.
+class FreezeExplorer(AnyWidget):
+    """A diagram of GPT-2 in which a click freezes or unfreezes a part.
 
     `model` is the name of a size, of which no weights are needed, or a loaded classifier: then the
-    plan starts as the model's own, its head fixes the number of classes, and a button runs it on
-    the message. `plan`, `cfg`, `report`, `reach`, `shapes`, `cost`, `work` and `drawing` always hold
-    what is shown. Raises ValueError for an unknown name, fewer than two classes, a text that can't
-    be read, and a loaded model that still has its language-model head or a piece trained in part.
+    plan starts as the model's own, and its head fixes the number of classes. A configuration, as
+    `gpt_config` returns it, will do as well. With `lora` a click can also add adapters. The shapes
+    and costs are those of a batch of `batch_size` messages with as many tokens as `text`, or
+    `num_tokens`.
+
+    `plan`, `cfg`, `report`, `reach`, `shapes` and `cost` hold what is shown; `plan` can be set.
+    Raises ValueError for an unknown name, fewer than two classes, a text that can't be read, a plan
+    of another depth, and a loaded model that still has its language-model head or a piece that is
+    trainable in part.
     """
+
+    _esm = MODULE
+    tables = Dict().tag(sync=True)  # the name of a size → what the page has to know of it
+    size = Unicode().tag(sync=True)  # the name that is chosen
+    plan = Instance(FreezePlan).tag(
+        sync=True,
+        to_json=lambda plan, _: plan_as_json(plan),
+        from_json=lambda fields, _: FreezePlan(**fields),
+    )
+    message = Unicode().tag(sync=True)
+    tokens = List().tag(sync=True)  # those of the message, to be shown below the diagram
+    num_tokens = Int().tag(sync=True)
+    batch_size = Int().tag(sync=True)
+    num_classes = Int().tag(sync=True)
+    classes_fixed = Bool().tag(sync=True)
+    lora = Bool().tag(sync=True)
+    has_kernel = Bool(True).tag(sync=True)
+    problem = Unicode().tag(sync=True)  # why the message can't be shown, "" where it can
 
     def __init__(
         self,
-        model: str | GPTModel = "gpt2-small (124M)",
+        model: str | GPTModel | dict = "gpt2-small (124M)",
         text: str = "Do you have time",
         num_classes: int = 2,
+        lora: bool = False,
+        batch_size: int = 1,
+        num_tokens: int | None = None,
     ):
-        self._tokenizer, self._quiet = get_tokenizer(), Quiet()
-        self._token_ids = encode_message(text, self._tokenizer)
-        if isinstance(model, str):
-            self._loaded, chosen, sizes = None, model, [*MODEL_CONFIGS]
-            self.cfg = gpt_config(model)
-            plan = FreezePlan.book(self.cfg["n_layers"])
-        else:
-            self._loaded, chosen, sizes = model, LOADED, [LOADED, *MODEL_CONFIGS]
-            num_classes, self.cfg = num_classes_of(model), model.cfg
-            plan = FreezePlan.of(model)
-        self.shapes = shapes_of(self.cfg, num_classes, 1, len(self._token_ids))
-
-        model_choice = Choice("fx-model", "Model", sizes, chosen, self._choose_model)
-        self._text = ask(Text, "fx-text", "Message", value=text)
-        self._batch = ask(BoundedIntText, "fx-batch", "Batch size", value=1, min=1, max=1024)
-        most = max(1000, num_classes)
-        self._classes = ask(
-            BoundedIntText, "fx-classes", "Classes", value=num_classes, min=2, max=most
-        )
-        self._html = html_fields("fx", "problem", "amounts", "work", "table", "formulas")
-        words = "Run the loaded model on this message"
-        self._run = button("fx-more fx-run", words, self._run_loaded)
-        self._panel = PlanPanel(self.cfg, plan, self._redraw)
-
-        formulas = Folded("how the costs are computed", self._html["formulas"])
-        cost = VBox([self._html["amounts"], self._html["work"], formulas])
+        self._tokenizer = get_tokenizer()
+        self._cfgs = {} if isinstance(model, dict) else {n: gpt_config(n) for n in MODEL_CONFIGS}
+        size, fixed = (model, False) if isinstance(model, str) else (LOADED, True)
+        if fixed:
+            cfg = model if isinstance(model, dict) else model.cfg
+            self._cfgs = {LOADED: cfg} | self._cfgs
+        cfg = gpt_config(model) if isinstance(model, str) else self._cfgs[LOADED]
+        plan = FreezePlan.book(cfg["n_layers"])
+        if isinstance(model, GPTModel):
+            num_classes, plan = num_classes_of(model), FreezePlan.of(model)
+        parameter_report(cfg, plan, num_classes)  # refuses fewer than two classes
+        tokens = visible_tokens(encode_message(text, self._tokenizer), self._tokenizer)
         super().__init__(
-            [
-                style_sheet(),
-                model_choice,
-                row(self._text, self._batch, self._classes),
-                self._html["problem"],
-                self._panel,
-                row(self._html["table"], named(cost, "fx-cost")),
-            ]
+            tables={name: explorer_table(cfg, name) for name, cfg in self._cfgs.items()},
+            size=size,
+            plan=plan,
+            message=text,
+            tokens=tokens,
+            num_tokens=num_tokens or len(tokens),
+            batch_size=batch_size,
+            num_classes=num_classes,
+            classes_fixed=fixed,
+            lora=lora,
         )
-        named(self, "fx-widget freeze-explorer")
-        self._offer_run(self._loaded is not None)
-        for box in (self._text, self._batch, self._classes):
-            box.observe(self._change_input, "value")
-        self.plan = plan
+
+    @validate("plan")
+    def _check_depth(self, proposal) -> FreezePlan:
+        parameter_report(self.cfg, proposal.value)
+        return proposal.value
+
+    @observe("message")
+    def _read_message(self, _) -> None:
+        """Take the message; where it can't be taken, say so and keep the last one that could."""
+        try:
+            token_ids = encode_message(self.message, self._tokenizer)
+            training_cost(self.cfg, self.plan, 1, len(token_ids))  # refuses too many tokens
+        except ValueError as error:
+            self.problem = f"{error}. The diagram is for the last message that could be read."
+            return
+        self.problem = ""
+        self.tokens = visible_tokens(token_ids, self._tokenizer)
+        self.num_tokens = len(token_ids)
 
     @property
-    def plan(self) -> FreezePlan:
-        """What is trained; setting it sets the toggles. Raises ValueError for another depth."""
-        return self._panel.plan
+    def cfg(self) -> dict:
+        """The configuration of the model that is shown."""
+        return self._cfgs[self.size]
 
-    @plan.setter
-    def plan(self, plan: FreezePlan) -> None:
-        self._panel.plan = plan
+    @property
+    def report(self) -> ParameterReport:
+        """The numbers of parameters under the plan."""
+        return parameter_report(self.cfg, self.plan, self.num_classes)
+
+    @property
+    def reach(self) -> GradientReach:
+        """How far down the gradient goes."""
+        return gradient_reach(self.plan)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shape of each part's output for the batch that is shown."""
+        return shapes_of(self.cfg, self.batch_size, self.num_tokens, self.num_classes)
+
+    @property
+    def cost(self) -> TrainingCost:
+        """What one training step on the batch costs."""
+        batch = self.batch_size, self.num_tokens, self.num_classes
+        return training_cost(self.cfg, self.plan, *batch)
 
     def apply_to(self, model: GPTModel) -> GPTModel:
         """Return a model after its parameters' `requires_grad` was set to what is shown.
@@ -122,78 +150,20 @@ class FreezeExplorer(VBox):
         """
         return self.plan.apply(model)
 
-    def _choose_model(self, name: str) -> None:
-        is_loaded = name == LOADED
-        self.cfg = self._loaded.cfg if is_loaded else gpt_config(name)
-        if is_loaded:
-            self._set_classes()
-        self._offer_run(is_loaded)
-        self._read()
-        self._panel.take_model(self.cfg)
-
-    def _offer_run(self, is_loaded: bool) -> None:
-        """Show the button that runs the loaded model, whose head says how many classes there are."""
-        panel = self._panel
-        button = [self._run] if is_loaded else []
-        panel.beside.children = [panel.reach_in_words, panel.picture, *button]
-        self._classes.disabled = is_loaded
-
-    def _set_classes(self) -> None:
-        num_classes = num_classes_of(self._loaded)  # its head may be another one by now
-        with self._quiet():
-            self._classes.max = max(self._classes.max, num_classes)
-            self._classes.value = num_classes
-
-    def _change_input(self, _) -> None:
-        if not self._quiet:
-            self._read()
-            self._redraw()
-
-    def _read(self) -> None:
-        """Take the message; where it can't be taken, say so and keep the last one that could."""
-        sizes = self._classes.value, self._batch.value
-        with problem_shown(self._html["problem"], after=LAST_MESSAGE):
-            token_ids = encode_message(self._text.value, self._tokenizer)
-            shapes_of(self.cfg, *sizes, len(token_ids))  # refuses more tokens than the context
-            self._token_ids = token_ids
-        # the last one may have been for a model with a longer context
-        self._token_ids = self._token_ids[: self.cfg["context_length"]]
-        self.shapes = shapes_of(self.cfg, *sizes, len(self._token_ids))
-
-    def _run_loaded(self) -> None:
-        # no weights, no memory, or a token that the vocabulary lacks
-        with problem_shown(self._html["problem"], after=LAST_MESSAGE):
-            self._set_classes()
-            self._read()
-            probabilities = class_probabilities(self._loaded, torch.tensor([self._token_ids]))
-            self._redraw(say_probabilities(probabilities[0]))
-
-    def _redraw(self, answer: str = "") -> None:
-        panel, tokens = self._panel, visible_tokens(self._token_ids, self._tokenizer)
-        batch_size, num_classes = self._batch.value, self._classes.value
-        panel.show(self.shapes, tokens, num_classes, answer)
-        self.report, self.reach, self.drawing = panel.report, panel.reach, panel.drawing
-        num_tokens = len(tokens)
-        self.cost = training_cost(self.cfg, self.plan, batch_size, num_tokens, num_classes)
-        self.work = work_of_training(
-            self.cfg,
-            self.plan,
-            [num_tokens] * MESSAGES,
-            [num_tokens] * VALIDATION_MESSAGES,
-            batch_size=batch_size,
-            num_classes=num_classes,
-        )
-        formulas = [(cost.what, cost.formula) for cost in (*self.cost, *self.work)]
-        caption = "How the costs are computed"
-        self._html["formulas"].value = html_table(("cost", "formula"), formulas, caption)
-        self._html["amounts"].value = _cost_table(self.cost, COST_CAPTION)
-        self._html["work"].value = _cost_table(self.work, WORK_CAPTION)
-        self._html["table"].value = parts_table(self.report, self.shapes, self.reach)
+    def static_form(self) -> str:
+        """Return the diagram and the table of parts as HTML, for pages where no script runs."""
+        tokens = self.tokens if len(self.tokens) == self.num_tokens else ()
+        batch = self.batch_size, self.num_tokens, self.num_classes
+        return static_form(self.cfg, self.plan, tokens, *batch)
 
     def _ipython_display_(self, **_) -> None:
-        tables = [self._html[name].value for name in ("table", "amounts", "work")]
-        display_with_static_form(self, self.drawing.svg, "".join(tables), self.drawing.words)
-
-
-def _cost_table(costs: Iterable[Cost], caption: str) -> str:
-    return html_table(("cost", "amount"), [(cost.what, str(cost)) for cost in costs], caption)
+        """Display the widget, and the same Explorer as HTML for pages without a kernel."""
+        state = self.get_state()
+        state = {name: state[name] for name in self.class_own_traits() if name != "has_kernel"}
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        data = {
+            "application/vnd.jupyter.widget-view+json": view,
+            "text/html": live_html(state, self.static_form()),
+            "text/plain": str(self.report),
+        }
+        display(data, raw=True)

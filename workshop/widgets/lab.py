@@ -5,7 +5,6 @@ from html import escape
 from ipywidgets import HTML, BoundedIntText, FloatText, VBox
 
 from helpers.config import beside_the_notebook
-from helpers.freezing import FreezePlan
 from helpers.model import GPTModel
 from helpers.training import POSITIONS
 from workshop.fast import History
@@ -30,10 +29,10 @@ from workshop.lab import (
 from workshop.pictures.charts import AGAINST, draw_runs
 from workshop.tables import alert, html_table, status
 from workshop.texts import counted
+from workshop.widgets.explorer import FreezeExplorer
 from workshop.widgets.parts import (
     Choice,
     Folded,
-    PlanPanel,
     ask,
     button,
     display_with_static_form,
@@ -41,7 +40,6 @@ from workshop.widgets.parts import (
     named,
     problem_shown,
     row,
-    shapes_of,
     style_sheet,
 )
 from workshop.widgets.train_button import UNDER_WAY, TrainButton
@@ -81,7 +79,7 @@ say nothing of other seeds: for that, look at the lowest and the highest.</p>
 
 
 class FreezeLab(VBox):
-    """The tower of the Freeze Explorer, a button that trains, and a table with a row for each run.
+    """The Freeze Explorer, a button that trains, and a table with a row for each run.
 
     The model and the messages are loaded at once; `material` takes their place. Runs are kept in the
     file FILE beside the notebook, and only there. `settings`, `rows` (the runs), `model` and
@@ -102,8 +100,9 @@ class FreezeLab(VBox):
         self._test_opened = False
 
         cfg = self.material.pretrained.cfg
-        self._shapes = shapes_of(cfg, 2, 8, self.material.train.max_length)
-        panel = self._panel = PlanPanel(cfg, FreezePlan.book(cfg["n_layers"]), self._redraw)
+        num_tokens = self.material.train.max_length
+        self.explorer = FreezeExplorer(cfg, lora=True, batch_size=8, num_tokens=num_tokens)
+        self.explorer.observe(lambda _: self._show_predicted(), "plan")
         self._button = TrainButton(self._make_training, self._end)
         self._position = Choice(
             "fx-position", "Classify at", POSITIONS, "last", lambda _: self._show_predicted()
@@ -115,7 +114,7 @@ class FreezeLab(VBox):
             box.observe(lambda _: self._show_predicted(), "value")
         self._sort = Choice("fx-sort", "Sort by", COLUMNS, "run", lambda _: self._show_runs())
         self._number = ask(BoundedIntText, "fx-run", "Run", value=1, min=1, max=10_000)
-        take = button("fx-more fx-take", "Set the tower and the settings to it", self._take)
+        take = button("fx-more fx-take", "Use its plan and settings", self._take)
         delete = button("fx-more fx-delete", "Delete it", self._delete)
         against = [*AGAINST]
         self._against = Choice(
@@ -124,21 +123,15 @@ class FreezeLab(VBox):
         open_test = button("fx-more fx-open-test", "Open the test set", self._open_test)
         fields = ("where", "predicted", "run-table", "row", "plot", "test", "kept")
         show = self._html = html_fields("fx", *fields)
-        panel.beside.children = [
-            panel.reach_in_words,
-            self._position,
-            show["where"],
-            self._seeds,
-            row(self._epochs, self._lr),
-            show["predicted"],
-            self._button,
-            Folded("the model as a picture, with the shapes of a batch", panel.picture),
-        ]
         test = [HTML(PRICE_OF_THE_TEST), open_test, show["test"], show["kept"]]
         super().__init__(
             [
                 style_sheet(),
-                panel,
+                self.explorer,
+                row(self._position, show["where"]),
+                row(self._epochs, self._lr, self._seeds),
+                show["predicted"],
+                self._button,
                 HTML(CAPTION),
                 self._sort,
                 show["run-table"],
@@ -152,7 +145,7 @@ class FreezeLab(VBox):
             ]
         )
         named(self, "fx-widget freeze-lab")
-        panel.plan = panel.plan
+        self._show_predicted()
         self._read_rows()
         self._button.say("Nothing has been trained yet in this session.")
 
@@ -160,14 +153,14 @@ class FreezeLab(VBox):
     def settings(self) -> Settings:
         """What is chosen; setting it sets the controls. ValueError where a control can't be taken."""
         position, num_seeds = self._position.chosen, int(self._seeds.chosen)
-        return Settings(self._panel.plan, position, self._epochs.value, self._lr.value, num_seeds)
+        return Settings(self.explorer.plan, position, self._epochs.value, self._lr.value, num_seeds)
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
         self._epochs.value, self._lr.value = settings.epochs, settings.lr
         self._position.choose(settings.position)
         self._seeds.choose(str(settings.num_seeds))
-        self._panel.plan = settings.plan
+        self.explorer.plan = settings.plan
 
     # --- a training ---
 
@@ -241,10 +234,6 @@ class FreezeLab(VBox):
 
     # --- what is shown ---
 
-    def _redraw(self) -> None:
-        self._panel.show(self._shapes, [])
-        self._show_predicted()
-
     def _show_predicted(self) -> None:
         self._html["where"].value = escape(WHERE[self._position.chosen])
         with problem_shown(self._html["predicted"]):
@@ -292,6 +281,6 @@ class FreezeLab(VBox):
         )
         tables = html_table(("setting", "chosen"), settings, "What is set in the Lab")
         tables += self._html["run-table"].value
-        drawing = self._panel.drawing
-        words = f"{drawing.words}\n{self._drawing.words}"
-        display_with_static_form(self, drawing.svg, tables, words)
+        tables = self.explorer.static_form() + tables
+        words = f"{self.explorer.report}\n{self._drawing.words}"
+        display_with_static_form(self, "", tables, words)

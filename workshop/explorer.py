@@ -1,0 +1,271 @@
+"""What the Freeze Explorer's page adds up: a table of each piece's costs in each state.
+
+The page, `assets/explorer.mjs`, is one file of JavaScript. It runs in a notebook, where
+`workshop.widgets.FreezeExplorer` holds its plan, and in any page without a kernel. It computes
+nothing itself: it adds up rows of the table that is made here, and draws the sums.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from html import escape
+from statistics import mean
+
+import torch
+
+from helpers.config import MODEL_CONFIGS, gpt_config
+from helpers.freezing import (
+    ADAPTED,
+    ADAPTED_MATRICES,
+    FROZEN,
+    PRESETS,
+    TRAINABLE,
+    FreezePlan,
+    Shape,
+    classifier_without_weights,
+    gradient_reach,
+    kind_of,
+    parameter_report,
+    pieces_of,
+    trace_shapes,
+)
+from workshop import ASSETS
+from workshop.costs import ForwardPass
+from workshop.experiments import ROWS
+from workshop.pictures.model import draw_classifier
+from workshop.tables import parts_table
+
+MODULE = (ASSETS / "explorer.mjs").read_text(encoding="utf-8")
+NANO, SMALL = "gpt2-nano (12M)", "gpt2-small (124M)"
+
+# What each number of a row is multiplied with: the batch size b and the number of tokens n. The
+# last four are bytes that the forward pass keeps for the backward pass; compute is in multiply-adds.
+COLUMNS = (
+    "parameters",
+    "trainable",
+    "forward b n",
+    "forward b n n",
+    "backward b n",
+    "backward b n n",
+    "kept b n",
+    "kept b n n",
+    "kept n n",
+    "kept n",
+)
+LAYERS_OF_PRESET = {  # the name of a preset → that of the same choice in `workshop.experiments`
+    "head only": "head only",
+    "the book's choice": "last block",
+    "last two blocks": "last two blocks",
+    "everything": "all",
+    "LoRA, all blocks": "LoRA",
+}
+
+
+def _row(cfg: dict, plan: FreezePlan, piece: str, has_gradient: bool, classes: int) -> list[int]:
+    """Return the numbers of COLUMNS for one piece under a plan.
+
+    `has_gradient` says whether something before the piece is trainable.
+    """
+    counts = ForwardPass(cfg, plan, classes)
+    counts.has_gradient = has_gradient
+    counts.run_piece(piece)
+    count = parameter_report(cfg, plan, classes).count(piece)
+    both = counts.weight_gradients + counts.input_gradients
+    return [
+        count.parameters,
+        count.trainable,
+        counts.forward["token"],
+        counts.forward["pair"],
+        both["token"],
+        both["pair"],
+        4 * sum(counts.kept.values()),
+        4 * cfg["n_heads"] * counts.crossed,  # the attention weights
+        counts.crossed,  # a causal mask has one byte for each pair of tokens
+        8 if piece == "pos_emb" and count.trainable else 0,  # the positions' indices
+    ]
+
+
+@lru_cache
+def _pieces(sizes: tuple) -> tuple[dict, dict]:
+    """Return the rows by kind of piece and state, and those by which they grow.
+
+    A row is for two classes and rank 1; what grows with a further class or rank is in the second.
+    """
+    cfg, rows, growth = dict(sizes), {}, {}
+    n_layers = cfg["n_layers"]
+    for piece in ("tok_emb", "pos_emb", *pieces_of("trf_blocks.0"), "final_norm", "out_head"):
+        kind = kind_of(piece)
+        plans = {
+            FROZEN: FreezePlan(n_layers),
+            TRAINABLE: FreezePlan(n_layers, {piece}),
+        }
+        larger = plans
+        if kind in ADAPTED_MATRICES:
+            plans[ADAPTED] = FreezePlan(n_layers, adapted={piece}, rank=1)
+            larger = plans | {ADAPTED: FreezePlan(n_layers, adapted={piece}, rank=2)}
+        rows[kind], growth[kind] = {}, {}
+        for state, plan in plans.items():
+            both = [_row(cfg, plan, piece, gradient, 2) for gradient in (False, True)]
+            more = [_row(cfg, larger[state], piece, gradient, 3) for gradient in (False, True)]
+            rows[kind][state] = both
+            differences = [
+                [after - before for before, after in zip(*pair, strict=True)]
+                for pair in zip(both, more, strict=True)
+            ]
+            if any(map(any, differences)):
+                growth[kind][state] = differences
+    return rows, {kind: states for kind, states in growth.items() if states}
+
+
+def explorer_table(cfg: dict, name: str = "") -> dict:
+    """Return what the page has to know of a model with configuration `cfg`, ready for JSON.
+
+    `name` is that of a size, by which measured results are found.
+    """
+    rows, growth = _pieces(tuple(cfg.items()))
+    n_layers, d, heads = cfg["n_layers"], cfg["emb_dim"], cfg["n_heads"]
+    presets = {}
+    for preset, make in PRESETS.items():
+        plan = make(n_layers)
+        presets[preset] = plan_as_json(plan)
+    token = ["b", "n", d]
+    return {
+        "layers": n_layers,
+        "embDim": d,
+        "context": cfg["context_length"],
+        "rows": rows,
+        "growth": growth,
+        "presets": presets,
+        "shapes": {
+            "tok_emb": token,
+            "pos_emb": ["n", d],
+            "norm1": token,
+            "att": [
+                "b",
+                heads,
+                "n",
+                d // heads,
+            ],  # queries, keys and values, before they are joined
+            "norm2": token,
+            "ff": ["b", "n", 4 * d],  # between its two matrices
+            "block": token,
+            "final_norm": token,
+            "out_head": ["b", "n", "classes"],
+        },
+        "results": measured_results(name),
+    }
+
+
+@cache
+def measured_results(name: str) -> dict[str, str]:
+    """Return by preset what fraction of the test messages a model of this size classified right.
+
+    Each sentence says who measured it: the course for the bundled model, or else the book's
+    repository. Sizes and presets that neither trained are left out.
+    """
+    results = {}
+    for preset, layers in LAYERS_OF_PRESET.items():
+        if name == NANO:
+            accuracies = _nano_accuracies(layers)
+            results[preset] = (
+                f"{100 * mean(accuracies):.0f} % of the bundled test messages, the mean over "
+                f"{len(accuracies)} seeds (measured in appendix 6.C)"
+            )
+            continue
+        for row in ROWS.values():
+            changes = {"model": SMALL, "layers": "last block"} | row.changes
+            changes.pop("alpha", None)  # the same choice at another scale
+            if row.book and changes == {"model": name, "layers": layers}:
+                results[preset] = (
+                    f"{row.book:.1f} % of the book's test messages, in one run (measured by the "
+                    "book's repository)"
+                )
+    return results
+
+
+def _nano_accuracies(layers: str) -> list[float]:
+    """Return the bundled model's test accuracies, 0 … 1, of each seed."""
+    path = ASSETS / "experiments" / "nano-sms-mini.jsonl"
+    rows = [number for number, row in ROWS.items() if row.changes == {"layers": layers}]
+    number = rows[0] if rows else 1
+    results = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [result["accuracy"]["test"] for result in results if result["row"] == number]
+
+
+@lru_cache(maxsize=64)  # tracing takes longer than all the rest
+def _traced(sizes: tuple, batch_size: int, num_tokens: int, classes: int) -> tuple[Shape, ...]:
+    model = classifier_without_weights(dict(sizes), classes)
+    token_ids = torch.zeros(batch_size, num_tokens, dtype=torch.long)
+    return trace_shapes(model, token_ids, last_token=True)
+
+
+def shapes_of(cfg: dict, batch_size: int, num_tokens: int, num_classes: int) -> tuple[Shape, ...]:
+    """Return the shape of each part's output for token ids (batch_size, num_tokens)."""
+    return _traced(tuple(cfg.items()), batch_size, num_tokens, num_classes)
+
+
+# --- a page without a kernel ----------------------------------------------------------------------
+
+
+def static_form(
+    cfg: dict,
+    plan: FreezePlan,
+    tokens: Sequence[str],
+    batch_size: int,
+    num_tokens: int,
+    num_classes: int,
+) -> str:
+    """Return the diagram and the table of parts as HTML, for pages where no script runs."""
+    shapes = shapes_of(cfg, batch_size, num_tokens, num_classes)
+    report, reach = parameter_report(cfg, plan, num_classes), gradient_reach(plan)
+    drawing = draw_classifier(report, shapes, tokens, reach=reach)
+    image = base64.b64encode(drawing.svg.encode()).decode()
+    width = drawing.size[0]
+    picture = (
+        f'<img src="data:image/svg+xml;base64,{image}" width="{width:g}" '
+        f'alt="{escape(drawing.words)}">'
+    )
+    return picture + parts_table(report, shapes, reach)
+
+
+def live_html(state: dict, static: str) -> str:
+    """Return HTML that is the live Explorer where scripts run, and `static` where none does.
+
+    `state` has the widget's traits by their names, see `FreezeExplorer`.
+    """
+    text = json.dumps(state, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return (
+        f'<div class="freeze-explorer-page">{static}'
+        f'<script type="application/json">{text}</script></div>\n'
+        f'<script type="module">\n{MODULE}\nstartPages();\n</script>'
+    )
+
+
+def explorer_page() -> str:
+    """Return the Explorer as HTML for the site: all sizes, and its state in the page's address."""
+    cfg, tokens = gpt_config(SMALL), ["Do", "␣you", "␣have", "␣time"]
+    plan = FreezePlan.book(cfg["n_layers"])
+    state = {
+        "tables": {size: explorer_table(gpt_config(size), size) for size in MODEL_CONFIGS},
+        "size": SMALL,
+        "plan": plan_as_json(plan),
+        "tokens": tokens,
+        "num_tokens": len(tokens),
+        "batch_size": 1,
+        "num_classes": 2,
+        "lora": False,
+        "in_address": True,
+    }
+    return live_html(state, static_form(cfg, plan, tokens, 1, len(tokens), 2))
+
+
+def plan_as_json(plan: FreezePlan) -> dict:
+    """Return a plan as the page keeps it."""
+    return {
+        "n_layers": plan.n_layers,
+        "trainable": sorted(plan.trainable),
+        "adapted": sorted(plan.adapted),
+        "rank": plan.rank,
+        "alpha": plan.alpha,
+    }
