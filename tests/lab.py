@@ -48,7 +48,8 @@ SETTINGS = {  # every cell is in the page, even out of sight, and no pop-up lies
 CONTRAST = """
 function rgb(colour) {
     const numbers = colour.match(/[\\d.]+/g).map(Number);
-    return numbers.length === 4 && numbers[3] === 0 ? null : numbers.slice(0, 3);
+    // a tint, such as those of the Freeze Explorer's rows, changes little
+    return numbers.length === 4 && numbers[3] < 0.3 ? null : numbers.slice(0, 3);
 }
 function luminance(colour) {
     const linear = colour.map(c => c / 255)
@@ -285,7 +286,7 @@ def opened(course: Path, name: str, ready: str, height: int = 1000) -> Iterator[
 
 def tab_reaches_every_control(root: "Locator") -> None:
     """From a widget's first control on, Tab goes through all that can be used, and then leaves it."""
-    controls = root.locator("select, input, button, [role=slider]")
+    controls = root.locator("select, input, button:not([tabindex='-1']), summary, [role=slider]")
     usable = "all => all.filter(e => !e.disabled && e.checkVisibility()).length"
     expected, reached = controls.evaluate_all(usable), 1
     controls.first.focus()

@@ -167,7 +167,7 @@ def test_a_notebook_reads_as_a_page_without_a_kernel(name):
 
 SHOWN = {  # the notebook, where its widget begins and ends, and what stands in picture and table
     "06_5_classification_head": (
-        "FreezeExplorer", "say_reach", "ends here</text>",
+        "FreezeExplorer", "describe_reach", "freeze-explorer-page",
         ["<td>445,634</td><td>3.56 % trainable</td>", "<td>50.1 MB</td>"],
     ),
     "06_B_freeze_lab": (

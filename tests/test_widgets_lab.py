@@ -11,11 +11,10 @@ import pytest
 import torch
 
 from helpers.config import LEARNERS_FOLDER
-from helpers.freezing import FreezePlan, parameter_report
+from helpers.freezing import PRESETS, FreezePlan, parameter_report
 from helpers.training import calc_accuracy_loader
 from tests.clicks import (
     choose,
-    chosen,
     click,
     each,
     one,
@@ -99,8 +98,7 @@ def test_what_cannot_be_trained_gets_a_sentence_and_the_next_press_works(lab):
         ("head only", 0.0, "lr must be a finite number above"),
         ("head only", 1e30, "take a smaller learning rate"),
     ):
-        if chosen(lab, "fx-preset") != preset:
-            choose(lab, "fx-preset", preset)
+        lab.explorer.plan = PRESETS[preset](3)
         one(lab, "fx-lr").value = lr
         click(lab, "Train")
         assert words in text_of(lab, "fx-problem") and lab.rows == ()
@@ -186,7 +184,7 @@ def test_a_press_on_stop_before_the_first_step_leaves_nothing_trained(lab):
 
 def test_a_press_sorts_the_rows_and_another_deletes_one_from_the_file_too(lab, tmp_path):
     for preset in ("everything", "head only"):
-        choose(lab, "fx-preset", preset)
+        lab.explorer.plan = PRESETS[preset](3)
         click(lab, "Train")
     table = rows(lab, "fx-run-table")
     head = re.findall(r'<th scope="col">(.*?)</th>', one(lab, "fx-run-table").value)
@@ -205,10 +203,9 @@ def test_a_press_sorts_the_rows_and_another_deletes_one_from_the_file_too(lab, t
     assert lab.rows == (first,) and "there is no run 2" in text_of(lab, "fx-row")
 
 
-def test_a_press_sets_the_tower_and_the_settings_to_those_of_a_run(lab):
+def test_a_click_takes_the_plan_and_the_settings_of_a_run(lab):
     assert text_of(lab, "fx-where").startswith("the row's last position")
-    choose(lab, "fx-preset", "LoRA, last block")
-    choose(lab, "fx-rank", "4")
+    lab.explorer.plan = FreezePlan.lora(3, 1, rank=4, alpha=8.0)
     choose(lab, "fx-position", "mean")
     assert text_of(lab, "fx-where").startswith("the mean of what all positions say")
     one(lab, "fx-lr").value = 0.02
@@ -216,10 +213,9 @@ def test_a_press_sets_the_tower_and_the_settings_to_those_of_a_run(lab):
     assert settings.plan == FreezePlan.lora(3, 1, rank=4, alpha=8.0)
     assert lab.train().settings == settings
     lab.settings = Settings(HEAD, "first", 70, 0.5, 3)
-    assert chosen(lab, "fx-preset") == "head only" and one(lab, "fx-epochs").value == 70
-    click(lab, "Set the tower and the settings to it")
+    assert lab.explorer.plan == HEAD and one(lab, "fx-epochs").value == 70
+    click(lab, "Use its plan and settings")
     assert lab.settings == settings
-    assert chosen(lab, "fx-preset") == "LoRA, last block" and chosen(lab, "fx-rank") == "4"
 
 
 def test_a_new_lab_shows_the_rows_of_the_same_model_and_messages_only(lab, material, tmp_path):
@@ -270,7 +266,7 @@ def test_the_test_set_is_opened_only_by_a_press_and_every_later_run_says_so(
 def test_the_work_is_predicted_before_anything_is_trained(lab):
     before, amount = text_of(lab, "fx-predicted"), r"[\d.]+ \w+ multiply-adds"
     assert re.fullmatch(f"Predicted for one training: {amount}, .+ way: {amount}\\)", before)
-    choose(lab, "fx-preset", "everything")
+    lab.explorer.plan = PRESETS["everything"](3)
     assert text_of(lab, "fx-predicted") != before
 
 
@@ -282,24 +278,22 @@ def test_a_page_without_a_kernel_gets_picture_tables_and_words(lab, monkeypatch)
     lab.train()
     data = static_form(lab, monkeypatch)
     assert "<caption>The runs</caption>" in data["text/html"]
-    assert data["image/svg+xml"].startswith("<svg") and "run 1, the book" in data["text/plain"]
+    assert "run 1, the book" in data["text/plain"]
 
 
 @pytest.mark.parametrize("presses", [15, pytest.param(400, marks=pytest.mark.proof)])
 def test_after_random_presses_the_rows_are_those_of_the_file(lab, tmp_path, presses):
-    rng, kinds = random.Random(0), ["preset", "press", "rank", "position", "seeds", "sort"]
-    kinds += ["Train", "Open the test set", "Delete it", "Set the tower and the settings to it"]
+    rng, kinds = random.Random(0), ["position", "seeds", "sort"]
+    kinds += ["Train", "Open the test set", "Delete it", "Use its plan and settings"]
     lab.train()
     for _ in range(presses):
-        press(rng.choice(each(lab, "fx-toggle")))
+        lab.explorer.plan = rng.choice([*PRESETS.values()])(3)
         kind = rng.choice(kinds)
         print(kind)  # pytest shows this only where the test fails
-        if kind in kinds[:6]:
+        if kind in kinds[:3]:
             press(rng.choice(each(one(lab, f"fx-{kind}"), "fx-choice")))
         else:
             one(lab, "fx-run").value = rng.randint(1, 3)
             click(lab, kind)
-        plan = lab.settings.plan
-        assert not plan.adapted or plan.rank == int(chosen(lab, "fx-rank"))
         assert lab.rows == read_kept(tmp_path / FILE, BELONGS_TO).runs
         assert sorted(numbers(lab)) == list(range(1, len(lab.rows) + 1))

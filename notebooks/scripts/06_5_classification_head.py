@@ -185,13 +185,17 @@ check_code(my_count_trainable)
 # %% [markdown]
 # ## The Freeze Explorer
 #
-# Here is your model as you left it. Each part is a button that freezes ❄ or trains ✎ it; ▸ opens a block into attention
-# (`att`), feed-forward (`ff`) and two norms. *Train* has ready-made choices, *Model* all sizes. *Adapters* and
-# *LoRA* are for [6.B](06_B_freeze_lab.ipynb).
+# This diagram shows your model, as the cells above have left it. The input is at the bottom. Each
+# row is one part of the model. A blue row with a dashed border and a snowflake is *frozen*: training
+# doesn't change its parameters. An orange row with a pencil is *trainable*.
 #
-# **Press** the first block. Watch the arrow on the side: how far down does it go now? Then press it again.
+# - **Click a row** to freeze or unfreeze it. With the Shift key you also unfreeze everything above it
+#   and freeze everything below it.
+# - ▸ opens a block: a layer norm, attention, a second layer norm, and the feed-forward network.
+# - The pink arrow shows how far the gradient goes down in the backward pass.
+# - The bars on the right show what one training step costs. The line on each bar marks the book's choice.
 #
-# (Where nothing is live you see a picture and tables. Numbers take 4 bytes each.)
+# Click the first block, `trf_blocks.0`. How far down does the arrow go now? Click the block again.
 
 # %%
 from workshop.widgets import FreezeExplorer
@@ -200,14 +204,14 @@ explorer = FreezeExplorer(model)
 explorer
 
 # %% [markdown]
-# Code can read what is toggled at the moment; run this again after a change.
+# Code can read your choice. Run the next cell again after a change.
 
 # %% tags=["key-figure"]
-from workshop.pictures.model import say_reach
+from workshop.pictures.model import describe_reach
 
-print(say_reach(explorer.reach))
-for cost in (*explorer.cost, *explorer.work):
-    print(f"{cost.what:<53} {cost}")
+print(describe_reach(explorer.reach))
+for cost in explorer.cost:
+    print(f"{cost.what:<36} {cost}")
 print(explorer.report)
 
 # %% [markdown]
@@ -217,9 +221,6 @@ print(explorer.report)
 from workshop.pictures.model import draw_classifier
 
 draw_classifier(parameter_report(cfg, plan))
-
-# %%
-print(draw_classifier(parameter_report(cfg, plan)).words)
 
 # %%
 two = parameter_report(cfg, FreezePlan.last_blocks(cfg["n_layers"], 2))
@@ -283,7 +284,7 @@ show_source(FreezePlan.apply)
 # change with it. It *ends* in the lowest part that learns. A frozen part above that is *crossed*: it hands the gradient down,
 # but needs none of its own.
 #
-# **Press** *head only*, then *everything*: what is crossed?
+# Click *head only* in the Explorer, then *everything*. Through which parts does the gradient pass?
 
 # %% [markdown]
 # ## What it costs
@@ -301,8 +302,12 @@ work = [training_cost(cfg, choice, 1, 4).backward.amount for choice in (plan, fi
 predict("6.5 the first block in place of the last", work[1] / work[0])
 
 # %% [markdown]
-# **A. The cheapest block.** (medium, 4 minutes) Find the choice with the least work in the backward pass in which at least
-# one whole block learns. Toggle, then run the check.
+# **A. The cheapest block.** (medium, 4 minutes) Find the choice that needs the least compute in the
+# backward pass and in which at least one whole block is trainable. Here is the Explorer again, with
+# your last choice. Click, then run the check.
+
+# %%
+explorer
 
 # %%
 from workshop.exercises import check_cheapest_block
@@ -322,8 +327,9 @@ check_cheapest_block(explorer)
 #
 # </details>
 #
-# **B. Few parameters, a long way.** (medium, 4 minutes) Train less than 1 % of the parameters, and still need at least 40 % of
-# the backward work of *everything*.
+# **B. Few parameters, a long backward pass.** (medium, 4 minutes) Find a choice that trains less than
+# 1 % of the parameters and still needs at least 40 % of the compute that *everything* needs in the
+# backward pass.
 
 # %%
 from workshop.exercises import check_long_way
@@ -346,7 +352,7 @@ check_long_way(explorer)
 # ## Run once what is frozen
 #
 # Below the lowest part that learns, the same message gives the same numbers in every epoch (an *epoch* is one pass through all
-# training messages). `fine_tune`, in [6.E](06_E_a_fraction_of_the_time.ipynb), runs that part only once. The Explorer's lower table compares: a whole
+# training messages). `fine_tune`, in [6.E](06_E_a_fraction_of_the_time.ipynb), runs that part only once. The next cell compares both ways for a whole
 # training, on as many messages as in the book.
 
 # %%
@@ -448,7 +454,7 @@ print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label
 
 # %% [markdown]
 # An answer, but an untrained one: another seed may turn it around. Section 6.6 measures how bad that is, section 6.7
-# trains. (*Run the loaded model*, under the Explorer's picture, says the same.)
+# trains.
 #
 # `trace_shapes` notes what every part puts out. `pos_emb` has no batch dimension: position 0 gets the same vector in
 # every message.

@@ -81,9 +81,10 @@ predict("6.B the book's choice", beside(runs[2], runs[1]))
 # %% [markdown]
 # ## The Lab
 #
-# - On the left is the Explorer's tower: press a part to train or to freeze it, or choose under *Train*.
-# - On the right is what else a training needs: the position that *classifies*, *epochs*, *learning rate*, and how many
-#   *seeds*. Another seed means another random head and another order of the batches: more seeds show what is luck.
+# - At the top is the Freeze Explorer of section 6.5: click a part to freeze or unfreeze it. *A click* and *LoRA rank* are
+#   for adapters, see below.
+# - Below it are the other settings of a training: the position that *classifies*, *epochs*, *learning rate*, and the
+#   number of *seeds*. Another seed means another random head and another order of the batches.
 # - **▶ Train** trains, **■ Stop** goes back to the last whole epoch. Each finished run gets a row below.
 #
 # Train the three choices now, first with one seed, then with three. (If nothing moves after a press, run `lab.train()` in

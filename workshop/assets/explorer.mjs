@@ -186,6 +186,10 @@ const COST_TITLES = {
   weights: "weights", gradients: "gradients", optimizer: "optimizer state",
   activations: "activations", forward: "forward pass", backward: "backward pass",
 };
+function titleOf(parts) {
+  if (parts.length > 1) return [`${parts.length} `, "blocks"];
+  return ["", TITLES[kindOf(parts[0])] ?? `block ${kindOf(parts[0])}`];
+}
 const grouped = number => number.toLocaleString("en-US");
 const inBrackets = shape => `(${shape.map(grouped).join(", ")})`;
 
@@ -205,6 +209,12 @@ export function percent(part, whole) {
   return `${value.toFixed(2)} %`;
 }
 
+/** Returns a ratio in words: "× 1", "× 0.13", "× 240". */
+function times(ratio) {
+  if (ratio === 1 || ratio >= 10) return `× ${grouped(Math.round(ratio))}`;
+  return `× ${ratio.toPrecision(ratio < 0.1 ? 1 : 2)}`;
+}
+
 export function describeReach({ stops, passes }) {
   if (!stops.length) return "Nothing is trainable, so there is no backward pass.";
   const blocks = passes.filter(isBlock).length;
@@ -218,7 +228,7 @@ function describeChange(before, after) {
   const memory = costs => costs.weights + costs.gradients + costs.optimizer + costs.activations;
   const bytes = memory(after) - memory(before);
   const backward = before.backward && after.backward
-    ? `backward × ${(after.backward / before.backward).toPrecision(2)}`
+    ? `backward ${times(after.backward / before.backward)}`
     : `backward ${short(before.backward)} → ${short(after.backward)}`;
   return `Last change: ${sign(added)}${short(Math.abs(added))} trainable, ` +
     `${sign(bytes)}${short(Math.abs(bytes), "bytes")} memory, ${backward}`;
@@ -261,10 +271,10 @@ const STYLE = `
   background: color-mix(in srgb, currentColor 14%, transparent); }
 .fe-body { display: grid; grid-template-columns: minmax(0, 1fr) 390px; gap: 20px; height: 556px; }
 .fe-left { display: flex; flex-direction: column; min-height: 0; }
-.fe-diagram { flex: 1; min-height: 0; overflow-y: auto; display: flex; flex-direction: column;
+.fe-diagram { flex: 0 1 auto; min-height: 0; overflow-y: auto; display: flex; flex-direction: column;
   padding: 2px 4px; touch-action: pan-y; user-select: none; }
-.fe-row { display: grid; grid-template-columns: 46px 24px minmax(0, 1fr); flex: 1 0 28px;
-  max-height: 44px; }
+.fe-row { display: grid; grid-template-columns: 46px 24px minmax(0, 1fr);
+  flex: 0 1 42px; min-height: 28px; }
 .fe-row.fe-inside { padding-left: 20px; }
 .fe-way { position: relative; }
 .fe-way.fe-through::before, .fe-way.fe-stop::before { content: ""; position: absolute; left: 12px;
@@ -275,13 +285,14 @@ const STYLE = `
   border: 6px solid transparent; border-left: 8px solid var(--way); }
 .fe-way.fe-also::before { display: none; }
 .freeze-explorer .fe-open { border: 0; padding: 0; min-height: 0; }
-.freeze-explorer .fe-part { display: grid; align-items: center; gap: 0 8px; padding: 0 8px;
-  grid-template-columns: 16px minmax(80px, 1.3fr) minmax(60px, 1fr) 88px 80px minmax(84px, 1fr);
+.freeze-explorer .fe-part { grid-column: 3; position: relative; display: grid; align-items: center; gap: 0 8px; padding: 0 8px;
+  grid-template-columns: 16px minmax(80px, 1.3fr) minmax(60px, 1fr) 102px 94px minmax(84px, 1fr);
   margin: 1px 0; min-height: 0; border-width: 2px; text-align: left; white-space: nowrap; }
 .fe-part > * { overflow: hidden; text-overflow: ellipsis; }
 .fe-part svg { width: 16px; height: 16px; fill: none; stroke-width: 1.8; stroke: currentColor;
   stroke-linejoin: round; }
 .fe-part b { font-weight: 600; }
+.fe-part .fe-hidden { position: absolute; width: 1px; height: 1px; clip-path: inset(50%); }
 .fe-part code, .fe-code { font: 12px ui-monospace, monospace; color: inherit; background: none; padding: 0; }
 .fe-number { text-align: right; font-variant-numeric: tabular-nums; }
 .freeze-explorer .fe-frozen { background: color-mix(in srgb, var(--blue) 16%, transparent);
@@ -296,12 +307,12 @@ const STYLE = `
 .fe-head, .fe-foot { display: grid; grid-template-columns: 46px 24px minmax(0, 1fr); font-size: 12px;
   padding: 0 4px; opacity: .85; }
 .fe-head > :last-child { display: grid; gap: 0 8px; padding: 0 10px;
-  grid-template-columns: 16px minmax(80px, 1.3fr) minmax(60px, 1fr) 88px 80px minmax(84px, 1fr); }
+  grid-template-columns: 16px minmax(80px, 1.3fr) minmax(60px, 1fr) 102px 94px minmax(84px, 1fr); }
 .fe-foot > :last-child { padding-top: 3px; }
-.fe-head > :first-child { color: var(--way); font-weight: 600; padding-left: 3px; }
+.fe-head > :first-child { font-weight: 600; padding-left: 3px; }
 .fe-panel { overflow-y: auto; min-height: 0; display: flex; flex-direction: column; gap: 7px; padding: 2px; }
 .fe-panel h4 { margin: 4px 0 0; font-size: 13px; }
-.fe-total b { font-size: 17px; }
+.fe-total b { font-size: 17px; display: block; }
 .fe-share { height: 10px; border: 1px solid var(--blue); border-radius: 4px;
   background: color-mix(in srgb, var(--blue) 16%, transparent); overflow: hidden; }
 .fe-share > div { height: 100%; background: var(--orange); }
@@ -329,15 +340,21 @@ const STYLE = `
   .fe-panel { overflow: visible; }
 }
 @container (max-width: 620px) {
-  .freeze-explorer .fe-part, .fe-head > :last-child {
-    grid-template-columns: 16px minmax(0, 1fr) 82px minmax(70px, auto); }
-  .fe-long, .fe-part .fe-name, .fe-part .fe-trained, .fe-head .fe-name, .fe-head .fe-trained { display: none; }
-  .fe-row { grid-template-columns: 24px 26px minmax(0, 1fr); }
-  .fe-head, .fe-foot { grid-template-columns: 24px 26px minmax(0, 1fr); }
+  .freeze-explorer .fe-part { grid-template: "icon title parameters" auto "icon name shape" auto
+    / 16px minmax(0, 1fr) auto; }
+  .fe-part svg { grid-area: icon; }
+  .fe-part b { grid-area: title; }
+  .fe-part .fe-name { grid-area: name; }
+  .fe-part .fe-number { grid-area: parameters; }
+  .fe-part > code:not(.fe-name) { grid-area: shape; }
+  .fe-part .fe-trained, .fe-head > :last-child { display: none; }
+  .fe-row, .fe-head, .fe-foot { grid-template-columns: 24px 26px minmax(0, 1fr); }
+  .fe-left { height: auto; }
+  .fe-row { flex-basis: 42px; flex-shrink: 0; }
+  .fe-head > :first-child { white-space: nowrap; }
   .fe-way.fe-through::before, .fe-way.fe-stop::before { left: 6px; }
   .fe-way.fe-stop::before { width: 12px; }
   .fe-way.fe-stop::after { left: 15px; }
-  .fe-row { flex-basis: 34px; }
 }
 `;
 
@@ -351,12 +368,21 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+/** Returns words for a screen reader only. */
+const hidden = text => element("span", { class: "fe-hidden" }, text);
+
 function icon(state) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 16 16");
   svg.setAttribute("aria-hidden", "true");
   svg.innerHTML = `<path d="${ICONS[state]}"/>`;
   return svg;
+}
+
+/** Calls `commit` when the learner leaves a field, or presses Enter in it. */
+function onCommit(box, commit) {
+  box.addEventListener("change", commit);
+  box.addEventListener("keydown", event => { if (event.key === "Enter") commit(); });
 }
 
 /** Draws the Explorer into `el`. `model` has get, set, save_changes and on, as anywidget's does. */
@@ -487,7 +513,7 @@ function render({ model, el }) {
     const box = element("input", { type: "number", min: String(minimum), max: String(maximum), "data-field": name });
     box.value = model.get(name);
     box.disabled = name === "num_classes" && Boolean(model.get("classes_fixed"));
-    box.addEventListener("change", () => {
+    onCommit(box, () => {
       const value = Math.round(Number(box.value));
       const most = name === "num_tokens" ? table().context : maximum;
       if (value >= minimum && value <= most) {
@@ -504,7 +530,7 @@ function render({ model, el }) {
   if (hasKernel) {
     const box = element("input", { type: "text", class: "fe-text", "data-field": "message" });
     box.value = model.get("message");
-    box.addEventListener("change", () => { model.set("message", box.value); model.save_changes(); });
+    onCommit(box, () => { model.set("message", box.value); model.save_changes(); });
     more.append(element("label", {}, "message ", box));
   }
   const problem = element("p", { role: "alert" });
@@ -584,27 +610,27 @@ function render({ model, el }) {
         (isPiece && gradient.stops.includes(owner) && !open.has(owner));
       const above = gradient.stops.length > 1 && part === "pos_emb";
       const shape = inBrackets(shapeOf(table(), part, batch()));
-      let title = TITLES[kindOf(part)] ?? `block ${kindOf(part)}`;
-      if (parts.length > 1) title = `${parts.length} blocks`;
+      const [before, after] = titleOf(parts);
       const long = element("span", { class: "fe-long" }, isBlock(part) ? "transformer " : "");
       made.parts = parts;
       made.row.className = `fe-row${isInside ? " fe-inside" : ""}`;
       made.way.className = `fe-way${stops ? " fe-stop" : isThrough ? " fe-through" : ""}`;
       if (above || (part === "pos_emb" && gradient.stops.includes("tok_emb"))) made.way.className += " fe-through";
       const canOpen = isBlock(part), isOpen = open.has(name);
-      made.opener.style.visibility = canOpen ? "" : "hidden";
+      made.opener.hidden = !canOpen;
       made.opener.textContent = isOpen ? "▾" : "▸";
       made.opener.setAttribute("aria-expanded", String(isOpen));
       made.opener.setAttribute("aria-label", `${isOpen ? "close" : "open"} ${name}`);
       made.part.className = `fe-part ${CLASS[state]}`;
       made.part.setAttribute("aria-pressed", state === TRAINABLE ? "true" : state === FROZEN ? "false" : "mixed");
       const role = stops ? ", the gradient stops here" : isThrough ? ", the gradient passes through" : "";
-      made.part.setAttribute("aria-label", `${title}, ${name}: ${state}, ${grouped(parameters)} parameters, ` +
-        `${grouped(trainable)} trainable, ${isPiece && "att ff".includes(kindOf(part)) ? "inside" : "output"} ${shape}${role}`);
-      made.part.title = `${title}: ${state}${role}`;
-      made.part.replaceChildren(icon(state), element("b", {}, long, title), element("code", { class: "fe-name" }, name),
-        element("span", { class: "fe-number" }, grouped(parameters)),
-        element("span", { class: "fe-number fe-trained" }, grouped(trainable)), element("code", {}, shape));
+      made.part.title = `${before}${after}: ${state}${role}`;
+      const inside = ["att", "ff"].includes(kindOf(part)) ? "inside" : "output";
+      made.part.replaceChildren(icon(state), element("b", {}, before, long, after),
+        element("code", { class: "fe-name" }, name), hidden(`, ${state}, `),
+        element("span", { class: "fe-number" }, grouped(parameters)), hidden(" parameters, "),
+        element("span", { class: "fe-number fe-trained" }, grouped(trainable)),
+        hidden(` trainable, ${inside} `), element("code", {}, shape), hidden(role));
       return made;
     });
     const elements = shown.map(made => made.row);
@@ -685,16 +711,13 @@ function render({ model, el }) {
       const track = element("div", { class: "fe-track", "aria-hidden": "true" }, element("div"), element("i"));
       track.children[0].style.width = width(shown[name]);
       track.children[1].style.left = `calc(${width(book[name])} - 1px)`;
-      const ratio = shown[name] / book[name];
-      let compared = "× 1";
-      if (shown[name] !== book[name]) compared = `× ${ratio >= 100 ? Math.round(ratio) : ratio.toPrecision(2)}`;
-      if (!shown[name]) compared = "none";
+      const compared = shown[name] ? times(shown[name] / book[name]) : "none";
       return [element("span", {}, COST_TITLES[name]), track,
         element("span", { class: "fe-number", "data-cost": name, "data-amount": String(shown[name]) }, short(shown[name], unit)),
         element("span", { class: "fe-number" }, compared)];
     });
     const heading = text => element("span", { class: "fe-note" }, text);
-    bars.replaceChildren(heading("float32"), heading("▏ marks the book's choice"), heading(""),
+    bars.replaceChildren(heading("float32"), heading("▏ the book's choice"), heading(""),
       heading("vs. book's"), ...cells);
     return shown;
   }

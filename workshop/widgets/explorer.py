@@ -158,8 +158,8 @@ class FreezeExplorer(AnyWidget):
 
     def _ipython_display_(self, **_) -> None:
         """Display the widget, and the same Explorer as HTML for pages without a kernel."""
-        state = self.get_state()
-        state = {name: state[name] for name in self.class_own_traits() if name != "has_kernel"}
+        state = self.get_state([*FreezeExplorer.class_own_traits()])
+        del state["has_kernel"]
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         data = {
             "application/vnd.jupyter.widget-view+json": view,
