@@ -15,6 +15,7 @@ from notebooks import build
 from tests.conftest import LONG, ROOT, copy_of_the_course
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ABOUT_DATA = (ROOT / "site" / "pages" / "data_and_model.md").read_text(encoding="utf-8")
 APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # apache.org's text
 
 
@@ -33,7 +34,17 @@ def section(page, title):
 def test_the_licence_is_the_text_of_apache_2():
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert hashlib.sha256(text.encode()).hexdigest() == APACHE_2
-    assert "[Apache-2.0](LICENSE)" in section(README, "Licences")
+    assert "[Apache-2.0](LICENSE)" in README
+    assert "[Apache-2.0](../../LICENSE)" in section(ABOUT_DATA, "Licences")
+
+
+def test_the_readme_is_short_and_lists_each_notebook_under_its_own_title():
+    assert README.count("\n") <= 90
+    rows = re.findall(r"^\| \[(.+)\]\(notebooks/(\w+)\.ipynb\).*/(\w+)\.ipynb\) \|$", README, re.M)
+    names = build.names()
+    assert [row[1:] for row in rows] == [(name, name) for name in names]
+    titles = [build.read(name).cells[0].source.partition("\n")[0] for name in names]
+    assert [f"# {row[0]}" for row in rows] == titles
 
 
 @pytest.mark.parametrize("folder", ASSETS, ids=lambda folder: folder.name)
@@ -41,8 +52,8 @@ def test_each_folder_of_assets_is_listed_with_its_licence_and_says_it_itself(fol
     page = next(folder.glob("*.md"))  # what lies there, and its licence
     licence = r"^(?:Licence: |## Licences\n\n)(.+)$"
     own = re.search(licence, page.read_text(encoding="utf-8"), re.MULTILINE)[1]
-    link = f"({page.relative_to(ROOT).as_posix()})"
-    (row,) = [row for row in section(README, "Licences").splitlines() if link in row]
+    link = f"(../../{page.relative_to(ROOT).as_posix()})"
+    (row,) = [row for row in section(ABOUT_DATA, "Licences").splitlines() if link in row]
     known = ("CC BY-SA 4.0", "CC0 1.0", "public domain", "modified MIT", "CC BY 4.0")
     names = [name for name in known if name in row.split("|")[3]]
     assert names and names[0] in own
