@@ -63,6 +63,9 @@ $(VENV)/lab: requirements.txt requirements-lab.txt constraints.txt
 	@echo "Installing PyTorch, TensorFlow and JupyterLab into $(VENV); this takes some minutes, once."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -c constraints.txt -r requirements.txt -r requirements-lab.txt
+	@# a notebook keeps its widgets' state, so that they are live when it is opened again
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@echo '{"@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": true}}' > $(VENV)/share/jupyter/lab/settings/overrides.json
 	@touch $@
 
 # what a developer needs besides: tests, pages, two other implementations of GPT-2 to compare with

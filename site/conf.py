@@ -4,6 +4,7 @@ The pages need nothing from the network: scripts, fonts and the search are part 
 """
 
 import re
+import sys
 from html import escape, unescape
 from pathlib import Path
 from textwrap import shorten
@@ -28,7 +29,7 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_favicon = "static/favicon.svg"
 templates_path = ["templates"]
-html_static_path = ["site.css", "static", "../images/freeze_explorer.png"]
+html_static_path = ["site.css", "static"]
 html_css_files = ["site.css"]
 html_additional_pages = {"index": "landing.html"}
 html_copy_source = False
@@ -110,18 +111,6 @@ NO_RUN = re.compile(r"<p>No run yet\.</p>|\n?accuracy against trainable paramete
 # the classes of a drawing's lines and texts that lie on its paper, and their colours in the dark
 ON_PAPER = re.compile(r'<\w+ [^>]*class="(?:ink|way)"[^>]*>')
 LIGHT, DARK = ("#333333", "#a3326e"), ("#d6d6d6", "#f0a0c8")
-
-
-def landing_explorer(static):
-    """Return the HTML that the landing page shows as the Freeze Explorer.
-
-    `static` is the relative address of the folder with the static files.
-    """
-    return (
-        f'<img src="{static}/freeze_explorer.png" width="1100" height="1294" alt="The Freeze '
-        "Explorer with GPT-2 124M: each part of the model is a button that freezes or unfreezes "
-        "it. A diagram shows the parameter counts, the output shapes and the gradient's path.\">"
-    )
 
 
 def add_contents(app, docname, source):
@@ -215,7 +204,10 @@ def complete_page(app, pagename, templatename, context, doctree):
     metatags = context.get("metatags", "")
     context["metatags"] = f'{metatags}\n<meta name="description" content="{escape(description)}">'
     if pagename == "index":
-        context["explorer"] = landing_explorer(context["pathto"]("_static", 1))
+        sys.path.insert(0, str(COURSE))
+        from workshop.explorer import explorer_page
+
+        context["explorer"] = explorer_page()
         context["titles"] = {name: app.env.titles[name].astext() for name in sorted(app.env.titles)}
     previous = context.get("prev")
     if previous and previous["link"].endswith(f"{root_doc}.html"):

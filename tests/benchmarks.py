@@ -25,7 +25,7 @@ from nbclient import NotebookClient
 from torch.utils.data import DataLoader
 
 from helpers.classify import SpamClassifier, classify_review
-from helpers.config import END_OF_TEXT, gpt_config, model_size
+from helpers.config import END_OF_TEXT, MODEL_CONFIGS, gpt_config, model_size
 from helpers.data import SpamDataset, load_messages, pad, read_messages
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
@@ -33,17 +33,17 @@ from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import PRECISIONS, get_device
 from tests import lab
-from tests.clicks import each
 from tests.conftest import REAL_SMS, ROOT, load_parts
 from tests.nano import nano, nano_settings
-from tests.screenshot import EXPLORER, LAB, notebook_up_to, opened
+from tests.screenshot import LAB, notebook_up_to, opened
 from workshop.__main__ import classify_pieces
+from workshop.explorer import MODULE, explorer_page
 from workshop.fast import batch_order, fast_logits, fine_tune
 from workshop.inside import token_influence
 from workshop.pretraining import save_openai_checkpoint
 from workshop.processes import ALONE
 from workshop.texts import read_pieces
-from workshop.widgets import FreezeExplorer, MessageMicroscope
+from workshop.widgets import MessageMicroscope
 
 Row = tuple[str, str, str]  # what was measured, its value with the unit, what is to be reached
 NANO, SMALL = "gpt2-nano (12M)", "gpt2-small (124M)"
@@ -74,39 +74,49 @@ def in_a_kernel(code: str) -> list[float]:
 
 # --- the Explorer ---------------------------------------------------------------------------------
 
-CLICK = """async (selector) => {
-    const number = document.querySelector('.fx-counts'), before = number.innerText, start = performance.now();
+CLICK = """async selector => {
+    const {promise, resolve} = Promise.withResolvers(), start = performance.now();
     document.querySelector(selector).click();
-    while (number.innerText === before) await new Promise(requestAnimationFrame);
+    requestAnimationFrame(() => setTimeout(resolve));  // the next frame has been painted
+    await promise;
     return performance.now() - start;
+}"""
+READY = """async () => {
+    while (!document.querySelector('.freeze-explorer')) await new Promise(requestAnimationFrame);
+    return performance.now();
 }"""
 
 
 def explorer() -> Iterator[Row]:
-    """A toggle of the Freeze Explorer in gpt2-xl, its 48 blocks open: in the kernel and in a page."""
-    measured = in_a_kernel("from tests.benchmarks import toggles\ntoggles(200)")
-    yield from spread("a random toggle in gpt2-xl, in the kernel", measured, "≤ 50 ms")
+    """The Freeze Explorer: its size, until it can be used, and a click, in a page without a kernel."""
+    page_size = len(explorer_page().encode())
+    yield "the Explorer with its script and style", f"{page_size / 1000:.1f} kB", ""
+    yield "of that, script and style", f"{len(MODULE.encode()) / 1000:.1f} kB", "≤ 60 kB"
     if lab.missing():
         yield NOT_MEASURED
         return
-    rng, measured = random.Random(0), []
-    with opened(notebook_up_to(EXPLORER, "FreezeExplorer("), ".freeze-explorer") as page:
-        page.locator(".fx-choice", has_text="gpt2-xl").click()
-        page.get_by_role("button", name="open trf_blocks.0 – 46").click()
-        page.locator(".fx-part-trf_blocks-0").wait_for()
-        for _ in range(40):
-            measured.append(page.evaluate(CLICK, f".fx-part-trf_blocks-{rng.randrange(48)}"))
-    what = "a click in gpt2-xl until JupyterLab shows the new number"
-    yield from spread(what, measured, "≤ 300 ms")
-
-
-def toggles(count: int) -> list[float]:
-    """Press random toggles of gpt2-xl, all its blocks in sight; return each one's milliseconds."""
-    explorer, rng = FreezeExplorer("gpt2-xl (1558M)"), random.Random(0)
-    every_other = frozenset(f"trf_blocks.{i}" for i in range(0, 48, 2))  # no neighbours are equal
-    explorer.plan = FreezePlan(48, every_other)
-    chosen = rng.choices(each(explorer, "fx-toggle"), k=count)
-    return [1000 * timed(setattr, toggle, "value", not toggle.value) for toggle in chosen]
+    rng = random.Random(0)
+    with tempfile.TemporaryDirectory() as folder, lab.browser() as chromium:
+        file = Path(folder, "explorer.html")
+        file.write_text(f'<!doctype html><meta charset="utf-8">{explorer_page()}', encoding="utf-8")
+        page, ready = chromium.new_page(viewport={"width": 1200, "height": 650}), []
+        for _ in range(20):
+            page.goto(file.as_uri())
+            ready.append(page.evaluate(READY))
+        yield from spread("opened from the disk until it can be used", ready, "≤ 300 ms")
+        for size, sizes in MODEL_CONFIGS.items():
+            page.locator(f'[data-size="{size}"]').click()
+            blocks = range(0, sizes["n_layers"], 2)  # no neighbours are equal: nothing is folded
+            page.locator('[data-preset="nothing"]').click()
+            plan = ",".join(f"trf_blocks.{i}" for i in blocks)
+            page.goto(f"{file.as_uri()}#{size.split('(')[1].rstrip(')')}/{plan}")
+            page.reload()
+            clicks = []
+            for _ in range(60):
+                part = f'[data-part="trf_blocks.{rng.choice(blocks)}"]'
+                if page.locator(part).count():
+                    clicks.append(page.evaluate(CLICK, part))
+            yield from spread(f"a click in {size} until it is painted", clicks, "≤ 20 ms")
 
 
 # --- the Microscope -------------------------------------------------------------------------------

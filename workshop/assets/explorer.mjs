@@ -286,7 +286,7 @@ const STYLE = `
 .fe-way.fe-also::before { display: none; }
 .freeze-explorer .fe-open { border: 0; padding: 0; min-height: 0; }
 .freeze-explorer .fe-part { grid-column: 3; position: relative; display: grid; align-items: center; gap: 0 8px; padding: 0 8px;
-  grid-template-columns: 16px minmax(80px, 1.3fr) minmax(60px, 1fr) 102px 94px minmax(84px, 1fr);
+  grid-template-columns: 16px minmax(80px, 1.5fr) minmax(60px, 1fr) 98px 88px minmax(84px, 1fr);
   margin: 1px 0; min-height: 0; border-width: 2px; text-align: left; white-space: nowrap; }
 .fe-part > * { overflow: hidden; text-overflow: ellipsis; }
 .fe-part svg { width: 16px; height: 16px; fill: none; stroke-width: 1.8; stroke: currentColor;
@@ -307,7 +307,7 @@ const STYLE = `
 .fe-head, .fe-foot { display: grid; grid-template-columns: 46px 24px minmax(0, 1fr); font-size: 12px;
   padding: 0 4px; opacity: .85; }
 .fe-head > :last-child { display: grid; gap: 0 8px; padding: 0 10px;
-  grid-template-columns: 16px minmax(80px, 1.3fr) minmax(60px, 1fr) 102px 94px minmax(84px, 1fr); }
+  grid-template-columns: 16px minmax(80px, 1.5fr) minmax(60px, 1fr) 98px 88px minmax(84px, 1fr); }
 .fe-foot > :last-child { padding-top: 3px; }
 .fe-head > :first-child { font-weight: 600; padding-left: 3px; }
 .fe-panel { overflow-y: auto; min-height: 0; display: flex; flex-direction: column; gap: 7px; padding: 2px; }
