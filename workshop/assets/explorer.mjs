@@ -283,7 +283,7 @@ const STYLE = `
   border-bottom-left-radius: 8px; }
 .fe-way.fe-stop::after { content: ""; position: absolute; left: 36px; top: calc(50% - 7px);
   border: 6px solid transparent; border-left: 8px solid var(--way); }
-.fe-way.fe-also::before { display: none; }
+.fe-way.fe-stop.fe-through::before { height: 100%; border-bottom: 0; border-bottom-left-radius: 0; }
 .freeze-explorer .fe-open { border: 0; padding: 0; min-height: 0; }
 .freeze-explorer .fe-part { grid-column: 3; position: relative; display: grid; align-items: center; gap: 0 8px; padding: 0 8px;
   grid-template-columns: 16px minmax(80px, 1.5fr) minmax(60px, 1fr) 98px 88px minmax(84px, 1fr);
@@ -392,7 +392,8 @@ function render({ model, el }) {
   const open = new Set(); // the names of the rows that are open
   const undo = []; // what was shown before, the latest last
   const first = { size: model.get("size"), plan: model.get("plan") };
-  let change = "", clickState = TRAINABLE, current = "out_head", code = "";
+  let change = "", clickState = TRAINABLE, current = "out_head", code = "", preset = "";
+  const reference = {}; // the costs that the bars are compared with, kept for each size and batch
 
   const table = () => tables[model.get("size")];
   const batch = () => ({
@@ -472,7 +473,7 @@ function render({ model, el }) {
   const lora = model.get("lora");
   const presets = Object.keys(table().presets).filter(name => lora || !name.startsWith("LoRA"));
   bar.append(group("Train", ...presets.map(name => option("data-preset", name, name,
-    () => presetOf(table(), model.get("plan")) === name, choosePreset))));
+    () => preset === name, choosePreset))));
   if (lora) {
     bar.append(group("A click", ...[[TRAINABLE, "trains"], [ADAPTED, "adds an adapter"]].map(([state, label]) =>
       option("data-click", label, label, () => clickState === state, () => { clickState = state; draw(); }))));
@@ -573,66 +574,75 @@ function render({ model, el }) {
   /** Returns the rows to show, from the output to the input: [name, parts, isInside]. */
   function rowsShown(states) {
     const runs = [];
+    const look = block => piecesOf(block).map(piece => states[piece]).join();
     for (const part of partNames(table())) {
-      const before = runs.at(-1);
-      const isAlike = before && table().layers >= FOLD_FROM && isBlock(part) && isBlock(before[0])
-        && piecesOf(part).every((piece, i) => states[piece] === states[piecesOf(before[0])[i]]);
-      if (isAlike) before.push(part);
+      const [neighbour] = runs.at(-1) ?? [""];
+      const canFold = table().layers >= FOLD_FROM && isBlock(part) && isBlock(neighbour);
+      if (canFold && look(part) === look(neighbour)) runs.at(-1).push(part);
       else runs.push([part]);
     }
     const shown = [];
     for (const parts of runs.reverse()) {
-      const [part] = parts;
-      if (parts.length > 1) {
-        const name = `${part} – ${kindOf(parts.at(-1))}`;
-        shown.push([name, parts, false]);
-        if (!open.has(name)) continue;
-      }
-      for (const block of [...parts].reverse()) {
-        if (parts.length > 1 || !isBlock(block)) shown.push([block, [block], parts.length > 1]);
-        else shown.push([block, [block], false]);
-        if (isBlock(block) && open.has(block)) {
-          for (const piece of piecesOf(block).reverse()) shown.push([piece, [piece], true]);
-        }
+      const isRun = parts.length > 1;
+      const name = isRun ? `${parts[0]} – ${kindOf(parts.at(-1))}` : parts[0];
+      if (isRun) shown.push([name, parts, false]);
+      if (isRun && !open.has(name)) continue;
+      for (const part of parts.reverse()) {
+        shown.push([part, [part], isRun]);
+        if (!isBlock(part) || !open.has(part)) continue;
+        for (const piece of piecesOf(part).reverse()) shown.push([piece, [piece], true]);
       }
     }
     return shown;
   }
 
+  /** Returns what the gradient does at a row: "stops here", "passes through" or "". */
+  function roleOf(parts, gradient) {
+    if (parts.some(part => gradient.stops.includes(part))) return "stops here";
+    const block = parts[0].split(".").slice(0, 2).join("."); // that of a piece
+    return gradient.passes.includes(block) ? "passes through" : "";
+  }
+
+  function fillRow(made, name, parts, state, numbers, role, isInside) {
+    const [part] = parts, isOpen = open.has(name), [before, after] = titleOf(parts);
+    made.row.className = `fe-row${isInside ? " fe-inside" : ""}`;
+    made.opener.hidden = !isBlock(part);
+    made.opener.textContent = isOpen ? "▾" : "▸";
+    made.opener.setAttribute("aria-expanded", String(isOpen));
+    made.opener.setAttribute("aria-label", `${isOpen ? "close" : "open"} ${name}`);
+    made.part.className = `fe-part ${CLASS[state]}`;
+    const pressed = { [TRAINABLE]: "true", [FROZEN]: "false" };
+    made.part.setAttribute("aria-pressed", pressed[state] ?? "mixed");
+    made.part.title = `${before}${after}: ${state}`;
+    const long = element("span", { class: "fe-long" }, isBlock(part) ? "transformer " : "");
+    const inside = ["att", "ff"].includes(kindOf(part)) ? "inside" : "output";
+    made.part.replaceChildren(
+      icon(state), element("b", {}, before, long, after),
+      element("code", { class: "fe-name" }, name), hidden(`, ${state}, `),
+      element("span", { class: "fe-number" }, grouped(numbers.parameters)), hidden(" parameters, "),
+      element("span", { class: "fe-number fe-trained" }, grouped(numbers.trainable)),
+      hidden(` trainable, ${inside} `),
+      element("code", {}, inBrackets(shapeOf(table(), part, batch()))),
+      hidden(role && `, the gradient ${role}`));
+  }
+
   function drawDiagram(plan, states, gradient) {
-    const shown = rowsShown(states).map(([name, parts, isInside]) => {
-      const made = rows.get(name) ?? makeRow(name), [part] = parts;
-      const state = stateOf(states, ...parts);
-      const { parameters, trainable } = count(table(), plan, states, parts, batch().classes);
-      const isPiece = part.split(".").length === 3, owner = part.split(".").slice(0, 2).join(".");
-      const stops = !isPiece && parts.some(name => gradient.stops.includes(name));
-      const isThrough = gradient.passes.includes(isPiece ? owner : part) ||
-        (isPiece && gradient.stops.includes(owner) && !open.has(owner));
-      const above = gradient.stops.length > 1 && part === "pos_emb";
-      const shape = inBrackets(shapeOf(table(), part, batch()));
-      const [before, after] = titleOf(parts);
-      const long = element("span", { class: "fe-long" }, isBlock(part) ? "transformer " : "");
+    const shown = [];
+    for (const [name, parts, isInside] of rowsShown(states)) {
+      const made = rows.get(name) ?? makeRow(name), state = stateOf(states, ...parts);
+      const numbers = count(table(), plan, states, parts, batch().classes);
+      const role = roleOf(parts, gradient);
+      const goesOn = role === "passes through" ||
+        (name === "pos_emb" && gradient.stops.includes("tok_emb"));
+      made.way.className =
+        `fe-way${role === "stops here" ? " fe-stop" : ""}${goesOn ? " fe-through" : ""}`;
       made.parts = parts;
-      made.row.className = `fe-row${isInside ? " fe-inside" : ""}`;
-      made.way.className = `fe-way${stops ? " fe-stop" : isThrough ? " fe-through" : ""}`;
-      if (above || (part === "pos_emb" && gradient.stops.includes("tok_emb"))) made.way.className += " fe-through";
-      const canOpen = isBlock(part), isOpen = open.has(name);
-      made.opener.hidden = !canOpen;
-      made.opener.textContent = isOpen ? "▾" : "▸";
-      made.opener.setAttribute("aria-expanded", String(isOpen));
-      made.opener.setAttribute("aria-label", `${isOpen ? "close" : "open"} ${name}`);
-      made.part.className = `fe-part ${CLASS[state]}`;
-      made.part.setAttribute("aria-pressed", state === TRAINABLE ? "true" : state === FROZEN ? "false" : "mixed");
-      const role = stops ? ", the gradient stops here" : isThrough ? ", the gradient passes through" : "";
-      made.part.title = `${before}${after}: ${state}${role}`;
-      const inside = ["att", "ff"].includes(kindOf(part)) ? "inside" : "output";
-      made.part.replaceChildren(icon(state), element("b", {}, before, long, after),
-        element("code", { class: "fe-name" }, name), hidden(`, ${state}, `),
-        element("span", { class: "fe-number" }, grouped(parameters)), hidden(" parameters, "),
-        element("span", { class: "fe-number fe-trained" }, grouped(trainable)),
-        hidden(` trainable, ${inside} `), element("code", {}, shape), hidden(role));
-      return made;
-    });
+      const key = JSON.stringify(
+        [parts, state, numbers, role, isInside, open.has(name), model.get("size"), batch()]);
+      if (made.key !== key) fillRow(made, name, parts, state, numbers, role, isInside);
+      made.key = key;
+      shown.push(made);
+    }
     const elements = shown.map(made => made.row);
     if (elements.some((row, i) => diagram.children[i] !== row) || diagram.children.length !== elements.length) {
       const focused = diagram.contains(document.activeElement) ? document.activeElement : null;
@@ -702,8 +712,9 @@ function render({ model, el }) {
 
   function drawCosts(plan) {
     const shown = costs(table(), plan, batch());
-    const book = costs(table(), table().presets["the book's choice"], batch());
-    const most = costs(table(), table().presets.everything, batch());
+    const key = JSON.stringify([model.get("size"), batch()]), { presets } = table();
+    reference[key] ??= ["the book's choice", "everything"].map(name => costs(table(), presets[name], batch()));
+    const [book, most] = reference[key];
     const largest = unit => Math.max(...COSTS.filter(([, other]) => other === unit)
       .flatMap(([name]) => [most[name], shown[name], book[name]]));
     const cells = COSTS.flatMap(([name, unit]) => {
@@ -728,6 +739,7 @@ function render({ model, el }) {
     root.dataset.model = model.get("size");
     root.dataset.total = shown.total;
     root.dataset.trainable = shown.trainable;
+    preset = presetOf(table(), plan);
     for (const [button, isChosen] of buttons) button.setAttribute("aria-pressed", String(isChosen()));
     back.disabled = undo.length === 0;
     drawDiagram(plan, states, gradient);
@@ -741,7 +753,7 @@ function render({ model, el }) {
     reachLine.textContent = describeReach(gradient);
     changeLine.textContent = change || "Click a part to freeze or unfreeze it.";
     costsTitle.textContent = `Costs of one training step on ${grouped(size)} × ${grouped(tokens)} tokens`;
-    const preset = presetOf(table(), plan), result = table().results[preset];
+    const result = table().results[preset];
     worth.textContent = result ? `This choice classified ${result} correctly.`
       : "How good is this choice? Not measured: train it in the Freeze Lab.";
     if (preset === "nothing") worth.textContent = "With an untrained head the predictions are random.";
