@@ -16,28 +16,13 @@ from helpers.model import GPTModel
 
 ROOT = Path(__file__).parent.parent
 REAL_SMS = ROOT.parent / "shared" / "data" / "sms" / "SMSSpamCollection"
-TINY = BASE_CONFIG | {
-    "vocab_size": 50257,
-    "context_length": 32,
-    "emb_dim": 8,
-    "n_layers": 3,
-    "n_heads": 2,
-}
+TINY = BASE_CONFIG | {"context_length": 32, "emb_dim": 8, "n_layers": 3, "n_heads": 2}
 LONG = (  # the files that take longest, the longest first
-    "06_A_where_nano_comes_from.ipynb",
-    "test_pages.py",
-    "06_7_fine_tuning.ipynb",
-    "06_E_a_fraction_of_the_time.ipynb",
-    "06_B_freeze_lab.ipynb",
-    "test_browser.py",
-    "test_site.py",
-    "test_colab.py",
-    "06_8_using_the_classifier.ipynb",
-    "test_widgets_lab.py",
-    "test_ranks.py",
-    "test_loading.py",
-    "06_C_which_choices_matter.ipynb",
-)
+    "06_A_where_nano_comes_from.ipynb", "test_pages.py", "06_7_fine_tuning.ipynb",
+    "06_E_a_fraction_of_the_time.ipynb", "06_B_freeze_lab.ipynb", "test_browser.py", "test_site.py",
+    "test_colab.py", "06_8_using_the_classifier.ipynb", "test_widgets_lab.py", "test_ranks.py",
+    "test_loading.py", "06_C_which_choices_matter.ipynb",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,10 +37,7 @@ def nothing_kept(tmp_path_factory, monkeypatch):
 
 
 def random_model(cfg: dict, seed: int = 0) -> GPTModel:
-    """A model whose every tensor is random, layer norms and biases too.
-
-    The head has the embedding's values.
-    """
+    """A model whose every tensor is random, layer norms too; the head has the embedding's values."""
     torch.manual_seed(seed)
     model = GPTModel(cfg)
     with torch.no_grad():
@@ -66,9 +48,7 @@ def random_model(cfg: dict, seed: int = 0) -> GPTModel:
 
 
 def load_parts(name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """`load_splits`, with the SMS Spam Collection's messages from where they lie beside the
-    project.
-    """
+    """`load_splits`, with the SMS Spam Collection from where it lies beside the project."""
     with tempfile.TemporaryDirectory() as folder:
         if name != "sms-mini":
             shutil.copy(REAL_SMS, Path(folder, "SMSSpamCollection.tsv"))
@@ -88,9 +68,7 @@ def copy_of_the_course(folder: Path) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def interruptible() -> None:
-    """SIGINT raises KeyboardInterrupt, even where the tests began with it ignored, as in a shell's
-    background.
-    """
+    """SIGINT raises KeyboardInterrupt, even where it was ignored, as in a shell's background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -110,6 +88,5 @@ def real_sms() -> Path:
 def no_callback_fails(caplog):
     """ipywidgets only logs what a button's callback raises; a learner would see a traceback."""
     yield
-    assert [
-        record.getMessage() for record in caplog.get_records("call") if record.levelname != "INFO"
-    ] == []
+    records = [record for record in caplog.get_records("call") if record.levelname != "INFO"]
+    assert [record.getMessage() for record in records] == []

@@ -1,7 +1,6 @@
 """`notebooks/build.py` executes, saves and stamps, or says why not, and leaves whole files."""
 
-import importlib.util
-import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -40,10 +39,8 @@ def test_tidying_strips_what_is_volatile_and_refuses_what_was_written_to_stderr(
     bar = {"text/plain": "saving:  40%|████      | 2/5 [00:01<00:02]", **view}
     drawn = {"text/plain": "words", "image/svg+xml": "<svg/>"}
     table = {"text/html": "<table/>"}
-    for data, left in (
-        (bar, [{"text/plain": "[a progress bar: saving]"}]),
-        (drawn | table | view, [drawn, table]),
-    ):
+    tidied = [{"text/plain": "[a progress bar: saving]"}]
+    for data, left in ((bar, tidied), (drawn | table | view, [drawn, table])):
         cell.outputs = [nbformat.v4.new_output("display_data", data)]
         tidy = build.tidy(notebook)
         assert [output.data for output in tidy.cells[0].outputs] == left
@@ -94,14 +91,11 @@ def build_py(course, monkeypatch, capsys):
     """Runs the course's own build.py; returns what it printed, and its refusal or None."""
 
     def run(*arguments):
-        path = course / "notebooks" / "build.py"
-        spec = importlib.util.spec_from_file_location("build_of_the_course", path)
-        module = importlib.util.module_from_spec(spec)
+        path = str(course / "notebooks" / "build.py")
         monkeypatch.setattr(sys, "path", sys.path.copy())
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        monkeypatch.setattr(sys, "argv", [path, *arguments])
         try:
-            module.main()
+            runpy.run_path(path, run_name="__main__")
         except SystemExit as end:
             return "", f"{capsys.readouterr().err}{end.code}"
         return capsys.readouterr().out, None
@@ -128,11 +122,6 @@ FAULTS = {  # what was done to the course, the command, what must be said
         add_cell("1 + 1"), SAVE,
         "first: the notebook and its script differ; say which one holds: FROM=py or FROM=ipynb",
     ),
-    "neither py nor ipynb holds": (None, ["save", "--from", "md"], "invalid choice: 'md'"),
-    "a notebook is missing": (
-        lambda course: (course / "notebooks" / "first.ipynb").unlink(), ["run"],
-        "make it from its script: FROM=py",
-    ),
     "a conflict in the notebook": (
         spoil("first.ipynb", b"<<<<<<< HEAD\n{}"), SAVE, "first.ipynb is no whole notebook",
     ),
@@ -156,7 +145,7 @@ FAULTS = {  # what was done to the course, the command, what must be said
     ),
     **{
         f"colab {wrong!r}": (None, ["colab", wrong], f"{wrong!r} is not owner/name")
-        for wrong in ("name", "a b/c", "https://github.com/a/b", "a/b.git", "a/b\n")
+        for wrong in ("name", "https://github.com/a/b", "a/b.git", "a/b\n")
     },
 }  # fmt: skip
 
@@ -171,36 +160,18 @@ def test_what_goes_wrong_ends_in_a_sentence_and_changes_nothing(course, build_py
     assert expected in said and everything_in(course) == before
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no folders that can't be written")
-def test_a_folder_that_cannot_be_written_is_noticed_before_anything_is_executed(course):
-    add_cell("open('../executed', 'w')")(course)
-    as_others = []
-    if os.geteuid() == 0:  # root may write everywhere, unless this right is taken away
-        if shutil.which("setpriv") is None:
-            pytest.skip("root may write everywhere, and there is no setpriv to change that")
-        as_others = ["setpriv", "--bounding-set=-dac_override"]
-    (course / "notebooks" / "scripts").chmod(0o555)
-    command = [*as_others, sys.executable, course / "notebooks" / "build.py", *FIRST_FROM_PY]
-    done = subprocess.run(command, capture_output=True, text=True)
-    (course / "notebooks" / "scripts").chmod(0o755)
-    assert done.returncode != 0 and "notebooks/scripts can't be written to" in done.stderr
-    assert "Traceback" not in done.stderr and not (course / "executed").exists()
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows can't send SIGINT to one process")
 def test_an_interruption_while_a_cell_runs_leaves_whole_files(course):
     add_cell("import time; open('../begun', 'w').close(); time.sleep(60)")(course)
     before = everything_in(course)
     command = [sys.executable, course / "notebooks" / "build.py", *FIRST_FROM_PY]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        end = time.monotonic() + 60
-        while not (course / "begun").exists() and child.poll() is None and time.monotonic() < end:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        while not (course / "begun").exists() and child.poll() is None:
             time.sleep(0.05)
         child.send_signal(signal.SIGINT)
-        _, said = child.communicate(timeout=60)
-    finally:
-        child.kill()
+        said = child.stderr.read()
     (course / "begun").unlink()
     assert child.returncode != 0 and everything_in(course) == before
     assert "interrupted: what was saved before is whole" in said and "Traceback" not in said
@@ -244,18 +215,10 @@ def test_stamping_puts_the_address_everywhere_and_keeps_pairs_in_step(tmp_path):
         assert path.read_bytes() == (ROOT / path.relative_to(copy)).read_bytes()
 
 
-def test_what_stamping_did_not_reach_is_stamped_the_next_time(course):
-    (course / "a.md").write_text("github.com/first/name", encoding="utf-8")
-    (course / "notebooks" / "repository.txt").write_text("first/name\n", encoding="utf-8")
-    (course / "z.md").mkdir()  # can't be read as a page
-    with pytest.raises(OSError):
-        build.stamp("second/name", course)
-    (course / "z.md").rmdir()
-    (course / "b.md").write_text("github.com/first/name", encoding="utf-8")
-    build.stamp("second/name", course)
-    for name in ("a.md", "b.md"):
-        assert (course / name).read_text(encoding="utf-8") == "github.com/second/name"
+def test_a_page_that_came_later_is_stamped_the_next_time(course):
+    build.stamp("first/name", course)
     later = course / "later.md"
-    later.write_text(f"https://github.com/{build.TEMPLATE}.git", encoding="utf-8")
-    assert build.stamp("second/name", course) == [later]
-    assert later.read_text(encoding="utf-8") == "https://github.com/second/name.git"
+    for old in ("first/name", build.TEMPLATE):
+        later.write_text(f"https://github.com/{old}.git", encoding="utf-8")
+        assert later in build.stamp("second/name", course)
+        assert later.read_text(encoding="utf-8") == "https://github.com/second/name.git"

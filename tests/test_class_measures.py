@@ -6,30 +6,18 @@ import pytest
 from sklearn import metrics
 
 from helpers.measures import wilson_interval
-from workshop.own import ClassFigures, class_figures, class_table, compare, summary_table
+from workshop.own import class_figures, class_table, compare, summary_table
 
 LABELS = ("work", "home", "play")
 
 
-def part(*rows: tuple[str, int]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["Text", "Label"])
-
-
-TRAIN = part(
-    ("the meeting starts at nine", 0),
-    ("the boss is in the meeting", 0),
-    ("a report for the boss", 0),
-    ("dinner is in the oven", 1),
-    ("feed the cat before dinner", 1),
-    ("we won the match", 2),
-    ("a match and then a game", 2),
-)
-TEST = part(
-    ("boss wants the report", 0),
-    ("feed the cat", 1),
-    ("we won a game", 2),
-    ("dinner in the oven", 1),
-)
+TRAIN = {
+    "the meeting starts at nine": 0, "the boss is in the meeting": 0, "a report for the boss": 0,
+    "dinner is in the oven": 1, "feed the cat before dinner": 1, "we won the match": 2,
+    "a match and then a game": 2,
+}  # fmt: skip
+TEST = {"boss wants the report": 0, "feed the cat": 1, "we won a game": 2, "dinner in the oven": 1}
+TRAIN, TEST = (pd.DataFrame(part.items(), columns=["Text", "Label"]) for part in (TRAIN, TEST))
 
 
 def test_small_measures_are_what_a_pencil_finds():
@@ -39,14 +27,13 @@ def test_small_measures_are_what_a_pencil_finds():
     assert figures.interval == wilson_interval(0.5, 6)
     assert figures.recall("work") == 2 / 3 and figures.by_class["precision"]["work"] == 2 / 4
     assert figures.macro_f1 == pytest.approx((4 / 7 + 1 / 2 + 0) / 3)
-    assert ClassFigures(("a", "b"), np.array([[3, 1], [0, 4]])).accuracy == 7 / 8
 
 
-@pytest.mark.parametrize("num_classes", [2, 3, 40])
+@pytest.mark.parametrize("num_classes", [2, 40])
 def test_the_measures_are_those_of_scikit_learn(num_classes):
     labels, rng = [f"class {i}" for i in range(num_classes)], np.random.default_rng(num_classes)
-    correct = rng.integers(0, max(1, num_classes - 1), 300)  # the last class has no text
-    random = rng.integers(min(1, num_classes - 1), num_classes, 300)
+    correct = rng.integers(0, num_classes - 1, 300)  # the last class has no text
+    random = rng.integers(1, num_classes, 300)
     called = np.where(rng.random(300) < 0.6, correct, random)
     figures = class_figures(labels, correct, called)
     precision, recall, _, support = metrics.precision_recall_fscore_support(
@@ -70,10 +57,7 @@ def test_the_classifier_is_compared_with_the_largest_class_and_counting_words():
     assert [measured.right for measured in figures.values()] == [3, 1, 4]
     assert figures["always work"].by_class["called so"]["work"] == 4
     assert list(compare(LABELS, TRAIN[3:5], TEST[1:2], [1]))[1] == "always home"
-
-
-def test_the_summary_has_a_line_for_each_way_and_columns_that_stand_under_each_other():
-    lines = summary_table(compare(LABELS, TRAIN, TEST, [0, 1, 2, 2])).split("\n")
+    lines = summary_table(figures).split("\n")
     assert lines[:2] == [
         "what            accuracy           95 % macro-F1",
         "this classifier    0.750  0.301 – 0.954    0.778",

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from workshop.exercises import check_code, trials
+from workshop.exercises import check_code, mistakes, model_trials, trials
 from workshop.exercises.coding import NOT_YET_WRITTEN, judge
+from workshop.exercises.mistakes import Mistake, call, compare
 from workshop.exercises.record import OPEN, SOLVED, TRIED
-from workshop.exercises.trials import TRIALS, Mistake, call, compare
+from workshop.exercises.trials import TRIALS
 
 SOLUTIONS = tomllib.loads((ROOT / "tests" / "wrong" / "solutions.toml").read_text("utf-8"))
 EXERCISES = {exercise.split()[1]: trial for exercise, trial in TRIALS.items()}
@@ -28,9 +29,6 @@ def written(source: str, name: str = "f"):
 def try_double(solve) -> str:
     compare(call(solve, 3), 6, {"you squared.": 9})
     return "the number 3"
-
-
-# --- each exercise ---
 
 
 def reply_with(name: str, old: str, new: str) -> tuple[str, str]:
@@ -67,20 +65,18 @@ def test_an_exercise_may_be_solved_in_another_way(name, old, new):
 
 def test_every_sentence_of_a_trial_is_said_to_some_wrong_solution():
     heard = "\n".join(reply_with(name, old, new)[1] for name, old, new, _ in WRONG)
-    for function in ast.parse(inspect.getsource(trials)).body:
+    source = "".join(map(inspect.getsource, (mistakes, model_trials, trials)))
+    for function in ast.parse(source).body:
         if not isinstance(function, ast.FunctionDef | ast.ClassDef):
             continue
-        silent = []  # docstrings, and what was tried
-        for node in ast.walk(function):
-            if isinstance(node, ast.Return | ast.Expr) and isinstance(node.value, ast.Constant):
-                silent.append(node.value.value)
+        nodes = [node for node in ast.walk(function) if isinstance(node, ast.Return | ast.Expr)]
+        silent = [
+            getattr(node.value, "value", None) for node in nodes
+        ]  # docstrings, what was tried
         for node in ast.walk(function):
             text = node.value if isinstance(node, ast.Constant) else None
             if isinstance(text, str) and re.search("[a-z]{2} [a-z]+ [a-z]", text):
                 assert text in silent or text in heard, text
-
-
-# --- any code ---
 
 
 def test_a_stub_is_not_written_yet(capsys):

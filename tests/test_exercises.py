@@ -3,7 +3,6 @@
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -24,44 +23,27 @@ RIGHT = [
     (386, 386, "386."),
     (0.2877, 0.28768, "0.2877."),
     ("890\u202f498", 890498, "890,498."),
-    ("1,234,567.5", 1234567.5, "1,234,567.5."),
     ("−5", -5, "-5."),
     ("0,75", 0.75, "0.75."),
     ("75 %", 75, "75."),
-    (np.array([[386]]), 386, "386."),
     (torch.tensor([7.0], requires_grad=True), 7, "7."),
     (torch.tensor([[0.2877]], dtype=torch.bfloat16), 0.28768, "0.2877."),
-    (pd.Series([386], index=["head"]), 386, "386."),
     ("final_norm", "final_norm", "final_norm."),
     (["a", "C ", "e", "a"], LETTERS, "{'a', 'c', 'e'}."),
     (np.array(["a", "c", "e"]), LETTERS, "{'a', 'c', 'e'}."),
-    ([torch.tensor(1), np.int64(4), "2"], (1, 4, 2), "(1, 4, 2)."),
-]
-UNANSWERED = [
-    (None, 5, "put your answer in the place of None and run both cells again."),
-    ("", "recall", "your answer is empty."),
-    (set(), LETTERS, "your answer is empty."),
-    (["a", None], LETTERS, "there is still a None in your answer."),
 ]
 NO_NUMBER = "is not it: the answer is a number."
 WRONG = [
     (384, 386, "384 is not it: too low."),
-    (890497.5, 890498, "890,497.5 is not it: too low."),
     ("9" * 5000, 5, f"{'9' * 60}… {NO_NUMBER}"),
     (True, 1, f"True {NO_NUMBER}"),
     ((890, 498), 890498, f"(890, 498) {NO_NUMBER}"),
-    (torch.ones(2), 5, f"[1.0, 1.0] {NO_NUMBER}"),
     (count_parameters, 386, "the function count_parameters is not it: a function has to be called"),
     ("precision", "recall", "precision is not it. Think"),
     (5, "recall", "5 is not it: the answer is a text, in quotes."),
     ({"a", "b"}, LETTERS, "{'a', 'b'} is not it: missing: c, e; too much: b."),
     ({"b"}, LETTERS, "{'b'} is not it: nothing in it belongs there."),
     (5, LETTERS, "5 is not it: the answer is a set: entries in curly brackets"),
-    ((1, 4, 3), (1, 4, 2), "(1, 4, 3) is not it. Think"),
-    ([4, 1], (1, 4), "[4, 1] is not it: the entries are right, but in another order."),
-    (torch.Size([1, 4]), (1, 4, 2), "torch.Size([1, 4]) is not it: it has 2 entries, the answer has 3."),
-    ({1, 4, 2}, (1, 4, 2), "{1, 2, 4} is not it: a set has no order; use round brackets."),
-    ("1, 4, 2", (1, 4, 2), "1, 4, 2 is not it: the answer is entries in order: in round brackets"),
 ]  # fmt: skip
 
 
@@ -78,19 +60,22 @@ def test_the_right_answer_is_right_in_whatever_form(given, expected, words, caps
     assert reply(given, expected, capsys) == f"Right: {words}\n"
 
 
-@pytest.mark.parametrize(("given", "expected", "words"), UNANSWERED)
-def test_what_is_not_answered_yet_is_not_called_wrong(given, expected, words, capsys):
-    printed = reply(given, expected, capsys)
-    assert printed.startswith(f"Not answered yet: {words}") and HINT not in printed
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "put your answer in the place of None and run both cells again."),
+        (set(), "your answer is empty."),
+        (["a", None], "there is still a None in your answer."),
+    ],
+)
+def test_what_is_not_answered_yet_is_not_called_wrong(given, words, capsys):
+    assert reply(given, LETTERS, capsys) == f"Not answered yet: {words}\n"
 
 
 @pytest.mark.parametrize(("given", "expected", "words"), WRONG, ids=range(len(WRONG)))
 def test_a_wrong_answer_hears_what_is_wrong_and_then_the_hint(given, expected, words, capsys):
     printed = reply(given, expected, capsys)
     assert words in printed and printed.endswith(f". {HINT}\n"), printed
-
-
-# --- the tasks of section 6.5 ---
 
 
 def reply_to_plan(check_plan, explorer, plan, capsys) -> str:
@@ -121,30 +106,27 @@ def test_each_wrong_choice_in_the_explorer_gets_its_own_remark(capsys):
         assert remark in reply_to_plan(check_long_way, explorer, FreezePlan(6, parts), capsys)
 
 
-def test_who_finds_the_cheapest_block_hears_what_the_head_costs(capsys):
-    explorer, numbers = FreezeExplorer("gpt2-nano (12M)"), "1,536 of 3,554,304 multiply-adds"
-    for parts, sentence in (
-        ({"trf_blocks.5", "out_head"}, f"Only a frozen head would be cheaper, by {numbers}."),
-        ({"trf_blocks.5"}, "let it learn, too"),
-    ):
-        words = reply_to_plan(check_cheapest_block, explorer, FreezePlan(6, parts), capsys)
-        assert sentence in words and numbers in words
-
-
 def test_right_is_every_plan_but_the_books_whose_extra_work_is_only_the_heads_matrix(capsys):
     explorer = FreezeExplorer("gpt2-nano (12M)", "Do you have time")
     for task in (check_cheapest_block, check_long_way):  # before anything is toggled
         task(explorer)
         assert capsys.readouterr().out.startswith("Not yet.")
-    work = {}
+    work, replies = {}, {}
     for i in range(6):
         for more in ((), ("out_head",), ("final_norm",), ("final_norm", "out_head"), ("pos_emb",)):
             plan = FreezePlan(6, {f"trf_blocks.{i}", *more})
             work[plan] = training_cost(explorer.cfg, plan, 1, 4, 2).backward.amount
+            replies[plan] = reply_to_plan(check_cheapest_block, explorer, plan, capsys)
+    heads_matrix = 4 * 192 * 2
     for plan, amount in work.items():
-        right = reply_to_plan(check_cheapest_block, explorer, plan, capsys).startswith("Right.")
-        is_cheap = amount - min(work.values()) in (0, 4 * 192 * 2)
-        assert right == (is_cheap and plan != FreezePlan.book(6)), plan
+        is_cheap = amount - min(work.values()) in (0, heads_matrix)
+        is_right = is_cheap and plan != FreezePlan.book(6)
+        assert replies[plan].startswith("Right.") == is_right, plan
+    numbers = f"{heads_matrix:,} of {min(work.values()) + heads_matrix:,} multiply-adds"
+    alone = replies[FreezePlan(6, {"trf_blocks.5"})]
+    assert f"let it learn, too; its matrix takes {numbers}." in alone
+    with_head = replies[FreezePlan(6, {"trf_blocks.5", "out_head"})]
+    assert f"Only a frozen head would be cheaper, by {numbers}." in with_head
 
 
 # made up so that the least loss, 0.562, is at temperature 2 / ln 3 = 1.82: three of four are right
@@ -165,3 +147,8 @@ CONFIDENT = ([1, 1, 1, 0], [[0.0, 2.0]] * 4)
 def test_a_temperature_near_the_best_is_right_and_another_hears_which_way(given, words, capsys):
     check_temperature(given, *CONFIDENT)
     assert words in capsys.readouterr().out
+
+
+def test_where_every_answer_is_right_no_temperature_is_best(capsys):
+    check_temperature(1, [1, 1], [[0.0, 2.0]] * 2)
+    assert capsys.readouterr().out.startswith("On these messages no temperature is best: ")

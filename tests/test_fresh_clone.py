@@ -46,9 +46,8 @@ def test_a_notebook_runs_for_its_key_figure_in_a_folder_with_a_space_and_bracket
     command = [clone / ".venv" / "bin" / "python", "notebooks/build.py", "run", NAMES[0]]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    heading, row, in_all = done.stdout.splitlines()
+    heading, row, _ = done.stdout.splitlines()
     assert heading.split() == ["notebook", "seconds", "key", "figure"] and NAMES[0] in row
-    assert in_all.startswith("in all")
 
 
 def test_make_lab_installs_what_a_learner_needs_and_finds_the_widgets(clone):
@@ -74,10 +73,6 @@ def commands_of(page):
 
 COMMANDS = commands_of(ROOT / "CONTRIBUTING.md")
 LONG = ["make test", "make proofs", "make bench", "make bench ONLY=explorer", "make images"]
-
-
-def test_the_page_on_contributing_has_its_commands():
-    assert set(LONG) < set(COMMANDS) and len(COMMANDS) >= 9
 
 
 @pytest.mark.proof

@@ -60,15 +60,12 @@ def test_a_difference_is_better_or_worse_where_its_interval_leaves_out_zero():
     assert worse.reference == pytest.approx([0.9, 0.9])
 
 
-def test_only_seeds_that_both_rows_have_are_compared():
+def test_only_seeds_that_both_rows_have_are_compared_and_like_with_like():
     results = results_of(1, [GOOD, GOOD]) + results_of(2, [GOOD, POOR, POOR])
     comparison = compare(results, 2)
     assert len(comparison.accuracies) == len(comparison.reference) == 2
     assert comparison.difference == pytest.approx(-0.3)
     assert compare(RESULTS, 3) is None and compare_all(results_of(2, [POOR])) == []
-
-
-def test_unlike_is_not_compared_with_like():
     with pytest.raises(ValueError, match="different data or code"):
         compare(RESULTS + results_of(3, [POOR], data="x"), 3)
 
@@ -98,12 +95,10 @@ def test_the_plot_shows_each_row_its_interval_and_its_seeds():
     assert labels[2] == "10  random weights, everything is trained (to 5)"
     for y, (c, bars) in enumerate(zip(comparisons, axes.containers, strict=True)):
         (interval,) = bars.lines[2][0].get_segments()
-        assert interval[:, 0] == pytest.approx([100 * c.low, 100 * c.high])
-        assert interval[:, 1].tolist() == [y, y]
+        assert interval.ravel() == pytest.approx([100 * c.low, y, 100 * c.high, y])
         assert bars.lines[0].get_xdata() == pytest.approx([100 * c.difference])
-        colour, marker = STYLES[c.verdict]
-        assert to_rgba(bars.lines[0].get_color()) == to_rgba(colour)
-        assert bars.lines[0].get_marker() == marker
+        mark = to_rgba(bars.lines[0].get_color()), bars.lines[0].get_marker()
+        assert mark == (to_rgba(STYLES[c.verdict][0]), STYLES[c.verdict][1])
     seeds = [line.get_xdata() for line in axes.lines if line.get_marker() == "."]
     for c, points in zip(comparisons, seeds, strict=True):
         assert points == pytest.approx([100 * (x - mean(c.reference)) for x in c.accuracies])
@@ -136,38 +131,27 @@ def test_the_command_trains_nothing_that_is_there_and_shows_what_it_is_compared_
     assert (tmp_path / "my results.svg").read_text(encoding="utf-8").count("<svg") == 1
 
 
-def reply(capsys, number, answer, results=RESULTS) -> str:
-    Guesses(results).guess(number, answer)
-    return capsys.readouterr().out
-
-
-def test_nothing_is_revealed_before_a_guess(capsys):
-    assert reply(capsys, 2, None) == (
-        'Row 2: not guessed yet. Put "better", "worse" or "no difference" in the place of None.\n'
-    )
-    assert reply(capsys, 2, "wors") == (
-        '\'wors\' is no answer here; "better", "worse" or "no difference" would be one.\n'
-    )
-
-
-def test_right_or_wrong_a_guess_sees_the_interval_and_the_books_figure(capsys):
-    first, second, third, book = reply(capsys, 2, " Worse ").splitlines()
-    assert first == "Your guess: worse. Measured: worse."
-    begin = "Test accuracy 30.0 %, row 1 has 90.0 %: −60.0 points, 95 % interval −8"
-    assert second.startswith(begin) and second.endswith(".")
-    assert third == "Its 2 trainings: 30.0, 30.0 %."
-    assert book == "The book's repository, one training: 75.00 %, row 1 95.00 %."
-    text = reply(capsys, 10, "no difference")
-    assert "Your guess: no difference. Measured: better.\n" in text and "trainings" not in text
-    assert "row 5 has 30.0 %" in text and "row 5 96.67 %" in text
-
-
-def test_noise_is_named_and_a_row_that_the_book_lacks_has_no_figure_of_the_book(capsys):
-    line = "Zero lies in the interval: the difference is inside the noise."
-    assert line in reply(capsys, 16, "better") and line not in reply(capsys, 2, "better")
-    results = [result | {"row": 20} if result["row"] == 2 else result for result in RESULTS]
-    assert "book" not in reply(capsys, 20, "worse", results)
-    assert "Row 13 is not among these results" in reply(capsys, 13, "worse")
+@pytest.mark.parametrize(
+    ("number", "answer", "words"),
+    [
+        (2, None, 'not guessed yet. Put "better", "worse" or "no difference" in the place of None.'),
+        (2, "wors", '\'wors\' is no answer here; "better", "worse" or "no difference" would be one.'),
+        (13, "worse", "Row 13 is not among these results"),
+        (2, " Worse ", "worse. Measured: worse.\nTest accuracy 30.0 %, row 1 has 90.0 %: −60.0 points, 95 % interval −8"),
+        (2, "worse", "Its 2 trainings: 30.0, 30.0 %.\nThe book's repository, one training: 75.00 %, row 1 95.00 %.\n"),
+        (10, "no difference", "Your guess: no difference. Measured: better.\n"),
+        (10, "better", "row 5 has 30.0 %"),
+        (10, "better", "row 5 96.67 %"),
+        (16, "better", "Zero lies in the interval: the difference is inside the noise."),
+    ],
+)  # fmt: skip
+def test_a_guess_sees_the_interval_and_the_books_figure(number, answer, words, capsys):
+    Guesses(RESULTS).guess(number, answer)
+    text = capsys.readouterr().out
+    assert words in text
+    assert ("%" in text) == ("Measured" in text)  # nothing is revealed before a guess
+    assert ("inside the noise" in text) == (number == 16)
+    assert ("trainings" in text) == (number in (2, 16) and "Measured" in text)
 
 
 def test_the_score_counts_what_was_guessed_and_names_what_was_not(capsys):

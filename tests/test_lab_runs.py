@@ -10,6 +10,7 @@ from tests.labs import BELONGS_TO, BOOK, HEAD, made_up_run, tiny_material
 from workshop.lab import (
     COLUMNS,
     FILE,
+    Kept,
     Settings,
     Training,
     append_row,
@@ -23,7 +24,7 @@ from workshop.lab import (
     sorted_runs,
     train_whole,
     work_predicted,
-)
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -91,29 +92,18 @@ def test_a_training_that_is_closed_leaves_the_weights_of_the_last_whole_epoch(ma
     assert torch.equal(training.model.out_head.weight, one_epoch.model.out_head.weight)
 
 
-def test_a_run_is_read_back_as_it_was_kept_until_it_is_deleted(tmp_path):
+def test_runs_are_read_back_as_they_were_kept_and_those_of_other_models_are_counted(tmp_path):
     path, lora = tmp_path / FILE, FreezePlan.lora(3, 2, rank=4, alpha=8.0)
-    runs = [made_up_run("a"), made_up_run("b", lora, (0.7,), position="mean")]
+    runs = made_up_run("a"), made_up_run("b", lora, (0.7,), position="mean")
     for run in runs:
         keep_run(path, run, BELONGS_TO)
-    kept = read_kept(path, BELONGS_TO)
-    assert kept.runs == tuple(runs)
-    assert (kept.num_others, kept.notes, kept.test_opened) == (0, (), False)
-    delete_row(path, "a")
-    assert read_kept(path, BELONGS_TO).runs == (runs[1],)
-
-
-def test_runs_of_another_checkpoint_or_other_messages_are_counted_and_not_shown(tmp_path):
-    path = tmp_path / FILE
-    keep_run(path, made_up_run("0"), BELONGS_TO | {"checkpoint": "small"})
-    keep_run(path, made_up_run("1"), BELONGS_TO | {"messages": "other"})
-    keep_run(path, made_up_run("mine"), BELONGS_TO)
+    for other in ({"checkpoint": "small"}, {"messages": "other"}):
+        keep_run(path, made_up_run(str(other)), BELONGS_TO | other)
     keep_test_opened(path, BELONGS_TO | {"messages": "other"})
-    kept = read_kept(path, BELONGS_TO)
-    assert [run.id for run in kept.runs] == ["mine"] and kept.num_others == 2
-    assert not kept.test_opened
+    assert read_kept(path, BELONGS_TO) == Kept(runs, test_opened=False, num_others=2, notes=())
+    delete_row(path, "a")
     keep_test_opened(path, BELONGS_TO)
-    assert read_kept(path, BELONGS_TO).test_opened
+    assert read_kept(path, BELONGS_TO) == Kept(runs[1:], True, num_others=2, notes=())
 
 
 def test_a_row_that_is_no_run_is_left_out_with_a_sentence_and_stays_in_the_file(tmp_path):

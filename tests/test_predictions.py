@@ -1,5 +1,6 @@
 """A prediction reveals nothing before a guess, and says the truth after it."""
 
+import asyncio
 import re
 import tomllib
 from html import unescape
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from notebooks import build
-from tests.clicks import one, text_of
+from tests.clicks import one, static_form, text_of
 from tests.conftest import ROOT
 from workshop.exercises import prediction
 from workshop.exercises.prediction import Number, OneOf, Order, Question, Shape, questions
@@ -25,7 +26,7 @@ SHARE = Question(
     "How much is *padding*?",
     Number(within=5, unit="%"),
     right="Yes, {answer}.",
-    wrong={"too low": "More than {guess}.", "too high": "Less.", 100: "Then no word is left."},
+    wrong={"too low": "More.", "too high": "Less.", 100: "Then no word is left."},
     then="It is `<|endoftext|>`.",
 )
 SHAPE = Question("Which shape?", Shape(), "Two classes.", {(1, 4): "That went in.", "else": "No."})
@@ -33,9 +34,6 @@ LABEL = Question("Which label?", OneOf("ham", "spam & co"), "Yes.", {"spam & co"
 ORDER = Question("Which order?", Order("a: one", "b: two", "c: three"), "Yes.", {"else": "No."})
 CASES = {"share": (SHARE, 60.2), "shape": (SHAPE, (1, 4, 2)), "label": (LABEL, "ham")}
 CASES |= {"order": (ORDER, ("b", "a", "c"))}
-
-
-# --- the course's questions ---
 
 
 def saved_answers() -> dict:
@@ -47,7 +45,7 @@ def saved_answers() -> dict:
             if cell.cell_type == "code" and asked:
                 pages = "".join(str(output.get("data", "")) for output in cell.outputs)
                 shown = re.search(r"<summary>Answer</summary><p><b>(.*?)</b>", pages)[1]
-                answers[asked[1]] = questions()[asked[1]].read(unescape(shown))
+                answers[asked[1]] = questions()[asked[1]].kind.read(unescape(shown))
     return answers
 
 
@@ -60,7 +58,7 @@ def test_a_wrong_guess_gets_its_sentence_and_each_sentence_has_a_guess(name):
     assert question.reply(answer, answer) == (True, question.fill(question.right, answer))
     replies = set()
     for typed, words in GUESSES[name].items():
-        is_right, reply = question.reply(question.read(typed), answer)
+        is_right, reply = question.reply(question.kind.read(typed), answer)
         assert not is_right and words in reply, (typed, reply)
         replies.add(reply)
     assert replies == {question.fill(reply, answer) for reply in question.wrong.values()}
@@ -74,28 +72,22 @@ def test_a_wrong_guess_gets_its_sentence_and_each_sentence_has_a_guess(name):
 def test_a_question_has_what_it_needs_and_nothing_misspelt(entry):
     kinds = [{"options"}, {"items"}, {"kind"}, {"unit", "within", "tolerance"}]
     rest = set(entry) - {"name", "ask", "right", "wrong", "then"}
-    assert any(rest <= kind for kind in kinds) and entry.get("kind", "shape") == "shape"
+    assert any(rest <= kind for kind in kinds)
+    assert len(questions()) == len(TOML["questions"]) == len(GUESSES)  # a name stands once
     question = questions()[entry["name"]]
     assert question.ask.endswith(("?", ")")) or "? (" in question.ask
     texts = [question.ask, question.right, *question.wrong.values(), question.then]
     assert all(texts[:-1]) and not any(re.search(r"(?<!\n)\n(?!\n)|  ", text) for text in texts)
-    assert set(re.findall(r"\{.*?\}", "".join(texts))) <= {"{answer}", "{guess}"}
+    assert set(re.findall(r"\{.*?\}", "".join(texts))) <= {"{answer}"}
     has_any_reply = "else" in question.wrong or {"too low", "too high"} <= set(question.wrong)
     assert has_any_reply or len(question.wrong) == len(question.kind.options) - 1
-
-
-def test_a_name_stands_once():
-    assert len(questions()) == len(TOML["questions"]) == len(GUESSES)
-
-
-# --- guesses ---
 
 
 @pytest.mark.parametrize(
     ("which", "typed", "is_right", "words"),
     [
         ("share", "60,0", True, "60.2 %, as you said.Yes, 60.2 %."),
-        ("share", "50", False, "60.2 %, you said 50 %.More than 50 %."),
+        ("share", "50", False, "60.2 %, you said 50 %.More."),
         ("share", "70", False, "Less."),
         ("share", "97", False, "Then no word is left."),
         ("shape", "(1, 4, 2)", True, "(1, 4, 2), as you said."),
@@ -107,11 +99,14 @@ def test_a_name_stands_once():
     ],
 )
 def test_a_guess_is_understood_and_gets_its_sentence(which, typed, is_right, words):
-    widget = asked(which)
+    widget = asked(which, Drawing('<svg class="here"></svg>', "the words"))
     before = shown(widget)
     widget.commit(typed)
     assert widget.is_right is is_right and words in text_of(widget, "pr-reply")
-    assert "60.2" not in before and "endoftext" not in before and "Yes" not in before
+    after = shown(widget)
+    for revealed in ("60.2", "<code>&lt;|endoftext|&gt;</code>", "Yes", '<svg class="here">'):
+        assert revealed not in before
+    assert '<svg class="here">' in after and ("&lt;|endoftext|&gt;" in after) == (which == "share")
 
 
 def test_what_is_no_guess_is_answered_in_a_sentence_and_reveals_nothing():
@@ -131,10 +126,6 @@ def test_texts_may_have_code_and_emphasis_and_no_markup_of_their_own():
     text = "a `b *c* d` <i> *e*, 2 * 3 * 4\n\nf"
     page = "<p>a <code>b *c* d</code> &lt;i&gt; <i>e</i>, 2 * 3 * 4</p><p>f</p>"
     assert prediction.in_html(text) == page
-    assert prediction.in_text("which of `a` and *b*?") == "which of a and b?"
-
-
-# --- the widget ---
 
 
 def asked(which: str, show=None) -> Prediction:
@@ -148,36 +139,40 @@ def shown(widget) -> str:
 
 
 @pytest.mark.parametrize("answer", [60.2, np.float32(60.2), torch.tensor(60.2)])
-def test_the_first_guess_counts_and_then_the_field_is_closed(answer):
+@pytest.mark.parametrize("by", ["click", "Enter"])
+def test_the_first_guess_counts_and_then_the_field_is_closed(answer, by, monkeypatch):
     widget = Prediction("9.9 share", SHARE, answer)
-    one(widget, "pr-guess").value = "60"
-    one(widget, "pr-commit").click()
+    field, commit = one(widget, "pr-guess"), one(widget, "pr-commit")
+
+    async def press_enter_and_send_what_was_typed():
+        field._handle_custom_msg({"event": "submit"}, [])
+        field.value = "60"
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr("workshop.widgets.prediction.ENTER", 0)
+    if by == "Enter":
+        asyncio.run(press_enter_and_send_what_was_typed())
+    else:
+        field.value = "60"
+        assert widget.guess is None
+        commit.click()
     widget.commit("50")
-    assert (widget.guess, widget.is_right) == (60, True) and one(widget, "pr-guess").disabled
-    assert one(widget, "pr-commit").description == "✓ Committed"
-
-
-def test_a_picture_and_what_follows_come_with_the_answer():
-    widget = asked("share", Drawing('<svg class="here"></svg>', "the words"))
-    assert "<svg" not in shown(widget)
-    widget.commit("1")
-    text = shown(widget)
-    assert '<svg class="here">' in text and "<code>&lt;|endoftext|&gt;</code>" in text
+    assert (widget.guess, widget.is_right) == (60, True) and field.disabled
+    assert commit.description == "✓ Committed"
 
 
 @pytest.mark.parametrize("which", CASES)
 def test_where_nothing_is_live_the_answer_is_folded_below_the_question(which, monkeypatch):
-    sent = []
-    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
-    asked(which, "a line\n<b>")._ipython_display_()
-    (data,) = sent
-    page = data["text/html"]
+    data = static_form(asked(which, "a line\n<b>"), monkeypatch)
+    page, (case, answer) = data["text/html"], CASES[which]
     ElementTree.fromstring(f"<div>{page}</div>")
     question, fold = page.split("<details><summary>Answer</summary>")
-    right = CASES[which][0].fill(CASES[which][0].right, CASES[which][1])
+    right = case.fill(case.right, answer)
     assert "Predict:" in question and right in fold and right not in question
     assert page.endswith("</details>") and "&lt;b&gt;" in fold and "image/svg+xml" not in data
-    assert data["text/plain"].startswith("[Predict: ")
+    assert data["text/plain"] == f"[Predict: {case.ask.replace('*', '')}]"
+    assert ("<li>a: one</li><li>b: two</li>" in question) == (which == "order")
+    assert ("<li>ham</li><li>spam &amp; co</li>" in question) == (which == "label")
 
 
 def test_what_was_predicted_is_kept_and_only_the_first_time(capsys):

@@ -21,9 +21,6 @@ README = (TOPICS / "README.md").read_text(encoding="utf-8")
 
 def test_the_file_is_made_of_sms_mini_and_the_list_of_themes():
     assert SMS_TOPICS.read_bytes().decode("utf-8") == sms_topics()
-
-
-def test_each_topic_has_one_line_and_each_exception_changes_something():
     topics = (MINI / "topics.txt").read_text(encoding="utf-8").splitlines()
     table = read_table(TOPICS / "themes.csv")
     assert [row["topic"] for row in table] == sorted(set(topics))
@@ -37,12 +34,8 @@ def test_each_topic_has_one_line_and_each_exception_changes_something():
 def test_the_readme_has_the_number_of_each_class_and_of_its_ham_and_spam():
     labels = [label for label, _ in messages()]
     counts = Counter(zip(themes(), labels, strict=True))
-    rows = {
-        name: tuple(map(int, numbers))
-        for name, *numbers in re.findall(
-            r"^\| ([\w ]+) \| (\d+) \| (\d+) \| (\d+) \|", README, re.M
-        )
-    }
+    found = re.findall(r"^\| ([\w ]+) \| (\d+) \| (\d+) \| (\d+) \|", README, re.M)
+    rows = {name: tuple(map(int, numbers)) for name, *numbers in found}
     names = sorted(set(themes()) - {""})
     assert sorted(rows) == sorted([*names, "all"])
     for name in names:
@@ -65,8 +58,3 @@ def test_the_readme_has_the_figures_of_what_needs_no_language_model():
         said = tuple(map(float, (accuracy, low, high, macro_f1)))
         # scikit-learn's versions may differ by a message
         assert said == pytest.approx(measured, abs=0.0005 if "always" in name else 0.008), name
-
-
-def test_no_text_is_there_twice():
-    texts = [row["text"].casefold().split() for row in read_table(SMS_TOPICS)]
-    assert len({" ".join(words) for words in texts}) == len(texts)

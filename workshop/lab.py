@@ -143,8 +143,10 @@ class Settings:
         plan, name = self.plan, preset_of(self.plan)
         if name is None:
             names = named_parts(plan.n_layers, plan.trainable)
-            adapted = ", ".join(named_parts(plan.n_layers, plan.adapted))
-            name = ", ".join([*names, f"rank {plan.rank} on {adapted}"] if adapted else names)
+            if plan.adapted:
+                adapted = ", ".join(named_parts(plan.n_layers, plan.adapted))
+                names.append(f"rank {plan.rank} on {adapted}")
+            name = ", ".join(names)
         elif plan.adapted:
             name += f", rank {plan.rank}"
         epochs, seeds = counted(self.epochs, "epoch"), counted(self.num_seeds, "seed")
@@ -153,17 +155,15 @@ class Settings:
 
 def named_parts(n_layers: int, names: Iterable[str]) -> list[str]:
     """Return the names of parts and pieces, the output first, neighbouring blocks as one name."""
-    groups: list[list[str]] = []
-    before = ""  # the part below
+    groups, is_run = [], False  # whether the last group is of blocks, and ends just below
     for part in part_names(n_layers):
-        if part in names:
-            is_block = part.startswith("trf_blocks.")
-            if is_block and before.startswith("trf_blocks.") and before in names:
-                groups[-1].append(part)
-            else:
-                groups.append([part])
+        is_block = part.startswith("trf_blocks.")
+        if part in names and is_block and is_run:
+            groups[-1].append(part)
+        elif part in names:
+            groups.append([part])
+        is_run = is_block and part in names
         groups += [[piece] for piece in sorted(names) if piece.rpartition(".")[0] == part]
-        before = part
     return [run_name(group) for group in reversed(groups)]
 
 
@@ -173,7 +173,7 @@ def named_parts(n_layers: int, names: Iterable[str]) -> list[str]:
 class Training:
     """A run under way: `steps` trains seed after seed, in short steps.
 
-    `model` is that of the seed which is trained now, or was last; `histories` has an entry for each
+    `seed` is trained now, or was last, and `model` is its model; `histories` has an entry for each
     seed that has begun. The pretrained model is not changed.
     """
 
@@ -181,11 +181,7 @@ class Training:
         self.material, self.settings = material, settings
         self.model: GPTModel | None = None
         self.histories: list[History] = []
-
-    @property
-    def seed(self) -> int:
-        """The seed that is trained now, or was last."""
-        return len(self.histories)
+        self.seed = 0
 
     @property
     def interrupted(self) -> bool:
@@ -199,12 +195,13 @@ class Training:
         `fine_tuning_steps` raises.
         """
         data, plan = (self.material.train, self.material.validation), self.settings.plan
-        for seed in range(1, self.settings.num_seeds + 1):
-            self.model = new_classifier(self.material.pretrained, seed)
-            steps = fine_tuning_steps(self.model, *data, plan, self.settings.with_seed(seed))
-            with closing(steps):
+        while self.seed < self.settings.num_seeds:
+            self.seed += 1
+            self.model = new_classifier(self.material.pretrained, self.seed)
+            settings = self.settings.with_seed(self.seed)
+            with closing(fine_tuning_steps(self.model, *data, plan, settings)) as steps:
                 for progress in steps:
-                    if len(self.histories) < seed:
+                    if len(self.histories) < self.seed:
                         self.histories.append(progress.history)
                     yield progress
             if self.interrupted:
@@ -395,7 +392,6 @@ def read_kept(path: Path, belongs_to: dict[str, str]) -> Kept:
             try:
                 plan = FreezePlan(**row["settings"]["plan"])
                 row["settings"] = Settings(**row["settings"] | {"plan": plan})
-                row.pop("seconds_encoding", None)  # in rows of an earlier version
                 for name in ("train_accs", "val_accs", "val_losses", "best_epochs"):
                     row[name] = tuple(row[name])
                 run = Run(**row)

@@ -12,7 +12,6 @@ never changes has. So two baselines always answer the same test texts. Labels ar
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -54,50 +53,21 @@ class ClassFigures:
     """How many texts have each pair of correct and predicted class, and the measures of that.
 
     `table` is (num_classes, num_classes), int: rows are correct classes, columns predicted ones.
+    `right` of `total` texts are predicted right, the fraction `accuracy`, with `interval`, its 95 %
+    interval (low, high) by Wilson's formula. `by_class` has a row for each label, NaN for a fraction
+    of nothing, and the columns "texts" of the class, those "called so" (predicted as it),
+    "precision", "recall" and "F1", which is 0 where nothing is right. `macro_f1` is the mean of F1:
+    a small class counts as much as a large one.
     """
 
     labels: tuple[str, ...]
     table: np.ndarray
-
-    @property
-    def total(self) -> int:
-        """The number of texts."""
-        return int(self.table.sum())
-
-    @property
-    def right(self) -> int:
-        """The number of texts whose class is predicted right."""
-        return int(np.trace(self.table))
-
-    @property
-    def accuracy(self) -> float:
-        """The fraction of the texts whose class is predicted right."""
-        return self.right / self.total
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the accuracy, (low, high), by Wilson's formula."""
-        return wilson_interval(self.accuracy, self.total)
-
-    @property
-    def macro_f1(self) -> float:
-        """The mean of the classes' F1: a small class counts as much as a large one."""
-        return self.by_class["F1"].mean()
-
-    @cached_property
-    def by_class(self) -> pd.DataFrame:
-        """The measures of each class, in rows by its label; NaN is a fraction of nothing.
-
-        The columns are "texts" of the class, those "called so" (predicted as it), "precision",
-        "recall" and "F1", which is 0 where nothing is right.
-        """
-        right = self.table.diagonal()
-        texts, called = self.table.sum(axis=1), self.table.sum(axis=0)
-        frame = pd.DataFrame({"texts": texts, "called so": called}, index=self.labels)
-        frame["precision"] = right / frame["called so"]
-        frame["recall"] = right / frame["texts"]
-        frame["F1"] = 2 * right / np.maximum(1, texts + called)
-        return frame
+    total: int
+    right: int
+    accuracy: float
+    interval: tuple[float, float]
+    by_class: pd.DataFrame
+    macro_f1: float
 
     def recall(self, label: str) -> float:
         """Return the fraction of the class that is predicted as it; NaN where it has no text."""
@@ -111,7 +81,23 @@ def class_figures(labels: Sequence[str], correct, called) -> ClassFigures:
     """
     table = np.zeros((len(labels), len(labels)), dtype=int)
     np.add.at(table, (np.asarray(correct), np.asarray(called)), 1)
-    return ClassFigures(tuple(labels), table)
+    right, texts, called_so = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
+    by_class = pd.DataFrame({"texts": texts, "called so": called_so}, index=labels)
+    by_class["precision"] = right / by_class["called so"]
+    by_class["recall"] = right / by_class["texts"]
+    by_class["F1"] = 2 * right / np.maximum(1, texts + called_so)
+    total, num_right = int(table.sum()), int(right.sum())
+    accuracy = num_right / total
+    return ClassFigures(
+        tuple(labels),
+        table,
+        total,
+        num_right,
+        accuracy,
+        wilson_interval(accuracy, total),
+        by_class,
+        macro_f1=by_class["F1"].mean(),
+    )
 
 
 def compare(
@@ -124,7 +110,6 @@ def compare(
     trained on the training part, or on MOST_TEXTS of it. Both parts are frames with columns Text and
     Label, the number.
     """
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression  # slow to import
     from sklearn.pipeline import make_pipeline
@@ -135,7 +120,7 @@ def compare(
         train = train.sample(MOST_TEXTS, random_state=123)
     counts = CountVectorizer(max_features=MOST_WEIGHTS // train["Label"].nunique())
     model = make_pipeline(counts, LogisticRegression(max_iter=1000))
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+    with warnings.catch_warnings(action="ignore"):  # of a fit that has not converged
         try:
             by_counting = model.fit(train["Text"], train["Label"]).predict(test["Text"])
         except ValueError:  # there is one class only, or not a single word
@@ -152,10 +137,12 @@ def summary_table(figures: Mapping[str, ClassFigures]) -> str:
     rows = {}
     for name, measured in figures.items():
         low, high = measured.interval
-        interval = f"{low:.3f} – {high:.3f}"
-        rows[name] = (f"{measured.accuracy:.3f}", interval, f"{measured.macro_f1:.3f}")
-    columns = ["accuracy", "95 %", "macro-F1"]
-    return format_table(pd.DataFrame.from_dict(rows, "index", columns=columns), "what")
+        rows[name] = {
+            "accuracy": f"{measured.accuracy:.3f}",
+            "95 %": f"{low:.3f} – {high:.3f}",
+            "macro-F1": f"{measured.macro_f1:.3f}",
+        }
+    return format_table(pd.DataFrame(rows).T, "what")
 
 
 def class_table(figures: ClassFigures) -> str:

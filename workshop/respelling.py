@@ -106,13 +106,11 @@ def as_advertised(text: str, rng: random.Random) -> str:
     share = rng.choice([0.1, 0.3])  # of the words or sentences that are shouted
     kind = rng.choice(["words", "words", "sentences", "all", "titles"])
 
-    def end(stop: re.Match) -> str:
-        return rng.choice(["!", "!", "!!", "!!!", stop[0]])
-
     def shout(part: re.Match) -> str:
         return part[0].upper() if kind == "all" or rng.random() < share else part[0]
 
-    text = re.sub(r"[.](?= |$)", end, text, flags=re.MULTILINE)
+    ends = ["!", "!", "!!", "!!!", "."]
+    text = re.sub(r"[.](?= |$)", lambda _: rng.choice(ends), text, flags=re.MULTILINE)
     if kind == "titles":
         return re.sub(r"(?<![\w'’])[a-z]", lambda letter: letter[0].upper(), text)
     pattern = {"words": r"\S+", "sentences": r"[^\n.!?]+[.!?]*", "all": r"(?s).+"}[kind]

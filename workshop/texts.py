@@ -10,7 +10,7 @@ import json
 import re
 import reprlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -76,12 +76,17 @@ def read_table(path: str | Path, report: list[str]) -> Iterator[pd.DataFrame]:
             f"{path} has the ending {ending!r}; a table of texts ends in {', '.join(KINDS)}"
         )
     if ending == ".parquet":
+        from pyarrow.lib import ArrowException
         from pyarrow.parquet import ParquetFile
 
-        # without a buffer a whole column of a row group would be read at once
-        with ParquetFile(path, buffer_size=65_536) as file:
-            for batch in file.iter_batches(PIECE_ROWS):
-                yield batch.to_pandas(ignore_metadata=True)
+        try:
+            # without a buffer a whole column of a row group would be read at once
+            with ParquetFile(path, buffer_size=65_536) as file:
+                for batch in file.iter_batches(PIECE_ROWS):
+                    yield batch.to_pandas(ignore_metadata=True)
+        except (ArrowException, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{path} can't be read as a Parquet file: {reason}") from error
         return
     names = None
     if ending in (".jsonl", ".ndjson"):
@@ -161,7 +166,7 @@ def json_rows(path: Path, report: list[str]) -> Iterator[dict]:
                 continue
             try:
                 row = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):  # brackets may be nested without end
                 row = text
             if not isinstance(row, dict):
                 raise ValueError(
@@ -199,7 +204,7 @@ def as_texts(cells: pd.Series, source: str) -> list[str]:
     """
     texts = []
     for cell in cells:
-        if isinstance(cell, list | dict | bytes | np.ndarray):
+        if isinstance(cell, Collection) and not isinstance(cell, str):
             raise ValueError(
                 f"in {source} the column {cells.name!r} holds a {type(cell).__name__}, where one "
                 "text should be"
@@ -294,6 +299,9 @@ def read_texts(
     report: list[str] = []
     if isinstance(path_or_frame, pd.DataFrame):
         source, table = "the DataFrame", path_or_frame
+    elif not isinstance(path_or_frame, str | Path):
+        kind = type(path_or_frame).__name__
+        raise TypeError(f"texts are read from the path of a file or a DataFrame, not from a {kind}")
     else:
         source = Path(path_or_frame).name
         table = pd.concat([pd.DataFrame(), *read_table(path_or_frame, report)])
@@ -334,7 +342,9 @@ def unify_spellings(labels: pd.Series, report: list[str]) -> pd.Series:
     is_changed = unified != labels
     if is_changed.any():
         changes = Counter(zip(labels[is_changed], unified[is_changed], strict=True))
-        examples = [f"{old!r} as {new!r} ({number:,})" for (old, new), number in changes.items()]
+        examples = []
+        for (old, new), number in changes.items():
+            examples.append(f"{reprlib.repr(old)} as {reprlib.repr(new)} ({number:,})")
         report.append(
             f"{counted(is_changed.sum(), 'label differs', 'labels differ')} in case or outer spaces "
             f"only, and the most frequent spelling is used: {first_ten(examples)}."
@@ -358,7 +368,8 @@ def large_classes(frame: pd.DataFrame, source: str, report: list[str]) -> pd.Dat
         classes = counted(len(small), f"class has {few} is", f"classes have {few} are")
         rows = counted(len(frame) - len(kept), "row")
         report.append(f"{classes} set aside with {rows}: {listed(small)}.")
-    sizes = [f"{label!r} {size:,}" for label, size in Counter(kept["Label"]).most_common()]
+    counts = Counter(kept["Label"]).most_common()
+    sizes = [f"{reprlib.repr(label)} {size:,}" for label, size in counts]
     report.append(
         f"The table holds {counted(len(kept), 'text')} in {len(sizes):,} classes: "
         f"{first_ten(sizes)}."

@@ -1,4 +1,4 @@
-"""`check`: whether an answer is right; a number, a text, a set, or entries in order."""
+"""`check`: whether an answer is right: a number, a text, or a set of letters."""
 
 import math
 import re
@@ -8,27 +8,24 @@ from numbers import Real
 from workshop.exercises.record import OPEN, SOLVED, TRIED, record
 
 NOT_YET = "Not answered yet: "
-LISTED = 1000  # a tensor with more entries than this is only named
-SETS = (set, frozenset)
-SEQUENCES = (list, tuple, range)
-SEVERAL = SETS + SEQUENCES
+SEVERAL = (set, frozenset, list, tuple)
 
 
 def check(given, expected, hint: str = "", name: str = "") -> None:
     """Print whether `given` is right, and if not, what is wrong with it, and `hint`.
 
-    None means not answered yet. Numbers are compared by value, floats within 1 %; numpy's, torch's
-    and texts such as "890,498" are numbers, too. Texts are compared without capitals. A list is
-    accepted for a tuple or a set. Nothing is raised. `name`, which begins with the section, is what
-    `progress` calls the exercise.
+    None means not answered yet. `expected` is a number, a text or a set of lower-case texts. Numbers
+    are compared by value, floats within 1 %; numpy's, torch's and texts such as "890,498" are
+    numbers, too. Texts are compared without capitals. A list is accepted for a set. Nothing is
+    raised. `name`, which begins with the section, is what `progress` calls the exercise.
     """
-    given, expected = plain(given), plain(expected)
+    given = plain(given)
+    remark = describe_difference(given, expected)
     if question := unanswered(given):
         state, reply = OPEN, NOT_YET + question
-    elif same(given, expected):
+    elif remark is None:
         state, reply = SOLVED, f"Right: {show(expected)}."
     else:
-        remark = describe_difference(given, expected)
         remark = f": {remark}" if remark else ""
         state, reply = TRIED, f"{show(given)} is not it{remark}. {hint}".rstrip()
     print(reply)
@@ -39,11 +36,10 @@ def check(given, expected, hint: str = "", name: str = "") -> None:
 def plain(value):
     """Return a tensor, array or Series as a number or nested lists, any other value as it is."""
     try:
-        size = math.prod(value.shape)
-        listed = value.tolist() if size <= LISTED else value
+        listed = value.tolist()
     except (AttributeError, TypeError, RuntimeError):  # no tensor; sparse, or on the meta device
         return value
-    while size == 1 and isinstance(listed, list):
+    while isinstance(listed, list) and len(listed) == 1:
         listed = listed[0]
     return listed
 
@@ -78,60 +74,32 @@ def number_in(value) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def same(given, expected) -> bool:
-    """Return whether an answer counts as the expected one."""
-    given, expected = plain(given), plain(expected)
-    if isinstance(expected, Real):
-        number = number_in(given)
-        tolerance = 0.01 * abs(expected) if isinstance(expected, float) else 0
-        return number is not None and abs(number - expected) <= tolerance
-    if isinstance(expected, str):
-        return isinstance(given, str) and given.lower().split() == expected.lower().split()
-    if isinstance(expected, SETS):
-        return isinstance(given, SEVERAL) and not any(_set_differences(given, expected))
-    if not isinstance(given, SEQUENCES) or len(given) != len(expected):
-        return False
-    return all(same(entry, right) for entry, right in zip(given, expected, strict=True))
-
-
-def _set_differences(given, expected) -> tuple[list, list]:
-    """Return the expected entries that are missing, and the given ones that are not expected."""
-    missing = [right for right in expected if not any(same(entry, right) for entry in given)]
-    extra = [entry for entry in given if not any(same(entry, right) for right in expected)]
-    return missing, extra
-
-
-def describe_difference(given, expected) -> str:
-    """Return the words that complete "… is not it: ", or an empty text."""
+def describe_difference(given, expected) -> str | None:
+    """Return the words that complete "… is not it: ", which may be none; None for a right answer."""
     if callable(given):
         return "a function has to be called, with round brackets after its name"
     if isinstance(expected, Real):
         number = number_in(given)
         if number is None:
             return "the answer is a number"
+        tolerance = 0.01 * abs(expected) if isinstance(expected, float) else 0
+        if abs(number - expected) <= tolerance:
+            return None
         return "too low" if number < expected else "too high"
     if isinstance(expected, str):
-        return "" if isinstance(given, str) else "the answer is a text, in quotes"
-    if isinstance(expected, SETS):
-        if not isinstance(given, SEVERAL):
-            return "the answer is a set: entries in curly brackets, with commas between them"
-        missing, extra = _set_differences(given, expected)
-        if len(missing) == len(expected):
-            return "nothing in it belongs there"
-        remarks = []
-        for name, entries in (("missing", missing), ("too much", extra)):
-            if entries:
-                remarks.append(f"{name}: {', '.join(sorted(map(show, entries)))}")
-        return "; ".join(remarks)
-    if isinstance(given, SETS):
-        return "a set has no order; use round brackets"
-    if not isinstance(given, SEQUENCES):
-        return "the answer is entries in order: in round brackets, with commas between them"
-    if len(given) != len(expected):
-        return f"it has {len(given)} entries, the answer has {len(expected)}"
-    if not any(_set_differences(given, expected)):
-        return "the entries are right, but in another order"
-    return ""
+        if not isinstance(given, str):
+            return "the answer is a text, in quotes"
+        return None if given.lower().split() == expected.lower().split() else ""
+    if not isinstance(given, SEVERAL):
+        return "the answer is a set: entries in curly brackets, with commas between them"
+    entries = {show(entry).strip().lower() for entry in given}
+    if not entries & expected:
+        return "nothing in it belongs there"
+    remarks = []
+    for name, letters in (("missing", expected - entries), ("too much", entries - expected)):
+        if letters:
+            remarks.append(f"{name}: {', '.join(sorted(letters))}")
+    return "; ".join(remarks) or None
 
 
 def show(value) -> str:

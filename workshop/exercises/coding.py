@@ -10,8 +10,9 @@ import linecache
 import traceback
 from collections.abc import Callable
 
-from workshop.exercises.record import OPEN, SOLVED, TRIED, record
-from workshop.exercises.trials import TRIALS, Mistake
+from workshop.exercises.mistakes import Mistake
+from workshop.exercises.record import OPEN, SOLVED, TRIED, report
+from workshop.exercises.trials import TRIALS
 
 NOT_YET_WRITTEN = (
     "Not written yet: put your code in the place of the three dots, and run both cells."
@@ -27,9 +28,7 @@ def check_code(given) -> None:
     name = getattr(given, "__name__", type(given).__name__)
     for exercise, trial in TRIALS.items():
         if exercise.split()[1] == name:
-            state, reply = judge(given, trial)
-            print(reply)
-            record(exercise, state)
+            report(exercise, *judge(given, trial))
             return
     print(f"No exercise is called {name}: keep the stub's name, and write no brackets after it.")
 

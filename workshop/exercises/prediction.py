@@ -18,14 +18,49 @@ MARKS = re.compile(r"`([^`]+)`|(?<![\w*])\*([^*\s`][^*`]*)\*(?![\w*])")  # code,
 
 
 class Kind:
-    """A kind of answer: `read` returns the guess that a text says, or raises ValueError."""
+    """The kind of answer that is asked for: Number, Shape, OneOf or Order."""
+
+    def read(self, text: str):
+        """Return the guess that a text says; raise ValueError, with the text in it, for none."""
+        guess, text = None, text.strip()
+        match self:
+            case Number():
+                guess, missing = number_in(text.removesuffix(self.unit)), "number"
+            case Shape():
+                missing = "shape, such as (1, 4, 2)"
+                if re.fullmatch(r"[\s(\[]*\d+([\s,x×]+\d+)*[\s,)\]]*", text):
+                    guess = tuple(int(length) for length in re.findall(r"\d+", text))
+            case OneOf():
+                missing = f"option here; there are {', '.join(self.options)}"
+                if text in self.options:
+                    guess = text
+            case Order():
+                letters = [item[0] for item in self.items]
+                missing = f"order of {', '.join(letters)}, each once"
+                typed = tuple(re.findall(r"\w", text.lower()))
+                if sorted(typed) == letters:
+                    guess = typed
+        if guess is None:
+            raise ValueError(f"{text!r} is no {missing}")
+        return guess
 
     def same(self, guess, answer) -> bool:
         """Return whether a guess counts as right."""
+        if isinstance(self, Number):
+            return abs(guess - answer) <= max(self.within, self.tolerance * abs(answer), 1e-9)
         return guess == answer
 
     def show(self, value) -> str:
         """Return a guess or an answer as a text."""
+        match self:
+            case Number():
+                value = round(float(value), 4)
+                form = ",.0f" if value.is_integer() or abs(value) >= 1000 else ".3g"
+                return f"{value:{form}} {self.unit}".strip()
+            case Shape():
+                return str(tuple(value))
+            case Order():
+                return ", ".join(value)
         return str(value)
 
 
@@ -37,31 +72,9 @@ class Number(Kind):
     within: float = 0.0
     unit: str = ""
 
-    def read(self, text: str) -> float:
-        number = number_in(text.strip().removesuffix(self.unit))
-        if number is None:
-            raise ValueError(f"{text.strip()!r} is no number")
-        return number
-
-    def same(self, guess: float, answer: float) -> bool:
-        return abs(guess - answer) <= max(self.within, self.tolerance * abs(answer), 1e-9)
-
-    def show(self, value: float) -> str:
-        value = round(float(value), 4)
-        digits = f"{value:,.0f}" if value.is_integer() or abs(value) >= 1000 else f"{value:.3g}"
-        return f"{digits} {self.unit}".strip()
-
 
 class Shape(Kind):
     """The shape of a tensor."""
-
-    def read(self, text: str) -> tuple[int, ...]:
-        if not re.fullmatch(r"[\s(\[]*\d+([\s,x×]+\d+)*[\s,)\]]*", text):
-            raise ValueError(f"{text.strip()!r} is no shape, such as (1, 4, 2)")
-        return tuple(int(length) for length in re.findall(r"\d+", text))
-
-    def show(self, value: tuple) -> str:
-        return str(tuple(value))
 
 
 class OneOf(Kind):
@@ -70,11 +83,6 @@ class OneOf(Kind):
     def __init__(self, *options: str):
         self.options = options
 
-    def read(self, text: str) -> str:
-        if text not in self.options:
-            raise ValueError(f"{text!r} is none of the options")
-        return text
-
 
 class Order(Kind):
     """Items, "a: …", "b: …", of which the letters are to be put in order."""
@@ -82,52 +90,35 @@ class Order(Kind):
     def __init__(self, *items: str):
         self.items = items
 
-    def read(self, text: str) -> tuple[str, ...]:
-        guess = tuple(re.findall(r"\w", text.lower()))
-        letters = [item[0] for item in self.items]
-        if sorted(guess) != letters:
-            raise ValueError(f"{text.strip()!r} is no order of {', '.join(letters)}, each once")
-        return guess
-
-    def show(self, value: tuple) -> str:
-        return ", ".join(value)
-
 
 @dataclass(frozen=True)
 class Question:
     """A question and the replies to guesses.
 
     `wrong` has a reply for a guess, or for those that are TOO_LOW, TOO_HIGH or anything ELSE;
-    `then` follows in either case. {answer} and {guess} are filled in; `code` and *emphasis* are
-    understood.
+    `then` follows in either case. {answer} is filled in; `code` and *emphasis* are understood.
     """
 
     ask: str
-    kind: Number | Shape | OneOf | Order
+    kind: Kind
     right: str
     wrong: dict = field(default_factory=dict)
     then: str = ""
 
-    def read(self, text: str):
-        """Return the guess that a text says; raise ValueError for none."""
-        return self.kind.read(text)
-
     def reply(self, guess, answer) -> tuple[bool, str]:
         """Return whether a guess is right, and the reply to it."""
         if self.kind.same(guess, answer):
-            return True, self.fill(self.right, answer, guess)
+            return True, self.fill(self.right, answer)
         reply = self.wrong.get(ELSE, "")
         if isinstance(self.kind, Number):
             reply = self.wrong.get(TOO_LOW if guess < answer else TOO_HIGH, reply)
         for known, special in self.wrong.items():
             if known not in (TOO_LOW, TOO_HIGH, ELSE) and self.kind.same(guess, known):
                 reply = special
-        return False, self.fill(reply, answer, guess)
+        return False, self.fill(reply, answer)
 
-    def fill(self, text: str, answer, guess=None) -> str:
-        """Return a text with the answer and the guess in it."""
-        if guess is not None:
-            text = text.replace("{guess}", self.kind.show(guess))
+    def fill(self, text: str, answer) -> str:
+        """Return a text with the answer in it."""
         return text.replace("{answer}", self.kind.show(answer))
 
 
@@ -159,22 +150,9 @@ def _join_lines(text: str) -> str:
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text.strip())
 
 
-def inline_html(text: str) -> str:
-    """Return a text as HTML: its `code` and *emphasis*."""
-
-    def tag(match: re.Match) -> str:
-        code, emphasis = match.groups()
-        return f"<code>{code}</code>" if code else f"<i>{emphasis}</i>"
-
-    return MARKS.sub(tag, escape(text.strip(), quote=False))
-
-
 def in_html(text: str) -> str:
-    """Return a text as HTML, with a new paragraph for each empty line."""
-    paragraphs = re.sub(r"\n\s*\n", "</p><p>", inline_html(text))
+    """Return a text as HTML: its `code` and *emphasis*, and a new paragraph for each empty line."""
+    html = MARKS.sub(r"<code>\1</code><i>\2</i>", escape(text.strip(), quote=False))
+    html = html.replace("<code></code>", "").replace("<i></i>", "")  # a mark is one of the two
+    paragraphs = re.sub(r"\n\s*\n", "</p><p>", html)
     return f"<p>{paragraphs}</p>" if paragraphs else ""
-
-
-def in_text(text: str) -> str:
-    """Return a text without the marks of code and emphasis."""
-    return MARKS.sub(r"\1\2", text)

@@ -32,6 +32,12 @@ def record(name: str, state: str) -> None:
         _unwritten[name] = state
 
 
+def report(name: str, state: str, reply: str) -> None:
+    """Print the reply to a learner, and record the state of the exercise."""
+    print(reply)
+    record(name, state)
+
+
 def progress(section: str) -> None:
     """Print what was solved and predicted in a section's notebook."""
     states = {name: state for name, state in _kept().items() if name.startswith(f"{section} ")}

@@ -3,23 +3,22 @@
 import inspect
 from html import escape
 
+from IPython.display import HTML
 
-class Source:
+
+class Source(HTML):
     """The source of functions or classes, folded away until someone unfolds it."""
 
     def __init__(self, *things):
         self.names = [thing.__qualname__ for thing in things]
-        self.text = "\n\n".join(inspect.getsource(thing).rstrip() for thing in things)
+        text = "\n\n".join(inspect.getsource(thing).rstrip() for thing in things)
+        super().__init__(
+            f"<details><summary>The course's <code>{'</code>, <code>'.join(self.names)}</code>"
+            f"</summary><pre><code>{escape(text)}</code></pre></details>"
+        )
 
     def __repr__(self) -> str:
         return f"[folded: the course's {', '.join(self.names)}]"
-
-    def _repr_html_(self) -> str:
-        names = "</code>, <code>".join(self.names)
-        return (
-            f"<details><summary>The course's <code>{names}</code></summary>"
-            f"<pre><code>{escape(self.text)}</code></pre></details>"
-        )
 
 
 show_source = Source

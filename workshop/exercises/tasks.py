@@ -4,7 +4,7 @@ from helpers.freezing import TRAINABLE, FreezePlan
 from helpers.measures import cross_entropy, fit_temperature
 from workshop.costs import training_cost
 from workshop.exercises.answers import NOT_YET, number_in, plain, show, unanswered
-from workshop.exercises.record import OPEN, SOLVED, TRIED, record
+from workshop.exercises.record import OPEN, SOLVED, TRIED, report
 
 NEAR = 0.01  # nats of loss by which a temperature may miss the best one
 
@@ -17,22 +17,22 @@ def check_temperature(given, labels, logits) -> None:
     """
     given, name = plain(given), "6.8 the temperature"
     if question := unanswered(given):
-        return _report(name, OPEN, NOT_YET + question)
+        return report(name, OPEN, NOT_YET + question)
     temperature = number_in(given)
     if temperature is None or temperature <= 0:
         reply = f"{show(given)} is not it: a temperature is a number above 0."
-        return _report(name, TRIED, reply)
+        return report(name, TRIED, reply)
     try:
         best = fit_temperature(labels, logits)
     except ValueError as error:
-        return _report(name, TRIED, f"On these messages no temperature is best: {error}.")
+        return report(name, TRIED, f"On these messages no temperature is best: {error}.")
     loss = cross_entropy(labels, logits, temperature)
     if loss > cross_entropy(labels, logits, best) + NEAR:
         side = "less sure: go higher" if temperature < best else "surer: go lower"
         reply = f"at {temperature:g} the loss is {loss:.3f}. It falls if the answers become {side}."
-        return _report(name, TRIED, f"Not yet: {reply}")
+        return report(name, TRIED, f"Not yet: {reply}")
     before = f"without a temperature it is {cross_entropy(labels, logits):.3f}"
-    _report(name, SOLVED, f"Right: at {temperature:g} the loss is {loss:.3f}; {before}.")
+    report(name, SOLVED, f"Right: at {temperature:g} the loss is {loss:.3f}; {before}.")
 
 
 def check_cheapest_block(explorer) -> None:
@@ -58,7 +58,7 @@ def check_cheapest_block(explorer) -> None:
             "Which part could be frozen as well, to save a little?"
         )
     if remark:
-        return _report(name, TRIED, f"Not yet. {remark}")
+        return report(name, TRIED, f"Not yet. {remark}")
 
     block_alone = FreezePlan(plan.n_layers, {blocks[-1]})
     least = _backward(explorer, block_alone)
@@ -74,7 +74,7 @@ def check_cheapest_block(explorer) -> None:
             "But its weights are random: it has to learn, as in the book's choice."
         )
     path = "The gradient ends in the last block and crosses no other one."
-    _report(name, SOLVED, f"Right. {path} {rest}")
+    report(name, SOLVED, f"Right. {path} {rest}")
 
 
 def check_long_way(explorer) -> None:
@@ -96,8 +96,11 @@ def check_long_way(explorer) -> None:
         remark = (
             f"The backward pass has {share:.0f} % of that work. How far down does the gradient go?"
         )
-    state, reply = (TRIED, f"Not yet. {remark}") if remark else (SOLVED, "Right.")
-    _report("6.5 few parameters, a long way", state, reply)
+    name = "6.5 few parameters, a long way"
+    if remark:
+        report(name, TRIED, f"Not yet. {remark}")
+    else:
+        report(name, SOLVED, "Right.")
 
 
 def _backward(explorer, plan: FreezePlan) -> int:
@@ -106,9 +109,3 @@ def _backward(explorer, plan: FreezePlan) -> int:
     batch_size, num_tokens, num_classes = head.shape
     cost = training_cost(explorer.cfg, plan, batch_size, num_tokens, num_classes)
     return cost.backward.amount
-
-
-def _report(name: str, state: str, reply: str) -> None:
-    """Print the reply to a learner, and record the state of the task."""
-    print(reply)
-    record(name, state)

@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -49,13 +50,8 @@ from workshop.widgets.parts import (
 from workshop.widgets.train_button import UNDER_WAY, TrainButton
 
 ANSWERED_AT_ONCE = 64  # test texts in a slice
-
-
 MOST_FIELDS, MOST_TEXTS = 20, 50  # that are shown: fields with mistakes, and texts of a field
-
-
 LONGEST = 500  # characters of a text that are shown
-
 
 HOW_TO_CHOOSE = (
     "<b>1. The texts.</b> A table with a column of texts and one of labels, as CSV, TSV, JSON lines "
@@ -63,15 +59,12 @@ HOW_TO_CHOOSE = (
     "is sent anywhere else than to this notebook's kernel."
 )
 
-
 HOW_TO_TRAIN = "<b>2. The training.</b> What is set already is a good beginning."
-
 
 HOW_GOOD = (
     "<b>3. How good is it?</b> Each row of the matrix is of one class, each column of what the texts "
     "were called. Press a field to read its texts: correct class → called class, and how many."
 )
-
 
 HOW_TO_USE = (
     "<b>4. Use it.</b> Type a text of your own and press Enter. Save the classifier: one file holds "
@@ -114,7 +107,8 @@ class OwnClasses(VBox):
         )
         self._lr = ask(FloatText, "fx-lr", "Learning rate", value=default.lr)
         self._button = TrainButton(self._make_training, self._end)
-        show = self._html = html_fields("oc", "unread", "report", "classes", "matrix", "figures")
+        fields = html_fields("oc", "unread", "report", "classes", "matrix", "figures").values()
+        self._unread, self._report, self._classes, self._matrix, self._tables = fields
         self._mistakes, self._use = VBox(), VBox()
         super().__init__(
             [
@@ -122,14 +116,14 @@ class OwnClasses(VBox):
                 HTML(f"<p>{HOW_TO_CHOOSE}</p>"),
                 row(self._path, read, named(upload, "oc-upload"), css="oc-file"),
                 row(*self._columns),
-                show["unread"],
-                row(show["report"], show["classes"]),
+                self._unread,
+                row(self._report, self._classes),
                 HTML(f"<p>{HOW_TO_TRAIN}</p>"),
                 self._plan,
                 self._balance,
                 row(self._epochs, self._lr),
                 self._button,
-                row(show["matrix"], show["figures"]),
+                row(self._matrix, self._tables),
                 self._mistakes,
                 self._use,
             ]
@@ -158,35 +152,39 @@ class OwnClasses(VBox):
     def _read(self) -> None:
         """Read what is chosen; until that has worked, there is no table that could be trained on."""
         if self._button.training is not None:
-            self._html["unread"].value = alert(UNDER_WAY)
+            self._unread.value = alert(UNDER_WAY)
             return
         self.table = self.split = None
-        self._html["report"].value = self._html["classes"].value = ""
-        with problem_shown(self._html["unread"]):
+        self._report.value = self._classes.value = ""
+        with problem_shown(self._unread):
             path, *columns = (box.value.strip() or None for box in (self._path, *self._columns))
             if path is None:
                 raise ValueError("There is no path yet: type one, or choose a file")
             table = read_texts(os.path.expanduser(path), *columns)
             self.split = split_stratified(table, seed=self._defaults.seed)
             self.table = table
-            self._html["report"].value = report_list(table, self.split)
-            self._html["classes"].value = classes_table(self.split)
+            sentences = (*table.report, *self.split.report)
+            texts = counted(len(table.frame), "text")
+            read = status(f"Read: {texts} in {len(table.labels):,} classes, from {table.source}.")
+            items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+            self._report.value = f"{read}<ul>{items}</ul>"
+            self._classes.value = classes_table(self.split)
 
     # --- a training ---
 
     def _make_training(self) -> tuple[OwnTraining, int]:
         if self.split is None:
             raise ValueError("There is no table yet: type a path or choose a file first")
-        settings = OwnSettings(
-            self._defaults.model,
-            self._plan.chosen,
+        settings = replace(
+            self._defaults,
+            plan=self._plan.chosen,
             balance=self._balance.chosen,
             epochs=self._epochs.value,
             lr=self._lr.value,
         )
         self.training = OwnTraining(self.split, settings)
         self.classifier = self.figures = self._drawing = None
-        self._html["matrix"].value = self._html["figures"].value = ""
+        self._matrix.value = self._tables.value = ""
         self._mistakes.children = self._use.children = []
         return self.training, 1
 
@@ -214,37 +212,33 @@ class OwnClasses(VBox):
                 show.say(f"{stopped}How good it is was not measured.")
                 return
             show.show_bar(start / len(texts), f"{start} of {len(texts)} test texts are classified.")
-            slices.append(
-                probabilities_of(self.classifier, texts[start : start + ANSWERED_AT_ONCE])
-            )
+            some = texts[start : start + ANSWERED_AT_ONCE]
+            slices.append(probabilities_of(self.classifier, some))
             yield
         probabilities = torch.cat(slices).numpy()  # (num_test, num_classes)
         self.figures = compare(split.labels, split.train, split.test, probabilities.argmax(axis=1))
         self._drawing = draw_class_matrix(self.figures[THIS])
         tables = f"{summary_table(self.figures)}\n\n{class_table(self.figures[THIS])}"
         self.classifier.about["figures"] = tables
-        caption = (
-            f"On {counted(len(texts), 'test text')} of {table.source}, unseen in the training:"
-        )
+        num_texts = counted(len(texts), "test text")
+        caption = f"On {num_texts} of {table.source}, unseen in the training:"
         if training.num_cut:
             caption += f" {training.num_cut:,} of them are truncated."
-        self._html["figures"].value = f"<p>{escape(caption)}</p><pre>{escape(tables)}</pre>"
-        self._html["matrix"].value = self._drawing.svg
+        self._tables.value = f"<p>{escape(caption)}</p><pre>{escape(tables)}</pre>"
+        self._matrix.value = self._drawing.svg
         self._mistakes.children = [HTML(f"<p>{HOW_GOOD}</p>"), Mistakes(split, probabilities)]
         right = ", ".join(f"{name} {measured.right:,}" for name, measured in self.figures.items())
-        show.say(f"{stopped}Done: of {counted(len(texts), 'test text')} are right: {right}.")
+        show.say(f"{stopped}Done: of {num_texts} are right: {right}.")
 
     def _ipython_display_(self, **_) -> None:
-        html, words = "<p>No table has been read yet.</p>", "no table has been read yet"
+        html = self._report.value + self._classes.value + self._tables.value
+        svg, words = "", "no table has been read yet"
         if self.table is not None:
-            html = self._html["report"].value + self._html["classes"].value
             words = "\n".join((*self.table.report, *self.split.report))
-        svg = ""
         if self._drawing is not None:
             svg = self._drawing.svg
-            html += self._html["figures"].value
             words += f"\n\n{self.classifier.about['figures']}\n\n{self._drawing.words}"
-        display_with_static_form(self, svg, html, words)
+        display_with_static_form(self, svg, html or "<p>No table has been read yet.</p>", words)
 
 
 class Mistakes(VBox):
@@ -255,8 +249,8 @@ class Mistakes(VBox):
 
     def __init__(self, split: Split, probabilities: np.ndarray):
         self._split, self._probabilities = split, probabilities
-        correct, called = split.test["Label"].tolist(), probabilities.argmax(axis=1).tolist()
-        self._pairs = list(zip(correct, called, strict=True))
+        called = probabilities.argmax(axis=1).tolist()
+        self._pairs = list(zip(split.test["Label"], called, strict=True))
         fields = Counter(pair for pair in self._pairs if pair[0] != pair[1])
         self._fields = {
             f"{split.labels[i]} → {split.labels[j]}: {count}": (i, j)
@@ -269,8 +263,9 @@ class Mistakes(VBox):
     def _show(self, field: str) -> None:
         """Show the texts of a field, the most confident mistakes first."""
         i, j = self._fields[field]
+        confidence = self._probabilities[:, j]
         rows = [n for n, pair in enumerate(self._pairs) if pair == (i, j)]
-        rows.sort(key=lambda n: -self._probabilities[n, j])
+        rows.sort(key=lambda n: -confidence[n])
         correct, called = self._split.labels[i], self._split.labels[j]
         heading = status(
             f"{correct}, called {called}: {counted(len(rows), 'text')}, each behind its "
@@ -279,7 +274,7 @@ class Mistakes(VBox):
         items = ""
         for n in rows[:MOST_TEXTS]:
             text = shortened(self._split.test["Text"].iloc[n], LONGEST)
-            items += f"<li><b>{self._probabilities[n, j]:.3f}</b> {escape(text)}</li>"
+            items += f"<li><b>{confidence[n]:.3f}</b> {escape(text)}</li>"
         self._texts.value = f"{heading}<ul>{items}</ul>"
 
 
@@ -341,26 +336,14 @@ def probabilities_of(classifier: TextClassifier, texts: list[str]) -> torch.Tens
         return classifier.probabilities(texts)
 
 
-# --- in words and tables --------------------------------------------------------------------------
-
-
-def report_list(table: TextTable, split: Split) -> str:
-    """Return what was found in the table, and how it was split, as an HTML list."""
-    texts = counted(len(table.frame), "text")
-    read = status(f"Read: {texts} in {len(table.labels):,} classes, from {table.source}.")
-    items = "".join(f"<li>{escape(words)}</li>" for words in (*table.report, *split.report))
-    return f"{read}<ul>{items}</ul>"
-
-
 def classes_table(split: Split) -> str:
     """Return how many texts each class has, in all and in each part: the largest classes first."""
     parts = (split.train, split.validation, split.test)
     counts = [np.bincount(part["Label"], minlength=len(split.labels)) for part in parts]
     table = np.array([sum(counts), *counts])  # (4, num_classes)
-    order = np.argsort(-table[0], kind="stable")
-    rows = [
-        (split.labels[n], *(f"{count:,}" for count in table[:, n])) for n in order[:MOST_CLASSES]
-    ]
+    order, rows = np.argsort(-table[0], kind="stable"), []
+    for n in order[:MOST_CLASSES]:
+        rows.append((split.labels[n], *(f"{count:,}" for count in table[:, n])))
     header = ("class", "texts", "to train with", "to validate with", "to test with")
     html = html_table(header, rows, "The classes")
     if len(order) > MOST_CLASSES:

@@ -1,22 +1,15 @@
 """A question, a field and a button "Commit"; only then the answer.
 
-The texts are in `workshop.exercises.section_…`; the answer is computed in the notebook's cell.
+The texts are in `workshop/exercises/questions.toml`; the answer is computed in the notebook's cell.
 """
 
+import asyncio
 import base64
 from html import escape
 
 from ipywidgets import HTML, Text, VBox
 
-from workshop.exercises.prediction import (
-    OneOf,
-    Order,
-    Question,
-    in_html,
-    in_text,
-    inline_html,
-    questions,
-)
+from workshop.exercises.prediction import MARKS, OneOf, Order, Question, in_html, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, record
 from workshop.pictures.svg import Drawing
 from workshop.tables import alert
@@ -30,6 +23,8 @@ from workshop.widgets.parts import (
     row,
     style_sheet,
 )
+
+ENTER = 0.2  # seconds in which what was typed arrives from the page after the key
 
 
 class Prediction(VBox):
@@ -52,6 +47,7 @@ class Prediction(VBox):
             label = f"Your guess ({unit})" if unit else "Your guess"
             self._field = ask(Text, "pr-guess", label, continuous_update=False)
             self._controls = [self._field]
+            self._field.on_msg(self._press_key)
         self._button = button("fx-more pr-commit", "Commit", self._click)
         self._problem = named(HTML(), "fx-problem pr-problem")
         self._reply = named(HTML(), "pr-reply")
@@ -65,6 +61,11 @@ class Prediction(VBox):
         is_choice = isinstance(self._field, Choice)
         self.commit(self._field.chosen if is_choice else self._field.value)
 
+    def _press_key(self, _, message: dict, __) -> None:
+        """Commit after Enter, of which the page tells before it sends what was typed."""
+        if message.get("event") == "submit":
+            asyncio.get_running_loop().call_later(ENTER, self._click)
+
     def commit(self, text: str) -> None:
         """Take a guess and reveal the answer; say what is wrong with a text that is no guess."""
         if self.guess is not None:
@@ -74,7 +75,7 @@ class Prediction(VBox):
             self._problem.value = alert(words)
             return
         with problem_shown(self._problem):
-            self.guess = self.question.read(text)
+            self.guess = self.question.kind.read(text)
             self.is_right, words = self.question.reply(self.guess, self.answer)
             record(self.name, RIGHT if self.is_right else WRONG)
             show = self.question.kind.show
@@ -89,7 +90,7 @@ class Prediction(VBox):
 
     def _shown_after_it(self, live: bool) -> str:
         """Return what follows, whatever was guessed, as HTML."""
-        then = in_html(self.question.fill(self.question.then, self.answer, self.guess))
+        then = in_html(self.question.fill(self.question.then, self.answer))
         if self.show is None:
             return then
         if not isinstance(self.show, Drawing):
@@ -103,13 +104,14 @@ class Prediction(VBox):
     def _ipython_display_(self, **_) -> None:
         """Display the widget; where nothing is live, the question, and the answer folded."""
         question, answer = self.question, self.answer
-        right = in_html(question.fill(question.right, answer, answer))
+        right = in_html(question.fill(question.right, answer))
         page = (
             f"{_question_html(question)}<details><summary>Answer</summary>"
             f"<p><b>{escape(question.kind.show(answer))}</b></p>"
             f"{right}{self._shown_after_it(live=False)}</details>"
         )
-        display_with_static_form(self, "", page, f"[Predict: {in_text(question.ask)}]")
+        ask = MARKS.sub(r"\1\2", question.ask)
+        display_with_static_form(self, "", page, f"[Predict: {ask}]")
 
 
 def _question_html(question: Question, with_options: bool = True) -> str:
@@ -120,10 +122,10 @@ def _question_html(question: Question, with_options: bool = True) -> str:
     elif isinstance(question.kind, OneOf) and with_options:
         items = question.kind.options
     html = f"<p><b>Predict:</b> {in_html(question.ask).removeprefix('<p>')}"
-    if not items:
-        return html
-    lines = [inline_html(item) for item in items]
-    return f'{html}<ul style="list-style: none"><li>{"</li><li>".join(lines)}</li></ul>'
+    if items:
+        lines = "".join(map(in_html, items)).replace("<p>", "<li>").replace("</p>", "</li>")
+        html += f'<ul style="list-style: none">{lines}</ul>'
+    return html
 
 
 def predict(name: str, answer, show: Drawing | str | None = None) -> Prediction:
