@@ -131,7 +131,7 @@ SHOWN = {  # the notebook, what its widget shows where nothing is live, and of i
     "06_B_freeze_lab": ["<td>0.001</td>", "<p>No run yet.</p>"],
 }
 DRAWN = {
-    "06_5_classification_head": "ends here</text>",
+    "06_5_classification_head": "stops here</text>",
     "06_B_freeze_lab": "445,634 of 12,515,906 parameters trainable",
 }
 

@@ -31,10 +31,10 @@ from helpers.freezing import (
     trace_shapes,
 )
 from workshop import ASSETS
-from workshop.costs import ForwardPass
+from workshop.costs import ForwardPass, training_cost
 from workshop.experiments import ROWS
 from workshop.pictures.model import draw_classifier
-from workshop.tables import parts_table
+from workshop.tables import html_table, parts_table
 
 MODULE = (ASSETS / "explorer.mjs").read_text(encoding="utf-8")
 NANO, SMALL = "gpt2-nano (12M)", "gpt2-small (124M)"
@@ -216,7 +216,7 @@ def static_form(
     num_tokens: int,
     num_classes: int,
 ) -> str:
-    """Return the diagram and the table of parts as HTML, for pages where no script runs."""
+    """Return the diagram, the parts and the costs as HTML, for pages where no script runs."""
     shapes = shapes_of(cfg, batch_size, num_tokens, num_classes)
     report, reach = parameter_report(cfg, plan, num_classes), gradient_reach(plan)
     drawing = draw_classifier(report, shapes, tokens, reach=reach)
@@ -226,7 +226,10 @@ def static_form(
         f'<img src="data:image/svg+xml;base64,{image}" width="{width:g}" '
         f'alt="{escape(drawing.words)}">'
     )
-    return picture + parts_table(report, shapes, reach)
+    costs = training_cost(cfg, plan, batch_size, num_tokens, num_classes)
+    amounts = [(cost.what, str(cost)) for cost in costs]
+    table = html_table(("cost", "amount"), amounts, "The costs of one training step, in float32")
+    return picture + parts_table(report, shapes, reach) + table
 
 
 def live_html(state: dict, static: str) -> str:

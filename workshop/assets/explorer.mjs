@@ -269,7 +269,7 @@ const STYLE = `
 .fe-bar .fe-last { margin-left: auto; }
 .freeze-explorer .fe-group [aria-pressed=true] { font-weight: 600; border-color: currentColor;
   background: color-mix(in srgb, currentColor 14%, transparent); }
-.fe-body { display: grid; grid-template-columns: minmax(0, 1fr) 390px; gap: 20px; height: 556px; }
+.fe-body { display: grid; grid-template-columns: minmax(0, 1fr) 370px; gap: 18px; height: 556px; }
 .fe-left { display: flex; flex-direction: column; min-height: 0; }
 .fe-diagram { flex: 0 1 auto; min-height: 0; overflow-y: auto; display: flex; flex-direction: column;
   padding: 2px 4px; touch-action: pan-y; user-select: none; }
@@ -334,7 +334,9 @@ const STYLE = `
 .freeze-explorer summary { cursor: pointer; }
 @media (prefers-reduced-motion: no-preference) {
   .fe-track > div, .fe-share > div { transition: width .15s; } }
+@container (max-width: 1090px) { .fe-long { display: none; } }
 @container (max-width: 900px) {
+  .fe-long { display: inline; }
   .fe-body { grid-template-columns: minmax(0, 1fr); height: auto; }
   .fe-left { height: 540px; }
   .fe-panel { overflow: visible; }

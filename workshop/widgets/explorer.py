@@ -5,7 +5,7 @@ It shows counts, shapes, how far the gradient goes, and what a training step cos
 
 from anywidget import AnyWidget
 from IPython.display import display
-from traitlets import Bool, Dict, Instance, Int, List, Unicode, observe, validate
+from traitlets import Bool, Dict, Instance, Int, List, Unicode, validate
 
 from helpers.config import MODEL_CONFIGS, gpt_config
 from helpers.freezing import (
@@ -98,13 +98,13 @@ class FreezeExplorer(AnyWidget):
             classes_fixed=fixed,
             lora=lora,
         )
+        self.observe(self._read_message, "message")
 
     @validate("plan")
     def _check_depth(self, proposal) -> FreezePlan:
         parameter_report(self.cfg, proposal.value)
         return proposal.value
 
-    @observe("message")
     def _read_message(self, _) -> None:
         """Take the message; where it can't be taken, say so and keep the last one that could."""
         try:
