@@ -65,9 +65,7 @@ def check_that_all_can_be_seen(drawing) -> None:
     for kind in ("rect", "circle", "polygon", "text"):
         for element in elements(drawing, kind):
             left, top, right, bottom = extent(element)
-            assert min(left, top) >= 0 and right <= width and bottom <= height, (
-                ElementTree.tostring(element)
-            )
+            assert min(left, top) >= 0 and right <= width and bottom <= height, element.attrib
             if kind == "text":
                 lines.setdefault(element.get("y"), []).append((left, right))
     for line in lines.values():
@@ -75,19 +73,21 @@ def check_that_all_can_be_seen(drawing) -> None:
     check_that_it_has_its_words(drawing)
 
 
+def check_drawing(drawing) -> list[str]:
+    """Nothing lies outside the picture, and no text on any other; return the texts."""
+    check_that_all_can_be_seen(drawing)
+    texts = [(*extent(text), words_of(text)) for text in elements(drawing, "text")]
+    for (left, top, right, bottom, one), (x, y, end, lower, other) in combinations(texts, 2):
+        apart = right <= x or end <= left or bottom <= y or lower <= top
+        assert apart, f"{one!r} and {other!r} overlap"
+    return written(drawing)
+
+
 def check_that_it_has_its_words(drawing) -> None:
     (svg,) = elements(drawing, "svg", role="img")
     assert svg.get("aria-label").split() == drawing.words.split() != []
     assert (drawing._repr_svg_(), repr(drawing)) == (drawing.svg, drawing.words)
     assert not re.search(r"\b(nan|None|inf)\b", drawing.svg + drawing.words)
-
-
-def check_that_no_words_overlap(drawing) -> None:
-    """No text lies on any other, above or below it either."""
-    texts = [(*extent(text), words_of(text)) for text in elements(drawing, "text")]
-    for (left, top, right, bottom, one), (x, y, end, lower, other) in combinations(texts, 2):
-        apart = right <= x or end <= left or bottom <= y or lower <= top
-        assert apart, f"{one!r} and {other!r} overlap"
 
 
 def check_chart(chart) -> list[str]:

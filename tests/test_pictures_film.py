@@ -27,17 +27,11 @@ def made_up(*vectors, weight=((0.0, 0.0, 0.0), (1.0, 0.0, 0.0)), bias=-0.5) -> F
 FILM = made_up(BEFORE, AFTER, AFTER)
 
 
-def dots_of(chart) -> list[np.ndarray]:
-    """Where ham, spam and mistakes are drawn, and the line of p = 0.5, if there is one."""
-    plot = chart.figure.axes[0]
-    return [np.array(dots.get_offsets()) for dots in plot.collections] + list(plot.lines)
-
-
 @pytest.mark.parametrize("number", [0, 2])
 def test_each_message_has_its_mark_and_each_mistake_a_ring(number):
     chart = draw_frame(FILM, number)
     assert {"ham", "spam", "mistake", "training loss", "validation loss"} <= {*check_chart(chart)}
-    ham, spam, rings, _ = dots_of(chart)
+    ham, spam, rings = (dots.get_offsets() for dots in chart.figure.axes[0].collections)
     places, wrong = FILM.places[number], FILM.mistakes[number]
     assert np.allclose(ham, places[LABELS == 0]) and np.allclose(spam, places[LABELS == 1])
     assert np.allclose(rings, places[wrong]) and len(rings) == 2
@@ -46,9 +40,9 @@ def test_each_message_has_its_mark_and_each_mistake_a_ring(number):
 
 def test_the_boundary_is_drawn_where_it_is_right_for_nearly_all_and_left_out_elsewhere():
     chart = draw_frame(FILM, 1)
-    ham, spam, _, line = dots_of(chart)
+    (line,) = chart.figure.axes[0].lines
     start, end = np.array(line.get_xy1()), np.array(line.get_xy2())
-    ahead, across = end - start, np.concatenate([ham, spam]) - start
+    ahead, across = end - start, FILM.places[1].numpy() - start
     sides = ahead[0] * across[:, 1] > ahead[1] * across[:, 0]
     is_spam = (FILM.frames[1].logits.argmax(dim=1) == 1).numpy()
     assert (sides == is_spam).all() or (sides != is_spam).all()
@@ -58,15 +52,14 @@ def test_the_boundary_is_drawn_where_it_is_right_for_nearly_all_and_left_out_els
     rows = [[x, y, 0.1 * (-1) ** i] for i, (x, y, _) in enumerate(AFTER)]
     hidden = made_up(rows, rows, weight=((0.0, 0.0, 0.0), (0.0, 0.0, 1.0)), bias=0.0)
     chart = draw_frame(hidden, 1)
-    assert len(dots_of(chart)) == 3 and "p = 0.5" not in check_chart(chart)
+    assert not chart.figure.axes[0].lines and "p = 0.5" not in check_chart(chart)
 
 
 def test_the_losses_grow_with_the_frames_and_the_words_say_them():
     charts = draw_frame(FILM, 0), draw_frame(FILM, 1), draw_frame(FILM, 2)
     for number, chart in enumerate(charts):
         train, val = chart.figure.axes[1].lines
-        assert train.get_xdata().tolist() == [1, 2][:number]
-        assert train.get_ydata().tolist() == pytest.approx([0.6, 0.2][:number])
+        assert train.get_xydata() == pytest.approx(np.array([[1, 0.6], [2, 0.2]])[:number])
         losses = np.array(list(enumerate(FILM.val_losses)))
         assert val.get_xydata() == pytest.approx(losses[: number + 1])
     loss = torch.nn.functional.cross_entropy(FILM.frames[2].logits, LABELS).item()

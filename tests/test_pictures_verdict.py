@@ -6,10 +6,9 @@ import pytest
 
 from helpers import measures
 from helpers.measures import Counts, calibration_bins, counts_at, shares_right
-from tests import drawings
-from tests.drawings import elements, written
+from tests.drawings import check_drawing, elements, written
 from workshop.pictures import verdict
-from workshop.pictures.svg import below_each_other, side_by_side
+from workshop.pictures.svg import joined
 from workshop.pictures.verdict import draw_curve, draw_matrix, draw_reliability, draw_slices
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1, 1, 0]
@@ -22,34 +21,26 @@ def centres(drawing) -> list[tuple[float, float]]:
     return [(float(c.get("cx")), float(c.get("cy"))) for c in elements(drawing, "circle")]
 
 
-def check(drawing) -> list[str]:
-    drawings.check_that_all_can_be_seen(drawing)
-    drawings.check_that_no_words_overlap(drawing)
-    return written(drawing)
-
-
 def test_the_area_of_a_square_is_the_fields_fraction_and_a_mark_says_right_or_wrong():
     drawing = draw_matrix(COUNTS)
-    texts = check(drawing)
     sides = [float(box.get("width")) for box in elements(drawing, "rect", rx="0")]
-    areas = [(inner / verdict.FIELD) ** 2 for inner in sides[1::2]]
-    assert sides[::2] == [verdict.FIELD] * 4
+    areas = [(inner / outer) ** 2 for outer, inner in zip(sides[::2], sides[1::2], strict=True)]
     assert areas == pytest.approx([0.64, 0.16, 0.04, 0.16], abs=1e-3)
-    assert texts[6:] == ["64", "✓ right", "16", "✗ mistakes", "4", "✗ mistakes", "16", "✓ right"]
-    assert drawing.words.splitlines() == [
-        "the confusion matrix at threshold 0.50, of 100 messages",
-        *("ham called ham: 64 (right)", "ham called spam: 16 (mistakes)"),
-        *("spam called ham: 4 (mistakes)", "spam called spam: 16 (right)"),
-        "Accuracy 80 %: 80 of 100 are right. Precision 50 %: so much of what is called spam is spam. "
-        "Recall 80 %: so much of the spam is called spam.",
-    ]
+    fields = " ".join(check_drawing(drawing)[6:])
+    assert fields == "64 ✓ right 16 ✗ mistakes 4 ✗ mistakes 16 ✓ right"
+    title, _, mistakes, *_, figures = drawing.words.splitlines()
+    assert title == "the confusion matrix at threshold 0.50, of 100 messages"
+    assert mistakes == "ham called spam: 16 (mistakes)"
+    assert figures.startswith(
+        "Accuracy 80 %: 80 of 100 are right. Precision 50 %: so much of what "
+    )
+    assert figures.endswith(" is spam. Recall 80 %: so much of the spam is called spam.")
 
 
 def test_a_missing_number_is_explained_and_a_threshold_near_1_is_not_called_1():
-    figures = verdict.say_figures(counts_at([0, 1], [0.1, 0.2]))
-    assert "No precision: nothing is called spam." in figures
-    figures = verdict.say_figures(counts_at([0], [0.9]))
-    assert "No recall: none of these messages is spam." in figures
+    nothing_called, no_spam = counts_at([0, 1], [0.1, 0.2]), counts_at([0], [0.9])
+    assert "No precision: nothing is called spam." in verdict.say_figures(nothing_called)
+    assert "No recall: none of these messages is spam." in verdict.say_figures(no_spam)
     assert [verdict.percent(share) for share in (None, 0.996, 0.5)] == ["–", "100 %", "50 %"]
     shown = [verdict.say_threshold(t) for t in (0.5, 0, 0.9985)]
     assert shown == ["0.50", "0.00", "0.9985"]
@@ -57,19 +48,17 @@ def test_a_missing_number_is_explained_and_a_threshold_near_1_is_not_called_1():
 
 def test_the_point_lies_on_the_curve_where_recall_and_precision_say():
     drawing = draw_curve(POINTS, counts_at(LABELS, P_SPAM))  # 3 of 5 called spam, of 5 spam
-    assert "at 0.50: recall 60 %, precision 60 %" in check(drawing)
+    assert "at 0.50: recall 60 %, precision 60 %" in check_drawing(drawing)
     assert centres(drawing) == [(52 + 310 * 0.6, 56 + 240 * 0.4)]
     curve = max((path.get("d") for path in elements(drawing, "path")), key=len)
     for x, y in re.findall(r"([\d.]+),([\d.]+)", curve):
         near = [(52 + 310 * recall, 296 - 240 * precision) for recall, precision in POINTS]
         assert (float(x), float(y)) in [pytest.approx(point, abs=0.1) for point in near]
-    assert drawing.words == (
-        "precision against recall at all thresholds: at 0.50: recall 60 %, precision 60 %\n"
-        "for a recall of 50 % or more the precision is 75 % at best\n"
-        "for a recall of 75 % or more the precision is 67 % at best\n"
-        "for a recall of 90 % or more the precision is 56 % at best\n"
-        "for a recall of 100 % or more the precision is 56 % at best"
-    )
+    first, *lines = drawing.words.splitlines()
+    at_all = "precision against recall at all thresholds: "
+    assert first == f"{at_all}at 0.50: recall 60 %, precision 60 %"
+    for line, recall, best in zip(lines, (50, 75, 90, 100), (75, 67, 56, 56), strict=True):
+        assert line == f"for a recall of {recall} % or more the precision is {best} % at best"
 
 
 def test_where_there_is_no_precision_there_is_no_point_and_a_sentence():
@@ -77,22 +66,19 @@ def test_where_there_is_no_precision_there_is_no_point_and_a_sentence():
     assert not centres(drawing)
     assert "at 1.00: nothing is called spam, so no precision" in written(drawing)
     no_spam = draw_curve((), counts_at([0, 0], [0.1, 0.9]))
-    assert "at 0.50: no recall, as nothing here is spam" in check(no_spam)
+    assert "at 0.50: no recall, as nothing here is spam" in check_drawing(no_spam)
     assert no_spam.words.endswith("there is no curve without spam") and not centres(no_spam)
 
 
 def test_a_bar_is_as_high_as_the_fraction_right_and_a_circle_as_the_mean_confidence():
     drawing = draw_reliability(calibration_bins([1, 1, 0, 1], [0.9, 0.2, 0.4, 0.6], num_bins=2))
     heights = [float(bar.get("height")) for bar in elements(drawing, "rect", rx="0")]
-    assert heights == [224, 112] and check(drawing)[2:4] == ["2", "2"]
+    assert heights == [224, 112] and check_drawing(drawing)[2:4] == ["2", "2"]
     places = [(52 + 310 * 0.2, 72 + 224 * 0.4), (52 + 310 * 0.7, 72 + 224 * 0.15)]
     assert centres(drawing) == [pytest.approx(place, abs=0.1) for place in places]
-    assert drawing.words.splitlines() == [
-        "how often the answers of each confidence are right",
-        "confidence 0.50 to 0.75: 2 messages, mean confidence 60 %, right 100 %",
-        "confidence 0.75 to 1.00: 2 messages, mean confidence 85 %, right 50 %",
-        "expected calibration error 38 %",
-    ]
+    _, low, _, error = drawing.words.splitlines()
+    assert low == "confidence 0.50 to 0.75: 2 messages, mean confidence 60 %, right 100 %"
+    assert error == "expected calibration error 38 %"
     drawing = draw_reliability(calibration_bins([1, 0], [0.95, 0.05]))
     assert len(centres(drawing)) == 1 and drawing.words.count("no message") == 4
 
@@ -103,24 +89,20 @@ def test_a_slice_is_a_dot_in_its_interval_with_its_counts():
     assert centres(drawing) == [(210 + 220 * 0.5, 41)]
     (ends,) = re.findall(r'd="M([\d.]+),41L([\d.]+),41"', drawing.svg)
     assert [float(x) for x in ends] == pytest.approx([210 + 220 * 0.15, 210 + 220 * 0.85], abs=0.1)
-    assert {"first <b>four</b>", "2 of 4, 50 % (15 to 85 %)", "none"} <= {*check(drawing)}
-    assert drawing.words.splitlines() == [
-        "share of right answers, with 95 % intervals",
-        "first <b>four</b>: 2 of 4, 50 % (15 to 85 %)",
-        "none: no such message",
-    ]
+    assert {"first <b>four</b>", "2 of 4, 50 % (15 to 85 %)", "none"} <= {*check_drawing(drawing)}
+    first, none = "first <b>four</b>: 2 of 4, 50 % (15 to 85 %)", "none: no such message"
+    assert drawing.words == f"share of right answers, with 95 % intervals\n{first}\n{none}"
 
 
 def test_pictures_beside_or_below_each_other_overlap_nowhere():
     left, right = draw_matrix(COUNTS), draw_slices(shares_right([1], [0.9], {"a": [True]}))
-    both, column = side_by_side(left, right), below_each_other([left, right], ["one", "two"])
-    moved = [[g.get("transform") for g in elements(d, "g")] for d in (both, column)]
+    both, column = joined([left, right]), joined([left, right], ["one", "two"])
+    moved = [group.get("transform") for group in elements(both, "g") + elements(column, "g")]
     (width, height), (wide, high) = left.size, right.size
-    assert moved[0] == ["translate(0 0)", f"translate({width:g} 0)"]
-    assert moved[1] == ["translate(0 26)", f"translate(0 {52 + height:g})"]
+    assert moved[:2] == ["translate(0 0)", f"translate({width:g} 0)"]
+    assert moved[2:] == ["translate(0 26)", f"translate(0 {52 + height:g})"]
     assert (both.size, column.size) == ((width + wide, height), (wide, 52 + height + high))
     assert both.words == f"{left.words}\n{right.words}"
     assert column.words == f"one: {left.words}\ntwo: {right.words}"
-    for drawing in (both, column):
-        drawings.check_that_it_has_its_words(drawing)
-        assert len(elements(drawing, "text")) >= len(written(left) + written(right))
+    assert written(both) == written(left) + written(right)
+    assert written(column) == ["one", *written(left), "two", *written(right)]

@@ -33,20 +33,19 @@ def attention_step(
     for a token, a block or a head that is not there.
     """
     check_message(token_ids)
-    whole_number("at", at, 0, token_ids.shape[1] - 1, ", the message's last token")
-    whole_number("block", block, 0, len(model.trf_blocks) - 1, ", the last block")
+    whole_number("at", at, 0, token_ids.shape[1] - 1)
+    whole_number("block", block, 0, len(model.trf_blocks) - 1)
     attention = model.trf_blocks[block].att
-    whole_number("head", head, 0, attention.num_heads - 1, ", the last head")
+    whole_number("head", head, 0, attention.num_heads - 1)
     seen = at + 1 if attention.causal else token_ids.shape[1]
     names = [f"trf_blocks.{block}.att.{name}" for name in ("W_query", "W_key", "W_value")]
     with record(model, *names) as recorded:
         weights = attention_weights(model, token_ids)[block, 0, head, at, :seen].float().cpu()
-    queries, keys, values = (
-        recorded[name].output[0, :seen].chunk(attention.num_heads, dim=-1)[head].float().cpu()
-        for name in names
-    )
-    scores = keys @ queries[at] / math.sqrt(keys.shape[-1])
-    step = {"query": queries[at], "keys": keys, "scores": scores, "weights": weights}
+    vectors = torch.stack([recorded[name].output[0, :seen] for name in names]).float().cpu()
+    queries, keys, values = vectors.chunk(attention.num_heads, dim=-1)[head]  # (seen, m) each
+    query = queries[at]
+    scores = keys @ query / math.sqrt(len(query))
+    step = {"query": query, "keys": keys, "scores": scores, "weights": weights}
     return step | {"values": values, "sum": weights @ values}
 
 
@@ -82,23 +81,22 @@ def draw_attention_step(
     rows = [["query", ".", "."], ["keys", "weights", "values"], [".", ".", "sum"]]
     plots = figure.subplot_mosaic(rows, height_ratios=[1, count, 1])
     for name in ("query", "keys", "values", "sum"):
-        vectors = np.atleast_2d(step[name])
         largest = step["values" if name == "sum" else name].abs().max().item()
-        plots[name].imshow(
-            vectors, "PuOr", vmin=-largest, vmax=largest, aspect="auto", interpolation="none"
-        )
+        options = {"vmin": -largest, "vmax": largest, "aspect": "auto", "interpolation": "none"}
+        plots[name].imshow(np.atleast_2d(step[name]), "PuOr", **options)
         plots[name].set(xticks=[], yticks=[])
         plots[name].set_title(name, loc="left")
     plots["keys"].set_yticks(range(count), [shortened(token) for token in tokens[:count]])
     labels = []
     for score, weight in zip(step["scores"], step["weights"], strict=True):
         labels.append(f"{score:.1f} → {weight:.0%}")
-    bars = plots["weights"].barh(range(count), step["weights"].numpy().round(2))
-    plots["weights"].bar_label(bars, labels, padding=3)
-    plots["weights"].set_title(f"query × key / √{m}\n= score → weight", loc="left")
-    plots["weights"].set_xlim(0, 2.5)
-    plots["weights"].invert_yaxis()
-    plots["weights"].set_axis_off()
+    plot = plots["weights"]
+    bars = plot.barh(range(count), step["weights"].numpy().round(2))
+    plot.bar_label(bars, labels, padding=3)
+    plot.set_title(f"query × key / √{m}\n= score → weight", loc="left")
+    plot.set_xlim(0, 2.5)
+    plot.invert_yaxis()
+    plot.set_axis_off()
     figure.supxlabel("orange: below 0, purple: above 0; sum: of the values, each times its weight")
     described = ", ".join(f"{token} {label}" for token, label in zip(tokens, labels, strict=False))
     return chart(figure, f"score → weight of each token: {described}")

@@ -10,7 +10,6 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import cycle
 
 import numpy as np
@@ -43,7 +42,6 @@ from workshop.pictures.svg import (
 from workshop.texts import counted, first_ten
 
 WIDTH = 600  # pixels; JupyterLab in a window of 800 pixels has room for it
-PALE_ORANGE = "#f6d9b8"  # of padding: it differs from BLUE without any colour
 course_style = rc_context(
     {  # of a matplotlib figure
         "font.size": 11,
@@ -178,12 +176,10 @@ def draw_ids(ways: Mapping[str, tuple[Sequence[int], Sequence[int]]]) -> Chart:
     """
     figure, plots = new_figure(320, 1, len(ways))
     for plot, (name, (lengths, widths)) in zip(np.ravel(plots), ways.items(), strict=True):
-        share = share_of_padding(lengths, widths)
-        bars = {"orientation": "horizontal", "fill": True, "rasterized": True}
-        plot.stairs(widths, color=PALE_ORANGE, **bars)
-        plot.stairs(lengths, color=BLUE, **bars)
-        plot.set_title(f"{name}:\n{share:.0%} padding")
-        plot.set(xlabel="token ids", ylabel="messages")
+        for values, color in ((widths, "#f6d9b8"), (lengths, BLUE)):  # pale orange: padding
+            plot.stairs(values, orientation="horizontal", color=color, fill=True, rasterized=True)
+        title = f"{name}:\n{share_of_padding(lengths, widths):.0%} padding"
+        plot.set(title=title, xlabel="token ids", ylabel="messages")
         plot.invert_yaxis()
     figure.supxlabel("dark: tokens · light: padding")
     return chart(figure)
@@ -359,10 +355,10 @@ SMOOTHED = 20  # steps whose mean loss is drawn
 
 def draw_training(histories: Sequence[History], epochs: int, steps_per_epoch: int) -> Drawing:
     """Return the losses and accuracies over the epochs of one training with each seed."""
-    highest = 1.0
-    for history in histories:  # one that has just begun has no loss yet
-        highest = max([highest, *history.step_losses, *history.val_losses])
-    loss_axes = Axes((48, 50, 240, 150), (0, epochs), (0, highest))
+    losses = [1.0]  # one that has just begun has none yet
+    for history in histories:
+        losses += history.step_losses + history.val_losses
+    loss_axes = Axes((48, 50, 240, 150), (0, epochs), (0, max(losses)))
     accuracy_axes = Axes((348, 50, 240, 150), (0, epochs), (0, 1))
     ticks = round_ticks(0, epochs, whole=True)
     drawn = [
@@ -380,8 +376,7 @@ def draw_training(histories: Sequence[History], epochs: int, steps_per_epoch: in
             (accuracy_axes, history.val_accs, ORANGE, ORANGE),
         ):
             points = [axes.at(epoch, value) for epoch, value in enumerate(values, start=1)]
-            drawn.append(line(points, colour))
-            drawn += [circle(x, y, 3.5, fill, colour) for x, y in points]
+            drawn += [line(points, colour), *(circle(*at, 3.5, fill, colour) for at in points)]
     words = "no epoch has ended yet"
     if history.val_losses:
         words = (
@@ -390,14 +385,6 @@ def draw_training(histories: Sequence[History], epochs: int, steps_per_epoch: in
             f"validation loss {history.val_losses[-1]:.3f}"
         )
     return picture(drawn, f"how the training goes: {words}", 620, 244)
-
-
-def draw_bar(share: float, words: str) -> str:
-    """Return a progress bar, in HTML, filled up to `share`, 0 … 1; `words` are its name."""
-    return (
-        f'<progress max="100" value="{100 * share:.0f}" aria-label="{escape(words)}" '
-        'style="width:400px;max-width:100%"></progress>'
-    )
 
 
 AGAINST = {"trainable parameters": "trainable", "seconds": "seconds"}  # → the name in a run
@@ -435,15 +422,9 @@ def draw_runs(runs: Sequence[Run], against: str = "trainable parameters") -> Dra
         xs.append(cost * 1.1 ** costs[:i].count(cost))  # equal costs stand side by side
     intervals = np.abs(np.transpose([run.interval for run in runs]) - accuracies)
     figure, plot = new_figure(384)
-    plot.set_title(title)
     plot.errorbar(xs, accuracies, intervals, fmt="o", label="a run, with its 95 % interval")
-    plot.plot(
-        [xs[i] for i in best],
-        [accuracies[i] for i in best],
-        "o-",
-        zorder=3,
-        label="no run beats these in both",
-    )
+    front_line = np.transpose([(xs[i], accuracies[i]) for i in best])
+    plot.plot(*front_line, "o-", zorder=3, label="no run beats these in both")
     lines = []
     for i, run in enumerate(runs):
         low, high = run.interval
@@ -453,7 +434,8 @@ def draw_runs(runs: Sequence[Run], against: str = "trainable parameters") -> Dra
             f"(95 % interval {low:.3f} to {high:.3f})"
         )
     lines.append(f"no run beats in both: {', '.join(str(i + 1) for i in best)}")
-    plot.set(xscale="log", xlabel=against, ylabel="accuracy", xlim=(min(xs) / 3, max(xs) * 4))
+    xlim = min(xs) / 3, max(xs) * 4
+    plot.set(title=title, xscale="log", xlabel=against, ylabel="accuracy", xlim=xlim)
     plot.xaxis.set(major_formatter="{x:,g}", minor_formatter="")
     figure.legend(loc="outside lower center")
     return chart(figure, *lines)

@@ -25,19 +25,16 @@ def draw_frame(film: Film, number: int) -> Chart:
     places = torch.cat(film.places)
     lower, upper = places.quantile(torch.tensor([0.25, 0.75]), dim=0)
     fence = FENCE * (upper - lower)
-    low, high = lower - fence, upper + fence
-    low, high = places.clip(low, high).aminmax(dim=0)
+    low, high = places.clip(lower - fence, upper + fence).aminmax(dim=0)
     x, y = film.places[number].clip(low, high).T.numpy()
     room = 0.05 * (high - low)
-    (left, bottom), (right, top) = (low - room).tolist(), (high + room).tolist()
+    xlim, ylim = torch.stack((low - room, high + room), dim=1).tolist()
     first, second = (100 * film.directions.shares).round().int().tolist()
 
     figure, (dots, curves) = new_figure(400, 1, 2, width_ratios=(2, 1))
     for label, name, marker, colour in ((0, "ham", "o", BLUE), (1, "spam", "s", ORANGE)):
-        is_kind = labels == label
-        dots.scatter(
-            x[is_kind], y[is_kind], 25, colour, marker=marker, edgecolors="white", label=name
-        )
+        kind = {"marker": marker, "edgecolors": "white", "label": name}
+        dots.scatter(x[labels == label], y[labels == label], 25, colour, **kind)
     ring = {"facecolors": "none", "edgecolors": "black", "label": "mistake"}
     dots.scatter(x[mistakes], y[mistakes], 100, **ring)
     fits = film.num_on_their_side[number]
@@ -46,7 +43,7 @@ def draw_frame(film: Film, number: int) -> Chart:
         x, y = -c * a / (a * a + b * b), -c * b / (a * a + b * b)  # nearest to the origin
         dots.axline((x, y), (x - b, y + a), color="black", linestyle="--", label="p = 0.5")
     dots.set_title(f"{film.names[number]}: {(~mistakes).sum()} of {len(labels)} right")
-    dots.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+    dots.set(xlim=xlim, ylim=ylim, xticks=[], yticks=[])
     dots.set_xlabel(f"main direction, {first} % of the variance")
     dots.set_ylabel(f"second direction, {second} %")
 

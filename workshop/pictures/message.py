@@ -8,7 +8,6 @@ towards ham, and nan where there is nothing to compare with (see `workshop.insid
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-import tiktoken
 import torch
 
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
@@ -34,23 +33,22 @@ from workshop.texts import counted
 # --- tokens and their ids -------------------------------------------------------------------------
 
 
-def draw_tokens(texts: Sequence[str], tokenizer: tiktoken.Encoding | None = None) -> Drawing:
+def draw_tokens(texts: Sequence[str]) -> Drawing:
     """Return a picture of each text's tokens, a chip for each, with the token's id below it.
 
     A space is shown as ␣. Six lines of a long text are drawn; the words hold all of it. Raises
     ValueError for a text of nothing but white space.
     """
-    tokenizer = tokenizer or get_tokenizer()
     drawn, lines, y = [], [], 0.0
     for message in texts:
-        ids = encode_message(message, tokenizer)
-        tokens, below = visible_tokens(ids, tokenizer), [f"{token_id}" for token_id in ids]
+        ids = encode_message(message, get_tokenizer())
+        tokens, below = visible_tokens(ids, get_tokenizer()), [str(token_id) for token_id in ids]
         title = counted(len(ids), "token")
-        chips, bottom = draw_chips(tokens, 20, y + 28, 560, 6, below)
-        drawn += [text(20, y + 20, title, bold=True), *chips]
-        pairs = zip(tokens, below, strict=True)
-        lines.append(f"{title}: {', '.join(' '.join(pair) for pair in pairs)}")
-        y = bottom
+        drawn.append(text(20, y + 20, title, bold=True))
+        chips, y = draw_chips(tokens, 20, y + 28, 560, 6, below)
+        drawn += chips
+        pairs = [f"{token} {number}" for token, number in zip(tokens, below, strict=True)]
+        lines.append(f"{title}: {', '.join(pairs)}")
     return picture(drawn, "\n".join(lines), 600, y + 6)
 
 
@@ -100,7 +98,7 @@ def draw_attention(tokens: Sequence[str], shares: Sequence[float], title: str) -
     """
     below, fills, lines = [], [], []
     for token, share in zip(tokens, shares, strict=True):
-        number = _two_digits(share)
+        number = f"{share:.2f}".removeprefix("0")
         below.append("·" if number == ".00" else number)
         fills.append(mixed(0.7 * round(share, 2), BLUE))
         if number != ".00":
@@ -108,10 +106,6 @@ def draw_attention(tokens: Sequence[str], shares: Sequence[float], title: str) -
     drawn, y = draw_chips(tokens, 0, 26, WIDTH, None, below, fills)
     drawn.append(text(0, 14, title, 13, bold=True))
     return picture(drawn, f"{title}: {', '.join(lines)}", WIDTH, y + 6)
-
-
-def _two_digits(share: float) -> str:
-    return f"{share:.2f}".removeprefix("0")
 
 
 def named_shares(
@@ -158,7 +152,7 @@ def draw_shares(
         drawn.append(text(0, y + 18, name, mono=True))
         for block, share in enumerate(shares):
             x, share = 150 + step * block, round(share, 2)
-            numbers.append(_two_digits(share))
+            numbers.append(f"{share:.2f}".removeprefix("0"))
             drawn.append(rect(x + 1, y, step - 2, 27, mixed(0.7 * share, BLUE), GREY))
             if num_blocks <= 24:
                 drawn.append(text(x + step / 2, y + 18, numbers[-1], size, "middle", fill=TEXT))
@@ -205,20 +199,15 @@ def say_influence(influence: float) -> str:
     return f"{size} towards {'spam' if influence > 0 else 'ham'}"
 
 
-def chip_words(token: str, influence: float, left_out: bool) -> str:
-    """Return the text on a token's button."""
-    return f"{shortened(token)}  {'✕ left out' if left_out else mark(influence)}"
-
-
-def chip_hint(influence: float, left_out: bool) -> str:
-    """Return a token's influence in words, and what a press on its button does."""
-    return f"{say_influence(influence)}; press to {'bring it back' if left_out else 'leave it out'}"
-
-
-def chip_class(influence: float) -> str:
-    """Return the CSS class of a token's button, by direction and size: "mm-spam-2"."""
+def token_button(token: str, influence: float, left_out: bool) -> tuple[str, str, str]:
+    """Return the text of a token's button, its hint, and its CSS class, such as "mm-spam-2"."""
     side, size = side_and_size(influence)
-    return f"mm-{side}-{size}" if size else "mm-neither"
+    sign, action = mark(influence), "leave it out"
+    if left_out:
+        sign, action = "✕ left out", "bring it back"
+    hint = f"{say_influence(influence)}; press to {action}"
+    css = f"mm-{side}-{size}" if size else "mm-neither"
+    return f"{shortened(token)}  {sign}", hint, css
 
 
 def chip_colours() -> str:

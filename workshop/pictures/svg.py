@@ -5,10 +5,10 @@ What is drawn in INK has the class "ink", which a widget fills with the page's o
 that it can be read on dark paper. ORANGE and BLUE can be seen on white and on dark paper.
 """
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 
 import numpy as np
@@ -56,28 +56,23 @@ def picture(drawn: Iterable[str], words: str, width: float, height: float) -> Dr
     return Drawing("\n".join(lines), words)
 
 
-def below_each_other(drawings: Sequence[Drawing], titles: Sequence[str]) -> Drawing:
-    """Return several drawings as one, each below its title; their words in the same order."""
-    drawn, lines, y = [], [], 0.0
-    for drawing, title in zip(drawings, titles, strict=True):
-        drawn += [text(12, y + 19, title, size=14, bold=True), _moved(drawing, 0, y + 26)]
-        lines.append(f"{title}: {drawing.words}")
-        y += 26 + drawing.size[1]
-    return picture(drawn, "\n".join(lines), max(drawing.size[0] for drawing in drawings), y)
+def joined(drawings: Sequence[Drawing], titles: Sequence[str] = ()) -> Drawing:
+    """Return several drawings as one, each below its title; beside each other without titles.
 
-
-def side_by_side(left: Drawing, right: Drawing) -> Drawing:
-    """Return two drawings as one, beside each other; their words in the same order."""
-    (width, height), (more, other_height) = left.size, right.size
-    drawn = [_moved(left, 0, 0), _moved(right, width, 0)]
-    words = f"{left.words}\n{right.words}"
-    return picture(drawn, words, width + more, max(height, other_height))
-
-
-def _moved(drawing: Drawing, x: float, y: float) -> str:
-    """Return what a drawing shows, without its frame, moved right and down."""
-    inside = drawing.svg.partition(">")[2].removesuffix("</svg>").strip()
-    return f'<g transform="translate({x:g} {y:g})">\n{inside}\n</g>'
+    Their words follow in the same order.
+    """
+    drawn, lines, width, height = [], [], 0.0, 0.0
+    for i, drawing in enumerate(drawings):
+        inside = drawing.svg.partition(">")[2].removesuffix("</svg>").strip()
+        if titles:
+            drawn.append(text(12, height + 19, titles[i], size=14, bold=True))
+            x, y, words = 0, height + 26, f"{titles[i]}: {drawing.words}"
+        else:
+            x, y, words = width, 0, drawing.words
+        drawn.append(f'<g transform="translate({x:g} {y:g})">\n{inside}\n</g>')
+        lines.append(words)
+        width, height = max(width, x + drawing.size[0]), max(height, y + drawing.size[1])
+    return picture(drawn, "\n".join(lines), width, height)
 
 
 # --- shapes ---------------------------------------------------------------------------------------
@@ -171,11 +166,7 @@ def circle(
     )
 
 
-def within(fraction: float) -> float:
-    """Return a fraction, limited to 0 … 1."""
-    return min(max(fraction, 0.0), 1.0)
-
-
+@cache  # there are few fractions, and a token has one at every key
 def mixed(fraction: float, colour: str) -> str:
     """Return a colour mixed with white: 0 is white, 1 the colour itself."""
     return to_hex(1 - fraction * (1 - np.array(to_rgb(colour))))
@@ -191,15 +182,11 @@ class Axes:
     frame: tuple[float, float, float, float]
     xs: tuple[float, float]
     ys: tuple[float, float]
-    log_x: bool = False
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Return where a point lies, in pixels; a point outside is moved to the edge."""
         left, top, width, height = self.frame
-        xs = self.xs
-        if self.log_x:
-            x, xs = math.log(x), np.log(xs)
-        right = np.interp(x, xs, (left, left + width))
+        right = np.interp(x, self.xs, (left, left + width))
         down = np.interp(y, self.ys, (top + height, top))
         return round(float(right), 1), round(float(down), 1)
 
@@ -233,13 +220,8 @@ def round_ticks(low: float, high: float, whole: bool = False) -> list[float]:
 
 # --- tokens as chips: a small box for each --------------------------------------------------------
 
-CHIP_FILL = "#eeeeee"
-CHIP_HEIGHT, CHIP_STEP = 19, 24  # of a box, and from one line of boxes to the next
-CHIP_LETTERS, LETTER_WIDTH = 24, 7.3  # at most, and in the monospaced font
-CHIP_AROUND = 14  # what is left free around the letters, and the gap of 4 between two boxes
+CHIP_STEP = 24  # from one line of boxes to the next
 NARROWEST = 42  # a chip with an id of five digits below it
-COUNT_WIDTH = 170  # for "… 1,000 more"
-BYTES_NOTE = "⟨ ⟩ holds the bytes of a token that is only a part of a character"
 
 
 def draw_chips(
@@ -261,35 +243,33 @@ def draw_chips(
     for i, token in enumerate(tokens):
         width = max(chip_width(shortened(token)), NARROWEST if below else 0)
         is_last = line + 1 == most_lines
-        if left > x and left + width > (right - COUNT_WIDTH if is_last else right):
+        if left > x and left + width > (right - 170 if is_last else right):  # for the count
             if is_last:
                 more = f"… {len(tokens) - i:,} more"
                 drawn.append(text(left + 6, y + step * line + 14, more))
                 break
             left, line = x, line + 1
-        top = y + step * line
-        drawn += chip(token, left, top, width, fills[i] if fills else CHIP_FILL)
+        top, middle, fill = y + step * line, left + width / 2, fills[i] if fills else "#eeeeee"
+        drawn += [
+            rect(left + 2, top, width - 4, 19, fill, GREY, 4),
+            text(middle, top + 14, shortened(token), 12, "middle", mono=True, fill=TEXT),
+        ]
         if below:
-            drawn.append(text(left + width / 2, top + 34, below[i], anchor="middle"))
+            drawn.append(text(middle, top + 34, below[i], anchor="middle"))
         left += width
     bottom = y + step * (line + 1) - 2
     if any("⟨" in token for token in tokens):
-        drawn.append(text(x, bottom + 12, BYTES_NOTE, size=11))
+        note = "⟨ ⟩ holds the bytes of a token that is only a part of a character"
+        drawn.append(text(x, bottom + 12, note, size=11))
         bottom += 18
     return drawn, bottom
 
 
-def shortened(token: str, most: int = CHIP_LETTERS) -> str:
+def shortened(token: str, most: int = 24) -> str:
     """Return a token with at most `most` letters, the last of them "…" if some are missing."""
     return token if len(token) <= most else token[: most - 1] + "…"
 
 
 def chip_width(token: str) -> float:
     """Return how wide a token's chip is, with the gap to the next one."""
-    return CHIP_AROUND + LETTER_WIDTH * len(token)
-
-
-def chip(token: str, x: float, y: float, width: float, fill: str = CHIP_FILL) -> list[str]:
-    """Return a token's box and text."""
-    letters = text(x + width / 2, y + 14, shortened(token), 12, "middle", mono=True, fill=TEXT)
-    return [rect(x + 2, y, width - 4, CHIP_HEIGHT, fill, GREY, 4), letters]
+    return 14 + 7.3 * len(token)  # a letter in the monospaced font, and the space around

@@ -13,7 +13,6 @@ from helpers.checks import finite_number
 from helpers.classify import SpamClassifier
 from helpers.measures import (
     FIELDS,
-    Counts,
     calibration_bins,
     counts_at,
     field_at,
@@ -21,7 +20,7 @@ from helpers.measures import (
     shares_right,
     short_and_long,
 )
-from workshop.pictures.svg import Drawing, side_by_side
+from workshop.pictures.svg import joined
 from workshop.pictures.verdict import (
     draw_curve,
     draw_matrix,
@@ -72,16 +71,12 @@ class Dashboard(VBox):
                     f"messages have no column {name!r}; give what load_splits gives: Text and Label"
                 )
         self._texts, self._labels = messages["Text"].tolist(), messages["Label"].tolist()
-        wrong = set(self._labels) - {0, 1}
-        if wrong:
-            raise ValueError(f"a label must be 0 (ham) or 1 (spam), not {wrong.pop()!r}")
         self._p_spam = classifier.probabilities(self._texts)[:, 1].numpy()  # (num_messages,)
-        self._curve = precision_recall_curve(self._labels, self._p_spam)
+        self._points = precision_recall_curve(self._labels, self._p_spam)
         self._kinds = short_and_long(self._texts, classifier.tokenizer) | dict(kinds or {})
         self._on_message, self._quiet = on_message, Quiet()
-        self.field: tuple[str, str] | None = None
-        self.message, self._chosen = "", None
-        self._lines: dict[int, Button] = {}
+        self.field, self.message, self._chosen = None, "", None
+        self._lines = {}
 
         limits = {"min": 0.0, "max": 1.0, "step": STEP}
         # the box says the value and takes any other; the slider's handle has no name of its own
@@ -93,15 +88,13 @@ class Dashboard(VBox):
         show = self._html = html_fields(
             "db", "figures", "matrix", "curve", "chosen", "reliability", "slices"
         )
-        fields = self._fields = {
-            field: button(
-                f"db-field db-field-{'-'.join(field)}",
-                on_click=lambda field=field: self.show_field(*field),
-            )
-            for field in FIELDS
-        }
+        buttons = self._buttons = []
+        for field in FIELDS:
+            css = f"db-field db-field-{'-'.join(field)}"
+            buttons.append(button(css, on_click=lambda field=field: self.show_field(*field)))
         self._list = TextList("db", self._heading, self._buttons_of)
-        show["reliability"].value = self.reliability.svg
+        bins = calibration_bins(self._labels, self._p_spam)  # without the threshold
+        show["reliability"].value = draw_reliability(bins).svg
         super().__init__(
             [
                 style_sheet(),
@@ -110,8 +103,8 @@ class Dashboard(VBox):
                 show["figures"],
                 row(show["matrix"], show["curve"]),
                 HTML("<b>Press a field</b> to read its messages, the surest first."),
-                row(*(fields[field] for field in FIELDS[:2])),
-                row(*(fields[field] for field in FIELDS[2:])),
+                row(*buttons[:2]),
+                row(*buttons[2:]),
                 self._list,
                 show["chosen"],
                 Folded("how sure and how right: the reliability diagram", show["reliability"]),
@@ -140,28 +133,6 @@ class Dashboard(VBox):
             self._slider.value = round(self._threshold, DIGITS)
         self._redraw()
 
-    @property
-    def counts(self) -> Counts:
-        """The four counts at the threshold."""
-        return counts_at(self._labels, self._p_spam, self._threshold)
-
-    @property
-    def drawing(self) -> Drawing:
-        """The matrix and the curve beside it, and what they show in words."""
-        counts = self.counts
-        return side_by_side(draw_matrix(counts), draw_curve(self._curve, counts))
-
-    @property
-    def reliability(self) -> Drawing:
-        """The reliability diagram; the threshold plays no part in it."""
-        return draw_reliability(calibration_bins(self._labels, self._p_spam))
-
-    @property
-    def slices(self) -> Drawing:
-        """The fractions right at the threshold on each kind of message."""
-        kinds = shares_right(self._labels, self._p_spam, self._kinds, self._threshold)
-        return draw_slices(kinds)
-
     def show_field(self, correct: str, called: str) -> None:
         """List the messages of a field, as a click on it does; raises ValueError for no field."""
         field_at(self._labels, self._p_spam, self._threshold, correct, called)
@@ -188,20 +159,23 @@ class Dashboard(VBox):
     # --- what is shown ---
 
     def _redraw(self) -> None:
-        counts = self.counts
+        counts = self.counts = counts_at(self._labels, self._p_spam, self._threshold)
+        kinds = shares_right(self._labels, self._p_spam, self._kinds, self._threshold)
+        self._matrix, self._curve = draw_matrix(counts), draw_curve(self._points, counts)
         self._html["figures"].value = status(say_figures(counts))
-        self._html["matrix"].value = draw_matrix(counts).svg
-        self._html["curve"].value = draw_curve(self._curve, counts).svg
-        self._html["slices"].value = self.slices.svg
-        for field, field_button in self._fields.items():
-            correct, called = field
-            words = f"{correct} called {called}: {counts.table[field]}"
-            is_shown = field == self.field
-            field_button.description = f"✓ {words}" if is_shown else words
-            field_button.tooltip = "shown below" if is_shown else "read its messages"
+        self._html["matrix"].value = self._matrix.svg
+        self._html["curve"].value = self._curve.svg
+        self._html["slices"].value = draw_slices(kinds).svg
+        for field, field_button in zip(FIELDS, self._buttons, strict=True):
+            words, hint = (
+                f"{field[0]} called {field[1]}: {counts.table[field]}",
+                "read its messages",
+            )
+            if field == self.field:
+                words, hint = f"✓ {words}", "shown below"
+            field_button.description, field_button.tooltip = words, hint
         if self.field is not None:
-            rows = field_at(self._labels, self._p_spam, self._threshold, *self.field)
-            self._list.show(rows)
+            self._list.show(field_at(self._labels, self._p_spam, self._threshold, *self.field))
 
     def _heading(self, shown: int, total: int) -> str:
         correct, called = self.field
@@ -215,16 +189,17 @@ class Dashboard(VBox):
         for i in rows:
             if i not in self._lines:
                 self._lines[i] = button("db-message", on_click=lambda i=i: self._choose(i))
-            words = f"{self._p_spam[i]:.3f}  {self._texts[i]}"
-            is_chosen = i == self._chosen
-            self._lines[i].description = f"✓ {words}" if is_chosen else words
-            self._lines[i].tooltip = "taken" if is_chosen else "take this message"
+            words, hint = f"{self._p_spam[i]:.3f}  {self._texts[i]}", "take this message"
+            if i == self._chosen:
+                words, hint = f"✓ {words}", "taken"
+            self._lines[i].description, self._lines[i].tooltip = words, hint
         return [self._lines[i] for i in rows]
 
     def _ipython_display_(self, **_) -> None:
-        counts, drawing = self.counts, self.drawing
-        rows = [(f"{correct} called {called}", str(counts.table[correct, called]))
-                for correct, called in FIELDS]  # fmt: skip
+        counts, drawing = self.counts, joined([self._matrix, self._curve])
+        rows = []
+        for correct, called in FIELDS:
+            rows.append((f"{correct} called {called}", str(counts.table[correct, called])))
         for name in ("accuracy", "precision", "recall"):
             rows.append((name, percent(getattr(counts, name))))
         caption = f"{counts.total} messages at threshold {say_threshold(counts.threshold)}"

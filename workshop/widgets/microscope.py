@@ -23,18 +23,15 @@ from workshop.inside import (
 )
 from workshop.pictures.message import (
     LEGEND,
-    chip_class,
     chip_colours,
-    chip_hint,
-    chip_words,
     draw_after_blocks,
     draw_attention,
     draw_influence,
     draw_probabilities,
     draw_shares,
     named_shares,
+    token_button,
 )
-from workshop.pictures.svg import Drawing
 from workshop.widgets.parts import (
     LAST_MESSAGE,
     Choice,
@@ -50,27 +47,21 @@ from workshop.widgets.parts import (
     style_sheet,
 )
 
-POSITION_NAMES = {"last": "padded end", "last_token": "last real token"}
-
-
-OTHER_POSITIONS = {"first": "first token", "mean": "mean of all"}  # for a classifier trained so
-
-
+POSITIONS = {
+    "last": "padded end",
+    "last_token": "last real token",
+    "first": "first token",
+    "mean": "mean of all",
+}
 MEAN = "mean of all heads"
-
-
 CHIPS = (
     "<b>Press a token</b> to leave it out, and again to bring it back. Colours and marks are those "
     "of the whole message, each token left out of it alone."
 )
-
-
 AFTER_BLOCKS = (
     "<b>When does the answer form?</b> The head was trained on what comes out of the last block; "
     "here it reads what comes out earlier, too, which it has never met in training."
 )
-
-
 LIMITS = """
 <p><b>Influence</b> is what the answer loses when one token goes and all others stay. Where two
 words say the same, each alone seems to matter little, since the other is still there. And a message
@@ -106,30 +97,26 @@ class MessageMicroscope(VBox):
     ):
         self.classifier, self.small = classifier, small
         self._quiet, self._chips = Quiet(), []
-        names = POSITION_NAMES | OTHER_POSITIONS
-        self._positions = {name: position for position, name in POSITION_NAMES.items()}
-        self._positions[names[classifier.position]] = classifier.position
+        chosen = POSITIONS[classifier.position]
+        offered = {"last", "last_token", classifier.position}  # another only if it is trained so
+        self._positions = {name: it for it, name in POSITIONS.items() if it in offered}
         cfg = classifier.model.cfg
         blocks, heads = [str(i) for i in range(cfg["n_layers"])], map(str, range(cfg["n_heads"]))
-        self._text = named(ask(Text, "fx-text", "Message", value=text), "mm-text")
-        self._position = Choice(
-            "mm-position", "Classify at", self._positions, names[classifier.position],
-            lambda _: self._read_again(),
-        )  # fmt: skip
-        self._padding = Choice(
-            "mm-padding", "Padding", PADDINGS, AS_IN_TRAINING, lambda _: self._read_again()
-        )
-        self._block = Choice(
-            "mm-block", "Block", blocks, blocks[-1], lambda _: self._show_attention()
-        )
-        self._head = Choice(
-            "mm-head", "Head", [MEAN, *heads], MEAN, lambda _: self._show_attention()
-        )
-        restore = button("fx-more mm-restore", "Bring all back", lambda: self._leave_out(set()))
         show = self._html = html_fields(
             "mm", "row", "unread", "problem", "probability", "change", "attention", "shares",
             "after", "table",
         )  # fmt: skip
+
+        self._text = named(ask(Text, "fx-text", "Message", value=text), "mm-text")
+        self._position = Choice(
+            "mm-position", "Classify at", self._positions, chosen, self._read_again
+        )
+        self._padding = Choice("mm-padding", "Padding", PADDINGS, AS_IN_TRAINING, self._read_again)
+        self._block = Choice("mm-block", "Block", blocks, blocks[-1], self._show_attention)
+        self._head = Choice("mm-head", "Head", [MEAN, *heads], MEAN, self._show_attention)
+        restore = button(
+            "fx-more mm-restore", "Bring all back", lambda: self._click(*self.left_out)
+        )
         self._tokens = row(css="mm-tokens")
         after = named(VBox([HTML(AFTER_BLOCKS), show["after"]]), "mm-forming")
         self._read(text)
@@ -155,8 +142,7 @@ class MessageMicroscope(VBox):
             ]
         )
         named(self, "fx-widget message-microscope")
-        self._show_message()
-        self._text.observe(lambda _: self._change_text(), "value")
+        self._text.observe(self._read_again, "value")
 
     # --- the state ---
 
@@ -170,142 +156,97 @@ class MessageMicroscope(VBox):
         self._text.value = text
 
     @property
-    def position(self) -> str:
-        """Which token classifies: "last", the padded end, or "last_token", or another position."""
-        return self._positions[self._position.chosen]
-
-    @property
     def probabilities(self) -> torch.Tensor:
         """The probabilities of ham and spam, (2,), without the tokens that are left out."""
         return self._answer.probabilities
 
-    @property
-    def left_out(self) -> tuple[int, ...]:
-        """The numbers of the tokens that are left out."""
-        return tuple(sorted(self._left_out))
-
-    @property
-    def drawing(self) -> Drawing:
-        """The tokens as a picture, and what it shows in words."""
-        title = f"spam {self._answer.spam:.2f}, ham {1 - self._answer.spam:.2f}"
-        return draw_influence(self._reading.tokens, self.influence.tolist(), title, self._left_out)
-
     # --- what the learner does ---
 
-    def _change_text(self) -> None:
-        with problem_shown(self._html["unread"], after=LAST_MESSAGE):
-            self._read(self._text.value)
+    def _read_again(self, change: object) -> None:
+        """Read the message after a change; where that can't be, say why and leave all as it was."""
+        text, left_out, line = self.text, (), self._html["unread"]
+        if isinstance(change, str):  # a choice, for what is shown: the box may hold something else
+            text, left_out, line = self._taken, self.left_out, self._html["problem"]
+        with problem_shown(line, after=LAST_MESSAGE):
+            self._read(text, left_out)
             self._html["problem"].value = ""
-            self._show_message()
-
-    def _read_again(self) -> None:
-        """Read the message that is shown, which need not be the one in the box, as is chosen now."""
-        with problem_shown(self._html["problem"], after=LAST_MESSAGE):
-            self._read(self._taken, self._left_out)
-            self._show_message()
         position, padding = self._read_with  # a choice that the model fails at is taken back
         self._position.choose(position)
         self._padding.choose(padding)
 
-    def click_token(self, number: int) -> None:
-        """Leave a token out, or bring it back."""
-        if not self._quiet and number < len(self._reading.tokens):  # or the click comes too late
-            self._leave_out(self._left_out ^ {number})
-
-    def _leave_out(self, left_out: set[int]) -> None:
-        """Answer without these tokens; where that can't be, say why and leave all as it was."""
-        with problem_shown(self._html["problem"]):
-            self._answer = answer(self.classifier, self._reading, left_out)
-            self._left_out = left_out
-            self._show_answer()
-        self._show_chips()
-
-    def _read(self, text: str, left_out: set[int] = frozenset()) -> None:
-        """Take a message; nothing is changed where it can't be taken."""
+    def _read(self, text: str, left_out: tuple[int, ...] = ()) -> None:
+        """Read a message as is chosen, and show it; nothing is changed where it can't be read."""
         chosen = self._position.chosen, self._padding.chosen
-        reading = read_message(self.classifier, text, self._padding.chosen, self.position)
+        position = self._positions[self._position.chosen]
+        reading = read_message(self.classifier, text, self._padding.chosen, position)
         whole = answer(self.classifier, reading)
         influence = influence_on_spam(self.classifier, reading)
-        without = answer(self.classifier, reading, left_out) if left_out else whole
-        self._taken, self._left_out, self._read_with = text, left_out, chosen
-        self._reading, self._whole, self._answer = reading, whole, without
-        self.influence = influence
+        self._answer = answer(self.classifier, reading, left_out) if left_out else whole
+        self._taken, self.left_out, self._read_with = text, left_out, chosen
+        self._reading, self._whole, self.influence = reading, whole, influence
+        self.position = position
+        self._html["row"].value = say_row(reading)
+        self._html["table"].value = influence_table(reading.tokens, influence.tolist())
+        self._show_answer()
+
+    def _click(self, *numbers: int) -> None:
+        """Leave tokens out or bring them back; where that can't be, say why and change nothing."""
+        tokens_are_there = max(numbers, default=0) < len(self._reading.tokens)
+        if self._quiet or not tokens_are_there:  # code sets the button, or the click comes too late
+            return
+        left_out = tuple(sorted({*self.left_out} ^ {*numbers}))
+        with problem_shown(self._html["problem"]):
+            self._answer = answer(self.classifier, self._reading, left_out)
+            self.left_out = left_out
+        self._show_answer()
 
     # --- what is shown ---
 
-    def _show_message(self) -> None:
-        self._html["row"].value = say_row(self._reading)
-        table = influence_table(self._reading.tokens, self.influence.tolist())
-        self._html["table"].value = table
-        self._show_chips()
-        self._show_answer()
-
-    def _show_chips(self) -> None:
-        """Let each token's button show what it is; buttons are made once and used again."""
+    def _show_answer(self) -> None:
+        """Show the answer, and let each token's button, made once, show what the token is."""
         tokens, influence = self._reading.tokens, self.influence.tolist()
-        while len(self._chips) < len(tokens):
-            self._chips.append(_Chip(self, len(self._chips)))
+        for i in range(len(self._chips), len(tokens)):
+            chip = ToggleButton()
+            chip.observe(lambda _, i=i: self._click(i), "value")
+            self._chips.append(chip)
         with self._quiet():
             for i, token in enumerate(tokens):
-                self._chips[i].show(token, influence[i], i in self._left_out)
+                chip, left_out = self._chips[i], i in self.left_out
+                words, hint, css = token_button(token, influence[i], left_out)
+                with chip.hold_sync():
+                    chip._dom_classes = ("mm-token", f"mm-token-{i}", css)
+                    chip.description, chip.tooltip, chip.value = words, hint, left_out
         if len(self._tokens.children) != len(tokens):
             self._tokens.children = self._chips[: len(tokens)]
-
-    def _show_answer(self) -> None:
         self._html["probability"].value = draw_probabilities(self._answer.spam).svg
-        change = say_change(self._reading, self._left_out, self._whole, self._answer)
+        change = say_change(self._reading, self.left_out, self._whole, self._answer)
         self._html["change"].value = f'<p role="status">{change}</p>'
-        self._html["after"].value = self._draw_after_blocks().svg
+        if not self.small:
+            self._after = draw_after_blocks(self._answer.after_blocks[:, SPAM].tolist())
+            self._html["after"].value = self._after.svg
         self._show_attention()
 
-    def _show_attention(self) -> None:
-        self._html["attention"].value = self._draw_attention().svg
-        block, head, head_name = self._attends()
-        shares = self._answer.to_the_message(head).tolist()
-        title = f"To the whole message, by block: {head_name}"
-        self._html["shares"].value = draw_shares({"share": shares}, title, block).svg
-
-    def _attends(self) -> tuple[int, int | None, str]:
-        """Return the block and the head (None for their mean) that are chosen, and the head's name."""
-        block, head = int(self._block.chosen), self._head.chosen
-        return (block, None, MEAN) if head == MEAN else (block, int(head), f"head {head}")
-
-    def _draw_attention(self) -> Drawing:
-        block, head, head_name = self._attends()
-        tokens = [self._reading.tokens[i] for i in self._reading.kept(self._left_out)]
-        position = classifying_place(self._reading.row(self._left_out), self.position)
-        shares = named_shares(tokens, self._answer.shares(block, head), position)
+    def _show_attention(self, _: str = "") -> None:
+        """Show where the classifying token looks, in the chosen block and head."""
+        block, head, head_name = int(self._block.chosen), None, MEAN
+        if self._head.chosen != MEAN:
+            head, head_name = int(self._head.chosen), f"head {self._head.chosen}"
+        tokens = [self._reading.tokens[i] for i in self._reading.kept(self.left_out)]
+        place = classifying_place(self._reading.row(self.left_out), self.position)
+        shares = named_shares(tokens, self._answer.shares(block, head), place)
         title = f"Where the {self._position.chosen} looks: block {block}, {head_name}"
-        return draw_attention(*shares, title)
-
-    def _draw_after_blocks(self) -> Drawing:
-        return draw_after_blocks(self._answer.after_blocks[:, SPAM].tolist())
+        self._attention = draw_attention(*shares, title)
+        self._html["attention"].value = self._attention.svg
+        to_message = {"share": self._answer.to_the_message(head).tolist()}
+        title = f"To the whole message, by block: {head_name}"
+        self._html["shares"].value = draw_shares(to_message, title, block).svg
 
     def _ipython_display_(self, **_) -> None:
-        others = [self._draw_attention().words]
-        if not self.small:
-            others.append(self._draw_after_blocks().words)
+        spam, influence = self._answer.spam, self.influence.tolist()
+        title = f"spam {spam:.2f}, ham {1 - spam:.2f}"
+        drawing = draw_influence(self._reading.tokens, influence, title, self.left_out)
+        others = (
+            [self._attention.words] if self.small else [self._attention.words, self._after.words]
+        )
         html = self._html["table"].value + "".join(f"<p>{escape(words)}</p>" for words in others)
-        drawing = self.drawing
         display_with_static_form(self, drawing.svg, html, "\n".join([drawing.words, *others]))
-
-
-class _Chip(ToggleButton):
-    """A token as a button, pressed where it is left out."""
-
-    def __init__(self, microscope: MessageMicroscope, number: int):
-        super().__init__()
-        self._colour = ""
-        named(self, f"mm-token mm-token-{number}")
-        self.observe(lambda _: microscope.click_token(number), "value")
-
-    def show(self, token: str, influence: float, left_out: bool) -> None:
-        with self.hold_sync():
-            self.description = chip_words(token, influence, left_out)
-            self.tooltip = chip_hint(influence, left_out)
-            self.value = left_out
-            colour = chip_class(influence)
-            if colour != self._colour:
-                self.remove_class(self._colour)
-                named(self, colour)
-                self._colour = colour

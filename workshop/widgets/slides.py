@@ -11,7 +11,7 @@ import numpy as np
 from ipywidgets import HTML, HBox, SelectionSlider, VBox
 
 from helpers.checks import whole_number
-from workshop.pictures.svg import Drawing, below_each_other
+from workshop.pictures.svg import Drawing, joined
 from workshop.tables import html_table
 from workshop.widgets.parts import (
     button,
@@ -53,13 +53,11 @@ class Slides(VBox):
             style={"description_width": "initial"},
         )
         self._slider = named(slider, "sl-slider")
-        back, forward = lambda: self._move(-1), lambda: self._move(1)
-        buttons = [
-            button("fx-more sl-back", "◀ previous", back, tooltip="the picture before"),
-            button("fx-more sl-next", "next ▶", forward, tooltip="the picture after"),
-        ]
+        back = button("fx-more sl-back", "◀ previous", lambda: self._show(-1))
+        forward = button("fx-more sl-next", "next ▶", lambda: self._show(1))
+        back.tooltip, forward.tooltip = "the picture before", "the picture after"
         self._picture, self._words = named(HTML(), "sl-picture"), named(HTML(), "sl-words")
-        controls = row(self._slider, HBox(buttons), css="sl-controls")
+        controls = row(self._slider, HBox([back, forward]), css="sl-controls")
         super().__init__([style_sheet(), controls, self._words, self._picture])
         named(self, "fx-widget picture-slides")
         self._slider.observe(lambda _: self._show(), "value")
@@ -76,32 +74,20 @@ class Slides(VBox):
         last = len(self.drawings) - 1
         self._slider.value = whole_number("the picture's index", index, 0, last)
 
-    @property
-    def drawing(self) -> Drawing:
-        """The picture that is shown, and what it shows in words."""
-        return self.drawings[self.index]
-
-    def _move(self, by: int) -> None:
-        if 0 <= self.index + by < len(self.drawings):
-            self.index += by
-
-    def _show(self) -> None:
-        self._picture.value = self.drawing.svg
-        name, words = escape(self.names[self.index]), escape(self.drawing.words)
-        unseen = f'<span class="fx-unseen">: {words}</span>'
+    def _show(self, by: int = 0) -> None:
+        """Show the picture that lies `by` further, or the one at that end."""
+        self.index = min(max(self.index + by, 0), len(self.drawings) - 1)
+        drawing, name = self.drawings[self.index], escape(self.names[self.index])
+        self._picture.value = drawing.svg
+        unseen = f'<span class="fx-unseen">: {escape(drawing.words)}</span>'
         self._words.value = f'<p role="status"><b>{name}</b>{unseen}</p>'
 
     def _ipython_display_(self, **_) -> None:
         """Display the slides; where nothing is live, three pictures below each other and a table."""
-        shown = _evenly_spaced(len(self.drawings), PICTURES)
-        drawings, names = [self.drawings[i] for i in shown], [self.names[i] for i in shown]
-        svg = below_each_other(drawings, names)
-        in_table = _evenly_spaced(len(self.drawings), ROWS)
-        rows = [(self.names[i], self.drawings[i].words) for i in in_table]
+        drawings, names, count = self.drawings, self.names, len(self.drawings)
+        shown = np.linspace(0, count - 1, min(count, PICTURES)).round().astype(int)
+        below = joined([drawings[i] for i in shown], [names[i] for i in shown])
+        in_table = np.linspace(0, count - 1, min(count, ROWS)).round().astype(int)
+        rows = [(names[i], drawings[i].words) for i in in_table]
         table = html_table((self.label, "what it shows"), rows, f"{self.label}, in words")
-        display_with_static_form(self, svg.svg, table, svg.words)
-
-
-def _evenly_spaced(count: int, most: int) -> list[int]:
-    """Return at most `most` numbers from 0 to count - 1, evenly spaced, the first and the last too."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
+        display_with_static_form(self, below.svg, table, below.words)

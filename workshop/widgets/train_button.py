@@ -14,17 +14,13 @@ from html import escape
 import torch
 from ipywidgets import VBox
 
-from workshop.fast import History, Progress
-from workshop.pictures.charts import draw_bar, draw_training
+from workshop.fast import Progress
+from workshop.pictures.charts import draw_training
 from workshop.tables import status
 from workshop.widgets.parts import button, html_fields, problem, problem_shown, row
 
 SLICE, PAUSE = 0.1, 0.01  # seconds of training in a stretch, and for the kernel to hear messages
-
-
 REDRAW = 0.1  # seconds between two pictures of a training
-
-
 UNDER_WAY = "A training is under way: wait for its end, or press Stop."
 
 
@@ -40,9 +36,8 @@ class TrainButton(VBox):
 
     def __init__(self, make: Callable[[], tuple], on_end: Callable[..., Iterator[None] | None]):
         self._make, self._on_end = make, on_end
-        self.training, self.stopped, self._drawn_at = None, False, 0.0
-        self.histories: list[History] = []
-        self.task: asyncio.Task | None = None
+        self.training, self.task, self.stopped = None, None, False
+        self.histories, self._drawn_at = [], 0.0
         torch.optim.AdamW([torch.zeros(1)])  # the first one imports much, which Stop would wait for
         train = button("fx-more fx-train", "▶ Train", self._click_train)
         stop = button("fx-more fx-stop", "■ Stop", self._click_stop)
@@ -62,7 +57,11 @@ class TrainButton(VBox):
 
     def show_bar(self, fraction: float, words: str) -> None:
         """Show which fraction, 0 … 1, is done."""
-        self._bar.value = f"{draw_bar(fraction, words)}<p>{escape(words)}</p>"
+        words = escape(words)
+        self._bar.value = (
+            f'<progress max="100" value="{100 * fraction:.0f}" aria-label="{words}" '
+            f'style="width:400px;max-width:100%"></progress><p>{words}</p>'
+        )
 
     def _click_train(self) -> None:
         try:
