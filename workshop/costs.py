@@ -24,12 +24,11 @@ for the classifying position only.
 Below, b is the batch size, n the number of tokens, d = emb_dim and h the number of heads.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, prod
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -48,14 +47,11 @@ from helpers.freezing import (
 from helpers.model import part_names
 from helpers.training import POSITIONS
 from workshop.fast import MEASURED_AT_ONCE, batch_order, in_batches_by_length
-from workshop.texts import counted
 
 SCALES = {
-    "bytes": "bytes,kB,MB,GB,TB",
-    "multiply-adds": "multiply-adds,thousand multiply-adds,million multiply-adds,"
-    "billion multiply-adds,trillion multiply-adds",
+    "bytes": ("bytes", "kB", "MB", "GB", "TB"),
+    "multiply-adds": ("", "thousand ", "million ", "billion ", "trillion "),
 }
-NOTHING_LEARNS = "no trainable part, no backward pass"
 DATA_FLOW = (
     "norm1",
     "att",
@@ -69,40 +65,24 @@ _batch_order = lru_cache(maxsize=8)(batch_order)  # a widget asks again for each
 
 @dataclass(frozen=True)
 class Cost:
-    """One amount in whole `unit`s, and the formula that gives it, with its numbers.
+    """One amount in whole `unit`s, "bytes" or "multiply-adds".
 
-    Units are "bytes" and "multiply-adds". `str(cost)` is short, for reading: "497.8 MB", "340.0
-    million multiply-adds", "0"; 1 MB is 10⁶ bytes.
+    `str(cost)` is short, for reading: "497.8 MB", "340.0 million multiply-adds", "0"; 1 MB is 10⁶
+    bytes.
     """
 
     what: str
     amount: int
     unit: str
-    formula: str
 
     def __str__(self):
         if self.amount < 1000:
             return f"{self.amount} {self.unit}" if self.amount else "0"
-        value, scales = float(self.amount), SCALES[self.unit].split(",")
-        while round(value, 1) >= 1000 and len(scales) > 1:
-            value, scales = value / 1000, scales[1:]
-        return f"{value:,.1f} {scales[0]}"
-
-
-def _sum_up(what: str, terms: dict[str, str]) -> Cost:
-    """Return the sum of terms, each a label and a product such as "2 moments × 4 bytes".
-
-    The amount is computed from the numbers in the formula, so both are the same. The formula leaves
-    out labelled terms that are zero.
-    """
-    amount, written = 0, []
-    for label, factors in terms.items():
-        product = prod(int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*", factors))
-        amount += product
-        if product or not label:
-            written.append(f"{label}: {factors}".removeprefix(": "))
-    unit = "bytes" if what.startswith("memory") else "multiply-adds"
-    return Cost(what, amount, unit, " + ".join(written) or NOTHING_LEARNS)
+        value, scale, scales = float(self.amount), 0, SCALES[self.unit]
+        while round(value, 1) >= 1000 and scale < len(scales) - 1:
+            value, scale = value / 1000, scale + 1
+        of_it = "" if self.unit == "bytes" else self.unit
+        return f"{value:,.1f} {scales[scale]}{of_it}"
 
 
 # --- one step -------------------------------------------------------------------------------------
@@ -142,45 +122,30 @@ def training_cost(
     if n > cfg["context_length"]:
         raise ValueError(f"{n} tokens are more than the context length of {cfg['context_length']}")
     report = parameter_report(cfg, plan, num_classes)
-    count = ForwardPass(cfg, plan, num_classes)
+    passed = ForwardPass(cfg, plan, num_classes)
     for part in part_names(cfg["n_layers"]):
-        count.run(part, "token")
+        passed.run(part, "token")
 
-    message, crossed = counted(b, "message"), counted(count.crossed, "block")
-    tokens = f"{message} × {counted(n, 'token')}"
-    pairs = f"{n:,} × {counted(n, 'token pair')}"
-    products = f"{message} × {pairs} × {counted(cfg['emb_dim'], 'dimension')}"
-    heads, blocks = counted(cfg["n_heads"], "head"), counted(cfg["n_layers"], "block")
-    kept = {
-        kind: f"4 bytes × {tokens} × {counted(numbers, 'number')}"
-        for kind, numbers in count.kept.items()
-    }
-    kept["attention weights"] = f"4 bytes × {crossed} × {message} × {heads} × {pairs}"
-    kept["causal masks"] = f"1 byte × {crossed} × {pairs}"
+    gradients = passed.weight_gradients + passed.input_gradients
+    kept = 4 * b * n * passed.kept
+    kept += 4 * b * cfg["n_heads"] * n * n * passed.crossed  # the attention weights
+    kept += n * n * passed.crossed  # the causal masks, one byte for each pair of tokens
     if plan.state("pos_emb") == TRAINABLE:
-        kept["positions"] = f"8 bytes × {counted(n, 'token')}"
-    matrices, weight_gradients, input_gradients = (
-        f"{tokens} × {counted(amounts['token'], 'weight')}"
-        for amounts in (count.forward, count.weight_gradients, count.input_gradients)
-    )
-    forward = {
-        "matrices": matrices,
-        "attention": f"{blocks} × 2 products × {products}",
-    }
-    backward = {
-        "weight gradients of trainable matrices": weight_gradients,
-        "input gradients of matrices crossed": input_gradients,
-        "attention": f"{crossed} × 4 products × {products}",
-    }
-    gradients = f"4 bytes × {counted(report.trainable, 'trainable parameter')}"
+        kept += 8 * n  # the positions' indices
     return TrainingCost(
-        _sum_up("memory for the weights", {"": f"4 bytes × {counted(report.total, 'parameter')}"}),
-        _sum_up("memory for the gradients", {"": gradients}),
-        _sum_up("memory for AdamW's moments", {"": f"2 moments × {gradients}"}),
-        _sum_up("memory kept for the backward pass", kept),
-        _sum_up("work of the forward pass", forward),
-        _sum_up("work of the backward pass", backward),
+        Cost("memory for the weights", 4 * report.total, "bytes"),
+        Cost("memory for the gradients", 4 * report.trainable, "bytes"),
+        Cost("memory for AdamW's moment estimates", 2 * 4 * report.trainable, "bytes"),
+        Cost("memory kept for the backward pass", kept, "bytes"),
+        Cost("compute of the forward pass", _on_a_batch(passed.forward, b, n), "multiply-adds"),
+        Cost("compute of the backward pass", _on_a_batch(gradients, b, n), "multiply-adds"),
     )
+
+
+def _on_a_batch(amounts: Counter, batch_size: int, num_tokens: int) -> int:
+    """Return the multiply-adds of one pass on a batch."""
+    message = amounts["message"] + num_tokens * amounts["token"] + num_tokens**2 * amounts["pair"]
+    return amounts["batch"] + batch_size * message
 
 
 # --- the forward pass -----------------------------------------------------------------------------
@@ -199,7 +164,8 @@ class ForwardPass:
     def __init__(self, cfg: dict, plan: FreezePlan, num_classes: int):
         self.cfg, self.plan, self.num_classes = cfg, plan, num_classes
         self.forward, self.weight_gradients, self.input_gradients = Counter(), Counter(), Counter()
-        self.kept, self.crossed, self.has_gradient = Counter(), 0, False
+        self.kept = self.crossed = 0
+        self.has_gradient = False
 
     def run(self, part: str, per: str) -> None:
         """Run a part `per` "token", or the head or a block for one token of each "message"."""
@@ -220,14 +186,14 @@ class ForwardPass:
                 if self.has_gradient:
                     self.input_gradients["pair"] += 4 * d  # of both factors of both products
                     self.crossed += 1
-                    self.kept["queries, keys and values"] += 3 * d
+                    self.kept += 3 * d
             else:
                 self._attend_for_one_token(piece)
             self._matrices(piece, d, d, per)  # out_proj
         elif kind == "ff":
             self._matrices(piece, d, 4 * d, per)
             if self.has_gradient:
-                self.kept["inputs of GELU"] += 4 * d
+                self.kept += 4 * d
             self._matrices(piece, 4 * d, d, per)
         else:
             self._norm(piece)
@@ -258,7 +224,7 @@ class ForwardPass:
         is_trainable = self.plan.state(piece) == TRAINABLE
         self.has_gradient = self.has_gradient or is_trainable
         if self.has_gradient:  # its input, its mean and 1 / standard deviation
-            self.kept["inputs and statistics of layer norms"] += self.cfg["emb_dim"] + 2
+            self.kept += self.cfg["emb_dim"] + 2
 
     def _matrices(
         self, piece: str, num_in: int, num_out: int, per: str, side_by_side: int = 1
@@ -276,11 +242,17 @@ class ForwardPass:
             self.input_gradients[per] += num_in * num_out
         if is_trainable:
             self.weight_gradients[per] += num_in * num_out
-            self.kept["inputs of trainable matrices"] += num_in
+            self.kept += num_in
             self.has_gradient = True
 
 
 # --- a whole training -----------------------------------------------------------------------------
+
+
+BOTH_WAYS = (
+    "compute, all of the model in each step (the book's way)",
+    "compute, the frozen part only once (fine_tune's way)",
+)
 
 
 class TrainingWork(NamedTuple):
@@ -315,56 +287,45 @@ def work_of_training(
     one_of("position", position, POSITIONS)
     longest = max(train_lengths)
     step = training_cost(cfg, plan, 1, longest, num_classes)
+    if not step.gradients.amount:  # nothing is trainable
+        return TrainingWork(*(Cost(what, 0, "multiply-adds") for what in BOTH_WAYS))
     order = _batch_order(len(train_lengths), batch_size, epochs, seed)
     batches = [batch for epoch in order for batch in epoch]
 
-    num_messages, num_measurements = sum(map(len, batches)), ceil(len(batches) / EVAL_FREQ) + epochs
+    num_messages = sum(len(batch) for batch in batches)
+    num_measurements = ceil(len(batches) / EVAL_FREQ) + epochs
     most = EVAL_ITER * batch_size
     num_measured = min(most, num_messages // epochs) + min(most, len(validation_lengths))
-    measured = counted(num_measurements * num_measured, "message")
-    forward, both = step.forward.amount, step.forward.amount + step.backward.amount
-    book = {
-        "steps": f"{counted(num_messages, 'message')} × {both:,} multiply-adds",
-        "measuring": f"{measured} × {forward:,} multiply-adds",
-    }
+    book = num_messages * (step.forward.amount + step.backward.amount)
+    book += num_measurements * num_measured * step.forward.amount
 
-    frozen, trained = (ForwardPass(cfg, plan, num_classes) for _ in range(2))
+    frozen, trained = ForwardPass(cfg, plan, num_classes), ForwardPass(cfg, plan, num_classes)
     parts, blocks = part_names(cfg["n_layers"]), frozen_blocks(plan)
     num_frozen = 0 if blocks is None else 2 + blocks  # the embeddings come first
     for number, part in enumerate(parts):
         # the head gets one vector of each message, and so does the last block but for the mean
         for_one_token = part == "out_head" or (part == parts[-3] and position != "mean")
-        count = frozen if number < num_frozen else trained
-        count.run(part, "message" if for_one_token else "token")
+        passed = frozen if number < num_frozen else trained
+        passed.run(part, "message" if for_one_token else "token")
 
     shortest_read = 1 if position in ("first", "last_token") else longest
     longest_read = 1 if position == "first" else longest
     train = np.clip(train_lengths, shortest_read, longest_read).tolist()
     validation = np.clip(validation_lengths, shortest_read, longest_read).tolist()
-    once = _total(frozen.forward, in_batches_by_length(train), train)
-    once += _total(frozen.forward, in_batches_by_length(validation), validation)
     each_step = trained.forward + trained.weight_gradients + trained.input_gradients
     groups = range(0, len(validation), MEASURED_AT_ONCE)
     measured = [range(i, min(i + MEASURED_AT_ONCE, len(validation))) for i in groups]
-    each_epoch = _total(trained.forward, measured, validation)
-    fast = {
-        "the frozen part, once": f"{once:,} multiply-adds",
-        "steps": f"{_total(each_step, batches, train):,} multiply-adds",
-        "measuring": f"{counted(epochs, 'epoch')} × {each_epoch:,} multiply-adds",
-    }
-    if not step.gradients.amount:
-        book = fast = {}
-    return TrainingWork(
-        _sum_up("work, all of the model in each step (the book's way)", book),
-        _sum_up("work, the frozen part only once (fine_tune's way)", fast),
-    )
+    fast = _total(frozen.forward, in_batches_by_length(train), train)
+    fast += _total(frozen.forward, in_batches_by_length(validation), validation)
+    fast += _total(each_step, batches, train)
+    fast += epochs * _total(trained.forward, measured, validation)
+    amounts = zip(BOTH_WAYS, (book, fast), strict=True)
+    return TrainingWork(*(Cost(what, amount, "multiply-adds") for what, amount in amounts))
 
 
 def _total(amounts: Counter, batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> int:
     """Return the multiply-adds of passes on batches, each padded to its longest message."""
     total = 0
     for batch in batches:
-        n = max(lengths[i] for i in batch)
-        message = amounts["message"] + n * amounts["token"] + n * n * amounts["pair"]
-        total += amounts["batch"] + len(batch) * message
+        total += _on_a_batch(amounts, len(batch), max(lengths[i] for i in batch))
     return total

@@ -79,7 +79,7 @@ def _row(cfg: dict, plan: FreezePlan, piece: str, has_gradient: bool, classes: i
         counts.forward["pair"],
         both["token"],
         both["pair"],
-        4 * sum(counts.kept.values()),
+        4 * counts.kept,
         4 * cfg["n_heads"] * counts.crossed,  # the attention weights
         counts.crossed,  # a causal mask has one byte for each pair of tokens
         8 if piece == "pos_emb" and count.trainable else 0,  # the positions' indices
