@@ -88,7 +88,6 @@ class TextClassifier:
         model: GPTModel,
         labels: Sequence[str],
         max_length: int,
-        tokenizer: tiktoken.Encoding | None = None,
         position: str = "last",
         about: dict[str, str] | None = None,
     ):
@@ -104,7 +103,7 @@ class TextClassifier:
         self.labels = tuple(labels)
         self.max_length = check_max_length(max_length, model.pos_emb.num_embeddings)
         self.model = model.eval()
-        self.tokenizer = tokenizer or get_tokenizer()
+        self.tokenizer = get_tokenizer()
         self.position = position
 
     @property
@@ -135,7 +134,7 @@ class TextClassifier:
     def logits(self, texts: Iterable[str]) -> torch.Tensor:
         """Return the logits of each text: float32 (len(texts), num_classes), on the CPU.
 
-        Texts of similar length run in one batch. For many texts `workshop.fast.fast_logits` takes
+        Texts of similar length run in one batch. For many texts `workshop.forward.fast_logits` takes
         less time. Raises ValueError for an empty text, TypeError for anything but a list of texts.
         """
         if isinstance(texts, str | dict | pd.DataFrame) or not isinstance(texts, Iterable):
@@ -246,11 +245,10 @@ class SpamClassifier(TextClassifier):
         self,
         model: GPTModel,
         max_length: int,
-        tokenizer: tiktoken.Encoding | None = None,
         position: str = "last",
         about: dict[str, str] | None = None,
     ):
-        super().__init__(model, LABELS, max_length, tokenizer, position, about)
+        super().__init__(model, LABELS, max_length, position, about)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -261,7 +259,7 @@ class SpamClassifier(TextClassifier):
                 f"{path} is a classifier with the labels {read.labels}, not {LABELS}; "
                 "TextClassifier.load reads it"
             )
-        return cls(read.model, read.max_length, read.tokenizer, read.position, read.about)
+        return cls(read.model, read.max_length, read.position, read.about)
 
 
 def _classifier_of(settings: dict, tensors: dict[str, torch.Tensor]) -> TextClassifier:
@@ -281,8 +279,8 @@ def _classifier_of(settings: dict, tensors: dict[str, torch.Tensor]) -> TextClas
             )
     for block, causal in zip(model.trf_blocks, settings["causal"], strict=True):
         block.att.causal = causal
-    about, position = settings["about"], settings["position"]
-    return TextClassifier(model, labels, settings["max_length"], None, position, about)
+    max_length, position = settings["max_length"], settings["position"]
+    return TextClassifier(model, labels, max_length, position, settings["about"])
 
 
 def _checksum(tensors: dict[str, torch.Tensor]) -> str:

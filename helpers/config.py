@@ -7,6 +7,8 @@ Learners" (table 2); the dictionaries have the book's keys.
 import os
 from pathlib import Path
 
+from helpers.checks import one_of
+
 ASSETS = Path(__file__).parent / "assets"
 
 BASE_CONFIG = {
@@ -37,9 +39,7 @@ def gpt_config(name: str) -> dict:
 
     Raises ValueError for a name that is not in MODEL_CONFIGS.
     """
-    if name not in list(MODEL_CONFIGS):  # a list takes any value; a dictionary only hashable ones
-        choices = ", ".join(map(repr, MODEL_CONFIGS))
-        raise ValueError(f"unknown model {name!r}; choose one of {choices}")
+    one_of("the model", name, MODEL_CONFIGS)
     return BASE_CONFIG | MODEL_CONFIGS[name]
 
 

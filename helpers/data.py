@@ -13,7 +13,7 @@ import tiktoken
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from helpers.checks import whole_number
+from helpers.checks import one_of, whole_number
 from helpers.config import ASSETS, BASE_CONFIG, END_OF_TEXT
 from helpers.download import DownloadError, download, one_at_a_time, whole_file
 from helpers.tokenizer import encode_message, get_tokenizer
@@ -45,8 +45,7 @@ def load_messages(
     ValueError for another name or a file that is not the collection, DownloadError (an OSError)
     when no source has it.
     """
-    if name not in DATA_NAMES:
-        raise ValueError(f"unknown data {name!r}; choose one of {', '.join(map(repr, DATA_NAMES))}")
+    one_of("the data", name, DATA_NAMES)
     if name == "sms-mini":
         return read_messages(SMS_MINI)
 

@@ -340,37 +340,22 @@ class PartCount:
 
 @dataclass(frozen=True)
 class ParameterReport:
-    """The numbers of parameters under a plan.
+    """The numbers of parameters under a plan: `total`, `trainable`, `frozen`, and `percent` trainable.
 
-    `weights` holds those of a piece of each kind, such as "att", and `adapters` those of its
-    adapters, if it has any.
+    `parts` has a count for each part, in the order of the forward pass. `weights` holds the numbers
+    of a piece of each kind, such as "att", and `adapters` those of its adapters, if it has any.
     """
 
     plan: FreezePlan
     weights: dict[str, int]
     adapters: dict[str, int]
 
-    @property
-    def parts(self) -> tuple[PartCount, ...]:
-        """The parts in the order of the forward pass."""
-        return tuple(self.count(part) for part in part_names(self.plan.n_layers))
-
-    @property
-    def total(self) -> int:
-        return sum(part.parameters for part in self.parts)
-
-    @property
-    def trainable(self) -> int:
-        return sum(part.trainable for part in self.parts)
-
-    @property
-    def frozen(self) -> int:
-        return self.total - self.trainable
-
-    @property
-    def percent(self) -> float:
-        """The percentage of parameters that is trainable, 0 … 100."""
-        return 100 * self.trainable / self.total
+    def __post_init__(self):
+        parts = tuple(self.count(part) for part in part_names(self.plan.n_layers))
+        total = sum(part.parameters for part in parts)
+        trainable = sum(part.trainable for part in parts)
+        vars(self).update(parts=parts, total=total, trainable=trainable)  # as it is frozen
+        vars(self).update(frozen=total - trainable, percent=100 * trainable / total)
 
     def count(self, *names: str) -> PartCount:
         """Return the count of a part or piece, or one for several of them together."""
@@ -434,16 +419,12 @@ class GradientReach:
     `crossed` are the parts above it, in the order of the forward pass: each gets a gradient from
     above and passes one on below, whether or not it is trainable itself. The embeddings stand side
     by side at the bottom, so neither is ever crossed, and the backward pass may end in both. Where
-    nothing is trainable `ends` is empty.
+    nothing is trainable `ends` is empty and `lowest` None; else that is the first of `ends`.
     """
 
     ends: tuple[str, ...]
     crossed: tuple[str, ...]
-
-    @property
-    def lowest(self) -> str | None:
-        """The part where the backward pass ends, the first of two; None where there is none."""
-        return self.ends[0] if self.ends else None
+    lowest: str | None
 
 
 def gradient_reach(plan: FreezePlan) -> GradientReach:
@@ -453,7 +434,7 @@ def gradient_reach(plan: FreezePlan) -> GradientReach:
     embeddings = [part for part in trained if part.endswith("_emb")]
     ends = tuple(embeddings or trained[:1])
     crossed = parts[max(parts.index(ends[0]) + 1, 2) :] if ends else ()  # after the embeddings
-    return GradientReach(ends, crossed)
+    return GradientReach(ends, crossed, ends[0] if ends else None)
 
 
 def frozen_blocks(plan: FreezePlan) -> int | None:

@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from helpers.checks import one_of
 from helpers.config import BUNDLED_CHECKPOINT, BUNDLED_SIZE, MODEL_CONFIGS, gpt_config, model_size
 from helpers.download import DownloadError, download, file_sha256, whole_file
 from helpers.model import GPTModel
@@ -260,11 +261,7 @@ def find_checkpoint(size: str, models_dir: str | Path = "gpt2", sources=SOURCES)
     What `models_dir/size` lacks is downloaded first. Raises ValueError for an unknown size,
     DownloadError when a file is missing and no source has it.
     """
-    sizes = [model_size(name) for name in MODEL_CONFIGS]
-    if size not in sizes:
-        raise ValueError(
-            f"unknown model size {size!r}; choose one of {', '.join(map(repr, sizes))}"
-        )
+    one_of("the model's size", size, [model_size(name) for name in MODEL_CONFIGS])
     if size == BUNDLED_SIZE:
         return BUNDLED_CHECKPOINT
     folder = Path(models_dir) / size

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from helpers.checks import finite_number
+from helpers.checks import finite_number, one_of
 from helpers.data import LABELS
 from helpers.tokenizer import encode_message
 
@@ -121,8 +121,7 @@ def field_at(labels, p_spam, threshold: float, correct: str, called: str) -> lis
     For ham that is the lowest p_spam, for spam the highest; equal ones keep their order. Raises
     ValueError for a field that is none of FIELDS, and as `counts_at` does.
     """
-    if (correct, called) not in FIELDS:
-        raise ValueError(f"there is no field {(correct, called)!r}; choose one of {FIELDS}")
+    one_of("the field", (correct, called), FIELDS)
     labels, p_spam = _checked(labels, p_spam)
     predicted = np.where(p_spam > threshold, "spam", "ham")
     inside = (labels == LABELS.index(correct)) & (predicted == called)
@@ -248,10 +247,12 @@ def fit_temperature(labels, logits) -> float:
             "every answer is right, or the answers are no better than chance; take other messages"
         )
 
-    def loss(log_temperature: float) -> float:
-        return cross_entropy(labels, logits, math.exp(log_temperature))
-
-    return math.exp(minimize_scalar(loss, bounds=(-20, 20), options={"xatol": 1e-9}).x)
+    found = minimize_scalar(
+        lambda log_temperature: cross_entropy(labels, logits, math.exp(log_temperature)),
+        bounds=(-20, 20),
+        options={"xatol": 1e-9},
+    )
+    return math.exp(found.x)
 
 
 # --- slices ---------------------------------------------------------------------------------------

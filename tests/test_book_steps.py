@@ -59,10 +59,8 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
     # forward check, last token, softmax
     inputs = torch.tensor(tokenizer.encode("Do you have time")).unsqueeze(0)
     with torch.no_grad():
-        outputs = model(inputs)
-    assert inputs.tolist() == [[5211, 345, 423, 640]] and outputs.shape == (1, 4, 2)
-    probas = torch.softmax(outputs[:, -1, :], dim=-1)
-    assert torch.argmax(probas).item() in (0, 1) and probas.sum().item() - 1 < 1e-6
+        probas = torch.softmax(model(inputs)[:, -1, :], dim=-1)
+    assert probas.shape == (1, 2)
 
     # measure, train a little, classify
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -13,8 +13,8 @@ from helpers.model import MultiHeadAttention, TransformerBlock, without_causal_m
 from helpers.training import POSITIONS
 from tests.conftest import TINY
 from tests.test_fine_tuning import BOOK, PLANS, TRAIN, assert_near, classifier, data, tune
-from workshop import fast
-from workshop.fast import Messages, attention_at, block_at, forget, precision_on
+from workshop import forward
+from workshop.forward import Messages, attention_at, block_at, forget, precision_on
 
 TEXTS = TRAIN.data["Text"].tolist()
 
@@ -63,7 +63,7 @@ def test_dropout_acts_on_one_position_as_on_all():
 
 
 def encoded(model, num_blocks=2, position="last") -> Messages:
-    result = Messages(model, TRAIN, position, torch.device("cpu"))
+    result = Messages(model, TRAIN.encoded_texts, position)
     list(result.encode(num_blocks, "float32"))
     return result
 
@@ -133,7 +133,7 @@ CHANGES = {  # what is done to the model, and what is asked for then
 def test_what_is_cached_is_not_used_when_anything_below_the_boundary_differs(
     change, settings, monkeypatch
 ):
-    monkeypatch.setattr(fast, "bfloat16_is_faster", lambda: True)
+    monkeypatch.setattr(forward, "bfloat16_is_faster", lambda: True)
     model = classifier()
     spoil(model)
     if change:
@@ -160,11 +160,11 @@ def test_what_is_cached_is_not_used_when_an_adapter_below_the_boundary_differs()
 
 
 def test_a_stop_between_two_steps_leaves_no_half_filled_cache(monkeypatch):
-    monkeypatch.setattr(fast, "TOKENS_AT_ONCE", 20)
-    steps = Messages(classifier(), TRAIN, "last", torch.device("cpu")).encode(2, "float32")
+    monkeypatch.setattr(forward, "TOKENS_AT_ONCE", 20)
+    steps = Messages(classifier(), TRAIN.encoded_texts, "last").encode(2, "float32")
     assert 0 < next(filter(None, steps)) < len(TRAIN) and torch.is_grad_enabled()
     steps.close()
-    assert fast._cache == {}
+    assert forward._cache == {}
 
 
 def test_a_gpu_without_bfloat16_gets_float16(monkeypatch):
@@ -177,7 +177,7 @@ def test_a_gpu_without_bfloat16_gets_float16(monkeypatch):
 
 def test_what_is_larger_than_the_cache_runs_in_every_step_and_the_history_says_so(monkeypatch):
     right = tune(classifier()).step_losses
-    monkeypatch.setattr(fast, "CACHE_LIMIT", 1000)
+    monkeypatch.setattr(forward, "CACHE_LIMIT", 1000)
     history = tune(classifier())
     assert_near(history.step_losses, right, 1e-5)
     assert not history.cached and "would take 0.0 GB, so nothing is cached" in history.notes[0]

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers.freezing import ADAPTED_MATRICES, FreezePlan
-from helpers.lora import adapters_in, effective_weight, is_adapter, merge
+from helpers.lora import adapters_in, is_adapter, merge
 from tests.test_fine_tuning import (
     TRAIN,
     VALIDATION,
@@ -94,15 +94,6 @@ def test_merged_the_model_is_a_plain_one_with_the_same_logits(plan):
     assert FreezePlan.of(merged) == FreezePlan(3, plan.trainable)
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
     assert FreezePlan.of(plan.apply(merged)) == plan  # it may get new ones
-
-
-def test_the_weight_that_counts_is_the_frozen_one_and_what_the_adapter_adds():
-    model = adapted(FreezePlan.lora(3, 1, rank=2, alpha=6))
-    layer = model.trf_blocks[2].ff.layers[2]
-    a, b = layer.lora_A.default.weight, layer.lora_B.default.weight
-    assert_near(effective_weight(layer), layer.base_layer.weight + 3 * b @ a, 1e-6)
-    assert effective_weight(model.out_head) is model.out_head.weight
-    assert adapters_in(model)["trf_blocks.2.ff.layers.2"] == (2, 6.0)
 
 
 @pytest.mark.parametrize("position", ["last", pytest.param("first", marks=pytest.mark.proof)])

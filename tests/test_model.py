@@ -68,5 +68,5 @@ def test_each_configuration_is_a_copy_and_a_mistyped_name_is_answered_with_the_c
     gpt_config("gpt2-small (124M)")["emb_dim"] = 1
     assert gpt_config("gpt2-small (124M)")["emb_dim"] == 768
     assert [model_size(name) for name in MODEL_CONFIGS] == ["12M", "124M", "355M", "774M", "1558M"]
-    with pytest.raises(ValueError, match=r"unknown model .*; choose one of .*'gpt2-small"):
+    with pytest.raises(ValueError, match=r"the model must be .*'gpt2-small .*, not 'gpt2-smal \(1"):
         model_size("gpt2-smal (124M)")

@@ -117,10 +117,6 @@ def many(function, text=TEXT):
     return [function(text, random.Random(seed)) for seed in SEEDS]
 
 
-def letters(text):
-    return re.sub(r"[^a-z]", "", text.lower())
-
-
 def test_a_seed_gives_one_spelling_and_lines_stay_lines():
     for function in (as_texted, as_advertised, with_other_numbers, rewrite):
         spelled = many(function)
@@ -187,17 +183,3 @@ def test_no_message_of_the_test_data_occurs_in_the_text(built, real_sms):
     assert list(without_messages(documents, messages)) == documents
     planted = [f"He wrote: {m} And then?" for m in messages if len(words_of(m)) >= 4]
     assert len(planted) > 5_000 and not list(without_messages(planted, messages))
-
-
-def test_the_appendix_quotes_the_accuracies_of_the_bundled_models_page():
-    page = (BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8")
-    measured = {
-        data: set(re.findall(rf"^\| {data}: .* \| (\d\d\.\d %)", page, re.MULTILINE))
-        for data in ("sms-mini", "sms-spam-collection")
-    }
-    path = ROOT / "notebooks" / "scripts" / "06_A_where_nano_comes_from.py"
-    script = path.read_text(encoding="utf-8")
-    rows = re.findall(r"^# \| .* \| (\d\d\.\d %) \| (\d\d\.\d %) \|$", script, re.MULTILINE)
-    assert len(rows) == 7
-    for mini, collection in rows:
-        assert mini in measured["sms-mini"] and collection in measured["sms-spam-collection"]

@@ -99,15 +99,3 @@ def test_a_process_killed_while_it_appends_leaves_only_whole_rows(tmp_path):
         numbers = [int(row["id"].removeprefix(f"{attempt}-")) for row in group]
         assert numbers == list(range(len(numbers))) and len(numbers) > 20
     assert all(len(row["text"]) == int(row["id"].partition("-")[2]) % 5000 for row in rows)
-
-
-@pytest.mark.proof
-def test_two_processes_that_append_at_once_do_not_mix(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    code = LINES.replace("itertools.count()", "range(4800, 5000)")
-    writers = [
-        subprocess.Popen([sys.executable, "-c", code, path, name], cwd=ROOT) for name in "ab"
-    ]
-    assert [writer.wait() for writer in writers] == [0, 0]
-    rows, notes = read_rows(path)
-    assert notes == [] and len({row["id"] for row in rows}) == len(rows) == 400

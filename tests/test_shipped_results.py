@@ -6,12 +6,9 @@ from statistics import mean
 
 import pytest
 
-from helpers.config import gpt_config
-from helpers.data import load_splits
-from helpers.freezing import parameter_report
 from tests.conftest import ROOT
 from workshop import ASSETS
-from workshop.compare import compare, compare_all
+from workshop.compare import compare_all
 from workshop.experiments import ROWS, fingerprint, reason_to_skip, run, run_id
 from workshop.lab import read_rows
 
@@ -72,45 +69,6 @@ def of(number: int, part: str = "test") -> list[float]:
 def test_the_verdicts_are_those_that_the_page_gives_reasons_for():
     assert {c.row: c.verdict for c in compare_all(RESULTS)} == VERDICTS
     assert set(re.findall(r"guesses\.guess\((\d+), None\)", PAGE)) == set(map(str, VERDICTS))
-
-
-def test_where_the_trainings_lie_far_apart_the_page_says_so():
-    assert "three learned, and came near row 1; two ended with the same answer" in PAGE
-    assert len([x for x in of(13) if x > 0.75]) == 3
-    spam = load_splits(DATA)[2]["Label"].mean()
-    same_answer = min(spam, 1 - spam)
-    assert [x for x in of(13) if x < 0.75] == pytest.approx([same_answer] * 2)
-    assert "In one of the five trainings it ended with the same answer" in PAGE
-    assert [x for x in of(3) if x < 0.5] == pytest.approx([same_answer])
-    assert "learn 700 messages by heart, nearly all of them right" in PAGE
-    assert min(of(5, "train")) > 0.99
-
-
-def test_random_weights_lose_what_the_page_says_and_only_beside_their_control():
-    assert "Beside its control, row 5, it loses about seven points" in PAGE
-    assert compare(RESULTS, 10).difference == pytest.approx(-0.07, abs=0.01)
-    assert "it would be four points, with zero hardly outside the interval" in PAGE
-    beside_row_1 = compare(RESULTS, 10, against=1)
-    assert beside_row_1.difference == pytest.approx(-0.04, abs=0.005)
-    assert -0.01 < beside_row_1.high < 0
-
-
-def test_lora_trains_the_share_that_the_page_says():
-    cfg = gpt_config(NANO)
-    adapters, everything = (
-        parameter_report(cfg, ROWS[number].experiment(NANO, DATA).plan(6)).trainable
-        for number in (11, 5)
-    )
-    assert f"that is {100 * adapters / everything:.1f} % of the parameters" in PAGE
-    head = parameter_report(cfg, ROWS[3].experiment(NANO, DATA).plan(6)).trainable
-    assert f"{head} numbers learn" in PAGE
-
-
-@pytest.mark.proof
-def test_the_head_alone_does_what_the_third_exercise_says():
-    assert "about 87 % right instead of 70 %" in PAGE
-    experiment = replace(ROWS[3].experiment(NANO, DATA), position="last_token")
-    assert run(0, experiment, 1)["accuracy"]["test"] == pytest.approx(0.87, abs=0.03)
 
 
 def test_the_books_figures_for_larger_models_are_those_of_the_rows():

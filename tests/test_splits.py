@@ -8,7 +8,6 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from helpers.data import create_balanced_dataset, load_messages
 from workshop.texts import (
     FRACTIONS,
     TextTable,
@@ -108,13 +107,6 @@ def test_undersampling_leaves_as_many_of_each_class_as_the_smallest_has():
     assert drawn["Label"].tolist() == [2] * 4 + [0] * 4 + [1] * 4
     assert set(rows_of(drawn)) < set(rows) and drawn["Text"].is_unique
     assert rows_of(drawn) == rows_of(undersample(frame)) != rows_of(undersample(frame, seed=1))
-
-
-def test_undersampling_draws_the_books_messages(real_sms, tmp_path):
-    (tmp_path / "SMSSpamCollection.tsv").write_bytes(real_sms.read_bytes())
-    messages = load_messages("sms-spam-collection", tmp_path)
-    books = create_balanced_dataset(messages)
-    assert sorted(undersample(messages).values.tolist()) == sorted(books.values.tolist())
 
 
 def test_class_weights_make_all_classes_weigh_the_same_and_a_message_1():

@@ -7,10 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from helpers.data import create_dataloaders
 from helpers.freezing import FreezePlan, replace_head
-from helpers.loading import load_pretrained
-from helpers.training import POSITIONS, TrainingSettings, class_logits, up_to_classifying_token
+from helpers.training import POSITIONS, class_logits
 from tests.conftest import TINY, random_model
 from tests.labs import BOOK, messages
 from workshop import fast
@@ -117,48 +115,3 @@ def test_an_interruption_leaves_the_frames_of_the_whole_epochs(monkeypatch):
     assert film.names == ["before the training", "after epoch 1", "after epoch 2"]
     assert len(film.val_losses) == 3 and len(film.train_losses) == 2 and film.epochs == 3
     assert torch.equal(film.frames[-1].weight, model.out_head.weight)
-
-
-@pytest.fixture(scope="module")
-def bundled() -> Film:
-    train, validation, _ = (loader.dataset for loader in create_dataloaders("sms-mini"))
-    model = load_pretrained("gpt2-nano (12M)")
-    torch.manual_seed(123)
-    replace_head(model)
-    lr = TrainingSettings.for_model("gpt2-nano (12M)").lr
-    plan = FreezePlan.book(6)
-    return film_of(model, train, validation, plan, lr=lr, seed=123, progress=False)
-
-
-@pytest.mark.proof
-def test_before_the_training_all_padded_messages_lie_on_one_spot(bundled):
-    train = create_dataloaders("sms-mini")[0].dataset
-    texts = create_dataloaders("sms-mini")[1].dataset.encoded_texts
-    lengths = [len(up_to_classifying_token(ids, "last_token")) for ids in texts]
-    full = torch.tensor(lengths) == train.max_length
-    places = bundled.places[0]
-    away = (places - places[~full].median(dim=0).values).norm(dim=1)
-    assert full.sum() == 2 and away[full].min() > 25 and away[~full].max() < 2  # 30, 0.7
-    assert bundled.frames[0].logits.argmax(dim=1).sum() <= 3  # one, and 58 mistakes
-    assert bundled.mistakes[0].sum() > 50
-    shares = bundled.directions.shares.tolist()
-    assert 0.55 < shares[0] < 0.7 and 0.1 < shares[1] < 0.22  # .63, .16
-    second = torch.stack(bundled.places)[:, :, 1] ** 2
-    assert 0.7 < second[:, full].sum() / second.sum() < 0.9  # .81
-
-
-@pytest.mark.proof
-def test_the_mistakes_get_surer_and_the_line_is_right_for_nearly_all(bundled):
-    counts = [mistakes.sum().item() for mistakes in bundled.mistakes[1:]]
-    assert all(8 <= count <= 26 for count in counts)  # 11, 15, 16, 22, 18
-    sure = []
-    for frame, mistakes in zip(bundled.frames, bundled.mistakes, strict=True):
-        sureness = frame.probabilities.amax(dim=1)[mistakes]
-        sure.append((sureness > 0.9).sum().item())
-        if frame.epoch == 1:
-            assert sureness.median() < 0.72  # .67: near the line
-    assert sure[2] <= 4 and sure[5] >= 8  # 1, 13
-    assert min(bundled.num_on_their_side) >= 94  # 96
-    losses = bundled.val_losses
-    assert bundled.history.best_epoch <= 3 and losses[5] > 1.6 * losses[2]  # .30, .67
-    assert bundled.train_losses == sorted(bundled.train_losses, reverse=True)

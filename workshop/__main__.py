@@ -158,7 +158,7 @@ def train(path: str, out: Path, text: str | None, label: str | None, **settings)
             figures = training.figures()
             tables = f"{summary_table(figures)}\n\n{class_table(figures[THIS])}"
             training.classifier(about | {"figures": tables}).save(out)  # before printing can fail
-            checkpoint.delete()
+            checkpoint_path.unlink(missing_ok=True)
             num_texts = f"{len(split.test):,} test texts"
             print(*history.notes, f"\non the {num_texts}, which are not trained on:", sep="\n")
             print(f"\n{tables}\n")
@@ -248,7 +248,7 @@ def classify_pieces(
                 with whole_file(part) as file:
                     file.write_bytes(csv_lines(rows(model, piece, precision)))
             bar.update(len(piece))
-    processes.wait()
+    processes.sum(0.0)  # waits for all of them
     if is_first:
         with whole_file(out) as whole, whole.open("wb") as file:
             file.write(csv_lines([HEADER]))
@@ -265,7 +265,7 @@ def rows(model: "TextClassifier", texts: list[str], precision: str) -> list[tupl
     """
     from helpers.data import pad
     from helpers.tokenizer import encode_message
-    from workshop.fast import fast_logits
+    from workshop.forward import fast_logits
     from workshop.texts import LONGEST_TEXT
 
     limit, encoded = model.max_length, {}

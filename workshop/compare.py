@@ -10,7 +10,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 
@@ -28,6 +28,15 @@ from workshop.experiments import ROWS, parse_rows, reason_to_skip, run_id, train
 from workshop.lab import read_rows
 
 VERDICTS = BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference"
+STYLES = {  # a verdict → the colour, of Okabe & Ito's, and a marker that tells the same
+    BETTER: ("#0072b2", "^"),
+    WORSE: ("#b34e00", "v"),
+    NO_DIFFERENCE: ("#555555", "o"),
+}
+HEAD = (
+    "row", "", "train", "test", "of the seeds", "to row", "points", "95 % interval", "verdict",
+    "book",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,9 +58,9 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """One of VERDICTS: "no difference" where zero lies in the interval."""
-        if self.low > 0:
-            return BETTER
-        return WORSE if self.high < 0 else NO_DIFFERENCE
+        if self.low <= 0 <= self.high:
+            return NO_DIFFERENCE
+        return BETTER if self.low > 0 else WORSE
 
 
 def compare(results: Sequence[dict], number: int, against: int | None = None) -> Comparison | None:
@@ -96,12 +105,6 @@ def describe_comparison(c: Comparison) -> str:
     )
 
 
-HEAD = (
-    "row", "", "train", "test", "of the seeds", "to row", "points", "95 % interval", "verdict",
-    "book",
-)  # fmt: skip
-
-
 def results_table(results: Collection[dict]) -> pd.DataFrame:
     """Return a table with a line for each row of the results; all cells are texts.
 
@@ -128,13 +131,6 @@ def results_table(results: Collection[dict]) -> pd.DataFrame:
             line[5:9] = str(c.against), in_points(c.difference), interval, c.verdict
         lines.append(line)
     return pd.DataFrame(lines, columns=HEAD)
-
-
-STYLES = {  # a verdict → the colour, of Okabe & Ito's, and a marker that tells the same
-    BETTER: ("#0072b2", "^"),
-    WORSE: ("#b34e00", "v"),
-    NO_DIFFERENCE: ("#555555", "o"),
-}
 
 
 def plot_comparisons(comparisons: Sequence[Comparison]) -> Figure:
@@ -184,15 +180,15 @@ def read_results(path: Path, model: str, data: str) -> list[dict]:
     return rows
 
 
+@dataclass
 class Guesses:
     """A learner's guesses, and the answers from `results`, which `experiments.run` returns.
 
-    Nothing about a row is printed before it is guessed.
+    `given` are the guesses, by row. Nothing about a row is printed before it is guessed.
     """
 
-    def __init__(self, results: Sequence[dict]):
-        self.results = results
-        self.given: dict[int, str] = {}
+    results: Sequence[dict]
+    given: dict[int, str] = field(default_factory=dict)
 
     def guess(self, number: int, answer: str | None) -> None:
         """Print how row `number` compares with its partner, once `answer` is one of VERDICTS."""
@@ -210,10 +206,11 @@ class Guesses:
             print(f"{answer!r} is no answer here; {choices} would be one.")
             return
         self.given[number] = word
+        ours, partners = 100 * np.mean(c.accuracies), 100 * np.mean(c.reference)
         print(f"Your guess: {word}. Measured: {c.verdict}.")
         print(
-            f"Test accuracy {100 * np.mean(c.accuracies):.1f} %, row {c.against} has "
-            f"{100 * np.mean(c.reference):.1f} %: {in_points(c.difference)} points, "
+            f"Test accuracy {ours:.1f} %, row {c.against} has {partners:.1f} %: "
+            f"{in_points(c.difference)} points, "
             f"95 % interval {in_points(c.low)} to {in_points(c.high)}."
         )
         if len(c.accuracies) > 1:
@@ -221,10 +218,11 @@ class Guesses:
             print(f"Its {len(c.accuracies)} trainings: {percent} %.")
         if c.verdict == NO_DIFFERENCE and c.difference:
             print("Zero lies in the interval: the difference is inside the noise.")
-        if ROWS[number].book:
+        book, partners = ROWS[number].book, ROWS[c.against].book
+        if book:
             print(
-                f"The book's repository, one training: {ROWS[number].book:.2f} %, "
-                f"row {c.against} {ROWS[c.against].book:.2f} %."
+                f"The book's repository, one training: {book:.2f} %, "
+                f"row {c.against} {partners:.2f} %."
             )
 
     def score(self) -> None:
@@ -237,11 +235,12 @@ class Guesses:
             print(f"Not guessed yet: {'row' if len(left) == 1 else 'rows'} {', '.join(left)}.")
 
 
+@dataclass(repr=False)
 class Folded:
     """All rows as a plot and a table, folded away until someone unfolds them."""
 
-    def __init__(self, results: Sequence[dict], title: str):
-        self.results, self.title = results, title
+    results: Sequence[dict]
+    title: str
 
     def __repr__(self) -> str:
         return f"[folded: {self.title}]"

@@ -26,7 +26,7 @@ Below, b is the batch size, n the number of tokens, d = emb_dim and h the number
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import ceil
 from typing import NamedTuple
@@ -46,18 +46,15 @@ from helpers.freezing import (
 )
 from helpers.model import part_names
 from helpers.training import POSITIONS
-from workshop.fast import MEASURED_AT_ONCE, batch_order, in_batches_by_length
+from workshop.fast import batch_order
+from workshop.forward import MEASURED_AT_ONCE, in_batches_by_length
 
 SCALES = {
     "bytes": ("bytes", "kB", "MB", "GB", "TB"),
     "multiply-adds": ("", "thousand ", "million ", "billion ", "trillion "),
 }
-DATA_FLOW = (
-    "norm1",
-    "att",
-    "norm2",
-    "ff",
-)  # the pieces of a block, in the order of the forward pass
+# the pieces of a block, in the order of the forward pass
+DATA_FLOW = ("norm1", "att", "norm2", "ff")
 EVAL_FREQ, EVAL_ITER = 50, 5  # the book's loop measures every 50 steps, on 5 batches
 
 _batch_order = lru_cache(maxsize=8)(batch_order)  # a widget asks again for each number of tokens
@@ -151,6 +148,7 @@ def _on_a_batch(amounts: Counter, batch_size: int, num_tokens: int) -> int:
 # --- the forward pass -----------------------------------------------------------------------------
 
 
+@dataclass
 class ForwardPass:
     """Adds up what the steps of a forward pass under a plan compute and keep.
 
@@ -161,11 +159,15 @@ class ForwardPass:
     trainable, so that its input needs a gradient.
     """
 
-    def __init__(self, cfg: dict, plan: FreezePlan, num_classes: int):
-        self.cfg, self.plan, self.num_classes = cfg, plan, num_classes
-        self.forward, self.weight_gradients, self.input_gradients = Counter(), Counter(), Counter()
-        self.kept = self.crossed = 0
-        self.has_gradient = False
+    cfg: dict
+    plan: FreezePlan
+    num_classes: int
+    forward: Counter = field(default_factory=Counter)
+    weight_gradients: Counter = field(default_factory=Counter)
+    input_gradients: Counter = field(default_factory=Counter)
+    kept: int = 0
+    crossed: int = 0
+    has_gradient: bool = False
 
     def run(self, part: str, per: str) -> None:
         """Run a part `per` "token", or the head or a block for one token of each "message"."""
@@ -199,7 +201,7 @@ class ForwardPass:
             self._norm(piece)
 
     def _attend_for_one_token(self, piece: str) -> None:
-        """Run attention for one token of each message, as `workshop.fast.attention_at` does.
+        """Run attention for one token of each message, as `workshop.forward.attention_at` does.
 
         There the key matrix meets the query, and the value matrix the weighted sum of the tokens.
         Where there are adapters B A is added to these two matrices.

@@ -32,7 +32,7 @@ from helpers.checks import one_of
 from helpers.config import BUNDLED_SIZE, gpt_config, model_size
 from helpers.data import DATA_NAMES, SpamDataset, load_splits
 from helpers.download import file_sha256
-from helpers.freezing import FreezePlan, replace_head
+from helpers.freezing import PRESETS, FreezePlan, replace_head
 from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import get_tokenizer
@@ -41,10 +41,19 @@ from helpers.training import (
     own_random_numbers,
     up_to_classifying_token,
 )
-from workshop.fast import TRAINING_VERSION, class_vectors, fine_tune
+from workshop.fast import TRAINING_VERSION, fine_tune
+from workshop.forward import message_logits
 from workshop.lab import append_row
 
-LAYERS = ("head only", "last block", "last two blocks", "all", "LoRA")
+load_splits_once = lru_cache(maxsize=2)(load_splits)
+
+LAYERS = {  # what is trained → the name of the plan in PRESETS
+    "head only": "head only",
+    "last block": "the book's choice",
+    "last two blocks": "last two blocks",
+    "all": "everything",
+    "LoRA": "LoRA, all blocks",
+}
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -93,13 +102,8 @@ class Experiment(TrainingSettings):
 
     def plan(self, n_layers: int) -> FreezePlan:
         """Return which parts of a model with `n_layers` blocks are trained."""
-        if self.layers == "LoRA":
-            return FreezePlan.lora(n_layers, rank=self.rank, alpha=self.alpha)
-        if self.layers == "head only":
-            return FreezePlan.head_only(n_layers)
-        if self.layers == "all":
-            return FreezePlan.everything(n_layers)
-        return FreezePlan.last_blocks(n_layers, 1 if self.layers == "last block" else 2)
+        plan = PRESETS[LAYERS[self.layers]](n_layers)
+        return replace(plan, rank=self.rank, alpha=self.alpha)
 
 
 @dataclass(frozen=True)
@@ -226,7 +230,6 @@ def make_classifier(model: GPTModel, experiment: Experiment) -> GPTModel:
         return experiment.plan(len(model.trf_blocks)).apply(model)
 
 
-@torch.no_grad()
 def measure(model: GPTModel, experiment: Experiment, datasets: Sequence[SpamDataset]) -> dict:
     """Return `accuracy` (0 … 1) and `loss` (the mean, in nats) of each part, and `right`.
 
@@ -234,8 +237,8 @@ def measure(model: GPTModel, experiment: Experiment, datasets: Sequence[SpamData
     """
     accuracy, loss, right = {}, {}, ""
     for part, data in zip(("train", "validation", "test"), datasets, strict=True):
-        vectors = class_vectors(model, data.encoded_texts, experiment.position)
-        logits, labels = model.out_head.cpu()(vectors), torch.tensor(data.labels)
+        logits = message_logits(model, data.encoded_texts, experiment.position)
+        labels = torch.tensor(data.labels)
         is_right = logits.argmax(dim=-1) == labels
         accuracy[part] = round(is_right.double().mean().item(), 6)
         loss[part] = round(F.cross_entropy(logits, labels).item(), 6)
@@ -244,14 +247,14 @@ def measure(model: GPTModel, experiment: Experiment, datasets: Sequence[SpamData
 
 
 def run(number: int, experiment: Experiment, seed: int) -> dict:
-    """Train and measure row `number` once; return a row for `append_row`.
+    """Train and measure row `number` once, from this seed; return a row for `append_row`.
 
     It holds what `measure` returns, what the result is of, and the seconds that all took. Raises
     KeyboardInterrupt when interrupted, and what `fine_tune` raises.
     """
     start = time.perf_counter()
     experiment = replace(experiment, seed=seed)
-    datasets = make_datasets(experiment, _splits(experiment.data))
+    datasets = make_datasets(experiment, load_splits_once(experiment.data))
     model = make_classifier(make_model(experiment), experiment)
     plan = experiment.plan(len(model.trf_blocks))
     if fine_tune(model, *datasets[:2], plan, experiment, progress=False).interrupted:
@@ -273,26 +276,21 @@ def fingerprint(experiment: Experiment) -> dict[str, str]:
     if experiment.weights == "pretrained":
         path = find_checkpoint(model_size(experiment.model)) / INDEX
         checkpoint = file_sha256(path)[:16]
-    parts = [[part["Label"].tolist(), part["Text"].tolist()] for part in _splits(experiment.data)]
+    parts = load_splits_once(experiment.data)
     return {
         "checkpoint": checkpoint,
-        "data": _short_hash(parts),
+        "data": short_hash([[part["Label"].tolist(), part["Text"].tolist()] for part in parts]),
         "code": f"version {TRAINING_VERSION}",
     }
 
 
 def run_id(number: int, experiment: Experiment) -> str:
     """Return a name that another setting, message, checkpoint or version of the code changes."""
-    origin = _short_hash([asdict(experiment), fingerprint(experiment)])
+    origin = short_hash([asdict(experiment), fingerprint(experiment)])
     return f"row {number}, seed {experiment.seed}, {origin}"
 
 
-@lru_cache(maxsize=2)
-def _splits(data: str) -> tuple[pd.DataFrame, ...]:
-    return load_splits(data)
-
-
-def _short_hash(values: list) -> str:
+def short_hash(values: list) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -311,10 +309,17 @@ def train_all(trainings: Sequence[tuple[int, Experiment]], out: Path, jobs: int)
     context = multiprocessing.get_context("spawn")  # the same on every system
     with ProcessPoolExecutor(jobs, context, _begin_process, (threads,)) as pool:
         # in this order a process has the frozen part's outputs from the seed before
-        futures = [pool.submit(_train_into, out, *training) for training in trainings]
+        futures = {
+            pool.submit(run, *training, training[1].seed): training for training in trainings
+        }
         try:
             for future in tqdm(as_completed(futures), total=len(futures), unit="training"):
-                future.result()
+                number, experiment = futures[future]
+                try:
+                    append_row(out, future.result())
+                except Exception as error:
+                    message = f"row {number}, seed {experiment.seed}: {error}"
+                    raise RuntimeError(message) from error
         except BaseException:  # an interruption, too
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
@@ -332,13 +337,6 @@ def _begin_process(threads: int) -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_the_command, daemon=True).start()
-
-
-def _train_into(out: Path, number: int, experiment: Experiment) -> None:
-    try:
-        append_row(out, run(number, experiment, experiment.seed))
-    except Exception as error:
-        raise RuntimeError(f"row {number}, seed {experiment.seed}: {error}") from error
 
 
 if __name__ == "__main__":

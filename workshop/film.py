@@ -14,16 +14,17 @@ from helpers.data import TextDataset
 from helpers.freezing import FreezePlan, num_classes_of
 from helpers.model import GPTModel
 from helpers.training import TrainingSettings
-from workshop.fast import History, class_vectors, fine_tune
+from workshop.fast import History, fine_tune
+from workshop.forward import class_vectors
 from workshop.inside import main_directions
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Frame:
     """The validation messages after `epoch` whole epochs: 0 is before the training.
 
     `vectors` (n, emb_dim) are what the head reads, `weight` (2, emb_dim) and `bias` (2,) are the
-    head's; all float32 on the CPU.
+    head's, `logits` and `probabilities` (n, 2) those of ham and spam; all float32 on the CPU.
     """
 
     epoch: int
@@ -31,15 +32,9 @@ class Frame:
     weight: torch.Tensor
     bias: torch.Tensor
 
-    @property
-    def logits(self) -> torch.Tensor:
-        """The logits of ham and spam: (n, 2)."""
-        return F.linear(self.vectors, self.weight, self.bias)
-
-    @property
-    def probabilities(self) -> torch.Tensor:
-        """The probabilities of ham and spam: (n, 2)."""
-        return self.logits.softmax(dim=1)
+    def __post_init__(self):
+        self.logits = F.linear(self.vectors, self.weight, self.bias)
+        self.probabilities = self.logits.softmax(dim=1)
 
 
 @dataclass(eq=False)

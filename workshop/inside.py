@@ -23,7 +23,7 @@ from helpers.freezing import record
 from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, visible_tokens
 from helpers.training import classifying_place, take_position
-from workshop.fast import class_vectors
+from workshop.forward import message_logits
 from workshop.pictures.message import mark, shortened
 from workshop.tables import html_table
 from workshop.texts import counted
@@ -46,9 +46,9 @@ def attention_weights(model: GPTModel, token_ids: torch.Tensor) -> torch.Tensor:
     raises.
     """
     dropouts = [f"trf_blocks.{i}.att.dropout" for i in range(len(model.trf_blocks))]
-    with record(model, *dropouts) as recorded:  # the weights are what dropout is given
+    with record(model, *dropouts) as recorded:
         model.eval()(token_ids.to(model.tok_emb.weight.device))
-    return torch.stack([recorded[name].input for name in dropouts])
+    return torch.stack([of_block.input for of_block in recorded.values()])  # what dropout is given
 
 
 @torch.no_grad()
@@ -66,7 +66,7 @@ def class_after_each_block(
     with record(model, *names) as recorded:
         model.eval()(token_ids)
     # what goes into each block, and into the norm after the last one: (n_layers + 1, n, d)
-    vectors = torch.cat([recorded[name].input for name in names])
+    vectors = torch.cat([of_module.input for of_module in recorded.values()])
     logits = model.out_head(model.final_norm(vectors))  # (n_layers + 1, n, classes)
     logits = take_position(logits, token_ids.expand(len(logits), -1), position)
     return logits.float().softmax(dim=-1).cpu()
@@ -75,7 +75,6 @@ def class_after_each_block(
 # --- influence of tokens --------------------------------------------------------------------------
 
 
-@torch.no_grad()
 def token_influence(
     model: GPTModel, token_ids: Sequence[int], position: str = "last", label: int | None = None
 ) -> torch.Tensor:
@@ -89,9 +88,10 @@ def token_influence(
     ids = list(token_ids)
     shortened_ids = [(*ids[:i], *ids[i + 1 :]) for i in range(len(ids))]
     distinct = list(dict.fromkeys(shortened_ids))
-    vectors = torch.cat([class_vectors(model, rows, position) for rows in ([ids], distinct)])
-    vectors = vectors.to(model.out_head.weight)  # on its device, in its precision
-    logits = model.out_head(vectors).float().cpu()  # (1 + distinct, classes)
+    groups = [[ids], distinct]  # apart, as without the causal mask a batch has one length
+    if position != "mean" and all(block.att.causal for block in model.trf_blocks):
+        groups = [[ids, *distinct]]
+    logits = torch.cat([message_logits(model, rows, position) for rows in groups])
     if label is None:
         label = logits[0].argmax().item()
     others = [i for i in range(logits.shape[1]) if i != label]
@@ -133,8 +133,8 @@ def main_directions(vectors: torch.Tensor, count: int = 2) -> Directions:
     if centred.square().sum() <= 1e-12 * vectors.square().sum():  # what there is, is rounding
         raise ValueError("the vectors are all alike, so they differ in no direction")
     pca = PCA(count, svd_solver="full").fit(vectors.numpy())
-    mean, axes, shares = pca.mean_, pca.components_, pca.explained_variance_ratio_
-    return Directions(*map(torch.from_numpy, (mean, axes, shares)))
+    found = pca.mean_, pca.components_, pca.explained_variance_ratio_
+    return Directions(*map(torch.from_numpy, found))
 
 
 # --- one message ----------------------------------------------------------------------------------
@@ -176,16 +176,13 @@ def read_message(
     sequence is longer than the model's context. `position` None is the classifier's own. Raises
     ValueError for an empty message, TypeError for anything but a text.
     """
-    all_ids = encode_message(text, classifier.tokenizer)
-    token_ids = all_ids[: classifier.max_length]
-    wanted = classifier.max_length - len(token_ids) if padding == AS_IN_TRAINING else int(padding)
-    return Reading(
-        tuple(token_ids),
-        tuple(visible_tokens(token_ids, classifier.tokenizer)),
-        len(all_ids) - len(token_ids),
-        min(wanted, classifier.model.pos_emb.num_embeddings - len(token_ids)),
-        position or classifier.position,
-    )
+    all_ids, longest = encode_message(text, classifier.tokenizer), classifier.max_length
+    token_ids = all_ids[:longest]
+    tokens, num_cut = visible_tokens(token_ids, classifier.tokenizer), len(all_ids[longest:])
+    num_padding = longest - len(token_ids) if padding == AS_IN_TRAINING else int(padding)
+    num_padding = min(num_padding, classifier.model.pos_emb.num_embeddings - len(token_ids))
+    position = position or classifier.position
+    return Reading(tuple(token_ids), tuple(tokens), num_cut, num_padding, position)
 
 
 def influence_on_spam(classifier: SpamClassifier, reading: Reading) -> torch.Tensor:
@@ -205,29 +202,18 @@ def influence_on_spam(classifier: SpamClassifier, reading: Reading) -> torch.Ten
 class Answer:
     """A classifier's answer for a message, and its attention.
 
-    `after_blocks` (n_layers + 1, 2) are the probabilities of ham and spam that the head gives for
-    the vectors after that many blocks; `attention` (n_layers, n_heads, m) the weights of each token
-    of the sequence for the classifying token; `num_kept` of the m tokens are the message's.
+    `probabilities` (2,) are those of ham and spam, `spam` is the latter, and `log_odds` are those of
+    spam, in nats. `after_blocks` (n_layers + 1, 2) are the probabilities that the head gives for the
+    vectors after that many blocks; `attention` (n_layers, n_heads, m) the weights of each token of
+    the sequence for the classifying token; `num_kept` of the m tokens are the message's.
     """
 
+    probabilities: torch.Tensor
+    spam: float
+    log_odds: float
     after_blocks: torch.Tensor
     attention: torch.Tensor
     num_kept: int
-
-    @property
-    def probabilities(self) -> torch.Tensor:
-        """The probabilities of ham and spam: (2,)."""
-        return self.after_blocks[-1]
-
-    @property
-    def spam(self) -> float:
-        """The probability of spam."""
-        return self.probabilities[SPAM].item()
-
-    @property
-    def log_odds(self) -> float:
-        """The log-odds of spam, in nats."""
-        return self.probabilities.log().diff().item()  # ham comes first
 
     def shares(self, block: int, head: int | None = None) -> torch.Tensor:
         """Return the weights of one block, (m,): those of a head, or the mean of all (None)."""
@@ -249,13 +235,17 @@ def answer(classifier: SpamClassifier, reading: Reading, left_out: Collection[in
     if not num_kept:
         raise ValueError("all tokens are left out: bring one back to have something to classify")
     model, row, position = classifier.model, reading.row(left_out), reading.position
-    after_blocks = class_after_each_block(model, torch.tensor([row]), position)
+    dropouts = [f"trf_blocks.{i}.att.dropout" for i in range(len(model.trf_blocks))]
+    with record(model, *dropouts) as recorded:  # the attention weights, in the same forward pass
+        after_blocks = class_after_each_block(model, torch.tensor([row]), position)
     if not after_blocks.isfinite().all():
         raise ValueError(NOT_FINITE)
-    weights = attention_weights(model, torch.tensor([row]))[:, 0].float().cpu()  # (…, m, m)
+    weights = torch.stack([recorded[name].input[0] for name in dropouts]).float().cpu()
     place = classifying_place(row, position)
     attention = weights.mean(dim=2) if place is None else weights[:, :, place]
-    return Answer(after_blocks, attention, num_kept)
+    probabilities = after_blocks[-1]
+    spam, log_odds = probabilities[SPAM].item(), probabilities.log().diff().item()  # ham is first
+    return Answer(probabilities, spam, log_odds, after_blocks, attention, num_kept)
 
 
 # --- as text --------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ from helpers.loading import (
 from helpers.model import GPTModel
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
 from helpers.training import check_finite
-from workshop.fast import precision_on
+from workshop.forward import precision_on
 
 TRIAL_STEPS = 20  # whose time tells how many fit into the minutes
 
@@ -148,7 +148,7 @@ def batch_of(tokens: np.ndarray, recipe: Recipe, step: int) -> tuple[torch.Tenso
     length = int(rng.choice(recipe.lengths))
     starts = rng.integers(len(tokens) - length, size=recipe.tokens_per_step // length)
     rows = np.stack([tokens[start : start + length + 1] for start in starts])
-    sequences = torch.from_numpy(rows.astype(np.int64))
+    sequences = torch.from_numpy(rows).long()
     return sequences[:, :-1], sequences[:, 1:]
 
 
@@ -165,7 +165,7 @@ def sample_candidates(
     absent = np.setdiff1d(np.arange(vocab_size), present, assume_unique=True)
     number = count - len(present)
     drawn = np.random.default_rng(seed).choice(absent, number, replace=False)
-    log_weights = torch.zeros(len(present) + number)
+    log_weights = torch.zeros(count)
     log_weights[len(present) :] = math.log(len(absent) / max(1, number))
     ids = torch.from_numpy(np.concatenate([present, drawn]))
     return torch.from_numpy(indices.reshape(targets.shape)), ids, log_weights
@@ -243,8 +243,7 @@ def validation_losses(
     number = min(most, len(tokens) // length)
     total = np.zeros(length)
     for start in np.linspace(0, len(tokens) - length - 1, num=number, dtype=int):
-        sequence = tokens[start : start + length + 1].astype(np.int64)
-        row = torch.from_numpy(sequence).unsqueeze(0).to(device)  # (1, length + 1)
+        row = torch.tensor(tokens[None, start : start + length + 1], device=device).long()
         total += token_losses(model, row[:, :-1], row[:, 1:])[0].cpu().numpy()
     model.train(was_training)
     return total / number
@@ -296,14 +295,24 @@ def pretrain(
             f"{len(validation):,}; take shorter sequences or more text"
         )
     losses_of = torch.compile(token_losses, dynamic=False) if compiled else token_losses
-    run = Run(model, train, recipe, minutes, losses_of)
+    optimizer, progress, times = new_optimizer(model, recipe), Progress(recipe.steps), []
+    text, first_weights = hashlib.sha256(train).hexdigest(), model.tok_emb.weight.sum().item()
+    identity = repr((model.cfg, recipe, minutes, text, first_weights))
     if state_path and Path(state_path).exists():
-        run.resume(state_path)
-    model.train()
-    progress, times = run.progress, [time.monotonic()]
+        state = torch.load(state_path, map_location="cpu", weights_only=True)
+        if state["identity"] != identity:
+            raise ValueError(
+                f"{state_path} was saved by a run with another model, recipe or text; delete it, or "
+                "name another --out"
+            )
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        progress = Progress(**state["progress"])
     with tqdm(total=progress.steps, initial=progress.step, unit="step", desc="pretraining") as bar:
+        times.append(time.monotonic())
         while progress.steps is None or progress.step < progress.steps:
-            progress.losses.append(run.take_step(progress.step))
+            model.train()
+            progress.losses.append(take_step(model, optimizer, train, recipe, progress, losses_of))
             times.append(time.monotonic())
             # the rates of the warm-up are the same for any number of steps
             if progress.steps is None and progress.step >= min(TRIAL_STEPS, recipe.warmup_steps):
@@ -316,73 +325,40 @@ def pretrain(
                 loss = float(validation_losses(model, validation, longest).mean())
                 progress.validation.append((progress.step, loss))
                 at_validation(progress)
-                model.train()
                 bar.set_postfix(loss=f"{loss:.2f}")
                 if state_path:
-                    run.save(state_path)
+                    state = {"identity": identity, "progress": asdict(progress)}
+                    state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                    with whole_file(state_path) as part:
+                        torch.save(state, part)
     model.eval()
     return progress
 
 
-@dataclass
-class Run:
-    """A model that is being pretrained, with its optimizer, its text and its progress so far."""
-
-    model: GPTModel
-    tokens: np.ndarray
-    recipe: Recipe
-    minutes: float | None = None
-    losses_of: Callable = token_losses
-
-    def __post_init__(self) -> None:
-        self.optimizer = new_optimizer(self.model, self.recipe)
-        self.progress = Progress(self.recipe.steps)
-        text = hashlib.sha256(self.tokens).hexdigest()
-        first = self.model.tok_emb.weight.sum().item()
-        self.identity = repr((self.model.cfg, self.recipe, self.minutes, text, first))
-
-    def take_step(self, step: int) -> float:
-        """Train on one batch; return its loss in nats per token."""
-        recipe, device = self.recipe, self.model.tok_emb.weight.device
-        torch.manual_seed(1_000_003 * recipe.seed + step)  # of this step's dropout
-        steps = self.progress.steps or recipe.warmup_steps + 1
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe, steps)
-        batch = batch_of(self.tokens, recipe, step)
-        if recipe.candidates is not None:
-            seed, vocab_size = (recipe.seed, step, 1), self.model.cfg["vocab_size"]
-            sample = sample_candidates(batch[1], vocab_size, recipe.candidates, seed)
-            batch = (batch[0], *sample)
-        loss = self.losses_of(self.model, *[tensor.to(device) for tensor in batch]).mean()
-        check_finite(loss.item(), step)
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
-        self.optimizer.step()
-        return loss.item()
-
-    def save(self, path: str | Path) -> None:
-        """Write the state of the run to `path`; the file is whole at any time."""
-        state = {
-            "identity": self.identity,
-            "progress": asdict(self.progress),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        with whole_file(path) as part:
-            torch.save(state, part)
-
-    def resume(self, path: str | Path) -> None:
-        """Continue from what `save` wrote; raise ValueError where it is no state of this run."""
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["identity"] != self.identity:
-            raise ValueError(
-                f"{path} was saved by a run with another model, recipe or text; delete it, or name "
-                "another --out"
-            )
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = Progress(**state["progress"])
+def take_step(
+    model: GPTModel,
+    optimizer: torch.optim.AdamW,
+    tokens: np.ndarray,
+    recipe: Recipe,
+    progress: Progress,
+    losses_of: Callable = token_losses,
+) -> float:
+    """Train on the next batch; return its loss in nats per token."""
+    step, device = progress.step, model.tok_emb.weight.device
+    torch.manual_seed(1_000_003 * recipe.seed + step)  # of this step's dropout
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, recipe, progress.steps or recipe.warmup_steps + 1)
+    batch = batch_of(tokens, recipe, step)
+    if recipe.candidates is not None:
+        seed, vocab_size = (recipe.seed, step, 1), model.cfg["vocab_size"]
+        batch = (batch[0], *sample_candidates(batch[1], vocab_size, recipe.candidates, seed))
+    loss = losses_of(model, *[tensor.to(device) for tensor in batch]).mean()
+    check_finite(loss.item(), step)
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    optimizer.step()
+    return loss.item()
 
 
 # --- the checkpoint -------------------------------------------------------------------------------
@@ -445,15 +421,10 @@ def pretrain_on_folder(chosen: argparse.Namespace) -> None:
         f"{len(documents):,} documents, {len(train):,} tokens to train on; "
         f"{len(validation):,} tokens held out"
     )
-    progress = pretrain(
-        model.to(device),
-        train,
-        validation,
-        recipe,
-        minutes=chosen.minutes,
-        state_path=chosen.out / "run.pt",
-        compiled=chosen.compiled,
-    )
+    options = {"minutes": chosen.minutes, "compiled": chosen.compiled}
+    state_path = chosen.out / "run.pt"
+    model.to(device)
+    progress = pretrain(model, train, validation, recipe, state_path=state_path, **options)
     means = [np.mean(progress.losses[i : i + 100]) for i in range(0, progress.step, 100)]
     figures = {
         "tokens_per_step": recipe.tokens_per_step,

@@ -12,8 +12,7 @@ What a command does:
         if epochs := checkpoint.epochs(): …          # a training to resume
         … fine_tuning_steps(…, processes=processes, checkpoint=checkpoint)
         if processes.number == 0:
-            … print, save the model
-            checkpoint.delete()
+            … print, save the model, delete the checkpoint
 """
 
 import json
@@ -45,7 +44,7 @@ class Processes:
         return [i for i in indices if i % self.size == self.number]
 
     def sum(self, *values: float) -> tuple[float, ...]:
-        """Return the sum of each value over all processes."""
+        """Return the sum of each value over all processes, when all of them have called this."""
         if self.size == 1:
             return values
         totals = torch.tensor(values, dtype=torch.float64, device=get_device())
@@ -66,10 +65,6 @@ class Processes:
         if self.size > 1:
             for parameter in parameters:
                 distributed.broadcast(parameter.data, 0)
-
-    def wait(self) -> None:
-        """Return when all processes have called this."""
-        self.sum(0.0)
 
 
 ALONE = Processes()
@@ -110,7 +105,7 @@ class EpochCheckpoint:
 
     The file holds the trained weights, the optimizer's state and the history, so any number of
     processes can resume. Nothing in it is executed. `of` says which training it belongs to, such
-    as its settings and checksums. Only process 0 calls `save` and `delete`.
+    as its settings and checksums. Only process 0 calls `save`.
     """
 
     path: str | Path
@@ -148,7 +143,9 @@ class EpochCheckpoint:
             with safe_open(path, "pt") as file:
                 about = json.loads(file.metadata()["checkpoint"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            of, history, checksum = about["of"], about["history"], about["checksum"]
+            of, history = about["of"], about["history"]
+            if about["checksum"] != _checksum(history, tensors):
+                raise ValueError("its numbers are not those that were saved")
             differing = [name for name in {**self.of, **of} if self.of.get(name) != of.get(name)]
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
@@ -160,8 +157,6 @@ class EpochCheckpoint:
                 f"{path} is the checkpoint of another training (it differs in: "
                 f"{', '.join(differing)}); delete it, or resume that training with its settings"
             )
-        if checksum != _checksum(history, tensors):
-            raise ValueError(f"{path} is damaged; delete it: the training starts again")
         return tensors, history
 
     def save(
@@ -184,10 +179,6 @@ class EpochCheckpoint:
         content = to_bytes(tensors, {"checkpoint": json.dumps(about)})
         with whole_file(self.path) as part:
             part.write_bytes(content)
-
-    def delete(self) -> None:
-        """Delete the file: the training has ended, and the model is saved elsewhere."""
-        Path(self.path).unlink(missing_ok=True)
 
 
 def _checksum(history: Mapping[str, list[float]], tensors: Mapping[str, torch.Tensor]) -> int:

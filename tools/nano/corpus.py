@@ -101,12 +101,6 @@ def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Itera
             yield document
 
 
-def rewritten(documents: Iterable[str], seed: int = 123) -> Iterator[str]:
-    """Yield each document of at most MOST_WORDS words in another spelling."""
-    rng = random.Random(seed)
-    return (rewrite(document, rng) for document in documents if len(document.split()) <= MOST_WORDS)
-
-
 def write(path: Path, documents: Iterable[str], licence: str) -> None:
     """Write the documents into `path`, with `<|endoftext|>` on a line between them; print a line."""
     # a space replaces a mark, since without one the two halves of another mark could meet
@@ -146,23 +140,24 @@ def natural_key(name: str) -> list[str]:
     return [part.zfill(8) for part in re.split(r"(\d+)", path)]  # short words come first, too
 
 
-def emails() -> Iterator[str]:
-    """Yield the cleaned mails of the SpamAssassin package, without copies."""
-    mails = [mail["text"] for _, mail in stdlib_package("spam-assassin") if "text" in mail]
-    cleaned = filter(None, map(clean_email, mails))
-    return without_copies(mail.replace("\ufffd", "") for mail in cleaned)
+def stdlib_documents() -> dict[str, Iterable[str]]:
+    """Return the documents of stdlib's packages, by the name of the file that they are written to.
 
-
-def speeches() -> Iterator[str]:
-    """Yield the addresses of the State of the Union package by year."""
-    return (unwrap(speech["text"]) for _, speech in stdlib_package("sotu") if "text" in speech)
-
-
-def chapters() -> Iterator[str]:
-    """Yield the chapters of Moby Dick in the order of the book, each under its title."""
-    for name, chapter in stdlib_package("moby-dick"):
-        if "/chapter_" in name or "/epilogue" in name:  # the rest are lists
-            yield f"{normalise_spaces(chapter['title'])}\n\n{unwrap(chapter['text'])}"
+    The mails are cleaned and without copies, the addresses in the order of the years, and the
+    chapters of Moby Dick in that of the book, each under its title.
+    """
+    packed = [mail["text"] for _, mail in stdlib_package("spam-assassin") if "text" in mail]
+    mails = [mail.replace("\ufffd", "") for mail in map(clean_email, packed) if mail]
+    speeches = [unwrap(speech["text"]) for _, speech in stdlib_package("sotu") if "text" in speech]
+    chapters = []
+    for path, chapter in stdlib_package("moby-dick"):
+        if "/chapter_" in path or "/epilogue" in path:  # the rest are lists
+            chapters.append(f"{normalise_spaces(chapter['title'])}\n\n{unwrap(chapter['text'])}")
+    return {
+        "emails.txt": without_copies(mails),
+        "speeches.txt": speeches,
+        "moby_dick.txt": chapters,
+    }
 
 
 def bible_chapters(text: str) -> list[str]:
@@ -202,8 +197,10 @@ def build_short_texts(corpus: Path, out: Path, sentences: Iterable[str], message
     everyday = list(without_messages(sentences, messages))
     write(out / "sentences.txt", everyday, "CC BY 2.0")
     training, _ = split_documents(read_documents(corpus))
-    respelled = without_messages(rewritten(training + everyday), messages)
-    write(out / "rewritten.txt", respelled, "as the corpus and the sentences")
+    short = [text for text in training + everyday if len(text.split()) <= MOST_WORDS]
+    rng = random.Random(123)
+    rewritten = without_messages((rewrite(text, rng) for text in short), messages)
+    write(out / "rewritten.txt", rewritten, "as the corpus and the sentences")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -216,20 +213,17 @@ def main(arguments: list[str] | None = None) -> None:
     messages = read_messages(SMS_MINI)["Text"].tolist()
     if chosen.without:
         messages += read_messages(chosen.without)["Text"].tolist()
-    stdlib = "PDDL 1.0 and CC0 1.0"
-    sources = [
-        ("emails.txt", emails(), stdlib),
-        ("speeches.txt", speeches(), stdlib),
-        ("moby_dick.txt", chapters(), stdlib),
-    ]
+    for name, documents in stdlib_documents().items():
+        documents = without_messages(documents, messages)
+        write(chosen.out / name, documents, "PDDL 1.0 and CC0 1.0")
     if shutil.which("bible"):
         printed = subprocess.check_output(["bible", "-f", "Gen1:1-Rev22:21"], text=True)
-        sources.append(("bible.txt", bible_chapters(printed), "public domain"))
+        chapters = without_messages(bible_chapters(printed), messages)
+        write(chosen.out / "bible.txt", chapters, "public domain")
     if chosen.dialogues:
         text = lzma.decompress(chosen.dialogues.read_bytes()).decode()
-        sources.append(("dialogues.txt", split_dialogues(text), "CC BY-SA 4.0"))
-    for name, documents, licence in sources:
-        write(chosen.out / name, without_messages(documents, messages), licence)
+        dialogues = without_messages(split_dialogues(text), messages)
+        write(chosen.out / "dialogues.txt", dialogues, "CC BY-SA 4.0")
     build_short_texts(chosen.out, chosen.short, tatoeba_sentences(), messages)
 
 

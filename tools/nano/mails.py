@@ -79,6 +79,7 @@ def normalise_spaces(text: str) -> str:
 def strip_html(text: str) -> str:
     """Return what a browser would show of `text`: its words, a line for each block."""
     page = Page()
+    page.shown = []
     page.feed(text)
     page.close()
     lines = "".join(page.shown).split("\n")
@@ -88,10 +89,7 @@ def strip_html(text: str) -> str:
 class Page(HTMLParser):
     """What a page shows, in `shown`."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.shown: list[str] = []
-        self.hidden_in: str | None = None
+    hidden_in: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         if tag == "body":
