@@ -342,7 +342,7 @@ class PartCount:
 class ParameterReport:
     """The numbers of parameters under a plan: `total`, `trainable`, `frozen`, and `percent` trainable.
 
-    `parts` has a count for each part, in the order of the forward pass. `weights` holds the numbers
+    `percent_text` is the percentage as text: "5.70 %", "0.003 %". `parts` has a count for each part, in the order of the forward pass. `weights` holds the numbers
     of a piece of each kind, such as "att", and `adapters` those of its adapters, if it has any.
     """
 
@@ -355,7 +355,10 @@ class ParameterReport:
         total = sum(part.parameters for part in parts)
         trainable = sum(part.trainable for part in parts)
         vars(self).update(parts=parts, total=total, trainable=trainable)  # as it is frozen
-        vars(self).update(frozen=total - trainable, percent=100 * trainable / total)
+        percent = 100 * trainable / total
+        digits = ".1g" if 0 < percent < 0.01 else ".2f"  # what is not zero never reads as zero
+        vars(self).update(frozen=total - trainable, percent=percent)
+        vars(self).update(percent_text=f"{percent:{digits}} %")
 
     def count(self, *names: str) -> PartCount:
         """Return the count of a part or piece, or one for several of them together."""
@@ -375,7 +378,7 @@ class ParameterReport:
             counts = f"{part.parameters:>15,}{part.trainable:>15,}"
             lines.append(f"{part.part:<14}{counts}  {part.state}")
         totals = f"{self.total:>15,}{self.trainable:>15,}"
-        lines.append(f"{'total':<14}{totals}  {self.percent:.2f} % trainable")
+        lines.append(f"{'total':<14}{totals}  {self.percent_text} trainable")
         return "\n".join(lines)
 
 

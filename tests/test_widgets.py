@@ -131,5 +131,5 @@ def test_a_page_without_a_kernel_gets_the_live_explorer_and_a_table(explorer, mo
     assert data[VIEW]["model_id"] == explorer.model_id
     html = data["text/html"]
     assert MODULE in html and '"trainable":["out_head"]' in html and '"has_kernel":' not in html
-    assert '<th scope="row">trf_blocks.0 – 11</th>' in html and "0.0012 % trainable" in html
-    assert data["text/plain"].endswith("0.0012 % trainable")
+    assert '<th scope="row">trf_blocks.0 – 11</th>' in html and "0.001 % trainable" in html
+    assert data["text/plain"].endswith("0.001 % trainable")

@@ -34,7 +34,7 @@ def parts_table(
     for row in reversed(fold(report, shapes, reach)):
         cells = (f"{row.parameters:,}", f"{row.trainable:,}", row.state, str(row.shape or ""))
         rows.append((row.name, *cells, row.role or "–"))
-    percent = f"{report.percent:.2f} % trainable"
+    percent = f"{report.percent_text} trainable"
     rows.append(("total", f"{report.total:,}", f"{report.trainable:,}", percent, "", ""))
     header = ("part", "parameters", "trainable", "state", "output shape", "gradient")
     return html_table(header, rows, "The parts of the model, output first")

@@ -123,7 +123,7 @@ print("run once:", history.cached)
 print("validation accuracies:", [f"{acc:.1f}" for acc in history.val_accs])
 
 # %% [markdown]
-# `lab.rows` holds your runs. Before the first press there is none, and the picture says so:
+# `lab.rows` holds your runs. The plot below is empty until you have trained something in the Lab:
 
 # %%
 from workshop.pictures.charts import draw_runs

@@ -415,8 +415,8 @@ path.unlink()  # tidy up
 # python -m workshop classify my.safetensors workshop/assets/sms-topics/sms-topics.csv --out labelled.csv
 # ```
 #
-# `python -m workshop show my.safetensors` says what is in the file, with its figures. For larger models, several GPUs and
-# tables of any size see the [README](../README.md).
+# `python -m workshop show my.safetensors` says what is in the file, with its numbers. For larger models, several GPUs and
+# tables of any size see [Your own texts](../site/pages/own_texts.md).
 #
 # ## Try it
 #

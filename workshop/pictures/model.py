@@ -122,7 +122,7 @@ def fold(
 
 
 def _describe_total(report: ParameterReport) -> str:
-    return f"{report.trainable:,} of {report.total:,} parameters trainable ({report.percent:.2f} %)"
+    return f"{report.trainable:,} of {report.total:,} parameters trainable ({report.percent_text})"
 
 
 def describe_reach(reach: GradientReach) -> str:
