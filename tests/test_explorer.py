@@ -308,7 +308,7 @@ def test_the_address_holds_the_choice_and_brings_it_back(page, file):
 
 
 def test_a_result_says_who_measured_it(page):
-    line = page.locator(".fe-worth")
+    line = page.locator(".fe-result")
     assert "95.0 %" in line.inner_text() and "the book's repository" in line.inner_text()
     part(page, "tok_emb").click()
     assert "Not measured" in line.inner_text()

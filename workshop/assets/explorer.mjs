@@ -14,6 +14,7 @@ const FOLD_FROM = 13; // models with this many blocks or more show equal neighbo
 
 const isBlock = name => /^trf_blocks\.\d+$/.test(name);
 const kindOf = piece => piece.split(".").at(-1);
+const partOf = piece => piece.split(".").slice(0, 2).join(".");
 export const piecesOf = part => isBlock(part) ? PIECES.map(kind => `${part}.${kind}`) : [part];
 
 export function partNames(table) {
@@ -179,17 +180,25 @@ const TITLES = {
   norm1: "layer norm 1", norm2: "layer norm 2",
 };
 const COSTS = [
-  ["weights", "bytes"], ["gradients", "bytes"], ["optimizer", "bytes"], ["activations", "bytes"],
-  ["forward", "multiply–adds"], ["backward", "multiply–adds"],
+  { name: "weights", unit: "bytes", title: "weights", hint: "4 bytes for each parameter" },
+  { name: "gradients", unit: "bytes", title: "gradients",
+    hint: "4 bytes for each trainable parameter" },
+  { name: "optimizer", unit: "bytes", title: "optimizer state",
+    hint: "AdamW keeps two moment estimates, 8 bytes for each trainable parameter" },
+  { name: "activations", unit: "bytes", title: "activations",
+    hint: "what the forward pass keeps for the backward pass" },
+  { name: "forward", unit: "multiply–adds", title: "forward pass",
+    hint: "multiply–add operations of all matrix products" },
+  { name: "backward", unit: "multiply–adds", title: "backward pass",
+    hint: "multiply–add operations of all matrix products" },
 ];
-const COST_TITLES = {
-  weights: "weights", gradients: "gradients", optimizer: "optimizer state",
-  activations: "activations", forward: "forward pass", backward: "backward pass",
-};
+
 function titleOf(parts) {
   if (parts.length > 1) return [`${parts.length} `, "blocks"];
   return ["", TITLES[kindOf(parts[0])] ?? `block ${kindOf(parts[0])}`];
 }
+/** Returns the short name of a size: "124M". */
+const labelOf = size => size.match(/\((.*)\)/)?.[1] ?? size;
 const grouped = number => number.toLocaleString("en-US");
 const inBrackets = shape => `(${shape.map(grouped).join(", ")})`;
 
@@ -220,6 +229,18 @@ export function describeReach({ stops, passes }) {
   const blocks = passes.filter(isBlock).length;
   const through = blocks ? `${blocks} block${blocks === 1 ? "" : "s"}` : "no block";
   return `The gradient passes through ${through} and stops at ${stops.join(" and ")}.`;
+}
+
+/** Returns what the gradient does at a row: "stops here", "passes through" or "". */
+function roleOf(parts, gradient) {
+  if (parts.some(part => gradient.stops.includes(part))) return "stops here";
+  return gradient.passes.includes(partOf(parts[0])) ? "passes through" : "";
+}
+
+function describeResult(result, preset) {
+  if (preset === "nothing") return "With an untrained head the predictions are random.";
+  if (result) return `This choice classified ${result} correctly.`;
+  return "How good is this choice? Not measured: train it in the Freeze Lab.";
 }
 
 function describeChange(before, after) {
@@ -313,9 +334,9 @@ const STYLE = `
 .fe-panel { overflow-y: auto; min-height: 0; display: flex; flex-direction: column; gap: 7px; padding: 2px; }
 .fe-panel h4 { margin: 4px 0 0; font-size: 13px; }
 .fe-total b { font-size: 17px; display: block; }
-.fe-share { height: 10px; border: 1px solid var(--blue); border-radius: 4px;
+.fe-fraction { height: 10px; border: 1px solid var(--blue); border-radius: 4px;
   background: color-mix(in srgb, var(--blue) 16%, transparent); overflow: hidden; }
-.fe-share > div { height: 100%; background: var(--orange); }
+.fe-fraction > div { height: 100%; background: var(--orange); }
 .fe-costs { display: grid; grid-template-columns: auto minmax(40px, 1fr) auto auto; gap: 4px 8px;
   align-items: center; font-variant-numeric: tabular-nums; }
 .fe-costs > .fe-number { min-width: 62px; }
@@ -333,7 +354,7 @@ const STYLE = `
 .fe-more input.fe-text { width: 200px; }
 .freeze-explorer summary { cursor: pointer; }
 @media (prefers-reduced-motion: no-preference) {
-  .fe-track > div, .fe-share > div { transition: width .15s; } }
+  .fe-track > div, .fe-fraction > div { transition: width .15s; } }
 @container (max-width: 1090px) { .fe-long { display: none; } }
 @container (max-width: 900px) {
   .fe-long { display: inline; }
@@ -360,14 +381,24 @@ const STYLE = `
 }
 `;
 
-function element(tag, properties = {}, ...children) {
+// --- elements -------------------------------------------------------------------------------------
+
+function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name in made && typeof value !== "string") made[name] = value;
-    else made.setAttribute(name, value);
-  }
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
   return made;
+}
+
+function button(attributes, label, onClick) {
+  const made = element("button", { type: "button", ...attributes }, label);
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+function group(label, ...children) {
+  const attributes = { class: "fe-group", role: "group", "aria-label": label };
+  return element("div", attributes, element("span", {}, label), ...children);
 }
 
 /** Returns words for a screen reader only. */
@@ -387,199 +418,286 @@ function onCommit(box, commit) {
   box.addEventListener("keydown", event => { if (event.key === "Enter") commit(); });
 }
 
-/** Draws the Explorer into `el`. `model` has get, set, save_changes and on, as anywidget's does. */
-function render({ model, el }) {
-  const tables = model.get("tables"), sizes = Object.keys(tables);
-  const hasKernel = Boolean(model.get("has_kernel"));
-  const open = new Set(); // the names of the rows that are open
-  const undo = []; // what was shown before, the latest last
-  const first = { size: model.get("size"), plan: model.get("plan") };
-  let change = "", clickState = TRAINABLE, current = "out_head", code = "", preset = "";
-  const reference = {}; // the costs that the bars are compared with, kept for each size and batch
+// --- the Explorer ---------------------------------------------------------------------------------
 
-  const table = () => tables[model.get("size")];
-  const batch = () => ({
-    size: model.get("batch_size"), tokens: model.get("num_tokens"), classes: model.get("num_classes"),
-  });
+const OBSERVED = ["plan", "size", "tokens", "num_tokens", "batch_size", "num_classes", "problem"];
 
-  // --- what the learner does ---
+/** Draws itself into `el`. `model` has get, set, save_changes, on and off, as anywidget's does. */
+class Explorer {
+  rows = new Map(); // a row's name → its elements, made once, so that they keep the focus
+  open = new Set(); // the names of the rows that are open
+  earlier = []; // what was shown before, the latest last
+  choices = []; // [button, whether it is the one that is chosen]
+  reference = {}; // the costs that the bars are compared with, for each size and batch
+  clickState = TRAINABLE; // what a click gives to a part
+  current = "out_head"; // the row that Tab reaches
+  change = ""; // what the last click changed
+  code = ""; // the lines that were copied
+  preset = "";
+  drag = null;
 
-  function choose(plan, size = model.get("size")) {
-    const before = { size: model.get("size"), plan: model.get("plan") };
-    if (size === before.size && JSON.stringify(plan) === JSON.stringify(before.plan)) return;
-    undo.push(before);
-    const costsBefore = costs(table(), before.plan, batch());
-    model.set("size", size);
-    model.set("plan", plan);
-    change = size === before.size ? describeChange(costsBefore, costs(table(), plan, batch())) : "";
-    if (model.get("in_address")) history.replaceState(null, "", addressOf(size, table(), plan));
-    model.save_changes?.();
-    draw();
+  constructor(model, el) {
+    this.model = model;
+    this.first = { size: this.size, plan: this.plan };
+    this.root = element("div", { class: "freeze-explorer", "data-lm-suppress-shortcuts": "true" },
+      element("style", {}, STYLE), this.makeBar(),
+      element("div", { class: "fe-body" }, this.makeDiagram(), this.makePanel()));
+    el.replaceChildren(this.root);
+    this.draw();
   }
 
-  const click = parts => choose(toggle(table(), model.get("plan"), parts, clickState));
-
-  function unfreezeFrom(part) {
-    const parts = partNames(table()), at = parts.indexOf(part);
-    const below = setTo(table(), model.get("plan"), parts.slice(0, at), FROZEN);
-    choose(setTo(table(), below, parts.slice(at), TRAINABLE));
+  get size() { return this.model.get("size"); }
+  get plan() { return this.model.get("plan"); }
+  get table() { return this.model.get("tables")[this.size]; }
+  get batch() {
+    const [size, tokens, classes] = ["batch_size", "num_tokens", "num_classes"]
+      .map(name => this.model.get(name));
+    return { size, tokens, classes };
   }
 
-  function choosePreset(name) {
-    const { rank, alpha } = model.get("plan");
-    choose({ ...table().presets[name], rank, alpha });
+  // --- what a learner does ---
+
+  /** Shows another plan, and size; Undo brings back what was shown before. */
+  choose(plan, size = this.size) {
+    const before = { size: this.size, plan: this.plan };
+    if (JSON.stringify([size, plan]) === JSON.stringify([before.size, before.plan])) return;
+    this.earlier.push(before);
+    const costsBefore = costs(this.table, before.plan, this.batch);
+    this.set(size, plan);
+    this.change = "";
+    if (size === before.size) {
+      this.change = describeChange(costsBefore, costs(this.table, plan, this.batch));
+    }
+    this.draw();
   }
 
-  function chooseRank(rank) {
-    const plan = model.get("plan");
-    choose({ ...plan, rank, alpha: plan.alpha / plan.rank * rank });
+  set(size, plan) {
+    this.model.set("size", size);
+    this.model.set("plan", plan);
+    this.model.set("num_tokens", Math.min(this.model.get("num_tokens"), this.table.context));
+    this.model.save_changes?.();
+    if (this.model.get("in_address")) {
+      history.replaceState(null, "", addressOf(size, this.table, plan));
+    }
   }
 
-  function goBack() {
-    const { size, plan } = undo.pop();
-    choose(plan, size);
-    undo.pop(); // what `choose` has just added
-    change = "";
-    draw();
+  undo() {
+    const { size, plan } = this.earlier.pop();
+    this.set(size, plan);
+    this.change = "";
+    this.draw();
   }
 
-  async function copy() {
-    code = asPyTorch(table(), model.get("plan"));
-    draw();
+  chooseSize(size) {
+    const to = this.model.get("tables")[size];
+    this.choose(resize(this.table, to, this.plan), size);
+  }
+
+  choosePreset(name) {
+    const { rank, alpha } = this.plan;
+    this.choose({ ...this.table.presets[name], rank, alpha });
+  }
+
+  chooseRank(rank) {
+    this.choose({ ...this.plan, rank, alpha: this.plan.alpha / this.plan.rank * rank });
+  }
+
+  /** Unfreezes a part, or the block of a piece, and all above it; freezes all below. */
+  unfreezeFrom(name) {
+    const parts = partNames(this.table), at = parts.indexOf(partOf(name));
+    const frozen = setTo(this.table, this.plan, parts, FROZEN);
+    this.choose(setTo(this.table, frozen, parts.slice(at), TRAINABLE));
+  }
+
+  openOrClose(name) {
+    if (!this.open.delete(name)) this.open.add(name);
+    this.draw();
+  }
+
+  async copy() {
+    this.code = asPyTorch(this.table, this.plan);
+    this.draw();
     try {
-      await navigator.clipboard.writeText(code);
-      copied.textContent = "Copied.";
+      await navigator.clipboard.writeText(this.code);
+      this.copied.textContent = "Copied.";
     } catch {
-      copied.textContent = "Select these lines and copy them.";
+      this.copied.textContent = "Select these lines and copy them.";
     }
   }
 
   // --- what stays in place ---
 
-  const buttons = []; // a button that shows a choice, and whether it is the one
-  function option(attribute, value, label, isChosen, onClick, title = "") {
-    const button = element("button", { type: "button", [attribute]: value, title }, label);
-    button.addEventListener("click", () => onClick(value));
-    buttons.push([button, isChosen]);
-    return button;
-  }
-  const group = (label, ...children) =>
-    element("div", { class: "fe-group", role: "group", "aria-label": label }, element("span", {}, label), ...children);
-
-  const bar = element("div", { class: "fe-bar" });
-  if (sizes.length > 1) {
-    bar.append(group("Model", ...sizes.map(size => option("data-size", size,
-      size.match(/\((.*)\)/)?.[1] ?? size, () => model.get("size") === size,
-      () => choose(resize(table(), tables[size], model.get("plan")), size), size))));
-  }
-  const lora = model.get("lora");
-  const presets = Object.keys(table().presets).filter(name => lora || !name.startsWith("LoRA"));
-  bar.append(group("Train", ...presets.map(name => option("data-preset", name, name,
-    () => preset === name, choosePreset))));
-  if (lora) {
-    bar.append(group("A click", ...[[TRAINABLE, "trains"], [ADAPTED, "adds an adapter"]].map(([state, label]) =>
-      option("data-click", label, label, () => clickState === state, () => { clickState = state; draw(); }))));
-    const ranks = [1, 4, 8, 16].filter(rank => rank <= table().embDim);
-    bar.append(group("LoRA rank", ...ranks.map(rank => option("data-rank", String(rank), String(rank),
-      () => model.get("plan").rank === rank, () => chooseRank(rank)))));
-  }
-  const back = element("button", { type: "button", "data-undo": "" }, "Undo");
-  const reset = element("button", { type: "button", "data-reset": "" }, "Reset");
-  back.addEventListener("click", goBack);
-  reset.addEventListener("click", () => choose(first.plan, first.size));
-  bar.append(element("div", { class: "fe-group fe-last" }, back, reset));
-
-  const columns = element("div", { "aria-hidden": "true" }, element("span"), element("span", {}, "part"),
-    element("span", { class: "fe-name" }, "name"), element("span", { class: "fe-number" }, "parameters"),
-    element("span", { class: "fe-number fe-trained" }, "trainable"), element("span", {}, "output shape"));
-  const loss = element("div", {}, "loss");
-  const diagram = element("div", { class: "fe-diagram", role: "group",
-    "aria-label": "The model, output first. Space freezes or unfreezes a part, Shift and Space also everything above it; arrow keys move, open and close." });
-  const input = element("div");
-  const left = element("div", { class: "fe-left" },
-    element("div", { class: "fe-head" }, loss, element("span"), columns), diagram,
-    element("div", { class: "fe-foot" }, element("span"), element("span"), input));
-
-  const total = element("p", { class: "fe-total", role: "status" });
-  const share = element("div", { class: "fe-share", "aria-hidden": "true" }, element("div"));
-  const reachLine = element("p", { class: "fe-reach" });
-  const changeLine = element("p", { class: "fe-change" });
-  const bars = element("div", { class: "fe-costs", role: "group", "aria-label": "Costs of one training step" });
-  const costsTitle = element("h4");
-  const worth = element("p", { class: "fe-worth" });
-  const copyButton = element("button", { type: "button", "data-copy": "" }, "Copy as PyTorch");
-  copyButton.addEventListener("click", copy);
-  const copied = element("span", { role: "status" });
-  const codeBlock = element("pre", { class: "fe-code", tabindex: "0", "aria-label": "the plan as PyTorch" });
-
-  function field(name, label, minimum, maximum) {
-    const box = element("input", { type: "number", min: String(minimum), max: String(maximum), "data-field": name });
-    box.value = model.get(name);
-    box.disabled = name === "num_classes" && Boolean(model.get("classes_fixed"));
-    onCommit(box, () => {
-      const value = Math.round(Number(box.value));
-      const most = name === "num_tokens" ? table().context : maximum;
-      if (value >= minimum && value <= most) {
-        model.set(name, value);
-        model.save_changes?.();
-      } else {
-        box.value = model.get(name);
-      }
-      draw();
-    });
-    return element("label", {}, `${label} `, box);
-  }
-  const more = element("div", { class: "fe-more" });
-  if (hasKernel) {
-    const box = element("input", { type: "text", class: "fe-text", "data-field": "message" });
-    box.value = model.get("message");
-    onCommit(box, () => { model.set("message", box.value); model.save_changes(); });
-    more.append(element("label", {}, "message ", box));
-  }
-  const problem = element("p", { role: "alert" });
-  more.append(field("num_tokens", "tokens", 1, 1024), field("batch_size", "batch size", 1, 1024),
-    field("num_classes", "classes", 2, 1000));
-  const details = element("details", {}, element("summary", {}, "More: message, batch size, classes"), more);
-  const panel = element("div", { class: "fe-panel" }, total, share, reachLine, changeLine, costsTitle, bars,
-    worth, element("div", { class: "fe-group" }, copyButton, copied), codeBlock, details, problem);
-  const root = element("div", { class: "freeze-explorer", "data-lm-suppress-shortcuts": "true" },
-    element("style", {}, STYLE), bar, element("div", { class: "fe-body" }, left, panel));
-  el.replaceChildren(root);
-
-  // --- the diagram ---
-
-  const rows = new Map(); // a row's name → its elements, made once, so that they keep the focus
-
-  function makeRow(name) {
-    const way = element("div", { class: "fe-way", "aria-hidden": "true" });
-    const opener = element("button", { type: "button", class: "fe-open", tabindex: "-1", "data-open": name });
-    const part = element("button", { type: "button", class: "fe-part", "data-part": name, tabindex: "-1" });
-    const row = element("div", { class: "fe-row" }, way, opener, part);
-    opener.addEventListener("click", () => openOrClose(name));
-    part.addEventListener("focus", () => setCurrent(name));
-    const made = { row, way, opener, part, parts: [] };
-    rows.set(name, made);
+  makeChoice(attribute, value, label, isChosen, onClick) {
+    const made = button({ [attribute]: value }, label, onClick);
+    this.choices.push([made, isChosen]);
     return made;
   }
 
-  function openOrClose(name) {
-    if (!open.delete(name)) open.add(name);
-    draw();
+  makeBar() {
+    const bar = element("div", { class: "fe-bar" }), sizes = Object.keys(this.model.get("tables"));
+    if (sizes.length > 1) {
+      bar.append(group("Model", ...sizes.map(size => this.makeChoice(
+        "data-size", size, labelOf(size), () => size === this.size, () => this.chooseSize(size)))));
+    }
+    const lora = this.model.get("lora");
+    const names = Object.keys(this.table.presets).filter(name => lora || !name.startsWith("LoRA"));
+    bar.append(group("Train", ...names.map(name => this.makeChoice(
+      "data-preset", name, name, () => name === this.preset, () => this.choosePreset(name)))));
+    if (lora) bar.append(...this.makeAdapterChoices());
+    this.undoButton = button({ "data-undo": "" }, "Undo", () => this.undo());
+    const reset = () => this.choose(this.first.plan, this.first.size);
+    bar.append(element("div", { class: "fe-group fe-last" },
+      this.undoButton, button({ "data-reset": "" }, "Reset", reset)));
+    return bar;
   }
 
-  function setCurrent(name) {
-    if (rows.get(current)) rows.get(current).part.tabIndex = -1;
-    current = name;
-    rows.get(name).part.tabIndex = 0;
+  makeAdapterChoices() {
+    const labels = [[TRAINABLE, "trains"], [ADAPTED, "adds an adapter"]];
+    const clicks = labels.map(([state, label]) => this.makeChoice(
+      "data-click", label, label, () => state === this.clickState,
+      () => { this.clickState = state; this.draw(); }));
+    const ranks = [1, 4, 8, 16].filter(rank => rank <= this.table.embDim);
+    const rankButtons = ranks.map(rank => this.makeChoice(
+      "data-rank", rank, String(rank), () => rank === this.plan.rank, () => this.chooseRank(rank)));
+    return [group("A click", ...clicks), group("LoRA rank", ...rankButtons)];
   }
+
+  makeDiagram() {
+    this.loss = element("div");
+    this.input = element("div");
+    this.diagram = element("div", { class: "fe-diagram", role: "group", "aria-label":
+      "The model, output first. Space freezes or unfreezes a part. Shift and Space unfreezes it and " +
+      "everything above it. Arrow keys move, open and close." });
+    this.listenToDiagram();
+    const columns = element("div", { "aria-hidden": "true" }, element("span"),
+      element("span", {}, "part"), element("span", {}, "name"),
+      element("span", { class: "fe-number" }, "parameters"),
+      element("span", { class: "fe-number" }, "trainable"), element("span", {}, "output shape"));
+    return element("div", { class: "fe-left" },
+      element("div", { class: "fe-head" }, this.loss, element("span"), columns), this.diagram,
+      element("div", { class: "fe-foot" }, element("span"), element("span"), this.input));
+  }
+
+  makePanel() {
+    this.total = element("p", { class: "fe-total", role: "status" });
+    this.fraction = element("div");
+    this.reachLine = element("p", { class: "fe-reach" });
+    this.changeLine = element("p", { class: "fe-change" });
+    this.costsTitle = element("h4");
+    this.bars = element("div", { class: "fe-costs", role: "group", "aria-label": "costs" });
+    this.result = element("p", { class: "fe-result" });
+    this.copied = element("span", { role: "status" });
+    this.codeBlock = element("pre", { class: "fe-code", tabindex: "0", "aria-label": "PyTorch code" });
+    this.problem = element("p", { role: "alert" });
+    const copy = button({ "data-copy": "" }, "Copy as PyTorch", () => this.copy());
+    return element("div", { class: "fe-panel" }, this.total,
+      element("div", { class: "fe-fraction", "aria-hidden": "true" }, this.fraction),
+      this.reachLine, this.changeLine, this.costsTitle, this.bars, this.result,
+      element("div", { class: "fe-group" }, copy, this.copied), this.codeBlock,
+      this.makeFields(), this.problem);
+  }
+
+  makeFields() {
+    const fields = element("div", { class: "fe-more" });
+    if (this.model.get("has_kernel")) { // which has the tokenizer
+      fields.append(this.makeField("message", "message", { type: "text", class: "fe-text" }));
+    }
+    const number = (min, max) => ({ type: "number", min, max });
+    fields.append(this.makeField("num_tokens", "tokens", number(1, 1024)),
+      this.makeField("batch_size", "batch size", number(1, 1024)),
+      this.makeField("num_classes", "classes", number(2, 1000)));
+    this.fields = [...fields.querySelectorAll("input")];
+    const fixed = this.fields.find(box => box.dataset.field === "num_classes");
+    fixed.disabled = Boolean(this.model.get("classes_fixed"));
+    const title = element("summary", {}, "More: message, batch size, classes");
+    return element("details", {}, title, fields);
+  }
+
+  /** A field for one of the model's values; a number that can't be is not taken. */
+  makeField(name, label, attributes) {
+    const box = element("input", { ...attributes, "data-field": name });
+    onCommit(box, () => {
+      let value = box.value;
+      if (attributes.type === "number") {
+        value = Math.round(Number(value));
+        const most = name === "num_tokens" ? this.table.context : attributes.max;
+        if (!(value >= attributes.min && value <= most)) value = this.model.get(name);
+        box.value = value;
+      }
+      this.model.set(name, value);
+      this.model.save_changes?.();
+      this.draw();
+    });
+    return element("label", {}, `${label} `, box);
+  }
+
+  // --- the mouse and the keyboard ---
+
+  listenToDiagram() {
+    const listeners = {
+      click: event => this.onClick(event), keydown: event => this.onKey(event),
+      pointerdown: event => this.beginDrag(event), pointermove: event => this.goOnDragging(event),
+      pointerup: () => { this.drag = null; }, pointerleave: () => { this.drag = null; },
+    };
+    for (const [name, listener] of Object.entries(listeners)) {
+      this.diagram.addEventListener(name, listener);
+    }
+  }
+
+  onClick(event) {
+    const part = event.target.closest(".fe-part");
+    if (!part || (this.hasDragged && event.detail)) return;
+    const { parts } = this.rows.get(part.dataset.part);
+    if (event.shiftKey) this.unfreezeFrom(parts[0]);
+    else this.choose(toggle(this.table, this.plan, parts, this.clickState));
+  }
+
+  /** The mouse gives all rows on its way the state that a click would give the first one. */
+  beginDrag(event) {
+    const part = event.target.closest(".fe-part");
+    this.hasDragged = false;
+    if (!part || event.button || event.pointerType === "touch" || event.shiftKey) return;
+    const { parts } = this.rows.get(part.dataset.part), states = statesOf(this.table, this.plan);
+    const isSet = parts.every(name => stateOf(states, name) === this.clickState);
+    const state = isSet ? FROZEN : this.clickState;
+    this.drag = { state, plan: this.plan, seen: new Set([part]), parts: [...parts] };
+  }
+
+  goOnDragging(event) {
+    const { drag } = this;
+    const part = document.elementFromPoint(event.clientX, event.clientY)?.closest(".fe-part");
+    if (!drag || !part || drag.seen.has(part) || !this.diagram.contains(part)) return;
+    drag.seen.add(part);
+    drag.parts.push(...this.rows.get(part.dataset.part).parts);
+    if (this.hasDragged) this.earlier.pop(); // one Undo takes the whole way back
+    this.hasDragged = true;
+    this.model.set("plan", drag.plan);
+    this.choose(setTo(this.table, drag.plan, drag.parts, drag.state));
+  }
+
+  onKey(event) {
+    const name = event.target.dataset.part, row = this.rows.get(name);
+    if (!row) return;
+    const shown = [...this.diagram.querySelectorAll(".fe-part")], at = shown.indexOf(event.target);
+    const moves = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: shown.length - 1 };
+    const canOpen = isBlock(row.parts[0]) && !this.open.has(name);
+    if (event.key in moves) shown[moves[event.key]]?.focus();
+    else if (event.key === "ArrowRight" && canOpen) this.openOrClose(name);
+    else if (event.key === "ArrowLeft" && this.open.has(name)) this.openOrClose(name);
+    else if (event.shiftKey && [" ", "Enter"].includes(event.key)) this.unfreezeFrom(row.parts[0]);
+    else return;
+    event.preventDefault();
+  }
+
+  // --- what changes: the diagram ---
 
   /** Returns the rows to show, from the output to the input: [name, parts, isInside]. */
-  function rowsShown(states) {
-    const runs = [];
+  rowsShown(states) {
+    const runs = [], { table } = this;
     const look = block => piecesOf(block).map(piece => states[piece]).join();
-    for (const part of partNames(table())) {
+    for (const part of partNames(table)) {
       const [neighbour] = runs.at(-1) ?? [""];
-      const canFold = table().layers >= FOLD_FROM && isBlock(part) && isBlock(neighbour);
+      const canFold = table.layers >= FOLD_FROM && isBlock(part) && isBlock(neighbour);
       if (canFold && look(part) === look(neighbour)) runs.at(-1).push(part);
       else runs.push([part]);
     }
@@ -587,215 +705,179 @@ function render({ model, el }) {
     for (const parts of runs.reverse()) {
       const isRun = parts.length > 1;
       const name = isRun ? `${parts[0]} – ${kindOf(parts.at(-1))}` : parts[0];
-      if (isRun) shown.push([name, parts, false]);
-      if (isRun && !open.has(name)) continue;
+      if (isRun) shown.push([name, [...parts], false]);
+      if (isRun && !this.open.has(name)) continue;
       for (const part of parts.reverse()) {
         shown.push([part, [part], isRun]);
-        if (!isBlock(part) || !open.has(part)) continue;
+        if (!isBlock(part) || !this.open.has(part)) continue;
         for (const piece of piecesOf(part).reverse()) shown.push([piece, [piece], true]);
       }
     }
     return shown;
   }
 
-  /** Returns what the gradient does at a row: "stops here", "passes through" or "". */
-  function roleOf(parts, gradient) {
-    if (parts.some(part => gradient.stops.includes(part))) return "stops here";
-    const block = parts[0].split(".").slice(0, 2).join("."); // that of a piece
-    return gradient.passes.includes(block) ? "passes through" : "";
+  makeRow(name) {
+    const way = element("div", { class: "fe-way", "aria-hidden": "true" });
+    const opener = button({ class: "fe-open", tabindex: "-1", "data-open": name }, "",
+      () => this.openOrClose(name));
+    const part = element("button",
+      { type: "button", class: "fe-part", tabindex: "-1", "data-part": name });
+    part.addEventListener("focus", () => this.setCurrent(name));
+    const made = { way, opener, part, line: element("div", { class: "fe-row" }, way, opener, part) };
+    this.rows.set(name, made);
+    return made;
   }
 
-  function fillRow(made, name, parts, state, numbers, role, isInside) {
-    const [part] = parts, isOpen = open.has(name), [before, after] = titleOf(parts);
-    made.row.className = `fe-row${isInside ? " fe-inside" : ""}`;
-    made.opener.hidden = !isBlock(part);
-    made.opener.textContent = isOpen ? "▾" : "▸";
-    made.opener.setAttribute("aria-expanded", String(isOpen));
-    made.opener.setAttribute("aria-label", `${isOpen ? "close" : "open"} ${name}`);
-    made.part.className = `fe-part ${CLASS[state]}`;
+  fillRow(row, name, state, numbers, role, isInside) {
+    const [part] = row.parts, isOpen = this.open.has(name), [before, after] = titleOf(row.parts);
+    row.line.className = `fe-row${isInside ? " fe-inside" : ""}`;
+    row.opener.hidden = !isBlock(part);
+    row.opener.textContent = isOpen ? "▾" : "▸";
+    row.opener.setAttribute("aria-expanded", isOpen);
+    row.opener.setAttribute("aria-label", `${isOpen ? "close" : "open"} ${name}`);
+    row.part.className = `fe-part ${CLASS[state]}`;
+    row.part.title = `${before}${after}: ${state}`;
     const pressed = { [TRAINABLE]: "true", [FROZEN]: "false" };
-    made.part.setAttribute("aria-pressed", pressed[state] ?? "mixed");
-    made.part.title = `${before}${after}: ${state}`;
+    row.part.setAttribute("aria-pressed", pressed[state] ?? "mixed");
     const long = element("span", { class: "fe-long" }, isBlock(part) ? "transformer " : "");
     const inside = ["att", "ff"].includes(kindOf(part)) ? "inside" : "output";
-    made.part.replaceChildren(
+    row.part.replaceChildren(
       icon(state), element("b", {}, before, long, after),
       element("code", { class: "fe-name" }, name), hidden(`, ${state}, `),
       element("span", { class: "fe-number" }, grouped(numbers.parameters)), hidden(" parameters, "),
       element("span", { class: "fe-number fe-trained" }, grouped(numbers.trainable)),
       hidden(` trainable, ${inside} `),
-      element("code", {}, inBrackets(shapeOf(table(), part, batch()))),
+      element("code", {}, inBrackets(shapeOf(this.table, part, this.batch))),
       hidden(role && `, the gradient ${role}`));
   }
 
-  function drawDiagram(plan, states, gradient) {
+  drawDiagram(states, gradient) {
     const shown = [];
-    for (const [name, parts, isInside] of rowsShown(states)) {
-      const made = rows.get(name) ?? makeRow(name), state = stateOf(states, ...parts);
-      const numbers = count(table(), plan, states, parts, batch().classes);
+    for (const [name, parts, isInside] of this.rowsShown(states)) {
+      const row = this.rows.get(name) ?? this.makeRow(name), state = stateOf(states, ...parts);
+      const numbers = count(this.table, this.plan, states, parts, this.batch.classes);
       const role = roleOf(parts, gradient);
       const goesOn = role === "passes through" ||
         (name === "pos_emb" && gradient.stops.includes("tok_emb"));
-      made.way.className =
-        `fe-way${role === "stops here" ? " fe-stop" : ""}${goesOn ? " fe-through" : ""}`;
-      made.parts = parts;
+      const stop = role === "stops here" ? " fe-stop" : "";
+      row.way.className = `fe-way${stop}${goesOn ? " fe-through" : ""}`;
+      row.parts = parts;
       const key = JSON.stringify(
-        [parts, state, numbers, role, isInside, open.has(name), model.get("size"), batch()]);
-      if (made.key !== key) fillRow(made, name, parts, state, numbers, role, isInside);
-      made.key = key;
-      shown.push(made);
+        [parts, state, numbers, role, isInside, this.open.has(name), this.size, this.batch]);
+      if (row.key !== key) this.fillRow(row, name, state, numbers, role, isInside);
+      row.key = key;
+      shown.push(row);
     }
-    const elements = shown.map(made => made.row);
-    if (elements.some((row, i) => diagram.children[i] !== row) || diagram.children.length !== elements.length) {
-      const focused = diagram.contains(document.activeElement) ? document.activeElement : null;
-      diagram.replaceChildren(...elements);
-      if (focused) (focused.isConnected ? focused : rowAt(current)?.part ?? shown[0].part).focus();
+    this.putInPlace(shown);
+    this.loss.textContent = gradient.stops.length ? "loss ↓" : "";
+  }
+
+  /** Puts the rows into the diagram; the focus stays, or goes to the row that took its place. */
+  putInPlace(shown) {
+    const lines = shown.map(row => row.line), present = [...this.diagram.children];
+    if (lines.length !== present.length || lines.some((line, i) => line !== present[i])) {
+      const focused = document.activeElement, hadFocus = this.diagram.contains(focused);
+      this.diagram.replaceChildren(...lines);
+      const first = this.rows.get(this.current)?.parts[0];
+      const heir = shown.find(row => row.parts.includes(first)) ?? shown[0];
+      if (hadFocus) (focused.isConnected ? focused : heir.part).focus();
     }
-    if (!rows.get(current)?.row.isConnected) setCurrent("out_head");
-    else setCurrent(current);
+    this.setCurrent(this.rows.get(this.current)?.line.isConnected ? this.current : "out_head");
   }
 
-  /** Returns the row that has this name, or that holds the part of this name. */
-  function rowAt(name) {
-    const found = rows.get(name);
-    if (found?.row.isConnected) return found;
-    return [...rows.values()].find(({ row, parts }) => row.isConnected && parts.includes(name.split(" ")[0]));
+  setCurrent(name) {
+    if (this.rows.has(this.current)) this.rows.get(this.current).part.tabIndex = -1;
+    this.current = name;
+    this.rows.get(name).part.tabIndex = 0;
   }
 
-  // a click; with Shift everything above, too; dragging gives the rows on the way the same state
-  let drag = null, hasDragged = false;
-  const partAt = event => document.elementFromPoint(event.clientX, event.clientY)?.closest?.(".fe-part");
-  diagram.addEventListener("pointerdown", event => {
-    const part = event.target.closest(".fe-part");
-    hasDragged = false;
-    if (!part || event.button || event.pointerType === "touch" || event.shiftKey) return;
-    const { parts } = rows.get(part.dataset.part), states = statesOf(table(), model.get("plan"));
-    const isSet = parts.every(name => stateOf(states, name) === clickState);
-    drag = { start: part, state: isSet ? FROZEN : clickState, seen: new Set([part]), names: [...parts] };
-  });
-  diagram.addEventListener("pointermove", event => {
-    const part = drag && partAt(event);
-    if (!part || drag.seen.has(part) || !diagram.contains(part)) return;
-    drag.seen.add(part);
-    drag.names.push(...rows.get(part.dataset.part).parts);
-    if (hasDragged) undo.pop(); // the whole way is undone at once
-    else drag.from = model.get("plan");
-    hasDragged = true;
-    const before = drag.from;
-    model.set("plan", before);
-    choose(setTo(table(), before, drag.names, drag.state));
-  });
-  for (const end of ["pointerup", "pointercancel", "pointerleave"]) {
-    diagram.addEventListener(end, () => { drag = null; });
-  }
-  diagram.addEventListener("click", event => {
-    const part = event.target.closest(".fe-part");
-    if (!part || (hasDragged && event.detail)) return;
-    const { parts } = rows.get(part.dataset.part);
-    if (event.shiftKey) unfreezeFrom(parts[0].split(".").slice(0, 2).join("."));
-    else click(parts);
-  });
-  diagram.addEventListener("keydown", event => {
-    const name = event.target.dataset.part;
-    if (!name) return;
-    const shown = [...diagram.querySelectorAll(".fe-part")], at = shown.indexOf(event.target);
-    const moves = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: shown.length - 1 };
-    const { parts } = rows.get(name);
-    if (event.key in moves) shown[moves[event.key]]?.focus();
-    else if (event.key === "ArrowRight" && isBlock(parts[0]) && !open.has(name)) openOrClose(name);
-    else if (event.key === "ArrowLeft" && open.has(name)) openOrClose(name);
-    else if (event.shiftKey && (event.key === " " || event.key === "Enter")) {
-      unfreezeFrom(parts[0].split(".").slice(0, 2).join("."));
-    } else return;
-    event.preventDefault();
-  });
+  // --- what changes: the panel ---
 
-  // --- the panel ---
-
-  function drawCosts(plan) {
-    const shown = costs(table(), plan, batch());
-    const key = JSON.stringify([model.get("size"), batch()]), { presets } = table();
-    reference[key] ??= ["the book's choice", "everything"].map(name => costs(table(), presets[name], batch()));
-    const [book, most] = reference[key];
-    const largest = unit => Math.max(...COSTS.filter(([, other]) => other === unit)
-      .flatMap(([name]) => [most[name], shown[name], book[name]]));
-    const cells = COSTS.flatMap(([name, unit]) => {
-      const width = number => `${100 * number / largest(unit)}%`;
-      const track = element("div", { class: "fe-track", "aria-hidden": "true" }, element("div"), element("i"));
-      track.children[0].style.width = width(shown[name]);
-      track.children[1].style.left = `calc(${width(book[name])} - 1px)`;
-      const compared = shown[name] ? times(shown[name] / book[name]) : "none";
-      return [element("span", {}, COST_TITLES[name]), track,
-        element("span", { class: "fe-number", "data-cost": name, "data-amount": String(shown[name]) }, short(shown[name], unit)),
-        element("span", { class: "fe-number" }, compared)];
-    });
-    const heading = text => element("span", { class: "fe-note" }, text);
-    bars.replaceChildren(heading("float32"), heading("▏ the book's choice"), heading(""),
-      heading("vs. book's"), ...cells);
-    return shown;
+  drawCosts(shown) {
+    const key = JSON.stringify([this.size, this.batch]), { presets } = this.table;
+    this.reference[key] ??= ["the book's choice", "everything"]
+      .map(name => costs(this.table, presets[name], this.batch));
+    const [book, most] = this.reference[key];
+    const largest = {};
+    for (const { name, unit } of COSTS) {
+      largest[unit] = Math.max(largest[unit] ?? 0, most[name], shown[name], book[name]);
+    }
+    const note = text => element("span", { class: "fe-note" }, text);
+    const cells = [note("float32"), note("▏ the book's choice"), note(""), note("vs. book's")];
+    for (const { name, unit, title, hint } of COSTS) {
+      const width = number => `${100 * number / largest[unit]}%`;
+      const bar = element("div", { style: `width: ${width(shown[name])}` });
+      const mark = element("i", { style: `left: calc(${width(book[name])} - 1px)` });
+      cells.push(element("span", { title: hint }, title),
+        element("div", { class: "fe-track", "aria-hidden": "true" }, bar, mark),
+        element("span", { class: "fe-number", "data-cost": name }, short(shown[name], unit)),
+        element("span", { class: "fe-number" },
+          shown[name] ? times(shown[name] / book[name]) : "none"));
+    }
+    this.bars.replaceChildren(...cells);
   }
 
-  function draw() {
-    const plan = model.get("plan"), states = statesOf(table(), plan), gradient = reach(table(), plan);
-    const shown = drawCosts(plan), { size, tokens } = batch();
-    root.dataset.model = model.get("size");
-    root.dataset.total = shown.total;
-    root.dataset.trainable = shown.trainable;
-    preset = presetOf(table(), plan);
-    for (const [button, isChosen] of buttons) button.setAttribute("aria-pressed", String(isChosen()));
-    back.disabled = undo.length === 0;
-    drawDiagram(plan, states, gradient);
-    loss.textContent = gradient.stops.length ? "loss ↓" : "";
-    const words = model.get("tokens");
+  drawPanel(shown, gradient) {
+    const { size, tokens } = this.batch, { trainable, total } = shown;
+    this.total.replaceChildren(element("b", {}, `${percent(trainable, total)} trainable`),
+      ` ${grouped(trainable)} of ${grouped(total)} parameters`);
+    this.fraction.style.width = trainable ? `max(2px, ${100 * trainable / total}%)` : "0";
+    this.reachLine.textContent = describeReach(gradient);
+    this.changeLine.textContent = this.change || "Click a part to freeze or unfreeze it.";
+    this.costsTitle.textContent =
+      `Costs of one training step on ${grouped(size)} × ${grouped(tokens)} tokens`;
+    this.drawCosts(shown);
+    this.result.textContent = describeResult(this.table.results[this.preset], this.preset);
+    if (this.code !== asPyTorch(this.table, this.plan)) this.code = this.copied.textContent = "";
+    this.codeBlock.textContent = this.code;
+    this.codeBlock.hidden = !this.code;
+    this.problem.textContent = this.model.get("problem") ?? "";
+    const words = this.model.get("tokens");
     const message = words.length === tokens ? `: ${words.join(" ")}` : "";
-    input.textContent = `↑ token ids (${grouped(size)}, ${grouped(tokens)})${message}`;
-    total.replaceChildren(element("b", {}, `${percent(shown.trainable, shown.total)} trainable`),
-      ` ${grouped(shown.trainable)} of ${grouped(shown.total)} parameters`);
-    share.firstChild.style.width = percentWidth(shown);
-    reachLine.textContent = describeReach(gradient);
-    changeLine.textContent = change || "Click a part to freeze or unfreeze it.";
-    costsTitle.textContent = `Costs of one training step on ${grouped(size)} × ${grouped(tokens)} tokens`;
-    const result = table().results[preset];
-    worth.textContent = result ? `This choice classified ${result} correctly.`
-      : "How good is this choice? Not measured: train it in the Freeze Lab.";
-    if (preset === "nothing") worth.textContent = "With an untrained head the predictions are random.";
-    if (code && code !== asPyTorch(table(), plan)) { code = ""; copied.textContent = ""; }
-    codeBlock.textContent = code;
-    codeBlock.hidden = !code;
-    problem.textContent = model.get("problem") ?? "";
-    for (const box of more.querySelectorAll("input")) {
-      if (box !== document.activeElement) box.value = model.get(box.dataset.field);
+    this.input.textContent = `↑ token ids (${grouped(size)}, ${grouped(tokens)})${message}`;
+    for (const box of this.fields) {
+      if (box !== document.activeElement) box.value = this.model.get(box.dataset.field);
     }
   }
 
-  const redraw = () => draw();
-  const observed = ["plan", "size", "tokens", "num_tokens", "batch_size", "num_classes", "problem"];
-  for (const name of observed) model.on?.(`change:${name}`, redraw);
-  draw();
-  return () => { for (const name of observed) model.off?.(`change:${name}`, redraw); };
+  draw() {
+    const states = statesOf(this.table, this.plan), gradient = reach(this.table, this.plan);
+    const shown = costs(this.table, this.plan, this.batch);
+    Object.assign(this.root.dataset,
+      { model: this.size, total: shown.total, trainable: shown.trainable });
+    this.preset = presetOf(this.table, this.plan);
+    for (const [made, isChosen] of this.choices) made.setAttribute("aria-pressed", isChosen());
+    this.undoButton.disabled = this.earlier.length === 0;
+    this.drawDiagram(states, gradient);
+    this.drawPanel(shown, gradient);
+  }
 }
 
-const percentWidth = ({ trainable, total }) => trainable ? `max(2px, ${100 * trainable / total}%)` : "0";
+function render({ model, el }) {
+  const explorer = new Explorer(model, el), redraw = () => explorer.draw();
+  for (const name of OBSERVED) model.on?.(`change:${name}`, redraw);
+  return () => { for (const name of OBSERVED) model.off?.(`change:${name}`, redraw); };
+}
 
 // --- a page without a kernel ----------------------------------------------------------------------
 
+/** Returns the part of a page's address that says what is chosen: "#124M/last-block". */
 export function addressOf(size, table, plan) {
-  const preset = presetOf(table, plan);
-  const parts = partNames(table).flatMap(part =>
-    stateOf(statesOf(table, plan), part) === TRAINABLE ? [part] : piecesOf(part).filter(name => plan.trainable.includes(name)));
-  return `#${size.match(/\((.*)\)/)?.[1] ?? size}/${SLUGS[preset] ?? parts.join(",")}`;
+  const slug = SLUGS[presetOf(table, plan)], states = statesOf(table, plan);
+  const names = partNames(table).flatMap(part => stateOf(states, part) === TRAINABLE
+    ? [part] : piecesOf(part).filter(piece => states[piece] === TRAINABLE));
+  return `#${labelOf(size)}/${slug ?? names.join(",")}`;
 }
 
 function readAddress(address, state) {
   const [label, choice] = decodeURIComponent(address.slice(1)).split("/");
-  const size = Object.keys(state.tables).find(name => name.includes(`(${label})`));
+  const size = Object.keys(state.tables).find(name => labelOf(name) === label);
   if (!size || !choice) return;
-  const table = state.tables[size];
+  const table = state.tables[size], exists = new Set([...partNames(table), ...allPieces(table)]);
   const preset = Object.keys(SLUGS).find(name => SLUGS[name] === choice);
-  const exists = new Set([...partNames(table), ...allPieces(table)]);
-  const names = choice.split(",").filter(name => exists.has(name));
+  const trainable = choice.split(",").filter(name => exists.has(name));
   state.size = size;
-  state.plan = preset ? table.presets[preset] : { ...table.presets.nothing, trainable: names };
+  state.plan = preset ? table.presets[preset] : { ...table.presets.nothing, trainable };
 }
 
 /** Makes each Explorer of the page live that is not yet; its state is in a script element. */
@@ -804,7 +886,8 @@ export function startPages() {
     page.dataset.live = "true";
     const state = JSON.parse(page.querySelector("script").textContent);
     if (state.in_address && location.hash) readAddress(location.hash, state);
-    render({ el: page, model: { get: name => state[name], set: (name, value) => { state[name] = value; } } });
+    const set = (name, value) => { state[name] = value; };
+    render({ el: page, model: { get: name => state[name], set } });
   }
 }
 
