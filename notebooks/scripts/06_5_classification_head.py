@@ -185,17 +185,15 @@ check_code(my_count_trainable)
 # %% [markdown]
 # ## The Freeze Explorer
 #
-# This diagram shows your model, as the cells above have left it. The input is at the bottom. Each
-# row is one part of the model. A blue row with a dashed border and a snowflake is *frozen*: training
-# doesn't change its parameters. An orange row with a pencil is *trainable*.
+# This diagram shows your model. Each row is a part, with the input at the bottom. Blue and dashed with
+# a snowflake: *frozen*, training doesn't change it. Orange with a pencil: *trainable*.
 #
 # - **Click a row** to freeze or unfreeze it. With the Shift key you also unfreeze everything above it
-#   and freeze everything below it.
-# - ▸ opens a block: a layer norm, attention, a second layer norm, and the feed-forward network.
-# - The pink arrow shows how far the gradient goes down in the backward pass.
-# - The bars on the right show what one training step costs. The line on each bar marks the book's choice.
+#   and freeze everything below it. ▸ opens a block.
+# - The pink arrow shows how far down the gradient goes in the backward pass.
+# - The bars show the costs of one training step. The line on each bar marks the book's choice.
 #
-# Click the first block, `trf_blocks.0`. How far down does the arrow go now? Click the block again.
+# Click the first block, `trf_blocks.0`. How far down does the arrow go now? Click it again.
 
 # %%
 from workshop.widgets import FreezeExplorer
