@@ -342,8 +342,9 @@ class PartCount:
 class ParameterReport:
     """The numbers of parameters under a plan: `total`, `trainable`, `frozen`, and `percent` trainable.
 
-    `percent_text` is the percentage as text: "5.70 %", "0.003 %". `parts` has a count for each part, in the order of the forward pass. `weights` holds the numbers
-    of a piece of each kind, such as "att", and `adapters` those of its adapters, if it has any.
+    `percent_text` is the percentage as text: "5.70 %", "0.003 %". `parts` has a count for each part,
+    in the order of the forward pass. `weights` holds the numbers of a piece of each kind, such as
+    "att", and `adapters` those of its adapters, if it has any.
     """
 
     plan: FreezePlan

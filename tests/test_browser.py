@@ -173,6 +173,8 @@ def test_a_click_on_the_diagram_is_known_to_the_kernel_and_code_moves_the_diagra
     page.locator('.freeze-explorer[data-model="gpt2-nano (12M)"]').first.wait_for()
     explorer.locator('[data-preset="nothing"]').click()
     agree(page, explorer, 0)
+    explorer.locator("[data-copy]").click()
+    assert explorer.locator(".fe-code").inner_text().endswith("requires_grad = False\n")
 
 
 def test_a_message_is_shown_as_text_and_what_cannot_be_read_is_said(explorer):

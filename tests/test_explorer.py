@@ -125,7 +125,7 @@ def same(plan: FreezePlan, other: FreezePlan) -> bool:
 def test_the_page_adds_up_what_python_counts_for_random_plans(module, count):
     rng = random.Random(count)
     cases = [random_case(rng) for _ in range(count)]
-    tables = {name: explorer_table(cfg, name) for name, cfg in SIZES.items()}
+    tables = {name: explorer_table(cfg) for name, cfg in SIZES.items()}
     sent = [case | {"plan": plan_as_json(case["plan"])} for case in cases]
     for case, got in zip(cases, module.evaluate(SUMS, [tables, sent]), strict=True):
         want = expected(case)
@@ -146,7 +146,7 @@ def tiny_classifier(n_layers: int):
 
 def test_the_copied_lines_give_a_model_the_plan(module):
     rng, cfg = random.Random(3), SIZES[NANO]
-    table, model = explorer_table(cfg, NANO), tiny_classifier(6)
+    table, model = explorer_table(cfg), tiny_classifier(6)
     pieces = [piece for part in part_names(6) for piece in pieces_of(part)]
     plans = [make(6) for name, make in PRESETS.items() if "LoRA" not in name]
     plans += [FreezePlan(6, rng.sample(pieces, rng.choice([1, 2, 9, 20]))) for _ in range(20)]

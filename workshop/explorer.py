@@ -118,11 +118,8 @@ def _pieces(sizes: tuple) -> tuple[dict, dict]:
     return rows, {kind: states for kind, states in growth.items() if states}
 
 
-def explorer_table(cfg: dict, name: str = "") -> dict:
-    """Return what the page has to know of a model with configuration `cfg`, ready for JSON.
-
-    `name` is that of a size, by which measured results are found.
-    """
+def explorer_table(cfg: dict) -> dict:
+    """Return what the page has to know of a model with configuration `cfg`, ready for JSON."""
     rows, growth = _pieces(tuple(cfg.items()))
     n_layers, d, heads = cfg["n_layers"], cfg["emb_dim"], cfg["n_heads"]
     presets = {}
@@ -153,7 +150,7 @@ def explorer_table(cfg: dict, name: str = "") -> dict:
             "final_norm": token,
             "out_head": ["b", "n", "classes"],
         },
-        "results": measured_results(name),
+        "results": measured_results(next((n for n in MODEL_CONFIGS if gpt_config(n) == cfg), "")),
     }
 
 
@@ -250,7 +247,7 @@ def explorer_page() -> str:
     cfg, tokens = gpt_config(SMALL), ["Do", "␣you", "␣have", "␣time"]
     plan = FreezePlan.book(cfg["n_layers"])
     state = {
-        "tables": {size: explorer_table(gpt_config(size), size) for size in MODEL_CONFIGS},
+        "tables": {size: explorer_table(gpt_config(size)) for size in MODEL_CONFIGS},
         "size": SMALL,
         "plan": plan_as_json(plan),
         "tokens": tokens,

@@ -341,7 +341,7 @@ def say_run(run: Run) -> dict[str, str]:
     return {
         "what was trained": run.trained,
         "trainable": f"{run.trainable:,}",
-        "work": str(Cost("work", run.work, "multiply-adds", "")).removesuffix(" multiply-adds"),
+        "work": str(Cost("work", run.work, "multiply-adds")).removesuffix(" multiply-adds"),
         "seconds": f"{run.seconds:.1f}",
         "accuracy": f"{accuracy}; 95 %: {low:.3f} – {high:.3f}",
         "loss": f"{run.loss:.3f}",

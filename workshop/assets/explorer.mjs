@@ -305,16 +305,18 @@ const STYLE = `
 .fe-way.fe-stop::after { content: ""; position: absolute; left: 36px; top: calc(50% - 7px);
   border: 6px solid transparent; border-left: 8px solid var(--way); }
 .fe-way.fe-stop.fe-through::before { height: 100%; border-bottom: 0; border-bottom-left-radius: 0; }
+.fe-way.fe-stop.fe-through { background: linear-gradient(var(--way), var(--way)) 12px 50% / 28px 3px no-repeat; }
 .freeze-explorer .fe-open { border: 0; padding: 0; min-height: 0; }
 .freeze-explorer .fe-part { grid-column: 3; position: relative; display: grid; align-items: center; gap: 0 8px; padding: 0 8px;
-  grid-template-columns: 16px minmax(80px, 1.5fr) minmax(60px, 1fr) 98px 88px minmax(84px, 1fr);
+  grid-template-columns: 16px minmax(146px, 1.5fr) minmax(60px, 1fr) 98px 88px minmax(84px, 1fr);
   margin: 1px 0; min-height: 0; border-width: 2px; text-align: left; white-space: nowrap; }
 .fe-part > * { overflow: hidden; text-overflow: ellipsis; }
 .fe-part svg { width: 16px; height: 16px; fill: none; stroke-width: 1.8; stroke: currentColor;
   stroke-linejoin: round; }
 .fe-part b { font-weight: 600; }
 .fe-part .fe-hidden { position: absolute; width: 1px; height: 1px; clip-path: inset(50%); }
-.fe-part code, .fe-code { font: 12px ui-monospace, monospace; color: inherit; background: none; padding: 0; }
+.freeze-explorer .fe-part code, .freeze-explorer .fe-code {
+  font: 12px ui-monospace, monospace; color: inherit; background: none; padding: 0; }
 .fe-number { text-align: right; font-variant-numeric: tabular-nums; }
 .freeze-explorer .fe-frozen { background: color-mix(in srgb, var(--blue) 16%, transparent);
   border: 2px dashed var(--blue); }
@@ -328,11 +330,11 @@ const STYLE = `
 .fe-head, .fe-foot { display: grid; grid-template-columns: 46px 24px minmax(0, 1fr); font-size: 12px;
   padding: 0 4px; opacity: .85; }
 .fe-head > :last-child { display: grid; gap: 0 8px; padding: 0 10px;
-  grid-template-columns: 16px minmax(80px, 1.5fr) minmax(60px, 1fr) 98px 88px minmax(84px, 1fr); }
+  grid-template-columns: 16px minmax(146px, 1.5fr) minmax(60px, 1fr) 98px 88px minmax(84px, 1fr); }
 .fe-foot > :last-child { padding-top: 3px; }
 .fe-head > :first-child { font-weight: 600; padding-left: 3px; }
 .fe-panel { overflow-y: auto; min-height: 0; display: flex; flex-direction: column; gap: 7px; padding: 2px; }
-.fe-panel h4 { margin: 4px 0 0; font-size: 13px; }
+.freeze-explorer h4 { margin: 4px 0 0; font-size: 13px; font-weight: 600; }
 .fe-total b { font-size: 17px; display: block; }
 .fe-fraction { height: 10px; border: 1px solid var(--blue); border-radius: 4px;
   background: color-mix(in srgb, var(--blue) 16%, transparent); overflow: hidden; }
@@ -347,8 +349,8 @@ const STYLE = `
 .fe-costs > .fe-note:nth-child(4) { text-align: right; }
 .fe-track > i { position: absolute; top: -3px; height: 18px; border-left: 2px solid currentColor; }
 .fe-change, .fe-reach { min-height: 2.7em; }
-.freeze-explorer pre { margin: 0; max-height: 170px; overflow: auto; padding: 6px 8px; border-radius: 6px;
-  background: color-mix(in srgb, currentColor 8%, transparent); color: inherit; border: 0; }
+.freeze-explorer pre.fe-code { margin: 0; max-height: 170px; overflow: auto; padding: 6px 8px;
+  border-radius: 6px; background: color-mix(in srgb, currentColor 8%, transparent); border: 0; }
 .fe-more { display: flex; flex-wrap: wrap; gap: 6px 12px; padding-top: 4px; }
 .fe-more input { width: 66px; padding: 2px 4px; }
 .fe-more input.fe-text { width: 200px; }
@@ -378,6 +380,7 @@ const STYLE = `
   .fe-way.fe-through::before, .fe-way.fe-stop::before { left: 6px; }
   .fe-way.fe-stop::before { width: 12px; }
   .fe-way.fe-stop::after { left: 15px; }
+  .fe-way.fe-stop.fe-through { background-position: 6px 50%; background-size: 10px 3px; }
 }
 `;
 

@@ -167,7 +167,7 @@ def draw_classifier(
     if shapes:  # to the right of the boxes, which are then further left
         left, width = 10, 510
     if reach:
-        left, width = 96, 596
+        left, width = 124, 624
     logits = next((shape.shape for shape in shapes if shape.part == "last_token"), None)
     middle, beside = left + BOX_WIDTH / 2, left + BOX_WIDTH + 8
     drawn = [text(width / 2, 18, total, 13, "middle")]
@@ -247,7 +247,7 @@ def _draw_gradient(rows: Sequence[Row], top: float) -> list[str]:
         if row.role:
             drawn.append(text(30, y - 6, row.role, fill=WAY, css="way"))
         if row.role == "stops here":
-            drawn.append(path(f"M22,{top - 4}V{y:g}H92m-7,-5l7,5l-7,5", WAY, 3, css="way"))
+            drawn.append(path(f"M22,{top - 4}V{y:g}H120m-7,-5l7,5l-7,5", WAY, 3, css="way"))
     return drawn
 
 

@@ -87,7 +87,7 @@ class FreezeExplorer(AnyWidget):
         parameter_report(cfg, plan, num_classes)  # refuses fewer than two classes
         tokens = visible_tokens(encode_message(text, self._tokenizer), self._tokenizer)
         super().__init__(
-            tables={name: explorer_table(cfg, name) for name, cfg in self._cfgs.items()},
+            tables={name: explorer_table(cfg) for name, cfg in self._cfgs.items()},
             size=size,
             plan=plan,
             message=text,
