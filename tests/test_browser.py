@@ -194,17 +194,16 @@ def test_a_guess_is_committed_by_keyboard_or_click_and_only_then_answered(page):
     assert root.get_by_role("status").count() == 0 and root.locator("svg").count() == 0
     field = root.get_by_label("Your guess (%)")
     field.click()
-    for guess in ("much", "40"):
-        field.fill(guess)
-        page.keyboard.press("Tab")
-        page.keyboard.press("Space")  # JupyterLab may take Enter on a button as "edit this cell"
-        if guess == "much":
-            root.get_by_role("alert").filter(has_text="'much' is no number").wait_for()
+    field.fill("much")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")  # JupyterLab may take Enter on a button as "edit this cell"
+    root.get_by_role("alert").filter(has_text="'much' is no number").wait_for()
+    field.fill("40")
+    page.keyboard.press("Enter")
     root.get_by_role("status").filter(has_text="60.2 %, you said 40 %.").wait_for()
     root.get_by_text("More than that.").wait_for()
     assert root.get_by_role("img", name="a bar").count() == 1
     assert root.get_by_role("alert").count() == 0 and field.is_disabled()
-    assert active(page) == "✓ Committed"
     root = page.locator(".prediction").nth(1)
     root.get_by_role("button", name="spam", exact=True).click()
     root.get_by_role("button", name="✓ spam", exact=True).wait_for()
