@@ -8,7 +8,6 @@ import torch
 from helpers.freezing import FreezePlan, parameter_report
 from tests.labs import BELONGS_TO, BOOK, HEAD, made_up_run, tiny_material
 from workshop.lab import (
-    COLUMNS,
     FILE,
     Kept,
     Settings,
@@ -21,7 +20,6 @@ from workshop.lab import (
     read_kept,
     say_run,
     share_right,
-    sorted_runs,
     train_whole,
     work_predicted,
 )  # fmt: skip
@@ -41,7 +39,9 @@ def test_a_plan_has_words_that_tell_it_from_others():
         FreezePlan(
             3, pieces, {"trf_blocks.2"}
         ): "trf_blocks.0.att, tok_emb, rank 8 on trf_blocks.2",
-        FreezePlan(3, {"trf_blocks.0", "trf_blocks.1", "out_head"}): "out_head, trf_blocks.0 – 1",
+        FreezePlan(
+            3, {"trf_blocks.0", "trf_blocks.1", "out_head"}
+        ): "out_head, trf_blocks.1, trf_blocks.0",
     }.items():
         assert str(Settings(plan)).partition(" · ")[0] == name
 
@@ -125,21 +125,8 @@ def test_a_row_that_is_no_run_is_left_out_with_a_sentence_and_stays_in_the_file(
         assert f"the row '{field}' is left out: it is no run (" in note
 
 
-def test_runs_are_sorted_by_each_column_both_ways():
-    low = made_up_run("low", HEAD, (0.7,), (0.9,), trainable=10, seconds=1.0)
-    high = made_up_run("high", BOOK, (0.8,), (0.4,), trainable=900, seconds=3.0)
-    for column, first in {
-        "run": high, "what was trained": low, "trainable": low, "seconds": low, "accuracy": low,
-        "loss": high, "work": high,
-    }.items():  # fmt: skip
-        runs = sorted_runs([high, low], column)
-        assert runs[0] is first, column
-        assert sorted_runs([high, low], column, falling=True) == runs[::-1]
-
-
 def test_a_row_has_mean_spread_and_interval():
     texts = say_run(made_up_run(accuracies=(0.78, 0.83, 0.82), losses=(0.5, 0.6, 0.7)))
-    assert list(texts) == [column for column in COLUMNS if column != "run"]
     assert texts["accuracy"] == "0.810, 0.780 – 0.830; 95 %: 0.722 – 0.875"
     assert texts["loss"] == "0.600" and texts["work"] == "12.3 billion"
     assert (texts["trainable"], texts["seconds"]) == ("1,000", "2.0")

@@ -178,12 +178,20 @@ def test_the_picture_of_lora_has_the_models_own_sizes_and_counts(rank, matrix):
     adapters = {"A": layer.lora_A.default.weight, "B": layer.lora_B.default.weight}
     for letter, weight in {"W": layer.weight, **adapters}.items():
         i = said.index("{}: {:,} × {:,}".format(letter, *weight.shape))
-        assert said[i + 1] == f"{weight.numel():,} parameters"
-        assert ", ".join(said[i : i + 3]) in drawing.words
+        assert said[i + 2] == f"{weight.numel():,}"
+        assert f"{said[i]}, {said[i + 2]} parameters, {said[i + 1]}, {said[i + 3]}" in drawing.words
     numbers = "1 number" if rank == 1 else f"{rank} numbers"
     assert {numbers, f"× alpha / rank = 16 / {rank} = {16 / rank:g}"} <= {*said}
-    heights = {words_of(text)[:5]: float(text.get("y")) for text in elements(drawing, "text")}
-    assert heights[f"x: {into}"[:5]] > heights["A"] > heights["B"] > heights["+"] > heights["W x +"]
+    heights = {
+        words_of(text).split(":")[0]: float(text.get("y")) for text in elements(drawing, "text")
+    }
+    assert (
+        heights["x"]
+        > heights["A"]
+        > heights["B"]
+        > heights["+"]
+        > heights["W x + (alpha / rank) · B A x"]
+    )
 
 
 # --- colours --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from notebooks import build
 from tests.clicks import one, static_form, text_of
 from tests.conftest import ROOT
 from workshop.exercises import prediction
-from workshop.exercises.prediction import Number, OneOf, Order, Question, Shape, questions
+from workshop.exercises.prediction import Number, OneOf, Question, Shape, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, progress
 from workshop.pictures.svg import Drawing
 from workshop.widgets.prediction import Prediction
@@ -31,9 +31,7 @@ SHARE = Question(
 )
 SHAPE = Question("Which shape?", Shape(), "Two classes.", {(1, 4): "That went in.", "else": "No."})
 LABEL = Question("Which label?", OneOf("ham", "spam & co"), "Yes.", {"spam & co": "No list."})
-ORDER = Question("Which order?", Order("a: one", "b: two", "c: three"), "Yes.", {"else": "No."})
 CASES = {"share": (SHARE, 60.2), "shape": (SHAPE, (1, 4, 2)), "label": (LABEL, "ham")}
-CASES |= {"order": (ORDER, ("b", "a", "c"))}
 
 
 def saved_answers() -> dict:
@@ -70,7 +68,7 @@ def test_a_wrong_guess_gets_its_sentence_and_each_sentence_has_a_guess(name):
 
 @pytest.mark.parametrize("entry", TOML["questions"], ids=lambda entry: entry["name"])
 def test_a_question_has_what_it_needs_and_nothing_misspelt(entry):
-    kinds = [{"options"}, {"items"}, {"kind"}, {"unit", "within", "tolerance"}]
+    kinds = [{"options"}, {"kind"}, {"unit", "within", "tolerance"}]
     rest = set(entry) - {"name", "ask", "right", "wrong", "then"}
     assert any(rest <= kind for kind in kinds)
     assert len(questions()) == len(TOML["questions"]) == len(GUESSES)  # a name stands once
@@ -94,8 +92,6 @@ def test_a_question_has_what_it_needs_and_nothing_misspelt(entry):
         ("shape", "[1 4]", False, "That went in."),
         ("shape", "2", False, "No."),
         ("label", "spam & co", False, "you said spam & co.No list."),
-        ("order", "b a c", True, "b, a, c, as you said."),
-        ("order", "a, b, c", False, "No."),
     ],
 )
 def test_a_guess_is_understood_and_gets_its_sentence(which, typed, is_right, words):
@@ -113,7 +109,6 @@ def test_what_is_no_guess_is_answered_in_a_sentence_and_reveals_nothing():
     for which, typed, words in (
         ("share", "<b>9", "'<b>9' is no number"),
         ("shape", "four", "'four' is no shape, such as (1, 4, 2)."),
-        ("order", "a b", "'a b' is no order of a, b, c, each once."),
         ("label", " ", "First your guess, then Commit"),
     ):
         widget = asked(which)
@@ -171,7 +166,6 @@ def test_where_nothing_is_live_the_answer_is_folded_below_the_question(which, mo
     assert "Predict:" in question and right in fold and right not in question
     assert page.endswith("</details>") and "&lt;b&gt;" in fold and "image/svg+xml" not in data
     assert data["text/plain"] == f"[Predict: {case.ask.replace('*', '')}]"
-    assert ("<li>a: one</li><li>b: two</li>" in question) == (which == "order")
     assert ("<li>ham</li><li>spam &amp; co</li>" in question) == (which == "label")
 
 

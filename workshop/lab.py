@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from operator import attrgetter
 from pathlib import Path
 from statistics import mean
 
@@ -288,11 +287,6 @@ class Run:
         """The 95 % interval of the accuracy, Wilson's, over the validation messages."""
         return wilson_interval(self.accuracy, self.num_messages)
 
-    @property
-    def trained(self) -> str:
-        """The settings in words, and whether the test set had been seen."""
-        return f"{self.settings}{' · after the test was seen' if self.after_test else ''}"
-
 
 def finished_run(training: Training, after_test: bool = False) -> Run:
     """Return the run that a finished training makes, under a new id."""
@@ -312,34 +306,15 @@ def finished_run(training: Training, after_test: bool = False) -> Run:
     )
 
 
-COLUMNS = {  # a column's header → what its rows are sorted by; "": the order of training
-    "run": "",
-    "what was trained": "trained",
-    "trainable": "trainable",
-    "work": "work",
-    "seconds": "seconds",
-    "accuracy": "accuracy",
-    "loss": "loss",
-    "best epoch": "best_epochs",
-}
-
-
-def sorted_runs(runs: Iterable[Run], column: str, falling: bool = False) -> list[Run]:
-    """Return runs, which are in the order of training, in the order of a column of COLUMNS."""
-    runs = list(runs)
-    if column != "run":
-        runs.sort(key=attrgetter(COLUMNS[column]))
-    return runs[::-1] if falling else runs
-
-
 def say_run(run: Run) -> dict[str, str]:
-    """Return a run's text in each column but the first."""
+    """Return a run's text in each column of the table, by the column's name."""
     low, high = run.interval
     accuracy = f"{run.accuracy:.3f}"
     if len(run.val_accs) > 1:
         accuracy += f", {min(run.val_accs):.3f} – {max(run.val_accs):.3f}"
+    after = " · after the test was seen" if run.after_test else ""
     return {
-        "what was trained": run.trained,
+        "what was trained": f"{run.settings}{after}",
         "trainable": f"{run.trainable:,}",
         "work": str(Cost("work", run.work, "multiply-adds")).removesuffix(" multiply-adds"),
         "seconds": f"{run.seconds:.1f}",

@@ -261,7 +261,7 @@ found = {
     letter: mean(r["accuracy"]["validation"] for r in results if r["row"] == row)
     for letter, row in rows_of.items()
 }
-predict("6.E the book's three", tuple(sorted(found, key=found.get, reverse=True)))
+predict("6.E the book's three", ", ".join(sorted(found, key=found.get, reverse=True)))
 
 # %% [markdown]
 # ## Try it

@@ -18,7 +18,7 @@ MARKS = re.compile(r"`([^`]+)`|(?<![\w*])\*([^*\s`][^*`]*)\*(?![\w*])")  # code,
 
 
 class Kind:
-    """The kind of answer that is asked for: Number, Shape, OneOf or Order."""
+    """The kind of answer that is asked for: Number, Shape or OneOf."""
 
     def read(self, text: str):
         """Return the guess that a text says; raise ValueError, with the text in it, for none."""
@@ -34,12 +34,6 @@ class Kind:
                 missing = f"option here; there are {', '.join(self.options)}"
                 if text in self.options:
                     guess = text
-            case Order():
-                letters = [item[0] for item in self.items]
-                missing = f"order of {', '.join(letters)}, each once"
-                typed = tuple(re.findall(r"\w", text.lower()))
-                if sorted(typed) == letters:
-                    guess = typed
         if guess is None:
             raise ValueError(f"{text!r} is no {missing}")
         return guess
@@ -59,8 +53,6 @@ class Kind:
                 return f"{value:{form}} {self.unit}".strip()
             case Shape():
                 return str(tuple(value))
-            case Order():
-                return ", ".join(value)
         return str(value)
 
 
@@ -82,13 +74,6 @@ class OneOf(Kind):
 
     def __init__(self, *options: str):
         self.options = options
-
-
-class Order(Kind):
-    """Items, "a: …", "b: …", of which the letters are to be put in order."""
-
-    def __init__(self, *items: str):
-        self.items = items
 
 
 @dataclass(frozen=True)
@@ -130,8 +115,6 @@ def questions() -> dict[str, Question]:
     for entry in tomllib.loads(text)["questions"]:
         if "options" in entry:
             kind = OneOf(*entry["options"])
-        elif "items" in entry:
-            kind = Order(*entry["items"])
         elif "kind" in entry:
             kind = Shape()
         else:

@@ -34,12 +34,10 @@ from helpers.freezing import (
 from helpers.model import part_names
 from helpers.tokenizer import get_tokenizer, visible_tokens
 from workshop.pictures.svg import (
-    INK,
     TEXT,
     Drawing,
     arrow,
     chip_width,
-    circle,
     draw_chips,
     path,
     picture,
@@ -121,10 +119,6 @@ def fold(
     return tuple(rows)
 
 
-def _describe_total(report: ParameterReport) -> str:
-    return f"{report.trainable:,} of {report.total:,} parameters trainable ({report.percent_text})"
-
-
 def describe_reach(reach: GradientReach) -> str:
     """Return in one sentence how far the gradient goes."""
     if not reach.ends:
@@ -162,7 +156,8 @@ def draw_classifier(
     gradient's way down on the left. `cached` blocks and the embeddings lie below a line, with the
     remark that each message passes them once.
     """
-    rows, total = fold(report, shapes, reach)[::-1], _describe_total(report)  # the output first
+    rows = fold(report, shapes, reach)[::-1]  # the output first
+    total = f"{report.trainable:,} of {report.total:,} parameters trainable ({report.percent_text})"
     left, width = 50, 430
     if shapes:  # to the right of the boxes, which are then further left
         left, width = 10, 510
@@ -222,7 +217,11 @@ def _draw_box(row: Row, x: float, y: float) -> list[str]:
     drawn = [rect(x, y, BOX_WIDTH, BOX_HEIGHT, fill, edge, 8, 2, DASHES[row.state])]
     marks = MARK[row.state]
     for i, sign in enumerate(marks):
-        drawn.append(_draw_mark(sign, x + 20, y + 23 + 18 * i - 9 * (len(marks) - 1), edge))
+        right, down, strokes, more = STROKES[sign]
+        start = x + 20 + right, y + 23 + down + 18 * i - 9 * (len(marks) - 1)
+        drawn.append(
+            f'<path d="M{start[0]:g},{start[1]:g}{strokes}" stroke="{edge}" stroke-width="2"{more}/>'
+        )
     left, right = x + 40, x + BOX_WIDTH - 10
     return [
         *drawn,
@@ -231,12 +230,6 @@ def _draw_box(row: Row, x: float, y: float) -> list[str]:
         text(right, y + 20, f"{row.parameters:,}", 13, "end", fill=TEXT),
         text(right, y + 37, row.state, anchor="end", fill=TEXT),
     ]
-
-
-def _draw_mark(sign: str, x: float, y: float, colour: str) -> str:
-    right, down, strokes, more = STROKES[sign]
-    start = f"M{x + right:g},{y + down:g}"
-    return f'<path d="{start}{strokes}" stroke="{colour}" stroke-width="2"{more}/>'
 
 
 def _draw_gradient(rows: Sequence[Row], top: float) -> list[str]:
@@ -281,8 +274,6 @@ def draw_images(folder: Path = IMAGES) -> None:
 
 # --- LoRA -----------------------------------------------------------------------------------------
 
-A_OUTLINE, B_OUTLINE = "M357,230h56l57,60h-170z", "M300,150h170l-57,60h-56z"
-
 
 def figure_lora(
     cfg: dict, rank: int = RANK, alpha: float = ALPHA, matrix: str = "att.W_query"
@@ -302,38 +293,32 @@ def figure_lora(
     above = f"W x + (alpha / rank) · B A x: {out:,} numbers for each token"
     scale = f"× alpha / rank = {alpha:g} / {rank} = {alpha / rank:g}"
     numbers = counted(rank, "number")
-    drawn = [  # W is around x = 145, A and B around 385, the sum at 265
-        path("M265,328V314M145,314H385M145,150V84H265M385,150V84H265"),
-        *(arrow(x, y, y - 20) for x, y in ((145, 313), (385, 313), (385, 230), (265, 76))),
-        circle(265, 84, 11, "white", INK, 1),
-        text(265, 90, "+", 18, "middle", bold=True, fill=TEXT),
-        text(330, 18, title, 13, "middle"),
-        text(265, 50, above, 13, "middle"),
-        text(393, 121, scale),
-        text(478, 224, numbers),
-        text(265, 342, below, 13, "middle"),
+    drawn = [  # W is around x = 175, A and B around 535, the sum at 355
+        text(355, 18, title, 13, "middle"),
+        text(355, 48, above, 13, "middle"),
+        arrow(355, 76, 56),
+        text(355, 94, "+", 18, "middle", bold=True),
+        path("M175,147V88H342M535,110V88H368M175,262H535M355,278V262"),
+        text(372, 82, scale),
+        arrow(535, 183, 159),
+        text(543, 175, numbers),
+        *(arrow(x, 263, y) for x, y in ((175, 196), (535, 233))),
+        text(355, 292, below, 13, "middle"),
     ]
     boxes = []
-    for letter, rows, columns, start, state, outline, mark, beside, ink in (
-        ("W", out, into, "frozen", FROZEN, "M40,150h210v140h-210z", (60, 170), (60, 210), TEXT),
-        ("A", rank, into, "start random", TRAINABLE, A_OUTLINE, (371, 260), (478, 246), INK),
-        ("B", out, rank, "start at zero", TRAINABLE, B_OUTLINE, (371, 180), (478, 166), INK),
+    for letter, rows, columns, start, state, x, y in (
+        ("W", out, into, "pretrained", FROZEN, 10, 147),
+        ("A", rank, into, "start random", TRAINABLE, 370, 184),
+        ("B", out, rank, "start at zero", TRAINABLE, 370, 110),
     ):
-        drawn.append(
-            f'<path d="{outline}" fill="{FILL[state]}" stroke="{EDGE[state]}" stroke-width="2" '
-            f'stroke-dasharray="{DASHES[state]}"/>'
-        )
-        drawn.append(_draw_mark(MARK[state], *mark, EDGE[state]))
-        drawn.append(text(mark[0] + 22, mark[1] + 5, letter, 14, bold=True, fill=TEXT))
-        lines = (f"{letter}: {rows:,} × {columns:,}", f"{rows * columns:,} parameters", start)
-        for i, line in enumerate(lines):
-            drawn.append(text(beside[0], beside[1] + 17 * i, line, fill=ink))
-        boxes.append(", ".join(lines))
+        size, count = f"{letter}: {rows:,} × {columns:,}", rows * columns
+        drawn += _draw_box(Row((), size, start, count, count, state, None, ""), x, y)
+        boxes.append(f"{size}, {count:,} parameters, {start}, {state}")
     way = (
         f"from bottom to top: {below}; on the left it goes through {boxes[0]}; on the right through "
         f"{boxes[1]}, which leaves {numbers}, and then through {boxes[2]}; {scale}; both are added"
     )
-    return picture(drawn, "\n".join((title, way, above)), 660, 352)
+    return picture(drawn, "\n".join((title, way, above)), 710, 302)
 
 
 if __name__ == "__main__":

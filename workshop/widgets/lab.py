@@ -9,7 +9,6 @@ from helpers.model import GPTModel
 from helpers.training import POSITIONS
 from workshop.fast import History
 from workshop.lab import (
-    COLUMNS,
     FILE,
     Material,
     Run,
@@ -23,7 +22,6 @@ from workshop.lab import (
     read_kept,
     say_run,
     share_right,
-    sorted_runs,
     work_predicted,
 )
 from workshop.pictures.charts import AGAINST, draw_runs
@@ -112,7 +110,6 @@ class FreezeLab(VBox):
         self._lr = ask(FloatText, "fx-lr", "Learning rate", value=self.material.lr)
         for box in (self._epochs, self._lr):
             box.observe(lambda _: self._show_predicted(), "value")
-        self._sort = Choice("fx-sort", "Sort by", COLUMNS, "run", lambda _: self._show_runs())
         self._number = ask(BoundedIntText, "fx-run", "Run", value=1, min=1, max=10_000)
         take = button("fx-more fx-take", "Use its plan and settings", self._take)
         delete = button("fx-more fx-delete", "Delete it", self._delete)
@@ -133,7 +130,6 @@ class FreezeLab(VBox):
                 show["predicted"],
                 self._button,
                 HTML(CAPTION),
-                self._sort,
                 show["run-table"],
                 row(self._number, take, delete),
                 show["row"],
@@ -263,10 +259,11 @@ class FreezeLab(VBox):
         self._show_runs()
 
     def _show_runs(self) -> None:
-        column, table = self._sort.chosen, []
-        for run in sorted_runs(self.rows, column, falling=column == "accuracy"):
-            table.append((str(self.rows.index(run) + 1), *say_run(run).values()))
-        html = html_table(tuple(COLUMNS), table, "The runs") if table else "<p>No run yet.</p>"
+        html, table = "<p>No run yet.</p>", []
+        for number, run in enumerate(self.rows, start=1):
+            texts = {"run": str(number)} | say_run(run)
+            table.append(tuple(texts.values()))
+            html = html_table(tuple(texts), table, "The runs")
         self._html["run-table"].value = html
         self._drawing = draw_runs(self.rows, self._against.chosen)
         self._html["plot"].value = self._drawing.svg

@@ -9,7 +9,7 @@ from html import escape
 
 from ipywidgets import HTML, Text, VBox
 
-from workshop.exercises.prediction import MARKS, OneOf, Order, Question, in_html, questions
+from workshop.exercises.prediction import MARKS, OneOf, Question, in_html, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, record
 from workshop.pictures.svg import Drawing
 from workshop.tables import alert
@@ -115,15 +115,14 @@ class Prediction(VBox):
 
 
 def _question_html(question: Question, with_options: bool = True) -> str:
-    """Return a question with its items, and its options where they are no buttons, as HTML."""
-    items = ()
-    if isinstance(question.kind, Order):
-        items = question.kind.items
-    elif isinstance(question.kind, OneOf) and with_options:
-        items = question.kind.options
+    """Return a question, and its options where they are no buttons, as HTML."""
     html = f"<p><b>Predict:</b> {in_html(question.ask).removeprefix('<p>')}"
-    if items:
-        lines = "".join(map(in_html, items)).replace("<p>", "<li>").replace("</p>", "</li>")
+    if isinstance(question.kind, OneOf) and with_options:
+        lines = (
+            "".join(map(in_html, question.kind.options))
+            .replace("<p>", "<li>")
+            .replace("</p>", "</li>")
+        )
         html += f'<ul style="list-style: none">{lines}</ul>'
     return html
 
@@ -132,7 +131,7 @@ def predict(name: str, answer, show: Drawing | str | None = None) -> Prediction:
     """Return the widget that asks a question of the course by its name, "6.3 longest message".
 
     `answer` is what the cell has computed: a number in the question's unit, a shape, an option's
-    text, letters in order. Raises ValueError for a name that no question has.
+    text. Raises ValueError for a name that no question has.
     """
     known = questions()
     if name not in known:
