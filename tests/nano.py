@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 
 from helpers.classify import SpamClassifier
 from helpers.config import gpt_config
@@ -24,7 +24,9 @@ from workshop.pretraining import new_model
 
 NANO, SEEDS = "gpt2-nano (12M)", (1, 2, 3, 4, 5)
 SETTINGS = TrainingSettings.for_model(NANO)
-BOOK, EVERYTHING = FreezePlan.book(6), FreezePlan.everything(6)
+BOOK, HEAD, EVERYTHING = FreezePlan.book(6), FreezePlan.head_only(6), FreezePlan.everything(6)
+RANDOM, SMALL = "the book's plan on random", "the book's plan on small random"
+FROM_NOTHING = {"plan": EVERYTHING, "weights": "GPT-2's", "lr": 5e-4}
 LEARNING_RATES, MOST_EPOCHS = (2.5e-4, 5e-4, 1e-3), 10
 DATA = ("sms-mini", "sms-spam-collection") if REAL_SMS.exists() else ("sms-mini",)
 Row = tuple[str, str, str]
@@ -46,7 +48,7 @@ def classifier(seed: int, weights: str = "pretrained") -> GPTModel:
 def accuracy_on_test(
     name: str, seed: int, plan=BOOK, position="last_token", weights="pretrained", **changes
 ) -> float:
-    """Fine-tune on the training part; return the share of test messages with the right label."""
+    """Fine-tune on the training part; return the fraction of test messages with the right label."""
     train, validation, test = load_parts(name)
     train_set = SpamDataset(train, get_tokenizer())
     validation_set = SpamDataset(validation, get_tokenizer(), train_set.max_length)
@@ -58,37 +60,24 @@ def accuracy_on_test(
     return (answers == torch.tensor(test["Label"].to_list())).float().mean().item()
 
 
-def word_model(vectorizer: TfidfVectorizer | None = None, **settings) -> Pipeline:
-    """Logistic regression on weighted counts (TF-IDF), of words unless told otherwise."""
-    regression = LogisticRegression(max_iter=1000, **settings)
-    return make_pipeline(vectorizer or TfidfVectorizer(), regression)
-
-
 RUNS = {
     "the book's plan, last real token": {},
     "the book's plan, padded last position": {"position": "last"},
     "the last two blocks, last real token": {"plan": FreezePlan.last_blocks(6, 2)},
-    "head only, last real token": {"plan": FreezePlan.head_only(6)},
-    "head only, last real token, lr 3e-3, 20 epochs": {
-        "plan": FreezePlan.head_only(6), "lr": 3e-3, "epochs": 20
-    },
-    "the book's plan on random weights as torch draws them, last real token": {
-        "weights": "torch's"
-    },
-    "the book's plan on small random weights as GPT-2's were, last real token": {
-        "weights": "GPT-2's"
-    },
-    "everything trained from such small weights, last real token, lr 5e-4": {
-        "plan": EVERYTHING, "weights": "GPT-2's", "lr": 5e-4
-    },
+    "head only, last real token": {"plan": HEAD},
+    "head only, last real token, lr 3e-3, 20 epochs": {"plan": HEAD, "lr": 3e-3, "epochs": 20},
+    f"{RANDOM} weights as torch draws them, last real token": {"weights": "torch's"},
+    f"{SMALL} weights as GPT-2's were, last real token": {"weights": "GPT-2's"},
+    "everything trained from such small weights, last real token, lr 5e-4": FROM_NOTHING,
     "everything trained, last real token, lr 5e-4": {"plan": EVERYTHING, "lr": 5e-4},
-}  # fmt: skip
+    "everything trained, last real token, lr 1e-3": {"plan": EVERYTHING},
+}
 
 
 def nano() -> Iterator[Row]:
     """Test accuracy of the fine-tuned nano, five seeds: the mean (the lowest … the highest)."""
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
-    word_models = {"words": word_model(), "runs of 2 to 5 letters": word_model(letters)}
+    vectorizers = {"words": TfidfVectorizer(), "runs of 2 to 5 letters": letters}
     goals = {"sms-spam-collection: the book's plan, last real token": "≥ 97.5 %"}
     yield f"{SETTINGS}", "", ""
     for name in DATA:
@@ -97,7 +86,8 @@ def nano() -> Iterator[Row]:
             value = f"{mean(found):.1%} ({min(found):.1%} … {max(found):.1%})"
             yield f"{name}: {run}", value, goals.get(f"{name}: {run}", "")
         train, _, test = load_parts(name)
-        for counted, model in word_models.items():
+        for counted, vectorizer in vectorizers.items():
+            model = make_pipeline(vectorizer, LogisticRegression(max_iter=1000))
             accuracy = model.fit(train["Text"], train["Label"]).score(test["Text"], test["Label"])
             yield f"{name}: logistic regression on {counted}", f"{accuracy:.1%}", ""
 

@@ -19,12 +19,10 @@ from workshop.fast import fine_tuning_steps
 from workshop.processes import EpochCheckpoint, Processes, joined
 
 BOOK = FreezePlan.book(3)
+LAST_TOKEN = {"position": "last_token", "class_weights": (0.4, 1.6)}
 TRAININGS = {  # name → plan, settings
     "the book's plan": (BOOK, {}),
-    "the last token, with class weights": (
-        FreezePlan.last_blocks(3, 2),
-        {"position": "last_token", "class_weights": (0.4, 1.6)},
-    ),
+    "the last token, with class weights": (FreezePlan.last_blocks(3, 2), LAST_TOKEN),
     "gradients accumulated": (FreezePlan.head_only(3), {"accumulation": 2, "batch_size": 3}),
     "adapters": (FreezePlan.lora(3, 2, rank=2), {}),
     "everything": (FreezePlan.everything(3), {"position": "mean"}),
@@ -54,9 +52,10 @@ def to_the_end(model: GPTModel, steps) -> dict:
 
 
 def up_to_epoch(steps, epochs: int) -> None:
-    """Train until `epochs` have ended."""
+    """Train until `epochs` have ended, and one step more."""
     while len(next(steps).history.val_accs) < epochs:
         pass
+    next(steps)
 
 
 def train_and_be_killed(processes: Processes, path: Path) -> dict:
@@ -66,7 +65,6 @@ def train_and_be_killed(processes: Processes, path: Path) -> dict:
     model, steps = start("the book's plan", processes, checkpoint, epochs=3)
     if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         up_to_epoch(steps, 2)
-        next(steps)
         processes.sum(0.0)  # waits until the first one has written its epoch
         if processes.number == 1:
             os.kill(os.getpid(), signal.SIGKILL)

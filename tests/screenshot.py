@@ -13,28 +13,18 @@ from typing import TYPE_CHECKING
 import nbformat
 
 from tests import lab
-from tests.conftest import ROOT
 from workshop.explorer import explorer_page
 from workshop.pictures.model import IMAGES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-LAB = "06_B_freeze_lab"
 MICROSCOPE = """\
 from workshop.fast import load_or_train
 from workshop.widgets import MessageMicroscope
 
 classifier = load_or_train("spam-classifier.safetensors", "gpt2-nano (12M)", "sms-mini")
 MessageMicroscope(classifier, text="Your free prize is waiting, call now")"""
-
-
-def notebook_up_to(name: str, code: str) -> nbformat.NotebookNode:
-    """Return a notebook of the course up to the first cell that holds `code`."""
-    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
-    last = next(i for i, cell in enumerate(notebook.cells) if code in cell.source)
-    del notebook.cells[last + 1 :]
-    return notebook
 
 
 @contextmanager

@@ -1,7 +1,4 @@
-"""The steps that a reader types from the chapter work on the helpers.
-
-Only where the names come from is ours.
-"""
+"""The steps that a reader types from the chapter work; only where the names come from is ours."""
 
 import pandas as pd
 import torch
@@ -48,13 +45,11 @@ def test_a_reader_can_type_the_chapter_from_the_data_to_the_answer(tmp_path, mon
     assert token_ids_to_text(token_ids, tokenizer).startswith("Every effort moves you")
 
     # freeze, new head, unfreeze
-    for param in model.parameters():
-        param.requires_grad = False
+    model.requires_grad_(False)
     torch.manual_seed(123)
     model.out_head = torch.nn.Linear(in_features=BASE_CONFIG["emb_dim"], out_features=2)
-    for module in (model.trf_blocks[-1], model.final_norm):
-        for param in module.parameters():
-            param.requires_grad = True
+    model.trf_blocks[-1].requires_grad_(True)
+    model.final_norm.requires_grad_(True)
 
     # forward check, last token, softmax
     inputs = torch.tensor(tokenizer.encode("Do you have time")).unsqueeze(0)

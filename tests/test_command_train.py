@@ -36,13 +36,9 @@ def table(tmp_path_factory):
 def trained(table, tmp_path_factory):
     """A classifier of it, made where a dash and other letters can't be printed; and what was printed."""
     out = tmp_path_factory.mktemp("trained") / "my.safetensors"
-    done = subprocess.run(
-        [sys.executable, "-m", "workshop", "train", table, "--out", out, *QUICK],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "workshop", "train", table, "--out", out, *QUICK]
+    ascii = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=ROOT, env=ascii, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return out, done.stdout.encode().decode("unicode_escape")
 
@@ -64,20 +60,17 @@ def test_a_table_becomes_a_classifier_with_a_report_and_measures_on_its_test_tex
     assert os.listdir(out.parent) == [out.name]  # nothing is left beside it
 
 
-def test_show_says_what_it_was_trained_from_and_how_good_it_was(trained, capsys):
+def test_show_says_what_it_was_trained_from_and_train_never_writes_over_it(trained, table, capsys):
     out, printed = trained
+    before = out.read_bytes()
     assert run("show", out) == 0
     shown = capsys.readouterr().out
     assert printed[printed.index("what  ") : printed.index("\n\nsaved:")].strip() in shown
-    for part in ("mine.csv, 63 texts", "gpt2-nano (12M)", "'fruit', 'sport', 'weather'"):
+    parts = "mine.csv, 63 texts|gpt2-nano (12M)|'fruit', 'sport', 'weather'|last_token"
+    parts += "|6 blocks, 6 heads, 192 numbers for each token"
+    for part in parts.split("|"):
         assert part in shown
-    assert "last_token" in shown and "figures:" not in shown
-    assert "6 blocks, 6 heads, 192 numbers for each token" in shown
-
-
-def test_the_same_command_never_writes_over_a_classifier(trained, table):
-    out, _ = trained
-    before = out.read_bytes()
+    assert "figures:" not in shown
     said = run("train", table, "--out", out, *QUICK)
     assert said == f"{out} exists already; delete it, or name another file with --out"
     assert out.read_bytes() == before and os.listdir(out.parent) == [out.name]
@@ -87,17 +80,13 @@ def test_the_same_command_never_writes_over_a_classifier(trained, table):
 def test_an_interrupted_training_keeps_its_last_whole_epoch_and_resumes_there(
     table, tmp_path, capsys
 ):
-    out = tmp_path / "my.st"
+    out, checkpoint = tmp_path / "my.st", tmp_path / "my.st.checkpoint"
     command = ("train", table, "--out", out, "--plan", "head only", "--epochs", 200)
     process = subprocess.Popen(
         [sys.executable, "-m", "workshop", *map(str, command)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    checkpoint = tmp_path / "my.st.checkpoint"
+    )  # fmt: skip
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.01)
     time.sleep(0.05)
@@ -111,15 +100,13 @@ def test_an_interrupted_training_keeps_its_last_whole_epoch_and_resumes_there(
     assert run(*command) == 0
     resumed_after = re.search(r"resuming after (\d+) whole epoch", capsys.readouterr().out)
     assert int(resumed_after[1]) in (epochs, epochs - 1)  # it may have come while one was written
-    training = OwnTraining(
-        split_stratified(read_texts(table)), OwnSettings(plan="head only", epochs=200)
-    )
+    settings = OwnSettings(plan="head only", epochs=200)
+    training = OwnTraining(split_stratified(read_texts(table)), settings)
     for _ in training.steps():
         pass
-    expected, resumed = training.classifier(), TextClassifier.load(out)
-    torch.testing.assert_close(
-        resumed.model.out_head.weight, expected.model.out_head.weight, atol=1e-4, rtol=0
-    )
+    resumed = TextClassifier.load(out)
+    heads = [one.model.out_head.weight for one in (training.classifier(), resumed)]
+    torch.testing.assert_close(*heads, atol=1e-4, rtol=0)
     assert "interrupted" not in resumed.about and os.listdir(tmp_path) == ["my.st"]
 
 

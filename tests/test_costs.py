@@ -13,42 +13,21 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from helpers.config import MODEL_CONFIGS, gpt_config
 from helpers.data import SpamDataset
-from helpers.freezing import FreezePlan, classifier_without_weights, pieces_of, replace_head
+from helpers.freezing import PRESETS, FreezePlan, classifier_without_weights, replace_head
 from helpers.model import part_names
 from helpers.tokenizer import get_tokenizer
 from helpers.training import POSITIONS, train_classifier_simple
 from tests.conftest import TINY, random_model
+from tests.test_freezing import random_plans
 from workshop.costs import Cost, training_cost, work_of_training
 from workshop.fast import fine_tune
 
+BOOK = FreezePlan.book(3)
 NARROW = TINY | {"n_layers": 1, "n_heads": 1, "qkv_bias": False}
-QUICK = ("gpt2-nano (12M)", "gpt2-small (124M)")
 SIZES = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.proof) for name in MODEL_CONFIGS
+    pytest.param(name, marks=() if name in list(MODEL_CONFIGS)[:2] else pytest.mark.proof)
+    for name in MODEL_CONFIGS
 ]
-PRESETS = {
-    "nothing": FreezePlan.nothing,
-    "head only": FreezePlan.head_only,
-    "book": FreezePlan.book,
-    "last two": lambda n: FreezePlan.last_blocks(n, 2),
-    "everything": FreezePlan.everything,
-    "adapters": FreezePlan.lora,
-    "adapters in the last two": lambda n: FreezePlan.lora(n, 2, rank=4),
-}
-
-
-def plans_for_tiny(number: int) -> list[FreezePlan]:
-    """Every preset, `number` random plans of parts and pieces, and as many with adapters."""
-    rng, parts = random.Random(0), part_names(3)
-    pieces = [piece for part in parts for piece in pieces_of(part)]
-    names = sorted({*parts, *pieces})
-    plans = [preset(3) for preset in PRESETS.values()]
-    for _ in range(number):
-        plans.append(FreezePlan(3, rng.sample(names, rng.choice((1, 1, 2, 5, 9)))))
-        some = set(rng.sample(pieces, rng.randint(1, len(pieces))))
-        adapted = {p for p in some if p.endswith((".att", ".ff")) and rng.random() < 0.6}
-        plans.append(FreezePlan(3, some - adapted, adapted, rng.choice((1, 2, 5))))
-    return plans
 
 
 def multiply_adds(run) -> int:
@@ -61,18 +40,6 @@ def multiply_adds(run) -> int:
     with FlopCounterMode(display=False, custom_mapping=on_cpu) as counter:
         run()
     return counter.get_total_flops() // 2
-
-
-def torch_multiply_adds(model, token_ids) -> tuple[int, int]:
-    """What torch counts in one forward and in one backward pass of the classifying token's logits."""
-    sums = []
-    forward = multiply_adds(lambda: sums.append(model(token_ids)[:, -1, :].sum()))
-    backward = multiply_adds(lambda: sums[0].backward() if sums[0].requires_grad else None)
-    return forward, backward
-
-
-def size_in_bytes(tensors) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def torch_keeps(model, token_ids) -> int:
@@ -101,22 +68,25 @@ def test_the_costs_of_the_books_plan_read_as_in_the_text():
 
 
 def check_against_torch(cfg, plan, batch_size: int, num_tokens: int, num_classes: int = 2) -> None:
-    model = plan.apply(classifier_without_weights(cfg, num_classes))
+    model, sums = plan.apply(classifier_without_weights(cfg, num_classes)), []
     cost = training_cost(cfg, plan, batch_size, num_tokens, num_classes)
     token_ids = torch.ones(batch_size, num_tokens, dtype=torch.long, device="meta")
-    counted = torch_multiply_adds(model, token_ids)
-    assert (cost.forward.amount, cost.backward.amount) == counted, plan
+    forward = multiply_adds(lambda: sums.append(model(token_ids)[:, -1, :].sum()))
+    assert cost.forward.amount == forward, plan
+    backward = multiply_adds(sums[0].backward) if sums[0].requires_grad else 0
+    assert cost.backward.amount == backward, plan
     assert cost.activations.amount == torch_keeps(model, token_ids), plan
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    assert cost.gradients.amount == size_in_bytes(gradients), plan
+    gradients = [p.grad.nbytes for p in model.parameters() if p.grad is not None]
+    assert cost.gradients.amount == sum(gradients), plan
     assert cost.optimizer.amount == 2 * cost.gradients.amount
-    assert cost.weights.amount == size_in_bytes(model.parameters())
+    assert cost.weights.amount == sum(p.nbytes for p in model.parameters())
 
 
 @pytest.mark.parametrize("number", [5, pytest.param(100, marks=pytest.mark.proof)])
 def test_the_costs_are_those_that_torch_has_for_any_plan(number):
-    rng = random.Random(1)
-    for plan in plans_for_tiny(number):
+    rng, plans = random.Random(1), [preset(3) for preset in PRESETS.values()]
+    plans += random_plans(number, 0) + random_plans(number, 1, adapters=True)
+    for plan in plans:
         b, n, classes = rng.choice((1, 2, 5)), rng.choice((1, 2, 9, 32)), rng.choice((2, 3, 7))
         check_against_torch(TINY, plan, b, n, classes)
     for names in (part_names(1), {"trf_blocks.0.att"}, {"pos_emb"}):
@@ -130,29 +100,23 @@ def test_the_costs_are_those_that_torch_has_for_every_size_and_preset(name):
         check_against_torch(cfg, preset(cfg["n_layers"]), 2, 7)
 
 
-@pytest.mark.parametrize(
-    ("batch", "last", "first"),
-    [
-        ((1, 4), "55.8 kB", "196.4 kB"),
-        ((100, 4), "5.6 MB", "19.6 MB"),
-        ((8, 82), "10.4 MB", "39.6 MB"),  # of the bundled messages
-    ],
-)
-def test_the_first_block_in_the_last_ones_place_keeps_as_much_more_as_section_6_5_says(
-    batch, last, first
-):
+KEPT = {(1, 4): ("55.8 kB", "196.4 kB"), (100, 4): ("5.6 MB", "19.6 MB")}
+KEPT[8, 82] = ("10.4 MB", "39.6 MB")  # of the bundled messages
+
+
+@pytest.mark.parametrize("batch", KEPT)
+def test_the_first_block_in_the_last_ones_place_keeps_as_much_more_as_section_6_5_says(batch):
     cfg, low = gpt_config("gpt2-nano (12M)"), {"trf_blocks.0", "final_norm", "out_head"}
     of_last = training_cost(cfg, FreezePlan.book(6), *batch)
     of_first = training_cost(cfg, FreezePlan(6, low), *batch)
     assert of_last[1:3] == of_first[1:3]  # gradients and moments
-    assert (str(of_last.activations), str(of_first.activations)) == (last, first)
+    assert (str(of_last.activations), str(of_first.activations)) == KEPT[batch]
 
 
 def test_where_nothing_is_trainable_there_is_no_backward_pass_and_no_training():
-    cost = training_cost(TINY, FreezePlan.nothing(3))
-    zero = (cost.gradients, cost.optimizer, cost.backward, cost.activations)
-    for each in (*zero, *work(FreezePlan.nothing(3))):
-        assert (each.amount, str(each)) == (0, "0")
+    _, *memory, _, backward = training_cost(TINY, FreezePlan.nothing(3))
+    for cost in (*memory, backward, *work(FreezePlan.nothing(3))):
+        assert (cost.amount, str(cost)) == (0, "0")
 
 
 def test_an_amount_is_shown_in_the_unit_of_its_size():
@@ -163,15 +127,16 @@ def test_an_amount_is_shown_in_the_unit_of_its_size():
     assert work == [f"{each} multiply-adds" for each in shown]
 
 
-def test_what_cannot_be_a_training_is_refused_with_the_reason():
-    with pytest.raises(ValueError, match="batch_size must be a whole number from 1, not 0"):
-        training_cost(TINY, FreezePlan.book(3), batch_size=0)
-    with pytest.raises(ValueError, match="33 tokens are more than the context length of 32"):
-        training_cost(TINY, FreezePlan.book(3), num_tokens=33)
-    with pytest.raises(ValueError, match="the plan is for 12 blocks, the configuration has 3"):
-        training_cost(TINY, FreezePlan.book(12))
-    with pytest.raises(ValueError, match="33 tokens are more than the context length of 32"):
-        work_of_training(TINY, FreezePlan.book(3), [33], [3])
+REFUSED = {
+    "batch_size must be a whole number from 1, not 0": {"batch_size": 0},
+    "33 tokens are more than the context length of 32": {"num_tokens": 33},
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_be_a_training_is_refused_with_the_reason(message):
+    with pytest.raises(ValueError, match=message):
+        training_cost(TINY, BOOK, **REFUSED[message])
 
 
 # the 34 to measure are more than are measured at once
@@ -205,35 +170,22 @@ def work(plan, position="last", cfg=TINY, **settings):
     return work_of_training(cfg, plan, *LENGTHS, position=position, **SETTINGS | settings)
 
 
-def counted_in_fine_tune(plan, cfg=TINY, **settings) -> int:
-    model = replace_head(random_model(cfg, seed=next(SEEDS)))  # nothing of it is cached yet
-    settings = SETTINGS | {"progress": False, "device": "cpu"} | settings
-    return multiply_adds(lambda: fine_tune(model, TRAIN, VALIDATION, plan, **settings))
+OTHER = {"cfg": TINY | {"qkv_bias": False, "n_heads": 1}, "batch_size": 8}
+COUNTED = [("adapters in two blocks", {}), ("an adapter on one piece", {})]
+COUNTED += [("a norm of the last block", {}), ("the last block", OTHER)]
+for position in POSITIONS:
+    COUNTED += [(name, {"position": position}) for name in ("head only", "two blocks")]
+COUNTED += [pytest.param(name, {}, marks=pytest.mark.proof) for name in TRAINED]
 
 
-QUICKLY = ("a norm of the last block", "adapters in two blocks", "an adapter on one piece")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name in QUICKLY else pytest.mark.proof) for name in TRAINED],
-)
-def test_the_work_of_fine_tune_is_what_torch_counts_in_it(name):
-    assert work(TRAINED[name]).fine_tune.amount == counted_in_fine_tune(TRAINED[name])
-
-
-@pytest.mark.parametrize("position", POSITIONS)
-def test_the_work_of_fine_tune_is_what_torch_counts_at_each_position(position):
-    for name in ("head only", "two blocks"):
-        plan = TRAINED[name]
-        counted = counted_in_fine_tune(plan, position=position)
-        assert work(plan, position).fine_tune.amount == counted
-
-
-def test_the_work_of_fine_tune_is_what_torch_counts_with_other_batches_and_without_biases():
-    cfg, plan = TINY | {"qkv_bias": False, "n_heads": 1}, TRAINED["the last block"]
-    counted = counted_in_fine_tune(plan, cfg=cfg, batch_size=8)
-    assert work(plan, cfg=cfg, batch_size=8).fine_tune.amount == counted
+@pytest.mark.parametrize(("name", "settings"), COUNTED)
+def test_the_work_of_fine_tune_is_what_torch_counts_in_it(name, settings):
+    options = SETTINGS | {"progress": False, "device": "cpu"} | settings
+    # a model of its own seed: nothing of it is cached yet
+    model = replace_head(random_model(options.pop("cfg", TINY), seed=next(SEEDS)))
+    plan = TRAINED[name]
+    counted = multiply_adds(lambda: fine_tune(model, TRAIN, VALIDATION, plan, **options))
+    assert work(plan, **settings).fine_tune.amount == counted
 
 
 @pytest.mark.parametrize("name", ["the last block", "adapters in two blocks"])
@@ -255,32 +207,29 @@ def test_the_books_loop_measures_every_50_steps_too():
 
 
 def test_each_cost_says_of_what_it_is():
-    costs = (*training_cost(TINY, FreezePlan.book(3)), *work(FreezePlan.book(3)))
-    assert [cost.what for cost in costs] == [
-        "memory for the weights",
-        "memory for the gradients",
-        "memory for AdamW's moment estimates",
-        "memory kept for the backward pass",
-        "compute of the forward pass",
-        "compute of the backward pass",
-        "compute, all of the model in each step (the book's way)",
-        "compute, the frozen part only once (fine_tune's way)",
-    ]
-
-
-def test_the_work_of_the_books_training_reads_as_in_the_text():
-    cfg = gpt_config("gpt2-small (124M)")
-    cost = work_of_training(cfg, FreezePlan.book(12), [120] * 1045, [120] * 149)
-    said = ["78.5 trillion multiply-adds", "11.6 trillion multiply-adds"]
-    assert [str(each) for each in cost] == said
+    wanted = """memory for the weights
+memory for the gradients
+memory for AdamW's moment estimates
+memory kept for the backward pass
+compute of the forward pass
+compute of the backward pass
+compute, all of the model in each step (the book's way)
+compute, the frozen part only once (fine_tune's way)"""
+    costs = (*training_cost(TINY, BOOK), *work(BOOK))
+    assert [cost.what for cost in costs] == wanted.splitlines()
 
 
 @pytest.mark.parametrize(
-    ("plan", "book", "fine_tune"),
-    [(FreezePlan.book(6), "86.0", "18.0"), (FreezePlan.everything(6), "178.7", "153.2")],
+    ("name", "plan", "tokens", "batch_size", "book", "fine_tune"),
+    [
+        ("gpt2-small (124M)", FreezePlan.book(12), 120, 8, "78.5 trillion", "11.6 trillion"),
+        ("gpt2-nano (12M)", FreezePlan.book(6), 4, 1, "86.0 billion", "18.0 billion"),
+        ("gpt2-nano (12M)", FreezePlan.everything(6), 4, 1, "178.7 billion", "153.2 billion"),
+    ],
 )
-def test_the_work_of_five_epochs_with_the_nano_is_what_section_6_5_says(plan, book, fine_tune):
-    cfg = gpt_config("gpt2-nano (12M)")
-    cost = work_of_training(cfg, plan, [4] * 1045, [4] * 149, batch_size=1)
-    said = [f"{billions} billion multiply-adds" for billions in (book, fine_tune)]
-    assert [str(each) for each in cost] == said
+def test_the_work_of_five_epochs_is_what_the_text_says(
+    name, plan, tokens, batch_size, book, fine_tune
+):
+    lengths = [tokens] * 1045, [tokens] * 149
+    cost = work_of_training(gpt_config(name), plan, *lengths, batch_size=batch_size)
+    assert [str(each) for each in cost] == [f"{each} multiply-adds" for each in (book, fine_tune)]

@@ -3,9 +3,8 @@ clear refusals.
 """
 
 import io
-import threading
-import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -60,30 +59,20 @@ def test_the_books_split_comes_out_row_for_row(real_sms, tmp_path):
 def archive(content: bytes, name="SMSSpamCollection") -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("readme", "about")
         file.writestr(name, content)
     return packed.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore")  # that one waits for the other
 def test_the_collection_is_downloaded_once_whoever_asks_from_the_mirror_if_need_be(
     real_sms, tmp_path
 ):
-    files, loaded = Files({"/mirror.zip": archive(real_sms.read_bytes())}), []
+    files = Files({"/mirror.zip": archive(real_sms.read_bytes())})
     files.pause = 0.1
-
-    def load(url):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that one waits for the other
-            urls = (f"{url}/uci.zip", f"{url}/mirror.zip")
-            loaded.append(len(load_messages("sms-spam-collection", tmp_path, urls)))
-
-    with serve(files) as url:
-        threads = [threading.Thread(target=load, args=(url,)) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert loaded == [5572] * 3
+    with serve(files) as url, ThreadPoolExecutor(3) as pool:
+        arguments = "sms-spam-collection", tmp_path, (f"{url}/uci.zip", f"{url}/mirror.zip")
+        loading = [pool.submit(load_messages, *arguments) for _ in range(3)]
+        assert [len(loaded.result()) for loaded in loading] == [5572] * 3
     assert [path for path, _ in files.requests].count("/mirror.zip") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["SMSSpamCollection.tsv"]
 
@@ -96,22 +85,8 @@ def test_an_archive_without_the_member_is_refused_and_nothing_is_left(sent, tmp_
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_what_is_not_the_collection_is_refused(tmp_path):
-    (tmp_path / "SMSSpamCollection.tsv").write_text("ham\thello\nspam\tbuy\n")
-    says = "holds {'ham': 1, 'spam': 1} .* not UCI's file; delete it"
-    with pytest.raises(ValueError, match=says):
-        load_messages("sms-spam-collection", tmp_path)
-    says = "the data must be 'sms-mini' or 'sms-spam-collection', not 'sms-mimi'"
-    with pytest.raises(ValueError, match=says):
-        load_messages("sms-mimi")
-
-
-@pytest.fixture(scope="module")
-def mini() -> pd.DataFrame:
-    return load_messages("sms-mini")
-
-
-def test_sms_mini_has_its_thousand_messages_of_all_kinds_and_its_split(mini):
+def test_sms_mini_has_its_thousand_messages_of_all_kinds_and_its_split():
+    mini = load_messages("sms-mini")
     assert mini["Label"].value_counts().to_dict() == {"ham": 500, "spam": 500}
     parts = load_splits("sms-mini")
     assert [len(part) for part in parts] == [700, 100, 200]
@@ -137,6 +112,34 @@ def test_a_file_of_something_else_is_refused_with_the_row(tmp_path, says):
         read_messages(tmp_path / "file.tsv")
 
 
+LONG = frame((0, "word " * 10_000))
+REFUSED = {
+    "must be 'sms-mini' or 'sms-spam-collection', not 'mimi'": lambda: load_messages("mimi"),
+    "there are 0 and 1": lambda: create_balanced_dataset(frame(("spam", "x"))),
+    "fractions .* must be positive, at most 1 in all": lambda: random_split(LONG, 0.9, 0.2),
+    "the longest message has 10001 tokens; give a max_length": lambda: dataset_of(LONG),
+    "max_length must be a whole number from 1 to 1024 tok": lambda: dataset_of(LONG, 1025),
+    r"needs the columns Label and Text; .* of \['Label'\]": lambda: dataset_of(LONG[["Label"]]),
+    "labels must be whole numbers from 0 to 1.*give each": lambda: dataset_of(frame((2, "a"))),
+}
+
+
+def dataset_of(rows, max_length=None) -> SpamDataset:
+    return SpamDataset(rows, TOKENIZER, max_length)
+
+
+@pytest.mark.parametrize("says", REFUSED)
+def test_what_is_no_data_to_train_with_is_refused(says):
+    with pytest.raises(ValueError, match=says):
+        REFUSED[says]()
+
+
+def test_what_is_not_the_collection_is_refused(tmp_path):
+    (tmp_path / "SMSSpamCollection.tsv").write_text("ham\thello\nspam\tbuy\n")
+    with pytest.raises(ValueError, match="holds {'ham': 1, 'spam': 1} .* not UCI's file; delete"):
+        load_messages("sms-spam-collection", tmp_path)
+
+
 def test_harmless_oddities_are_taken(tmp_path):
     (tmp_path / "file").write_bytes(b"\xef\xbb\xbfham\tNA\r\nspam\tnull\r\n")
     assert read_messages(tmp_path / "file").values.tolist() == [["ham", "NA"], ["spam", "null"]]
@@ -150,8 +153,6 @@ def test_balancing_keeps_all_spam_behind_as_many_ham():
     balanced = create_balanced_dataset(frame(*rows[::-1]))
     assert balanced["Label"].tolist() == ["ham"] * 2 + ["spam"] * 2
     assert balanced["Text"].tolist()[2:] == ["s1", "s0"] and balanced["Text"].is_unique
-    with pytest.raises(ValueError, match="there are 0 and 1"):
-        create_balanced_dataset(frame(("spam", "x")))
 
 
 def test_a_split_is_shuffled_with_its_seed_and_its_fractions_must_fit():
@@ -161,8 +162,6 @@ def test_a_split_is_shuffled_with_its_seed_and_its_fractions_must_fit():
     texts = pd.concat(parts)["Text"].tolist()
     assert texts == rows.sample(frac=1, random_state=123)["Text"].tolist()
     assert random_split(rows, 0.6, 0.15, seed=7)[0]["Text"].tolist() != texts[:60]
-    with pytest.raises(ValueError, match="fractions .* must be positive, at most 1 in all"):
-        random_split(rows, 0.9, 0.2)
 
 
 def test_messages_are_padded_behind_or_truncated_to_the_length(tmp_path):
@@ -177,32 +176,10 @@ def test_messages_are_padded_behind_or_truncated_to_the_length(tmp_path):
         assert token_ids.dtype == label.dtype == torch.int64
     assert SpamDataset(rows, TOKENIZER, max_length=np.int64(2))[0][0].tolist() == [5211, 345]
     assert SpamDataset(rows, TOKENIZER, 2, pad_token_id=7)[1][0].tolist() == [5211, 7]
-    assert pad([1, 2, 3, 4], 3) == [1, 2, 3] and pad([1], 3, 0) == [1, 0, 0]
-
-
-def test_a_dataset_of_texts_has_as_many_classes_as_its_labels_or_as_are_given():
-    rows = frame((0, "a"), (2, "b"))
-    assert TextDataset(rows, TOKENIZER).num_classes == 3
+    assert len(SpamDataset(LONG, TOKENIZER, max_length=1024)[0][0]) == 1024
+    assert TextDataset(frame((0, "a"), (2, "b")), TOKENIZER).num_classes == 3
     assert TextDataset(rows, TOKENIZER, num_classes=5).num_classes == 5
-    with pytest.raises(ValueError, match="labels must be whole numbers from 0 to .*give each"):
-        TextDataset(rows, TOKENIZER, num_classes=2)
-
-
-def test_a_message_beyond_the_context_is_refused_only_where_it_would_set_the_length():
-    long = frame((0, "word " * 10_000))
-    with pytest.raises(ValueError, match="the longest message has 10001 tokens; give a max_length"):
-        SpamDataset(long, TOKENIZER)
-    assert len(SpamDataset(long, TOKENIZER, max_length=1024)[0][0]) == 1024
-    with pytest.raises(ValueError, match="max_length must be a whole number from 1 to 1024 tok"):
-        SpamDataset(long, TOKENIZER, max_length=1025)
-
-
-def test_a_dataset_refuses_what_it_cannot_encode():
-    says = r"needs the columns Label and Text; it has 1 rows of \['Label'\]"
-    with pytest.raises(ValueError, match=says):
-        SpamDataset(frame((0, "x")).drop(columns="Text"), TOKENIZER)
-    with pytest.raises(ValueError, match="the message is empty"):
-        SpamDataset(frame((0, "fine"), (1, " ")), TOKENIZER)
+    assert pad([1, 2, 3, 4], 3) == [1, 2, 3] and pad([1], 3, 0) == [1, 0, 0]
 
 
 def test_only_training_batches_are_shuffled_and_dropped():

@@ -73,13 +73,6 @@ def trained(experiment: Experiment, **changes):
     return model, history.step_losses
 
 
-def answers(model, experiment: Experiment, texts: list[str] = TEXTS) -> torch.Tensor:
-    """The logits that classify, cut or padded as the experiment says."""
-    part = pd.DataFrame({"Label": [0] * len(texts), "Text": texts})
-    data, *_ = make_datasets(experiment, (part, part, part))
-    return message_logits(model, data.encoded_texts, experiment.position)
-
-
 def test_row_1_is_the_books_choices_and_the_others_change_them():
     experiment = ROWS[1].experiment(SMALL, "sms-spam-collection")
     assert (experiment.position, experiment.max_length) == ("last", None)
@@ -96,11 +89,31 @@ def test_row_1_is_the_books_choices_and_the_others_change_them():
     assert ROWS[18].changes == {"ignore_index": END_OF_TEXT}
 
 
+def answers(model, experiment: Experiment, texts: list[str] = TEXTS) -> torch.Tensor:
+    """The logits that classify, cut or padded as the experiment says."""
+    part = pd.DataFrame({"Label": [0] * len(texts), "Text": texts})
+    data, *_ = make_datasets(experiment, (part, part, part))
+    return message_logits(model, data.encoded_texts, experiment.position)
+
+
 def test_row_2_uses_the_first_token_only():
     model, texts = tiny_classifier(row(2)), ["free prize now", "free home late", "love prize now"]
     first, other_end, other_start = answers(model, row(2), texts)
     torch.testing.assert_close(first, other_end)
     assert (first - other_start).abs().max() > 1e-3
+
+
+def test_rows_15_and_16_classify_by_the_last_token_before_the_padding_if_the_mask_is_causal():
+    (model, losses), (other, other_losses) = trained(row(15)), trained(row(16))
+    assert losses == pytest.approx(other_losses, abs=1e-5)
+    expected = answers(other, row(16))
+    torch.testing.assert_close(answers(model, row(15)), expected, atol=1e-4, rtol=0)
+    alone = answers(other, row(1), TEXTS[1:])[0]
+    torch.testing.assert_close(expected[1], alone, atol=1e-5, rtol=0)
+    seeing = row(16, causal_mask=False)
+    model = tiny_classifier(seeing)
+    padded, alone = answers(model, seeing)[1], answers(model, seeing, TEXTS[1:])[0]
+    assert (padded - alone).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -124,52 +137,29 @@ def test_rows_of_layers_train_these_layers_and_no_other(number, trainable):
 def test_row_10_has_nothing_of_the_checkpoint():
     experiment = ROWS[10].experiment(NANO, "sms-mini")
     pretrained, model = load_pretrained(NANO).state_dict(), make_model(experiment)
-    for name, tensor in model.state_dict().items():
-        equal = (tensor == pretrained[name]).float().mean()
-        assert equal < 0.05, name  # a few of a layer norm's are 1 in both
+    for name, tensor in model.state_dict().items():  # a few of a layer norm's are 1 in both
+        assert (tensor == pretrained[name]).float().mean() < 0.05, name
     other = make_model(replace(experiment, seed=2))
     assert not torch.equal(other.tok_emb.weight, model.tok_emb.weight)
 
 
 def test_row_11_trains_the_adapters_and_the_head_and_nothing_else():
-    experiment = row(11, rank=2)
-    before = tiny_classifier(experiment)
+    before = tiny_classifier(row(11, rank=2))
     trainable = {name for name, p in before.named_parameters() if p.requires_grad}
-    adapters = {name for name in trainable if "lora_" in name}
-    assert trainable - adapters == {"out_head.weight", "out_head.bias"}
-    assert len(adapters) == 3 * 6 * 2  # blocks, matrices, A and B
-    after = trained(experiment)[0].state_dict()
+    others = {name for name in trainable if "lora_" not in name}
+    assert others == {"out_head.weight", "out_head.bias"}
+    assert len(trainable) - 2 == 3 * 6 * 2  # blocks, matrices, A and B
+    after = trained(row(11, rank=2))[0].state_dict()
     for name, tensor in before.state_dict().items():
         assert torch.equal(tensor, after[name]) == (name not in trainable), name
 
 
-def test_row_13_pads_to_the_context():
+def test_row_13_pads_to_the_context_and_row_14_not_at_all_with_a_step_after_each_message():
     for data in make_datasets(row(13), PARTS):
         assert all(ids[20:] == [END_OF_TEXT] * 1004 for ids in data.encoded_texts)
-
-
-def test_row_14_takes_a_step_after_each_message_without_padding():
-    _, losses = trained(row(14))
-    assert len(losses) == 18
+    assert len(trained(row(14))[1]) == 18
     rows = make_datasets(row(14), PARTS)[0].encoded_texts
     assert len(set(map(len, rows))) > 1 and not any(END_OF_TEXT in ids for ids in rows)
-
-
-def test_row_15_is_row_16_by_another_way():
-    (one, losses), (other, other_losses) = trained(row(15)), trained(row(16))
-    assert losses == pytest.approx(other_losses, abs=1e-5)
-    expected = answers(other, row(16))
-    torch.testing.assert_close(answers(one, row(15)), expected, atol=1e-4, rtol=0)
-
-
-def test_row_16_classifies_by_the_last_token_before_the_padding_with_a_causal_mask_only():
-    model = tiny_classifier(row(16))
-    padded, alone = answers(model, row(16))[1], answers(model, row(1), TEXTS[1:])[0]
-    torch.testing.assert_close(padded, alone, atol=1e-5, rtol=0)
-    experiment = row(16, causal_mask=False)
-    model = tiny_classifier(experiment)
-    padded, alone = answers(model, experiment)[1], answers(model, experiment, TEXTS[1:])[0]
-    assert (padded - alone).abs().max() > 1e-3
 
 
 def test_in_row_17_a_later_token_changes_an_earlier_position():
@@ -188,15 +178,13 @@ def test_row_18_gives_the_very_same_losses_as_row_1():
 
 
 def test_row_20_keeps_each_messages_words_but_not_their_order():
-    def texts(experiment):
-        return [data.data["Text"].tolist() for data in make_datasets(experiment, PARTS)]
+    def texts(experiment) -> list[str]:
+        datasets = make_datasets(experiment, PARTS)
+        return [text for data in datasets for text in data.data["Text"]]
 
-    shuffled = texts(row(20))
-    for part, after in zip(PARTS, shuffled, strict=True):
-        before = part["Text"].tolist()
-        assert before != after
-        assert [sorted(text.split()) for text in before] == [sorted(t.split()) for t in after]
-    assert texts(row(1)) == [part["Text"].tolist() for part in PARTS]
+    before, shuffled = pd.concat(PARTS)["Text"].tolist(), texts(row(20))
+    assert [sorted(text.split()) for text in before] == [sorted(text.split()) for text in shuffled]
+    assert texts(row(1)) == before != shuffled
     assert texts(row(20)) == shuffled != texts(row(20, seed=2))
 
 
@@ -218,42 +206,29 @@ def test_a_measurement_is_that_of_the_plain_forward_pass(number):
     assert measured["right"] == "".join(map(str, right))
 
 
-def test_rows_are_named_by_numbers_and_ranges():
+def test_rows_are_named_by_numbers_and_ranges_and_skipped_where_they_have_nothing_to_tell():
     assert parse_rows("1-5,10,11") == [1, 2, 3, 4, 5, 10, 11]
     assert parse_rows(" 3 , 2 - 4 ") == [2, 3, 4] and parse_rows("20") == [20]
     says = "^'1-40' names no rows; give numbers from 1 to 20, such as 1-5,10,11$"
     with pytest.raises(SystemExit, match=says):
         main(["--rows", "1-40"])
-
-
-def test_a_row_that_has_nothing_to_tell_is_skipped_with_the_reason():
     assert [number for number in ROWS if reason_to_skip(number, NANO)] == [6, 7, 8, 9, 12]
     assert "the nano has none" in reason_to_skip(6, NANO)
     assert not any(reason_to_skip(number, SMALL) for number in ROWS)
-
-
-def test_another_setting_seed_or_row_has_another_id_and_the_same_has_the_same():
     trainings = [(1, row(1)), (18, row(18)), (1, row(1, seed=2)), (1, row(1, lr=1e-4))]
     ids = [run_id(*training) for training in trainings]
     assert len(set(ids)) == len(ids) and ids == [run_id(*training) for training in trainings]
     assert ids[2].startswith("row 1, seed 2, ")
 
 
-def command(folder, *arguments, **options):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "passive"}
-    line = [sys.executable, "-m", "workshop.experiments", *arguments]
-    return subprocess.Popen(
-        line, cwd=folder, env=environment, text=True, encoding="utf-8",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
-
-
 @pytest.mark.proof
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_command_goes_on_at_the_next_training(tmp_path):
     out = tmp_path / "results.jsonl"
-    arguments = ("--rows", "2,6", "--seeds", "3", "--out", str(out))
-    first = command(tmp_path, *arguments, start_new_session=True)
+    command = [sys.executable, "-m", "workshop.experiments", "--rows", "2,6", "--seeds", "3"]
+    command += ["--out", str(out)]
+    options = {"cwd": ROOT, "text": True, "encoding": "utf-8"}
+    first = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, **options)
     while len(read_rows(out)[0]) < 2:
         assert first.poll() is None, first.communicate()
         time.sleep(0.05)
@@ -263,11 +238,11 @@ def test_a_killed_command_goes_on_at_the_next_training(tmp_path):
     done = len(read_rows(out)[0])
     assert 2 <= done < 6 and read_rows(out)[1] == []
 
-    second = command(tmp_path, *arguments)
-    printed, errors = second.communicate(timeout=300)
-    assert second.returncode == 0, errors
-    assert f"{done} of 6 trainings are in {out} already" in printed
-    assert "row 6 is skipped" in printed and "100%" in errors and "leaked" not in errors
+    second = subprocess.run(command, capture_output=True, timeout=300, **options)
+    assert second.returncode == 0, second.stderr
+    assert f"{done} of 6 trainings are in {out} already" in second.stdout
+    assert "row 6 is skipped" in second.stdout
+    assert "100%" in second.stderr and "leaked" not in second.stderr
     rows, notes = read_rows(out)
     assert out.read_bytes().startswith(before) and notes == []
     names = [(row["row"], row["seed"]) for row in rows]

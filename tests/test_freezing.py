@@ -53,8 +53,10 @@ def random_plans(number: int, seed: int, adapters: bool = False) -> list[FreezeP
     return plans
 
 
-def test_the_new_head_is_the_one_that_the_book_makes():
+def test_the_new_head_is_the_one_that_the_book_makes_with_as_many_classes_as_wanted():
     model = random_model(TINY)
+    with pytest.raises(ValueError, match="language-model head with 50,257 outputs; give it a new"):
+        num_classes_of(model)
     torch.manual_seed(123)
     assert replace_head(model) is model
     torch.manual_seed(123)
@@ -62,15 +64,7 @@ def test_the_new_head_is_the_one_that_the_book_makes():
     assert torch.equal(model.out_head.weight, expected.weight)
     assert torch.equal(model.out_head.bias, expected.bias) and model.out_head.weight.requires_grad
     assert replace_head(model.to(torch.float64), 5).out_head.weight.dtype == torch.float64
-
-
-def test_the_number_of_classes_is_read_off_a_head_and_no_language_model_has_one():
-    model = random_model(TINY)
-    with pytest.raises(ValueError, match="language-model head with 50,257 outputs; give it a new"):
-        num_classes_of(model)
-    assert num_classes_of(replace_head(model, 4)) == 4
-    with pytest.raises(ValueError, match="num_classes must be a whole number from 2, not 1"):
-        replace_head(model, 1)
+    assert num_classes_of(model) == 5
 
 
 def test_the_counts_of_124M_are_the_books():
@@ -87,13 +81,25 @@ def test_the_counts_of_124M_are_the_books():
 
 
 @pytest.mark.parametrize("name", SIZES)
-@pytest.mark.parametrize("preset", PLANS)
-def test_the_report_equals_torchs_own_sums_for_every_size_and_preset(name, preset):
+def test_counts_and_shapes_are_torchs_for_every_size_and_preset_without_weights(name):
     cfg = gpt_config(name)
-    plan = PLANS[preset](cfg["n_layers"])
-    report = parameter_report(cfg, plan, num_classes=3)
-    model = plan.apply(classifier_without_weights(cfg, 3))
-    assert (report.total, report.trainable) == torch_counts(model)
+    model = classifier_without_weights(cfg, 3)
+    for preset in PLANS.values():
+        plan = preset(cfg["n_layers"])
+        report = parameter_report(cfg, plan, num_classes=3)
+        counted = torch_counts(plan.apply(deepcopy(model)))
+        assert (report.total, report.trainable) == counted, plan
+    traced = trace_shapes(model, torch.ones(1, 4).long(), last_token=True)
+    shapes = {shape.part: shape.shape for shape in traced}
+    assert list(shapes) == ["token_ids", *part_names(cfg["n_layers"]), "last_token"]
+    inside = (1, 4, cfg["emb_dim"])
+    assert shapes["token_ids"] == (1, 4) and shapes["pos_emb"] == inside[1:]
+    assert shapes["tok_emb"] == shapes["trf_blocks.0"] == shapes["final_norm"] == inside
+    assert shapes["out_head"] == (1, 4, 3) and shapes["last_token"] == (1, 3)
+    assert str(traced[-2]) == "out_head       (1, 4, 3)"
+    if name.startswith("gpt2-nano"):
+        live = replace_head(random_model(cfg), 3)
+        assert trace_shapes(live, torch.ones(1, 4).long(), last_token=True) == traced
 
 
 @pytest.mark.parametrize("cfg", [TINY, TINY | {"qkv_bias": not TINY["qkv_bias"]}])
@@ -135,15 +141,24 @@ def test_toggling_a_part_flips_it_and_a_partly_trainable_block_becomes_whole():
     assert plan.state("trf_blocks.0.ff") == "frozen"
     assert plan.toggle("trf_blocks.0").state("trf_blocks.0") == "trainable"
     assert plan.toggle("trf_blocks.0").toggle("trf_blocks.0") == FreezePlan.nothing(2)
+
+
+def test_adapters_on_the_matrices_of_a_block_give_it_a_state_of_its_own():
     adapted = FreezePlan.book(3).adapt("trf_blocks.0", "trf_blocks.2")
     assert adapted.adapted == {"trf_blocks.0", "trf_blocks.2"}
     assert adapted.trainable == {"final_norm", "out_head"}  # the last block's norms are frozen, too
     assert adapted.adapt("trf_blocks.0", "trf_blocks.2").adapted == set()
-    both = adapted.adapt("trf_blocks.0", "trf_blocks.1")
-    assert both.adapted == {f"trf_blocks.{i}" for i in range(3)}
+    assert adapted.adapt("trf_blocks.1").adapted == {f"trf_blocks.{i}" for i in range(3)}
+    assert adapted.state("trf_blocks.2") == "frozen with an adapter"
+    assert adapted.state("trf_blocks.2.norm1") == adapted.state("trf_blocks.1") == "frozen"
     whole = adapted.toggle("trf_blocks.0.att")
     assert whole.state("trf_blocks.0.att") == "trainable"
     assert whole.adapted == {"trf_blocks.0.ff", "trf_blocks.2"}
+    for other in (adapted.adapt("trf_blocks.2.ff"), adapted.toggle("trf_blocks.2.norm1")):
+        assert other.state("trf_blocks.2") == "partly trainable"
+        assert other.state("trf_blocks.2.att") == "frozen with an adapter"
+    matrices = {"trf_blocks.1.att", "trf_blocks.1.ff"}
+    assert FreezePlan(2, {"out_head"}, matrices) == FreezePlan.lora(2, 1)
 
 
 def test_parts_toggled_together_end_in_one_state_and_nothing_else_changes():
@@ -157,16 +172,6 @@ def test_parts_toggled_together_end_in_one_state_and_nothing_else_changes():
         pieces = {piece for name in NAMES for piece in pieces_of(name)}
         for piece in pieces.difference(*(pieces_of(name) for name in chosen)):
             assert toggled.state(piece) == plan.state(piece)
-
-
-def test_a_block_with_adapters_on_its_matrices_and_frozen_norms_has_a_state_of_its_own():
-    plan = FreezePlan(2, {"out_head"}, {"trf_blocks.1.att", "trf_blocks.1.ff"})
-    assert plan == FreezePlan.lora(2, 1) and plan.adapted == {"trf_blocks.1"}
-    assert plan.state("trf_blocks.1") == plan.state("trf_blocks.1.att") == "frozen with an adapter"
-    assert plan.state("trf_blocks.1.norm1") == plan.state("trf_blocks.0") == "frozen"
-    for other in (plan.adapt("trf_blocks.1.ff"), plan.toggle("trf_blocks.1.norm1")):
-        assert other.state("trf_blocks.1") == "partly trainable"
-        assert other.state("trf_blocks.1.att") == "frozen with an adapter"
 
 
 @pytest.mark.parametrize("n_layers", [2, 12, 48])
@@ -199,6 +204,7 @@ def test_toggles_that_are_no_preset_keep_their_names_in_another_size():
 
 
 REFUSED = {
+    "num_classes .* whole number from 2, not 1": lambda: replace_head(random_model(TINY), 1),
     "no part is called 'trf_blocks.2'; a model with 2": lambda: FreezePlan(2, {"trf_blocks.2"}),
     "k .* from 0 to 2, the number of blocks, not 3": lambda: FreezePlan.last_blocks(2, 3),
     "alpha must be a finite number above 0, not 0": lambda: FreezePlan.lora(3, alpha=0),
@@ -215,18 +221,14 @@ def test_a_plan_that_cannot_be_is_refused_with_the_reason(message):
         REFUSED[message]()
 
 
-def test_a_plan_leaves_a_model_that_it_refuses_as_it_was():
+def test_adapters_stay_when_their_plan_comes_again_and_other_adapters_are_refused():
     model = FreezePlan.lora(3, 1).apply(replace_head(random_model(TINY)))
+    before = [parameter.clone() for parameter in model.parameters()]
     for plan in (FreezePlan.book(3), FreezePlan.lora(3), FreezePlan.lora(3, 1, rank=4)):
         message = "has adapters of rank 8 and alpha 16 in trf_blocks.2, and the plan .*; merge them"
         with pytest.raises(ValueError, match=message):
             plan.apply(model)
         assert FreezePlan.of(model) == FreezePlan.lora(3, 1)
-
-
-def test_adapters_stay_when_their_own_plan_comes_again_with_other_parts_to_train():
-    model = FreezePlan.lora(3, 1).apply(replace_head(random_model(TINY)))
-    before = [parameter.clone() for parameter in model.parameters()]
     more = FreezePlan.lora(3, 1).toggle("trf_blocks.0", "trf_blocks.2.norm1")
     assert FreezePlan.of(more.apply(model)) == more
     assert all(map(torch.equal, before, model.parameters()))
@@ -279,23 +281,3 @@ def test_what_is_recorded_is_what_the_modules_get_and_return():
     assert torch.equal(recorded["trf_blocks.0"].output, recorded["trf_blocks.1"].input)
     assert torch.equal(model.out_head(recorded["final_norm"].output), logits)
     assert not any(module._forward_hooks for module in model.modules())
-
-
-@pytest.mark.parametrize("name", SIZES)
-def test_every_size_is_traced_without_weights(name):
-    cfg = gpt_config(name)
-    traced = trace_shapes(classifier_without_weights(cfg), torch.ones(1, 4).long())
-    shapes = {shape.part: shape.shape for shape in traced}
-    assert list(shapes) == ["token_ids", *part_names(cfg["n_layers"])]
-    inside = (1, 4, cfg["emb_dim"])
-    assert shapes["token_ids"] == (1, 4) and shapes["pos_emb"] == inside[1:]
-    assert shapes["tok_emb"] == shapes["trf_blocks.0"] == shapes["final_norm"] == inside
-    assert shapes["out_head"] == (1, 4, 2)
-    assert str(traced[-1]) == "out_head       (1, 4, 2)"
-
-
-def test_a_live_model_gives_the_same_shapes_and_the_last_tokens():
-    model, ids = replace_head(random_model(TINY), 5), torch.ones(3, 7, dtype=torch.long)
-    shapes = trace_shapes(model, ids, last_token=True)
-    assert shapes == trace_shapes(classifier_without_weights(TINY, 5), ids, last_token=True)
-    assert (shapes[-1].part, shapes[-1].shape) == ("last_token", (3, 5))

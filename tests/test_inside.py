@@ -1,6 +1,5 @@
 """What happens inside a classifier, as two other implementations and a hand-made model have it."""
 
-import copy
 import math
 
 import pytest
@@ -36,12 +35,12 @@ PADDED = [*MESSAGE, END_OF_TEXT, END_OF_TEXT, END_OF_TEXT]
 
 @pytest.fixture
 def model() -> GPTModel:
-    """A classifier whose every tensor is random; its answers are far from sure and from equal."""
     return classifier()
 
 
-def classifier(num_classes: int = 2, cfg: dict = TINY, seed: int = 0) -> GPTModel:
-    model = random_model(cfg, seed)
+def classifier(num_classes: int = 2) -> GPTModel:
+    """A classifier whose every tensor is random; its answers are far from sure and from equal."""
+    model = random_model(TINY)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter *= 3
@@ -102,21 +101,15 @@ def test_influence_equals_captums_ablation(row, num_classes, position):
     assert expected.abs().max() > 0.02 or position == "first" or len(row) == 2
 
 
-def cut_after(model: GPTModel, blocks: int) -> GPTModel:
-    """The same weights with the blocks above taken off by hand."""
-    cut = copy.deepcopy(model)
-    cut.trf_blocks = cut.trf_blocks[:blocks]
-    return cut
-
-
 @pytest.mark.parametrize("position", POSITIONS)
 def test_the_answer_after_each_block_is_that_of_a_model_cut_there(model, position):
     steps = class_after_each_block(model, ids(PADDED), position)
     assert steps.shape == (4, 2) and steps.dtype == torch.float32
-    for blocks, probabilities in enumerate(steps):
-        expected = class_probabilities(cut_after(model, blocks), ids(PADDED), position)[0]
-        torch.testing.assert_close(probabilities, expected, atol=1e-6, rtol=0)
     assert steps.std(dim=0).max() > 0.01
+    for blocks in (3, 2, 1, 0):
+        model.trf_blocks = model.trf_blocks[:blocks]
+        expected = class_probabilities(model, ids(PADDED), position)[0]
+        torch.testing.assert_close(steps[blocks], expected, atol=1e-6, rtol=0)
 
 
 def test_the_main_directions_are_those_of_sklearns_pca():
@@ -147,14 +140,10 @@ def test_a_message_is_read_as_the_classifier_reads_it():
     assert reading.kept({0, 2}) == [1, *range(3, len(ids))]
     for padding, number in (("0", 0), ("1", 1)):
         assert read_message(spam_filter(), "see you at eight", padding).padding == number
-
-
-def test_no_more_tokens_are_read_than_the_classifier_and_the_context_take():
+    # the context takes 32 tokens
     reading = read_message(spam_filter(max_length=30), "word" + " word" * 39, "10", "first")
     assert (len(reading.token_ids), reading.num_cut, reading.padding) == (30, 10, 2)
     assert reading.position == "first"
-    with pytest.raises(ValueError, match="the message is empty"):
-        read_message(spam_filter(), " ")
 
 
 @pytest.mark.parametrize("position", POSITIONS)
@@ -198,15 +187,11 @@ def test_what_is_left_out_is_gone_from_the_answer():
 
 
 def test_the_table_of_influences_gives_nats_and_what_they_do_to_the_odds():
-    table = influence_table(["a", "<b>", "c", "d"], [0.694, -1.5, float("nan"), 6.0])
-    for cells in (
-        "0  a</th><td>++</td><td>+0.69</td><td>× 1.99</td>",
-        "1  &lt;b&gt;</th><td>−−−</td><td>−1.50</td><td>× 0.22</td>",
-        "<td>–</td><td>–</td>",
-        "<td>+6.00</td><td>× 403.43</td>",
-    ):
-        assert cells in table, table
-    assert "<td>+0.00</td><td>× 1.00</td>" in influence_table(["a"], [-0.001])
+    table = influence_table(["a", "<b>", "c", "d", "e"], [0.694, -1.5, float("nan"), 6.0, -0.001])
+    assert "0  a</th><td>++</td><td>+0.69</td><td>× 1.99</td>" in table
+    assert "1  &lt;b&gt;</th><td>−−−</td><td>−1.50</td><td>× 0.22</td>" in table
+    assert "<td>–</td><td>–</td>" in table and "<td>+6.00</td><td>× 403.43</td>" in table
+    assert "<td>+0.00</td><td>× 1.00</td>" in table
 
 
 def test_the_row_is_described_with_what_is_truncated_and_what_is_a_part_of_a_character():

@@ -39,9 +39,7 @@ def test_a_plan_has_words_that_tell_it_from_others():
         FreezePlan(
             3, pieces, {"trf_blocks.2"}
         ): "trf_blocks.0.att, tok_emb, rank 8 on trf_blocks.2",
-        FreezePlan(
-            3, {"trf_blocks.0", "trf_blocks.1", "out_head"}
-        ): "out_head, trf_blocks.1, trf_blocks.0",
+        FreezePlan(3, {"trf_blocks.0", "trf_blocks.1", "out_head"}): "out_head, trf_blocks.0 – 1",
     }.items():
         assert str(Settings(plan)).partition(" · ")[0] == name
 

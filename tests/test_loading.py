@@ -55,21 +55,18 @@ def tiny_small(tiny_checkpoint, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+def read_variables(folder: Path) -> dict[str, np.ndarray]:
+    reader = loading.import_tensorflow().train.load_checkpoint(str(folder / "model.ckpt"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
 def write_variables(folder: Path, variables: dict[str, np.ndarray]) -> None:
     for name in (INDEX, TENSORS):
         (folder / name).unlink()
     names = sorted(variables)
-    loading.import_tensorflow().raw_ops.SaveV2(
-        prefix=str(folder / "model.ckpt"),
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[variables[name] for name in names],
-    )
-
-
-def read_variables(folder: Path) -> dict[str, np.ndarray]:
-    reader = loading.import_tensorflow().train.load_checkpoint(str(folder / "model.ckpt"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    tensors, whole = [variables[name] for name in names], [""] * len(names)
+    save = loading.import_tensorflow().raw_ops.SaveV2
+    save(prefix=f"{folder}/model.ckpt", tensor_names=names, shape_and_slices=whole, tensors=tensors)
 
 
 def assert_equal_weights(model: GPTModel, other: GPTModel) -> None:
@@ -85,28 +82,24 @@ def run(code: str) -> str:
     return done.stdout
 
 
-def test_a_saved_model_reads_back_in_float32(tmp_path):
-    folder = save_openai_checkpoint(random_model(TINY), tmp_path / "model", "float16")
-    again = GPTModel(TINY)
-    load_weights_into_gpt(again, read_checkpoint(folder)[1])
-    assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
-    assert_equal_weights(again, random_model(TINY).half().float())
+def test_a_saved_model_has_openais_layout_and_reads_back_in_float32(tmp_path):
+    model = random_model(TINY).half().float()
+    folder = save_openai_checkpoint(model, tmp_path / "model", "float16")
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
-
-
-def test_the_layout_is_openais(tiny_checkpoint):
-    settings, params = read_checkpoint(tiny_checkpoint)
+    settings, params = read_checkpoint(folder)
     assert settings == {"n_vocab": 50257, "n_ctx": 32, "n_embd": 8, "n_head": 2, "n_layer": 3}
     assert set(params) == {"blocks", "wte", "wpe", "g", "b"} and len(params["blocks"]) == 3
-    variables = read_variables(tiny_checkpoint)
+    again = GPTModel(TINY)
+    load_weights_into_gpt(again, params)
+    assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
+    assert_equal_weights(again, model)
+    variables = read_variables(folder)
     assert len(variables) == 4 + 12 * TINY["n_layers"]
     assert variables["model/wte"].shape == (50257, 8) and variables["model/wpe"].shape == (32, 8)
     assert variables["model/h0/mlp/c_fc/b"].shape == (32,)
-    attention = variables["model/h2/attn/c_attn/w"]
-    for matrix, values in zip(
-        ("W_query", "W_key", "W_value"), np.split(attention[0], 3, axis=-1), strict=True
-    ):
-        weight = getattr(random_model(TINY).trf_blocks[2].att, matrix).weight
+    attention = np.split(variables["model/h2/attn/c_attn/w"][0], 3, axis=-1)
+    for matrix, values in zip(("W_query", "W_key", "W_value"), attention, strict=True):
+        weight = getattr(model.trf_blocks[2].att, matrix).weight
         np.testing.assert_array_equal(values, weight.detach().numpy().T)
 
 
@@ -136,29 +129,16 @@ def test_the_nano_loads_in_a_course_folder_with_any_name(name, tmp_path, monkeyp
             read_checkpoint(bundled)
 
 
-def test_missing_extra_and_misshapen_variables_are_all_named(broken):
+def test_a_damaged_file_is_noticed_and_missing_extra_and_misshapen_variables_are_named(broken):
     variables = read_variables(broken)
-    variables["model/extra"] = variables.pop("model/h1/ln_1/g")
-    variables["model/wpe"] = variables["model/wpe"][:16]
-    write_variables(broken, variables)
-    says = r"doesn't fit its hparams.json: model/extra is \(8,\)"
-    with pytest.raises(ValueError, match=says) as caught:
-        read_checkpoint(broken)
-    assert "model/h1/ln_1/g is absent instead of (8,)" in str(caught.value)
-    assert "model/wpe is (16, 8) instead of (32, 8)" in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["hparams.json", INDEX, TENSORS])
-def test_a_file_that_was_cut_short_is_noticed(broken, name):
-    os.truncate(broken / name, (broken / name).stat().st_size // 2)
-    says = "must give" if name == "hparams.json" else "damaged or not whole"
-    with pytest.raises(ValueError, match=f"{says}.*; if it was downloaded, delete .*broken and"):
-        read_checkpoint(broken)
-
-
-def test_a_changed_byte_and_weights_that_are_not_finite_are_noticed(broken):
-    variables = read_variables(broken)
-    content = bytearray((broken / TENSORS).read_bytes())
+    for name in ("hparams.json", INDEX, TENSORS):
+        whole = (broken / name).read_bytes()
+        says = "must give" if name == "hparams.json" else "damaged or not whole"
+        (broken / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ValueError, match=f"{says}.*; if it was downloaded, delete .*broken"):
+            read_checkpoint(broken)
+        (broken / name).write_bytes(whole)
+    content = bytearray(whole)
     content[1000] ^= 255
     (broken / TENSORS).write_bytes(content)
     with pytest.raises(ValueError, match="damaged"):
@@ -167,6 +147,13 @@ def test_a_changed_byte_and_weights_that_are_not_finite_are_noticed(broken):
     write_variables(broken, variables)
     with pytest.raises(ValueError, match="model/h0/mlp/c_fc/w .* not finite"):
         read_checkpoint(broken)
+    variables["model/extra"] = variables.pop("model/h1/ln_1/g")
+    variables["model/wpe"] = variables["model/wpe"][:16]
+    write_variables(broken, variables)
+    with pytest.raises(ValueError, match="doesn't fit its hparams.json: model/extra is") as caught:
+        read_checkpoint(broken)
+    for name in ("extra is (8,)", "h1/ln_1/g is absent instead of (8,)", "wpe is (16, 8) instead"):
+        assert f"model/{name}" in str(caught.value)
 
 
 def test_params_that_do_not_fit_are_refused_before_anything_changes(tiny_checkpoint):
@@ -195,13 +182,13 @@ def test_the_second_load_imports_no_tensorflow_and_gives_the_same_model(tmp_path
     assert not first.training and all(p.requires_grad for p in parameters)
     assert {p.dtype for p in parameters} == {torch.float32}
     helpers = [f"helpers.{path.stem}" for path in (ROOT / "helpers").glob("[!_]*.py")]
-    total = run(
-        f"import sys, {', '.join(helpers)}\n"
-        f"model = helpers.loading.load_pretrained({NANO!r}, {str(tmp_path)!r})\n"
-        "assert not {'tensorflow', 'peft', 'ipywidgets'} & set(sys.modules)\n"
-        "print(sum(p.double().sum().item() for p in model.parameters()))"
-    )
-    assert float(total) == pytest.approx(sum(p.double().sum().item() for p in parameters))
+    code = f"""
+import sys, {", ".join(helpers)}
+model = helpers.loading.load_pretrained({NANO!r}, {str(tmp_path)!r})
+assert not {{'tensorflow', 'peft', 'ipywidgets'}} & set(sys.modules)
+print(sum(p.double().sum().item() for p in model.parameters()))"""
+    total = sum(p.double().sum().item() for p in parameters)
+    assert float(run(code)) == pytest.approx(total)
 
 
 def test_a_loaded_models_weights_are_its_own_and_never_written_into_the_copy(tmp_path):
@@ -253,45 +240,34 @@ def test_a_damaged_or_foreign_copy_is_made_anew(tiny_small):
             assert_equal_weights(load_pretrained(SMALL, tiny_small), expected)
 
 
-def test_a_copy_that_cannot_be_kept_is_a_warning_not_a_failure(tmp_path):
-    (tmp_path / "12M" / "model.safetensors" / "mine").mkdir(parents=True)
-    with pytest.warns(UserWarning, match="could not be kept"):
-        assert load_pretrained(NANO, tmp_path).cfg["n_layers"] == 6
-    assert (tmp_path / "12M" / "model.safetensors" / "mine").exists()
-
-
-def test_a_folder_with_another_size_inside_is_refused_by_name(tiny_checkpoint, tmp_path):
-    shutil.copytree(tiny_checkpoint, tmp_path / "124M")
-    says = r"not that of 'gpt2-small \(124M\)': n_ctx is 32 instead of 1024"
-    with pytest.raises(ValueError, match=says):
-        load_pretrained(SMALL, tmp_path)
-
-
 def test_a_checkpoint_is_downloaded_completed_by_the_mirror_and_then_left_alone(
     tiny_small, tmp_path
 ):
-    source = tiny_small / "124M"
-    files = Files(
-        {f"/{side}/124M/{name}": (source / name).read_bytes() for side in "ab" for name in FILES}
-    )
+    contents = {name: (tiny_small / "124M" / name).read_bytes() for name in FILES}
+    files = Files({f"/{side}/124M/{name}": contents[name] for side in "ab" for name in FILES})
     files.cuts[f"/a/124M/{TENSORS}"] = [1_000_000]
     files.statuses["/a/124M/hparams.json"] = 404
     with serve(files) as url:
         sources = (f"{url}/a", f"{url}/b")
-        settings, params = download_and_load_gpt2("124M", tmp_path / "gpt2", sources=sources)
+        settings, _ = download_and_load_gpt2("124M", tmp_path / "gpt2", sources=sources)
         asked = list(files.requests)
         download_and_load_gpt2("124M", tmp_path / "gpt2", sources=sources)
     assert files.requests == asked  # a complete folder needs no network
     assert (f"/a/124M/{TENSORS}", "bytes=1000000-") in asked
     assert ("/b/124M/hparams.json", None) in asked and settings["n_embd"] == 8
     assert sorted(path.name for path in (tmp_path / "gpt2" / "124M").iterdir()) == sorted(FILES)
-    again = load_pretrained(SMALL, tmp_path / "gpt2")
-    assert_equal_weights(again, random_model(TINY))
-    value = params["blocks"][2]["attn"]["c_attn"]["w"][:, 16:].T
-    np.testing.assert_array_equal(value, again.trf_blocks[2].att.W_value.weight.detach())
+    assert_equal_weights(load_pretrained(SMALL, tmp_path / "gpt2"), random_model(TINY))
 
 
-def test_without_a_network_the_error_names_file_folder_and_the_offline_choice(tmp_path):
+def test_what_stands_in_a_folders_way_is_named(tiny_checkpoint, tmp_path):
     says = r"checkpoint of GPT-2 355M is missing in .*355M[\s\S]*CHOOSE_MODEL = 'gpt2-nano"
     with pytest.raises(DownloadError, match=says):
         download_and_load_gpt2("355M", tmp_path, sources=("htp://nowhere",))
+    shutil.copytree(tiny_checkpoint, tmp_path / "124M")
+    says = r"not that of 'gpt2-small \(124M\)': n_ctx is 32 instead of 1024"
+    with pytest.raises(ValueError, match=says):
+        load_pretrained(SMALL, tmp_path)
+    (tmp_path / "12M" / "model.safetensors" / "mine").mkdir(parents=True)
+    with pytest.warns(UserWarning, match="could not be kept"):
+        assert load_pretrained(NANO, tmp_path).cfg["n_layers"] == 6
+    assert (tmp_path / "12M" / "model.safetensors" / "mine").exists()

@@ -49,21 +49,18 @@ def test_logits_and_gradients_are_those_of_the_formula_written_out(plan):
     parameters = dict(model.named_parameters())
     weights, copies = dict(plain.named_parameters()), {}
     for matrix in adapters_in(model):
-        for side in "AB":
-            name = f"{matrix}.lora_{side}.default.weight"
-            copies[name] = parameters[name].detach().clone().requires_grad_()
-        a, b = (copies[f"{matrix}.lora_{side}.default.weight"] for side in "AB")
+        names = [f"{matrix}.lora_{side}.default.weight" for side in "AB"]
+        a, b = (parameters[name].detach().clone().requires_grad_() for name in names)
+        copies |= {names[0]: a, names[1]: b}
         weights[f"{matrix}.weight"] = weights[f"{matrix}.weight"] + plan.alpha / len(a) * (b @ a)
     logits, expected = model(IDS), torch.func.functional_call(plain, weights, (IDS,))
     assert_near(logits, expected, 1e-12)
     for out in (logits, expected):
         F.cross_entropy(out[:, -1], LABELS).backward()
-    for name, parameter in copies.items():
+    assert all(parameter.grad.abs().max() > 1e-6 for parameter in copies.values())
+    trained = {name: p for name, p in plain.named_parameters() if p.requires_grad}
+    for name, parameter in (trained | copies).items():
         assert_near(parameters[name].grad, parameter.grad, 1e-12)
-        assert parameter.grad.abs().max() > 1e-6
-    for name, parameter in plain.named_parameters():
-        if parameter.requires_grad:
-            assert_near(parameters[name].grad, parameter.grad, 1e-12)
 
 
 def test_a_new_adapter_adds_nothing_and_starts_as_the_paper_says():
@@ -81,14 +78,19 @@ def test_a_new_adapter_adds_nothing_and_starts_as_the_paper_says():
     assert model.trf_blocks[2].ff.layers[0].lora_B.default.weight.shape == (32, 2)
 
 
+def too_old():
+    raise ImportError("Found an incompatible version of torchao")
+
+
 @every_plan
-def test_merged_the_model_is_a_plain_one_with_the_same_logits(plan):
+def test_merged_the_model_is_a_plain_one_with_the_same_logits(plan, monkeypatch):
+    # an old torchao beside peft, as in Colab, does no harm
+    monkeypatch.setattr("peft.tuners.lora.torchao.is_torchao_available", too_old)
     model, plain = adapted(plan), classifier()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     merged = merge(model)
-    assert type(merged) is type(plain) and vars(merged).keys() == vars(plain).keys()
+    assert str(merged) == str(plain) and vars(merged).keys() == vars(plain).keys()
     assert [*merged.state_dict()] == [*plain.state_dict()] and adapters_in(merged) == {}
-    assert {type(module) for module in merged.modules()} == {type(m) for m in plain.modules()}
     assert_near(merged(IDS), model(IDS), 1e-5)
     assert (merged(IDS) - plain(IDS)).abs().max() > 1e-3
     assert FreezePlan.of(merged) == FreezePlan(3, plan.trainable)
@@ -108,12 +110,3 @@ def test_adapters_learn_by_the_fast_loop_what_they_learn_by_the_readable_one(pos
     assert_same_weights(fast, slow)
     for (name, parameter), old in zip(fast.named_parameters(), before.parameters(), strict=True):
         assert torch.equal(parameter, old) != parameter.requires_grad, name
-
-
-def test_an_old_torchao_beside_peft_as_in_colab_does_no_harm(monkeypatch):
-    def too_old():
-        raise ImportError("Found an incompatible version of torchao")
-
-    monkeypatch.setattr("peft.tuners.lora.torchao.is_torchao_available", too_old)
-    model = adapted(PLANS["all"])
-    assert_near(merge(model)(IDS), model(IDS), 1e-5)

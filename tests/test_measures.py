@@ -38,16 +38,13 @@ def made_up(seed: int, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.stack([-margins / 2, margins / 2], axis=1)
 
 
-@pytest.mark.parametrize(("right", "count"), [(0, 20), (3, 20), (300, 300), (82.7, 100)])
-def test_wilsons_interval_is_that_of_the_formula(right, count):
-    z, share = 1.959964, right / count
-    middle, scale = share + z**2 / (2 * count), 1 + z**2 / count
-    half = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
-    expected = ((middle - half) / scale, (middle + half) / scale)
-    assert wilson_interval(share, count) == pytest.approx(expected, abs=1e-6)
-
-
-def test_the_paired_interval_is_students_of_the_messages_means():
+def test_intervals_are_wilsons_and_students_of_the_messages_means():
+    for right, count in ((0, 20), (300, 300), (82.7, 100)):
+        z, share = 1.959964, right / count
+        middle, scale = share + z**2 / (2 * count), 1 + z**2 / count
+        half = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
+        expected = ((middle - half) / scale, (middle + half) / scale)
+        assert wilson_interval(share, count) == pytest.approx(expected, abs=1e-6)
     rng = np.random.default_rng(0)
     a, b = rng.random((5, 200)) < 0.9, rng.random((3, 200)) < 0.85
     mean, low, high = paired_interval(a, b)
@@ -143,12 +140,9 @@ def test_each_kind_has_its_accuracy_with_wilsons_interval():
     assert late.interval == wilson_interval(0.75, 4) and early.right == 1
     assert (none.right, none.count, none.share, none.interval) == (0, 0, None, None)
     assert shares_right(LABELS, P_SPAM, {"late": is_late}, 0.4)[0].right == 4
-
-
-def test_short_messages_have_fewer_than_ten_tokens():
     kinds = short_and_long(["one " * 8 + "nine", "one " * 9 + "ten"], get_tokenizer())
-    assert list(kinds) == ["fewer than 10 tokens", "10 tokens or more"]
-    assert [which.tolist() for which in kinds.values()] == [[True, False], [False, True]]
+    wanted = {"fewer than 10 tokens": [True, False], "10 tokens or more": [False, True]}
+    assert {name: which.tolist() for name, which in kinds.items()} == wanted
 
 
 BAD_INPUT = {

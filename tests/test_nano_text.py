@@ -9,7 +9,7 @@ import pytest
 
 from helpers.data import SMS_MINI, read_messages
 from helpers.download import file_sha256
-from tests.conftest import REAL_SMS, ROOT
+from tests.conftest import ROOT
 from tools.nano.corpus import (
     bible_chapters,
     build_short_texts,
@@ -29,7 +29,6 @@ CORPUS, SHORT = ROOT / "corpus", ROOT / "corpus-short"
 BUNDLED = ROOT / "helpers" / "assets" / "gpt2" / "12M"
 PROSE = "I will be at the office on Monday and can bring the keys with me."
 TEXT = "Are you going to the shop? I'm late.\nSee you tomorrow at 7:30 PM, then. It's your turn."
-SEEDS = range(200)
 
 
 def mail(body, headers="Content-Type: text/plain", subject="The keys"):
@@ -43,40 +42,24 @@ def test_a_mail_is_its_subject_and_its_body_without_footers_and_other_headers():
         assert clean_body(f"{PROSE}\n\n{rule}\nIrish Linux Users' Group: ilug@linux.ie\n") == PROSE
     after = "\n".join([PROSE] * 30)  # too long for a footer
     assert clean_body(f"{PROSE}\n{'_' * 40}\n{after}") == f"{PROSE}\n{after}"
+    signature = (
+        "-----BEGIN PGP SIGNATURE-----\nVersion: GnuPG\n\niD8DB\n-----END PGP SIGNATURE-----"
+    )
+    for block in (signature, "http://ads.example.com/r?u=" + "a1" * 40, "*~*~*~*~*"):
+        lines = clean_body(f"{PROSE}\n{block}\nSee you then.").split("\n")
+        assert [line for line in lines if line] == [PROSE, "See you then."]
 
 
-@pytest.mark.parametrize(
-    "block",
-    [
-        "-----BEGIN PGP SIGNATURE-----\nVersion: GnuPG\n\niD8DBQE9b\n-----END PGP SIGNATURE-----",
-        "http://ads.example.com/r?u=" + "a1" * 40,
-        "*~*~*~*~*",
-    ],
-)
-def test_codes_and_ornaments_are_gone_and_the_prose_around_them_stays(block):
-    lines = clean_body(f"{PROSE}\n{block}\nSee you then.").split("\n")
-    assert [line for line in lines if line] == [PROSE, "See you then."]
-
-
-def test_encoded_mails_are_read_as_written():
+def test_encoded_mails_are_read_as_written_and_unreadable_and_pornographic_ones_dropped():
     quoted = "Content-Type: text/plain; charset=iso-8859-1\n"
     quoted += "Content-Transfer-Encoding: quoted-printable"
     body = "We will meet at the caf=E9 on Monday, and you =\ncan bring the keys."
     assert "café on Monday, and you can bring" in clean_email(mail(body, quoted))
     coded = clean_email(mail(PROSE, subject="=?iso-8859-1?Q?The_caf=E9?="))
     assert coded.startswith("Subject: The café\n")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        PROSE + " \u03b1\u03b2\u03b3" * 5,
-        "Ich habe die Schlüssel morgen früh im Büro und bringe sie gerne mit",
-        f"{PROSE} Free porn for all.",
-    ],
-)
-def test_unreadable_and_pornographic_mails_are_dropped(body):
-    assert clean_email(mail(body)) is None
+    german = "Ich habe die Schlüssel morgen früh im Büro und bringe sie gerne mit"
+    for body in (PROSE + " \u03b1\u03b2\u03b3" * 5, german, f"{PROSE} Free porn for all."):
+        assert clean_email(mail(body)) is None
 
 
 def test_a_document_cannot_smuggle_in_an_end_mark_and_an_empty_one_leaves_none(tmp_path, capsys):
@@ -88,13 +71,10 @@ def test_a_document_cannot_smuggle_in_an_end_mark_and_an_empty_one_leaves_none(t
     assert capsys.readouterr().out.startswith("a.txt: 3 documents, ")
 
 
-def test_copies_are_dropped_though_numbers_case_and_subject_differ():
+def test_copies_and_documents_that_hold_a_message_of_the_test_data_are_dropped():
     first = f"Subject: 1\n\n{PROSE} Order number 1"
     copy = f"Subject: 2\n\n{PROSE.upper()} order NUMBER 2"
     assert list(without_copies([first, copy, "Other."])) == [first, "Other."]
-
-
-def test_documents_that_hold_a_message_of_the_test_data_are_dropped():
     messages = ["Call ME, when you're home", "Ok lar", "see you later tonight then"]
     kept = ["Call me when you are home.", "ok lar", "We'll see you later tonight."]
     dropped = [
@@ -114,14 +94,7 @@ def test_the_sources_become_prose_in_the_order_of_the_book():
 
 
 def many(function, text=TEXT):
-    return [function(text, random.Random(seed)) for seed in SEEDS]
-
-
-def test_a_seed_gives_one_spelling_and_lines_stay_lines():
-    for function in (as_texted, as_advertised, with_other_numbers, rewrite):
-        spelled = many(function)
-        assert spelled == many(function)
-        assert {text.count("\n") for text in spelled} == {1}
+    return [function(text, random.Random(seed)) for seed in range(200)]
 
 
 def test_words_are_texted_whole_words_only_and_the_longest_form_first():
@@ -131,6 +104,9 @@ def test_words_are_texted_whole_words_only_and_the_longest_form_first():
     assert any("7.30pm" in text for text in spelled)
     assert "u're" not in words and not any(re.search(r"\bgoin 2\b", text) for text in spelled)
     assert not any("oda" in text.lower() for text in many(as_texted, "Otherwise"))
+    for function in (as_texted, as_advertised, with_other_numbers, rewrite):
+        spelled = many(function)
+        assert spelled == many(function) and {text.count("\n") for text in spelled} == {1}
 
 
 def test_numbers_of_four_digits_or_more_and_currencies_change_and_smaller_numbers_stay():
@@ -156,27 +132,15 @@ def test_what_is_held_out_is_not_rewritten_and_no_message_of_the_test_data_is_wr
     assert "grue" in text and "zork" not in text and text.count(" lamps\n") < 90
 
 
-@pytest.fixture(scope="module")
-def built():
-    if not (CORPUS.exists() and SHORT.exists()):
-        pytest.skip("there is no corpus here; `make corpus` builds it")
+@pytest.mark.proof
+def test_the_text_is_the_bundled_models_and_holds_no_message_of_the_test_data(real_sms):
     page = (BUNDLED / "PROVENANCE.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `(\w+\.txt)` \|.*\| `([0-9a-f]{64})` \|$", page, re.MULTILINE))
     assert listed, "PROVENANCE.md lists no files"
     paths = {path.name: path for folder in (CORPUS, SHORT) for path in folder.glob("*.txt")}
-    if listed.keys() != paths.keys() or not REAL_SMS.exists():
-        pytest.skip("the corpus here lacks the dialogues, the Bible or the SMS Spam Collection")
-    return listed, paths
-
-
-@pytest.mark.proof
-def test_the_text_is_the_one_that_the_bundled_model_was_trained_on(built):
-    listed, paths = built
+    if listed.keys() != paths.keys():
+        pytest.skip("there is no whole corpus here; `make corpus` builds it")
     assert listed == {name: file_sha256(path) for name, path in paths.items()}
-
-
-@pytest.mark.proof
-def test_no_message_of_the_test_data_occurs_in_the_text(built, real_sms):
     messages = [*read_messages(SMS_MINI)["Text"], *read_messages(real_sms)["Text"]]
     documents = read_documents(CORPUS) + read_documents(SHORT)
     assert len(documents) > 200_000

@@ -19,15 +19,10 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("downloads")
 
 
-@pytest.fixture(scope="module")
-def params(folder):
+@pytest.fixture
+def model(folder):
     settings, params = download_and_load_gpt2("124M", folder / "gpt2")
     assert settings == {"n_vocab": 50257, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}
-    return params
-
-
-@pytest.fixture
-def model(params):
     model = GPTModel(gpt_config("gpt2-small (124M)"))
     load_weights_into_gpt(model, params)
     return model.eval()

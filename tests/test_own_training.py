@@ -10,11 +10,10 @@ from workshop.texts import read_texts, split_stratified
 WORDS = {"fruit": "apple pear plum", "tools": "hammer saw drill", "weather": "rain snow wind"}
 
 
-def split_of(counts, extra=()):
-    rows = list(extra)
-    for label, words in WORDS.items():
-        for i in range(counts[label]):
-            rows.append((f"{words.split()[i % 3]} number {i}", label))
+def split_of(fruit: int, tools: int, weather: int):
+    rows = []
+    for (label, words), count in zip(WORDS.items(), (fruit, tools, weather), strict=True):
+        rows += [(f"{words.split()[i % 3]} number {i}", label) for i in range(count)]
     return split_stratified(read_texts(pd.DataFrame(rows, columns=["text", "label"])))
 
 
@@ -26,12 +25,8 @@ def trained(split, **settings) -> OwnTraining:
     return training
 
 
-EVEN = {"fruit": 30, "tools": 30, "weather": 30}
-RARE = {"fruit": 90, "tools": 20, "weather": 10}
-
-
 def test_three_classes_are_learnt_and_compared_with_baselines(recwarn):
-    split = split_of(EVEN)
+    split = split_of(30, 30, 30)
     long = "hammer " * 10 * max(len(text) for text in split.train.Text)
     split.test.loc[split.test.Label == 1, "Text"] = [f"{long}{i}" for i in range(6)]
     training = trained(split)
@@ -50,25 +45,21 @@ def test_three_classes_are_learnt_and_compared_with_baselines(recwarn):
 
 
 def test_class_weights_find_more_of_a_rare_class():
-    split, recall = split_of(RARE), {}
+    split, recall = split_of(90, 20, 10), {}
     for balance in ("as they are", "class weights"):
         training = trained(split, balance=balance, lr=1e-3, epochs=2)
         recall[balance] = training.figures()["this classifier"].recall("tools")
     assert recall["class weights"] > recall["as they are"]
 
 
-def test_undersampling_takes_as_many_training_texts_of_each_class():
-    split = split_of(RARE)
+def test_undersampling_takes_as_many_training_texts_of_each_class_and_long_ones_are_truncated():
+    split = split_of(90, 20, 10)
+    split.train["Text"] += " word" * 1500
     training = OwnTraining(split, OwnSettings(balance="undersampling"))
     assert np.bincount(training.train.labels).tolist() == [7, 7, 7]
+    assert training.train.max_length == 1024
     assert len(training.validation) == len(split.validation)  # only what is trained with
     assert training.origin["messages"] != OwnTraining(split).origin["messages"]
-
-
-def test_a_training_text_beyond_the_context_is_truncated():
-    split = split_of(EVEN)
-    split.train.loc[0, "Text"] = "word " * 1500
-    assert OwnTraining(split).train.max_length == 1024
 
 
 def test_the_settings_are_the_models_own_where_nothing_is_chosen():

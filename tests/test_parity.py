@@ -21,14 +21,15 @@ from helpers.tokenizer import get_tokenizer
 from helpers.training import train_classifier_simple
 from tests.conftest import TINY
 
-CONFIGS = {
-    "tiny": TINY,
-    "one head": TINY | {"n_heads": 1, "n_layers": 1},
-    "small vocabulary": TINY | {"vocab_size": 100, "emb_dim": 48, "n_heads": 6},
-    "nano": gpt_config("gpt2-nano (12M)"),
-}
+OURS = {  # OpenAI's and transformers' names → the book's
+    "n_vocab": "vocab_size", "vocab_size": "vocab_size", "n_ctx": "context_length",
+    "n_positions": "context_length", "n_embd": "emb_dim", "n_layer": "n_layers", "n_head": "n_heads",
+}  # fmt: skip
 ALL = [
-    *(pytest.param(cfg, id=name) for name, cfg in CONFIGS.items()),
+    pytest.param(TINY, id="tiny"),
+    pytest.param(TINY | {"n_heads": 1, "n_layers": 1}, id="one head"),
+    pytest.param(TINY | {"vocab_size": 100, "emb_dim": 48, "n_heads": 6}, id="small vocabulary"),
+    pytest.param(gpt_config("gpt2-nano (12M)"), id="nano"),
     pytest.param(gpt_config("gpt2-small (124M)"), id="124M", marks=pytest.mark.proof),
 ]
 
@@ -44,16 +45,12 @@ def book():
 
 
 def random_params(cfg: dict, seed: int = 0) -> tuple[dict, dict]:
-    """Random weights in OpenAI's layout: flat by variable name, and nested as the book's functions
-    give them.
-    """
+    """Random weights in OpenAI's layout: flat by variable name, and nested as the book has them."""
     rng = np.random.default_rng(seed)
-    names = ("n_vocab", "n_ctx", "n_embd", "n_layer", "n_head")
-    ours = ("vocab_size", "context_length", "emb_dim", "n_layers", "n_heads")
-    settings = {name: cfg[our] for name, our in zip(names, ours, strict=True)}
+    theirs = ("n_vocab", "n_ctx", "n_embd", "n_layer", "n_head")
     scale = 0.6 / cfg["emb_dim"] ** 0.5
     flat, nested = {}, {"blocks": [{} for _ in range(cfg["n_layers"])]}
-    for variable in checkpoint_variables(settings):
+    for variable in checkpoint_variables({name: cfg[OURS[name]] for name in theirs}):
         array = rng.standard_normal(variable.shape[-2:], dtype=np.float32) * scale
         if variable.name.endswith("/g"):
             array += 1
@@ -72,10 +69,8 @@ def ours(cfg, params) -> GPTModel:
 
 
 def transformers_model(cfg, flat) -> GPT2LMHeadModel:
-    names = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
-    ours = ("vocab_size", "context_length", "emb_dim", "n_layers", "n_heads")
-    settings = {name: cfg[our] for name, our in zip(names, ours, strict=True)}
-    model = GPT2LMHeadModel(GPT2Config(**settings))
+    theirs = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
+    model = GPT2LMHeadModel(GPT2Config(**{name: cfg[OURS[name]] for name in theirs}))
     renamed = {}
     kinds = {"w": "weight", "g": "weight", "b": "bias"}
     for name, array in flat.items():

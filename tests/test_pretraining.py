@@ -99,19 +99,16 @@ def test_the_rate_warms_up_to_its_peak_and_falls_to_a_tenth():
     assert rates[3:] == sorted(rates[3:], reverse=True)
 
 
-def test_the_head_is_the_embedding_and_only_matrices_decay():
+def test_the_head_is_the_embedding_only_matrices_decay_and_weights_begin_as_gpt2s():
     model = new_model(CFG)
     assert model.out_head.weight is model.tok_emb.weight
     matrices, rest = new_optimizer(model, RECIPE).param_groups
     assert matrices["weight_decay"] == 0.1 and {p.ndim for p in matrices["params"]} == {2}
     assert rest["weight_decay"] == 0.0 and {p.ndim for p in rest["params"]} == {1}
     assert sum(len(group["params"]) for group in (matrices, rest)) == len(list(model.parameters()))
-
-
-def test_the_initial_weights_are_small_and_smaller_where_layers_add_to_the_residual_stream():
-    for name, parameter in new_model(CFG).named_parameters():
+    for name, parameter in model.named_parameters():
         if parameter.ndim == 2:
-            adds = "out_proj" in name or "layers.2" in name
+            adds = "out_proj" in name or "layers.2" in name  # to the residual stream
             std = 0.02 / 2 if adds else 0.02
             assert parameter.std().item() == pytest.approx(std, rel=0.25), name
         else:
@@ -131,9 +128,15 @@ def test_a_text_that_repeats_is_learned_and_samples_are_drawn_without_dropout():
     assert progress.validation[-1][1] < progress.validation[0][1]
 
 
-def test_an_interrupted_run_continues_as_if_nothing_had_happened(tmp_path):
-    whole_model, whole = run(state_path=tmp_path / "whole.pt", validate_every=4)
+def assert_same_run(run, other):
+    (model, progress), (other_model, expected) = run, other
+    np.testing.assert_allclose(progress.losses, expected.losses, atol=1e-6)
+    np.testing.assert_allclose(progress.validation, expected.validation, atol=1e-6)
+    for name, tensor in other_model.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], tensor, atol=1e-6, rtol=0)
 
+
+def test_an_interrupted_run_continues_as_if_nothing_had_happened(tmp_path):
     def interrupt(progress):
         if progress.step == 8:
             raise KeyboardInterrupt
@@ -143,37 +146,29 @@ def test_an_interrupted_run_continues_as_if_nothing_had_happened(tmp_path):
         run(state_path=path, validate_every=4, at_validation=interrupt)
     saved = torch.load(path, weights_only=True)["progress"]
     assert len(saved["losses"]) == 4 and len(saved["validation"]) == 1
-    resumed_model, resumed = run(state_path=path, validate_every=4)
-    np.testing.assert_allclose(resumed.losses, whole.losses, atol=1e-6)
-    np.testing.assert_allclose(resumed.validation, whole.validation, atol=1e-6)
-    for name, tensor in whole_model.state_dict().items():
-        torch.testing.assert_close(resumed_model.state_dict()[name], tensor, atol=1e-6, rtol=0)
+    assert_same_run(run(state_path=path, validate_every=4), run(validate_every=4))
 
 
 def test_minutes_become_steps_and_train_as_that_many_steps_do():
     model, progress = run(replace(RECIPE, steps=None), minutes=0.03)
     assert progress.step > 3 and progress.validation[-1][0] == progress.step
-    same_model, same = run(replace(RECIPE, steps=progress.step))
-    np.testing.assert_allclose(progress.losses, same.losses, atol=1e-6)
-    for name, tensor in model.state_dict().items():
-        torch.testing.assert_close(same_model.state_dict()[name], tensor, atol=1e-6, rtol=0)
+    assert_same_run((model, progress), run(replace(RECIPE, steps=progress.step)))
 
 
 def test_each_step_has_its_rate_and_a_clipped_gradient():
-    rates, norms = [], []
+    seen = []
 
     def look(optimizer, args, kwargs):
-        rates.append({group["lr"] for group in optimizer.param_groups})
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
-        norms.append(torch.nn.utils.get_total_norm(gradients).item())
+        rates = {group["lr"] for group in optimizer.param_groups}
+        seen.append((rates, torch.nn.utils.get_total_norm(gradients).item()))
 
     hook = register_optimizer_step_pre_hook(look)
-    try:
-        run(replace(RECIPE, clip=0.01))
-    finally:
-        hook.remove()
-    assert rates == [{learning_rate(step, RECIPE, 12)} for step in range(12)]
-    assert norms == pytest.approx([0.01] * 12, rel=1e-3)
+    run(replace(RECIPE, clip=0.01))
+    hook.remove()
+    expected = [{learning_rate(step, RECIPE, 12)} for step in range(12)]
+    assert [rates for rates, _ in seen] == expected
+    assert [norm for _, norm in seen] == pytest.approx([0.01] * 12, rel=1e-3)
 
 
 def test_validation_knows_no_dropout_and_the_held_out_figures_are_its_means():
@@ -187,21 +182,17 @@ def test_validation_knows_no_dropout_and_the_held_out_figures_are_its_means():
     }
 
 
-def test_a_run_of_another_shape_recipe_or_text_is_not_continued(tmp_path):
+def test_a_run_of_another_recipe_text_or_model_is_not_continued_and_one_without_a_loss_ends(
+    tmp_path,
+):
     path = tmp_path / "run.pt"
     run(state_path=path)
-    before = path.read_bytes()
-    for model, tokens, recipe in (
-        (new_model(CFG), TOKENS, replace(RECIPE, lr=1e-3)),
-        (new_model(CFG), TOKENS[1:], RECIPE),
-        (new_model(CFG, seed=1), TOKENS, RECIPE),
-    ):
-        with pytest.raises(ValueError, match=r"run\.pt was saved by a run with another .*; delete"):
-            pretrain(model, tokens, TOKENS[:100], recipe, state_path=path)
+    before, says = path.read_bytes(), r"run\.pt was saved by a run with another .*; delete"
+    for seed, skipped, lr in ((0, 0, 1e-3), (0, 1, 1e-2), (1, 0, 1e-2)):
+        model, recipe = new_model(CFG, seed=seed), replace(RECIPE, lr=lr)
+        with pytest.raises(ValueError, match=says):
+            pretrain(model, TOKENS[skipped:], TOKENS[:100], recipe, state_path=path)
     assert path.read_bytes() == before
-
-
-def test_a_loss_that_is_not_finite_stops_the_run():
     with pytest.raises(FloatingPointError, match=r"the loss is nan at step \d+"):
         run(replace(RECIPE, lr=1e30))
 
@@ -209,12 +200,10 @@ def test_a_loss_that_is_not_finite_stops_the_run():
 def test_the_command_goes_from_a_folder_of_text_to_a_checkpoint_and_on_from_there(tmp_path, capsys):
     text, first, second, also = (tmp_path / name for name in ("text", "first", "second", "also"))
     sentence = "The {}th sentence of a text that is long enough to be read. "
-    text.mkdir()
-    (text / "a.txt").write_text(
-        "\n<|endoftext|>\n".join(sentence.format(i) * 120 for i in range(10))
-    )
-    also.mkdir()
-    (also / "b.txt").write_text("A short one.\n<|endoftext|>\nAnother.")
+    documents = [sentence.format(i) * 120 for i in range(10)]
+    for folder, content in ((text, documents), (also, ["A short one.", "Another."])):
+        folder.mkdir()
+        (folder / "a.txt").write_text("\n<|endoftext|>\n".join(content))
     command = ["--text", str(text), "--tokens-per-step", "1024", "--steps", "1", "--out"]
     main([*command, str(first)])
     printed = capsys.readouterr().out

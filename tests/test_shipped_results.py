@@ -1,5 +1,6 @@
 """The results that come with the course are whole, of the bundled pair, and come out again."""
 
+import operator
 import re
 from dataclasses import asdict, replace
 from statistics import mean
@@ -32,13 +33,6 @@ def test_every_row_that_the_nano_can_do_is_there_and_is_not_trained_again():
         assert result["accuracy"]["test"] == pytest.approx(right.count("1") / 200)
 
 
-def test_row_18_is_row_1_message_by_message():
-    one, other = ({r["seed"]: r for r in RESULTS if r["row"] == row} for row in (1, 18))
-    for seed in SEEDS:
-        assert one[seed]["right"] == other[seed]["right"]
-        assert one[seed]["loss"] == other[seed]["loss"]
-
-
 @pytest.mark.parametrize(
     ("number", "seed"),
     [(3, 4), *(pytest.param(*training, marks=pytest.mark.proof) for training in ((2, 1), (16, 2)))],
@@ -48,8 +42,7 @@ def test_a_training_comes_out_again(number, seed):
     again = run(number, ROWS[number].experiment(NANO, DATA), seed)
     for name in ("id", "row", "seed", "settings", "fingerprint"):
         assert again[name] == stored[name], name
-    differing = sum(a != b for a, b in zip(stored["right"], again["right"], strict=True))
-    assert differing <= MESSAGES_APART
+    assert sum(map(operator.ne, stored["right"], again["right"])) <= MESSAGES_APART
     assert again["loss"]["test"] == pytest.approx(stored["loss"]["test"], rel=0.1)
 
 
@@ -62,8 +55,14 @@ VERDICTS = {
 }  # fmt: skip
 
 
-def of(number: int, part: str = "test") -> list[float]:
-    return sorted(r["accuracy"][part] for r in RESULTS if r["row"] == number)
+def of(number: int, name: str = "right", results=RESULTS) -> list:
+    """What the five trainings of a row have under this name, by seed."""
+    return [r[name] for seed in SEEDS for r in results if (r["row"], r["seed"]) == (number, seed)]
+
+
+def test_row_18_is_row_1_message_by_message():
+    for name in ("right", "loss"):
+        assert of(1, name) == of(18, name)
 
 
 def test_the_verdicts_are_those_that_the_page_gives_reasons_for():
@@ -76,15 +75,15 @@ def test_the_books_figures_for_larger_models_are_those_of_the_rows():
         assert re.search(rf"\| {number} \| [^|]+ \| [\w ]+ \| {ROWS[number].book:.2f} % \|", PAGE)
 
 
-@pytest.mark.parametrize(
-    ("what", "number"),
-    [("nothing", 1), ("1,024 tokens", 13), ("everything trained", 5), ("first token", 2)],
-)
-def test_appendix_6_e_quotes_the_validation_figures_of_the_books_exercises(what, number):
+EXERCISES = {"nothing": 1, "1,024 tokens": 13, "everything trained": 5, "first token": 2}
+
+
+def test_appendix_6_e_quotes_the_validation_figures_of_the_books_exercises():
     script = (ROOT / "notebooks/scripts/06_E_a_fraction_of_the_time.py").read_text(encoding="utf-8")
-    values = [100 * value for value in of(number, "validation")]
-    figures = f"{mean(values):.0f} % | {min(values):.0f}, {max(values):.0f} %"
-    assert f"| {what} | {figures} | {ROWS[number].book:.2f} % |" in script
+    for what, number in EXERCISES.items():
+        values = [100 * accuracy["validation"] for accuracy in of(number, "accuracy")]
+        figures = f"{mean(values):.0f} % | {min(values):.0f}, {max(values):.0f} %"
+        assert f"| {what} | {figures} | {ROWS[number].book:.2f} % |" in script
 
 
 AGAIN, AGAIN_NOTES = read_rows(PATH.with_name("nano-sms-mini-again.jsonl"))
@@ -92,10 +91,8 @@ AGAIN, AGAIN_NOTES = read_rows(PATH.with_name("nano-sms-mini-again.jsonl"))
 
 def changed(number: int) -> list[int]:
     """How many answers of each training of a row the second time changed."""
-    first = {r["seed"]: r["right"] for r in RESULTS if r["row"] == number}
-    second = {r["seed"]: r["right"] for r in AGAIN if r["row"] == number}
-    assert set(first) == set(second) == set(SEEDS)
-    return [sum(a != b for a, b in zip(first[s], second[s], strict=True)) for s in SEEDS]
+    pairs = zip(of(number), of(number, results=AGAIN), strict=True)
+    return [sum(map(operator.ne, first, second)) for first, second in pairs]
 
 
 def test_what_the_second_training_changed_is_what_the_page_says():

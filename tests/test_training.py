@@ -60,31 +60,29 @@ def test_each_position_gives_the_logits_of_its_token_and_the_mean_those_of_all_p
     ids = torch.tensor([[5, 6, PAD, PAD], [5, PAD, 6, PAD], [1, 2, 3, 4], [PAD] * 4])
     assert last_token_positions(ids).tolist() == [1, 2, 3, 0]
     model = classifier()
-    places = {"first": [0] * 4, "last": [3] * 4, "last_token": [1, 2, 3, 0]}
     with torch.no_grad():
-        everywhere = model(ids)
-        for position, expected in places.items():
-            logits = class_logits(model, ids, position)
-            assert logits.shape == (4, 2)
-            wanted = everywhere[range(4), expected]
-            torch.testing.assert_close(logits, wanted, atol=1e-5, rtol=0)
-            assert [classifying_place(row, position) for row in ids.tolist()] == expected
-        mean, alone = class_logits(model, ids, "mean"), model(ids[:1, :2])[0, -1]
-    by_hand = (everywhere[:, 0] + everywhere[:, 1] + everywhere[:, 2] + everywhere[:, 3]) / 4
-    torch.testing.assert_close(mean, by_hand, atol=1e-5, rtol=0)
-    assert classifying_place([5, 6], "mean") is None
+        everywhere, alone = model(ids), model(ids[:1, :2])[0, -1]
+        logits = {position: class_logits(model, ids, position) for position in POSITIONS}
     torch.testing.assert_close(everywhere[0, 1], alone, atol=1e-5, rtol=0)  # padding is not seen
+    places = {"first": [0] * 4, "last": [3] * 4, "last_token": [1, 2, 3, 0]}
+    for position, expected in places.items():
+        wanted = everywhere[range(4), expected]
+        torch.testing.assert_close(logits[position], wanted, atol=1e-5, rtol=0)
+        assert [classifying_place(row, position) for row in ids.tolist()] == expected
+    by_hand = (everywhere[:, 0] + everywhere[:, 1] + everywhere[:, 2] + everywhere[:, 3]) / 4
+    torch.testing.assert_close(logits["mean"], by_hand, atol=1e-5, rtol=0)
+    assert classifying_place([5, 6], "mean") is None
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_probabilities_are_the_softmax_of_the_logits_and_add_up_to_one(position):
+def test_probabilities_are_the_softmax_of_the_logits(position):
     model = replace_head(random_model(TINY | {"drop_rate": 0.5}), 3).train()
     ids = torch.tensor([[5, 6, PAD, PAD], [1, 2, 3, 4]])
     probabilities = class_probabilities(model, ids, position)
     assert not model.training  # so that dropout does not change the answer each time
     with torch.no_grad():
-        logits = class_logits(model, ids, position)
-    by_hand = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+        by_hand = class_logits(model, ids, position).exp()
+    by_hand /= by_hand.sum(dim=1, keepdim=True)
     torch.testing.assert_close(probabilities, by_hand, atol=1e-6, rtol=0)
 
 
@@ -95,40 +93,31 @@ def test_loss_and_accuracy_are_those_of_their_definitions():
         logits = torch.cat([model(ids[None])[:, -1] for ids, _ in rows])
     labels = torch.stack([label for _, label in rows])
     wanted = -logits.log_softmax(1)[torch.arange(20), labels]
-    batches = [wanted[:8].mean().item(), wanted[8:16].mean().item(), wanted[16:].mean().item()]
-    loss = calc_loss_batch(*next(iter(loader)), model, "cpu")
-    assert loss.item() == pytest.approx(batches[0], abs=1e-5)
-    assert calc_loss_loader(loader, model, "cpu") == pytest.approx(sum(batches) / 3, abs=1e-5)
-    two = calc_loss_loader(loader, model, "cpu", num_batches=2)
-    assert two == pytest.approx(sum(batches[:2]) / 2, abs=1e-5)
+    batches = [batch.mean().item() for batch in wanted.split(8)]
     right = (logits.argmax(1) == labels).float()
-    accuracy = calc_accuracy_loader(loader, model, "cpu")
-    assert accuracy == pytest.approx(right.mean().item())
-    assert calc_accuracy_loader(loader, model, "cpu", num_batches=99) == accuracy
-    one = calc_accuracy_loader(loader, model, "cpu", num_batches=1)
-    assert one == pytest.approx(right[:8].mean().item())
-    losses = evaluate_model(model, loader, loader, "cpu", 1)
-    assert losses == pytest.approx((batches[0],) * 2, abs=1e-5)
-    assert model.training
+    losses = {None: sum(batches) / 3, 2: sum(batches[:2]) / 2}
+    accuracies = {None: right.mean().item(), 99: right.mean().item(), 1: right[:8].mean().item()}
+    for count, loss in losses.items():
+        assert calc_loss_loader(loader, model, "cpu", count) == pytest.approx(loss, abs=1e-5)
+    for count, accuracy in accuracies.items():
+        assert calc_accuracy_loader(loader, model, "cpu", count) == pytest.approx(accuracy)
+    loss = calc_loss_batch(*next(iter(loader)), model, "cpu").item()
+    evaluated = evaluate_model(model, loader, loader, "cpu", 1)
+    assert [loss, *evaluated] == pytest.approx([batches[0]] * 3, abs=1e-5) and model.training
 
 
-def test_training_on_nothing_or_of_nothing_is_refused():
+def test_training_on_nothing_of_nothing_or_without_a_finite_loss_is_refused_with_advice():
     model, full = classifier(), DataLoader(messages(), 8)
-    optimizer = torch.optim.AdamW(model.parameters())
+    few = DataLoader(messages(4), 8, drop_last=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e30)
     with pytest.raises(ValueError, match="no batch"):
-        few = DataLoader(messages(4), 8, drop_last=True)
         train_classifier_simple(model, few, full, optimizer, "cpu", 1, 1, 1)
+    message = r"the loss is (nan|inf) at step \d+; take a smaller learning rate"
+    with pytest.raises(FloatingPointError, match=message):
+        train_classifier_simple(model, full, full, optimizer, "cpu", 5, 99, 1)
     FreezePlan.nothing(3).apply(model)
     with pytest.raises(ValueError, match="every parameter is frozen"):
         train_classifier_simple(model, full, full, optimizer, "cpu", 1, 1, 1)
-
-
-def test_a_loss_that_is_not_finite_stops_with_step_and_advice():
-    model, loader = classifier(), DataLoader(messages(), 8)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e30)
-    message = r"the loss is (nan|inf) at step \d+; take a smaller learning rate"
-    with pytest.raises(FloatingPointError, match=message):
-        train_classifier_simple(model, loader, loader, optimizer, "cpu", 5, 99, 1)
 
 
 def test_the_defaults_are_the_books_and_twenty_times_the_rate_for_the_nano():

@@ -24,14 +24,14 @@ def classifier():
     return replace_head(random_model(TINY))
 
 
-def tiny_film(plan=BOOK, **changes) -> Film:
-    return film_of(classifier(), TRAIN, VALIDATION, plan, **SETTINGS | changes)
+def tiny_film(model=None, plan=BOOK, **changes) -> Film:
+    return film_of(model or classifier(), TRAIN, VALIDATION, plan, **SETTINGS | changes)
 
 
 @pytest.mark.parametrize("plan", [BOOK, FreezePlan.lora(3, 1, rank=1, alpha=2.0)])
 def test_a_training_that_is_filmed_is_the_same_to_the_bit(plan):
     filmed, plain = classifier(), classifier()
-    film = film_of(filmed, TRAIN, VALIDATION, plan, **SETTINGS)
+    film = tiny_film(filmed, plan)
     history = fine_tune(plain, TRAIN, VALIDATION, plan, **SETTINGS)
     assert film.history.step_losses == history.step_losses
     assert film.history.val_losses == history.val_losses
@@ -66,7 +66,7 @@ def test_each_frame_holds_what_the_model_said_after_that_epoch(position):
 
 def test_the_best_epochs_weights_stay_and_the_film_goes_to_the_end():
     model = classifier()
-    film = film_of(model, TRAIN, VALIDATION, BOOK, keep="best", **SETTINGS | {"lr": 0.1})
+    film = tiny_film(model, keep="best", lr=0.1)
     assert len(film.frames) == 4 and film.history.best_epoch < 3
     assert torch.equal(model.out_head.weight, film.frames[film.history.best_epoch].weight)
     steps = torch.tensor(film.history.step_losses)
@@ -74,29 +74,25 @@ def test_the_best_epochs_weights_stay_and_the_film_goes_to_the_end():
     assert film.train_losses == pytest.approx(expected, abs=1e-6) and len(expected) == 3
 
 
-def test_places_mean_the_same_in_all_frames_and_keep_what_lies_in_the_plane():
+def test_places_keep_the_variance_and_the_boundary_is_exact_for_what_lies_in_their_plane():
     film = tiny_film()
     vectors = torch.cat([frame.vectors for frame in film.frames])
-    places = torch.cat(film.places)
-    assert places.shape == (4 * 20, 2)
+    spread = torch.cat(film.places).square().sum(dim=0)
     centred = vectors - vectors.mean(dim=0)
-    total = centred.square().sum()
-    torch.testing.assert_close(places.square().sum(dim=0) / total, film.directions.shares)
+    torch.testing.assert_close(spread / centred.square().sum(), film.directions.shares)
     variances = torch.linalg.eigvalsh(centred.T @ centred).flip(0)[:2]  # another way to them
-    torch.testing.assert_close(places.square().sum(dim=0), variances, atol=1e-3, rtol=1e-3)
-
-
-def test_the_boundary_is_exact_for_what_lies_in_the_plane_of_the_picture():
-    film = tiny_film()
+    torch.testing.assert_close(spread, variances, atol=1e-3, rtol=1e-3)
     for number, (frame, (a, b, c)) in enumerate(zip(film.frames, film.boundaries, strict=True)):
         positions = 20 * torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
         vectors = film.directions.mean + positions @ film.directions.axes
         logits = F.linear(vectors, frame.weight, frame.bias)
-        sides = positions @ torch.tensor([a, b]) + c
-        torch.testing.assert_close(sides, logits[:, 1] - logits[:, 0], atol=1e-3, rtol=1e-3)
-        on_spam_side = [x * a + y * b + c > 0 for x, y in film.places[number].tolist()]
-        is_spam = (frame.probabilities[:, 1] > 0.5).tolist()
-        count = sum(x == y for x, y in zip(on_spam_side, is_spam, strict=True))
+        normal = torch.tensor([a, b])
+        difference = logits[:, 1] - logits[:, 0]
+        torch.testing.assert_close(positions @ normal + c, difference, atol=1e-3, rtol=1e-3)
+        places = film.places[number]
+        assert places.shape == (20, 2)
+        on_spam_side = places @ normal + c > 0
+        count = (on_spam_side == (frame.probabilities[:, 1] > 0.5)).sum()
         assert film.num_on_their_side[number] == count
 
 
@@ -111,7 +107,7 @@ def test_an_interruption_leaves_the_frames_of_the_whole_epochs(monkeypatch):
 
     monkeypatch.setattr(fast, "with_bars", interrupting)
     with pytest.warns(UserWarning, match="interrupted; the model has the weights of 2 whole"):
-        film = film_of(model, TRAIN, VALIDATION, BOOK, **SETTINGS)
+        film = tiny_film(model)
     assert film.names == ["before the training", "after epoch 1", "after epoch 2"]
     assert len(film.val_losses) == 3 and len(film.train_losses) == 2 and film.epochs == 3
     assert torch.equal(film.frames[-1].weight, model.out_head.weight)
