@@ -218,13 +218,6 @@ class FreezePlan:
         adapted = [piece for piece in states if states[piece] == ADAPTED]
         return replace(self, trainable=trainable, adapted=adapted)
 
-    def adapt(self, *parts: str) -> "FreezePlan":
-        """Return the plan with parts flipped between frozen with an adapter and without.
-
-        Parts are blocks and their pieces `.att` and `.ff`. See `toggle`.
-        """
-        return self.toggle(*parts, state=ADAPTED)
-
     # --- a model ---
 
     def apply(self, model: GPTModel) -> GPTModel:
@@ -308,18 +301,6 @@ def preset_of(plan: FreezePlan) -> str | None:
         if replace(preset(plan.n_layers), rank=plan.rank, alpha=plan.alpha) == plan:
             return name
     return None
-
-
-def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
-    """Return the plan for another depth, with the same rank and alpha.
-
-    That is the same preset, or else the parts of the same names that still exist.
-    """
-    if name := preset_of(plan):
-        return replace(PRESETS[name](n_layers), rank=plan.rank, alpha=plan.alpha)
-    existing = {*part_names(n_layers), *FreezePlan(n_layers).states}
-    kept = plan.trainable & existing, plan.adapted & existing
-    return FreezePlan(n_layers, *kept, plan.rank, plan.alpha)
 
 
 # --- the report -----------------------------------------------------------------------------------

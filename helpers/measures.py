@@ -12,7 +12,6 @@ from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.nn import functional as F
 
@@ -123,10 +122,10 @@ def field_at(labels, p_spam, threshold: float, correct: str, called: str) -> lis
     """
     one_of("the field", (correct, called), FIELDS)
     labels, p_spam = _checked(labels, p_spam)
-    predicted = np.where(p_spam > threshold, "spam", "ham")
-    inside = (labels == LABELS.index(correct)) & (predicted == called)
-    field = pd.Series(p_spam)[inside]
-    return field.sort_values(ascending=called == "ham", kind="stable").index.tolist()
+    is_called = (p_spam > threshold) == LABELS.index(called)
+    inside = np.flatnonzero(is_called & (labels == LABELS.index(correct)))
+    order = p_spam[inside] if called == "ham" else -p_spam[inside]
+    return inside[np.argsort(order, kind="stable")].tolist()
 
 
 def precision_recall_curve(labels, p_spam) -> list[list[float]]:
@@ -181,14 +180,13 @@ def calibration_bins(labels, p_spam, num_bins: int = 5) -> list[Bin]:
     """
     labels, p_spam = _checked(labels, p_spam)
     confidence, is_right = np.maximum(p_spam, 1 - p_spam), (p_spam > 0.5) == labels
-    edges = np.linspace(0.5, 1, num_bins + 1)
-    bin_of = np.searchsorted(edges[1:-1], confidence)  # (num_messages,), from 0
     bins = []
-    for i, (low, high) in enumerate(pairwise(edges.tolist())):
-        inside, mean, accuracy = bin_of == i, None, None
-        if inside.any():
+    for low, high in pairwise(np.linspace(0.5, 1, num_bins + 1).tolist()):
+        inside = ((confidence > low) | (low == 0.5)) & (confidence <= high)
+        count, mean, accuracy = int(inside.sum()), None, None
+        if count:
             mean, accuracy = float(confidence[inside].mean()), float(is_right[inside].mean())
-        bins.append(Bin(low, high, int(inside.sum()), mean, accuracy))
+        bins.append(Bin(low, high, count, mean, accuracy))
     return bins
 
 
@@ -278,20 +276,16 @@ def shares_right(
     """Return the accuracy on each kind of message.
 
     `kinds` has for each name True or False for each message, (num_messages,). Raises ValueError as
-    `counts_at` does.
+    `counts_at` does, IndexError for a kind of another length.
     """
     labels, p_spam = _checked(labels, p_spam)
     is_right = (p_spam > threshold) == labels
     slices = []
     for name, chosen in kinds.items():
-        chosen = np.asarray(chosen, dtype=bool)
-        if chosen.shape != labels.shape:
-            raise ValueError(f"{name!r} must say True or False of each of {len(labels)} messages")
-        count, right = int(chosen.sum()), int(is_right[chosen].sum())
-        share = interval = None
-        if count:
-            share = right / count
-            interval = wilson_interval(share, count)
+        chosen = is_right[np.asarray(chosen, dtype=bool)]
+        right, count = int(chosen.sum()), len(chosen)
+        share = right / count if count else None
+        interval = wilson_interval(share, count) if count else None
         slices.append(Slice(name, right, count, share, interval))
     return slices
 

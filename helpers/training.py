@@ -86,19 +86,15 @@ class TrainingSettings:
     class_weights: tuple[float, ...] | None = None
 
     def __post_init__(self):
-        values = {
-            "epochs": whole_number("epochs", self.epochs),
-            "batch_size": whole_number("batch_size", self.batch_size),
-            "accumulation": whole_number("accumulation", self.accumulation),
-            "seed": whole_number("seed", self.seed, 0, 2**62),
-            "lr": finite_number("lr", self.lr),
-            "weight_decay": finite_number("weight_decay", self.weight_decay, inclusive=True),
-        }
+        values = vars(self)  # as the dataclass is frozen; numpy's numbers become Python's
+        for name in ("epochs", "batch_size", "accumulation"):
+            values[name] = whole_number(name, values[name])
+        values["seed"] = whole_number("seed", self.seed, 0, 2**62)
+        values["lr"] = finite_number("lr", self.lr)
+        values["weight_decay"] = finite_number("weight_decay", self.weight_decay, inclusive=True)
         if self.class_weights is not None:
             weights = [finite_number("a class's weight", weight) for weight in self.class_weights]
             values["class_weights"] = tuple(weights)
-        for name, value in values.items():  # numpy's numbers have become Python's
-            object.__setattr__(self, name, value)
         one_of("position", self.position, POSITIONS)
         one_of("precision", self.precision, PRECISIONS)
         one_of("keep", self.keep, ("last", "best"))
@@ -143,19 +139,6 @@ def class_logits(model: GPTModel, token_ids: torch.Tensor, position: str = "last
     return take_position(model(token_ids), token_ids, position)
 
 
-@torch.no_grad()
-def class_probabilities(
-    model: GPTModel, token_ids: torch.Tensor, position: str = "last"
-) -> torch.Tensor:
-    """Return each class's probability: token ids (b, n) → float32 (b, num_classes) on the CPU.
-
-    The model is left in eval mode.
-    """
-    model.eval()
-    token_ids = token_ids.to(model.tok_emb.weight.device)
-    return class_logits(model, token_ids, position).softmax(dim=-1).float().cpu()
-
-
 def classifying_place(token_ids: Sequence[int], position: str) -> int | None:
     """Return the index of the token that classifies a message; None for the mean of all."""
     if position == "mean":
@@ -163,15 +146,6 @@ def classifying_place(token_ids: Sequence[int], position: str) -> int | None:
     if position == "last_token":
         return last_token_positions(torch.tensor(token_ids)).item()
     return 0 if position == "first" else len(token_ids) - 1
-
-
-def up_to_classifying_token(token_ids: list[int], position: str) -> list[int]:
-    """Return a message's token ids up to the one that classifies; for the mean, all of them.
-
-    Under the causal mask no later token changes the logits.
-    """
-    index = classifying_place(token_ids, position)
-    return token_ids if index is None else token_ids[: index + 1]
 
 
 # --- loss and accuracy ----------------------------------------------------------------------------

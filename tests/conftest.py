@@ -12,7 +12,8 @@ import torch
 
 from helpers.config import BASE_CONFIG, LEARNERS_FOLDER
 from helpers.data import load_splits
-from helpers.model import GPTModel
+from helpers.freezing import PRESETS, FreezePlan, preset_of
+from helpers.model import GPTModel, part_names
 
 ROOT = Path(__file__).parent.parent
 REAL_SMS = ROOT.parent / "shared" / "data" / "sms" / "SMSSpamCollection"
@@ -90,3 +91,13 @@ def no_callback_fails(caplog):
     yield
     records = [record for record in caplog.get_records("call") if record.levelname != "INFO"]
     assert [record.getMessage() for record in records] == []
+
+
+def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
+    """The plan for another depth: the same preset, or else the parts that still exist."""
+    if name := preset_of(plan):
+        preset = PRESETS[name](n_layers)
+        return FreezePlan(n_layers, preset.trainable, preset.adapted, plan.rank, plan.alpha)
+    existing = {*part_names(n_layers), *FreezePlan(n_layers).states}
+    kept = plan.trainable & existing, plan.adapted & existing
+    return FreezePlan(n_layers, *kept, plan.rank, plan.alpha)

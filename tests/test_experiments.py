@@ -29,7 +29,6 @@ from workshop.experiments import (
     parse_rows,
     reason_to_skip,
     run_id,
-    train_all,
 )
 from workshop.fast import fine_tune
 from workshop.forward import message_logits
@@ -248,13 +247,3 @@ def test_a_killed_command_goes_on_at_the_next_training(tmp_path):
     names = [(row["row"], row["seed"]) for row in rows]
     assert sorted(names) == [(number, seed) for number in (1, 2) for seed in (1, 2, 3)]
     assert all(len(row["right"]) == 200 for row in rows)
-
-
-@pytest.mark.proof
-def test_an_error_in_a_training_names_its_row_and_ends_the_others(tmp_path):
-    out = tmp_path / "results.jsonl"
-    experiment = ROWS[3].experiment(NANO, "sms-mini")
-    trainings = [(3, replace(experiment, seed=4, lr=1e30)), (1, row(1, epochs=1000))]
-    with pytest.raises(RuntimeError, match="row 3, seed 4: the loss is .* smaller learning rate"):
-        train_all(trainings, out, 2)
-    assert read_rows(out) == ([], [])

@@ -13,11 +13,10 @@ from helpers.freezing import (
     parameter_report,
     pieces_of,
     preset_of,
-    resize,
 )
 from helpers.model import part_names
 from tests import lab
-from tests.conftest import TINY
+from tests.conftest import TINY, resize
 from tests.test_site import AXE, VIOLATIONS
 from workshop.costs import training_cost
 from workshop.explorer import MODULE, explorer_page, explorer_table, plan_as_json, shapes_of

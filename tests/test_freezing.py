@@ -10,6 +10,7 @@ from torch import nn
 
 from helpers.config import MODEL_CONFIGS, gpt_config
 from helpers.freezing import (
+    ADAPTED,
     ADAPTED_MATRICES,
     PIECES,
     PRESETS,
@@ -23,7 +24,6 @@ from helpers.freezing import (
     preset_of,
     record,
     replace_head,
-    resize,
     trace_shapes,
 )
 from helpers.model import part_names
@@ -48,7 +48,7 @@ def random_plans(number: int, seed: int, adapters: bool = False) -> list[FreezeP
     for _ in range(number):
         plan = FreezePlan(3, frozenset(rng.sample(NAMES, rng.randrange(len(NAMES)))))
         for piece in rng.sample(pieces, rng.randint(1, len(pieces))) if adapters else ():
-            plan = plan if plan.state(piece) == "trainable" else plan.adapt(piece)
+            plan = plan if plan.state(piece) == "trainable" else plan.toggle(piece, state=ADAPTED)
         plans.append(replace(plan, rank=rng.randint(1, 8), alpha=rng.choice([1, 2.5, 16])))
     return plans
 
@@ -144,17 +144,22 @@ def test_toggling_a_part_flips_it_and_a_partly_trainable_block_becomes_whole():
 
 
 def test_adapters_on_the_matrices_of_a_block_give_it_a_state_of_its_own():
-    adapted = FreezePlan.book(3).adapt("trf_blocks.0", "trf_blocks.2")
+    adapted = FreezePlan.book(3).toggle("trf_blocks.0", "trf_blocks.2", state=ADAPTED)
     assert adapted.adapted == {"trf_blocks.0", "trf_blocks.2"}
     assert adapted.trainable == {"final_norm", "out_head"}  # the last block's norms are frozen, too
-    assert adapted.adapt("trf_blocks.0", "trf_blocks.2").adapted == set()
-    assert adapted.adapt("trf_blocks.1").adapted == {f"trf_blocks.{i}" for i in range(3)}
+    assert adapted.toggle("trf_blocks.0", "trf_blocks.2", state=ADAPTED).adapted == set()
+    assert adapted.toggle("trf_blocks.1", state=ADAPTED).adapted == {
+        f"trf_blocks.{i}" for i in range(3)
+    }
     assert adapted.state("trf_blocks.2") == "frozen with an adapter"
     assert adapted.state("trf_blocks.2.norm1") == adapted.state("trf_blocks.1") == "frozen"
     whole = adapted.toggle("trf_blocks.0.att")
     assert whole.state("trf_blocks.0.att") == "trainable"
     assert whole.adapted == {"trf_blocks.0.ff", "trf_blocks.2"}
-    for other in (adapted.adapt("trf_blocks.2.ff"), adapted.toggle("trf_blocks.2.norm1")):
+    for other in (
+        adapted.toggle("trf_blocks.2.ff", state=ADAPTED),
+        adapted.toggle("trf_blocks.2.norm1"),
+    ):
         assert other.state("trf_blocks.2") == "partly trainable"
         assert other.state("trf_blocks.2.att") == "frozen with an adapter"
     matrices = {"trf_blocks.1.att", "trf_blocks.1.ff"}
@@ -186,21 +191,21 @@ def test_a_preset_is_known_by_its_name_however_its_toggles_were_set(n_layers):
             for piece in pieces_of(part):
                 by_hand = by_hand.toggle(piece)
         for block in wanted.adapted:
-            by_hand = by_hand.adapt(f"{block}.att").adapt(f"{block}.ff")
+            by_hand = by_hand.toggle(f"{block}.att", state=ADAPTED).toggle(
+                f"{block}.ff", state=ADAPTED
+            )
         assert preset_of(by_hand) == name
-        assert resize(preset(6), n_layers) == wanted
 
 
-def test_toggles_that_are_no_preset_keep_their_names_in_another_size():
-    names = {"tok_emb", "trf_blocks.1.att", "trf_blocks.5", "trf_blocks.11.ff", "final_norm"}
-    plan = FreezePlan(12, names)
+def test_a_preset_has_its_name_with_any_rank_and_other_plans_have_none():
+    plan = FreezePlan(12, {"tok_emb", "trf_blocks.1.att", "trf_blocks.5", "final_norm"})
     assert preset_of(plan) is None and preset_of(FreezePlan.lora(6, 2)) is None
-    assert resize(plan, 6).trainable == names - {"trf_blocks.11.ff"}
-    larger = resize(FreezePlan.lora(6, 1, rank=3, alpha=5), 12)
-    assert larger == FreezePlan.lora(12, 1, rank=3, alpha=5)
+    larger = FreezePlan.lora(12, 1, rank=3, alpha=5)
     assert preset_of(larger) == "LoRA, last block"
     assert larger != FreezePlan.lora(12, 1) and hash(larger) != hash(FreezePlan.lora(12, 1))
-    assert larger.adapt("trf_blocks.11") == FreezePlan.head_only(12)  # rank and alpha mean nothing
+    assert larger.toggle("trf_blocks.11", state=ADAPTED) == FreezePlan.head_only(
+        12
+    )  # rank and alpha mean nothing
 
 
 REFUSED = {
@@ -208,7 +213,9 @@ REFUSED = {
     "no part is called 'trf_blocks.2'; a model with 2": lambda: FreezePlan(2, {"trf_blocks.2"}),
     "k .* from 0 to 2, the number of blocks, not 3": lambda: FreezePlan.last_blocks(2, 3),
     "alpha must be a finite number above 0, not 0": lambda: FreezePlan.lora(3, alpha=0),
-    "norm1 takes no adapter: .* such as trf_": lambda: FreezePlan(3).adapt("trf_blocks.0.norm1"),
+    "norm1 takes no adapter: .* such as trf_": lambda: FreezePlan(3).toggle(
+        "trf_blocks.0.norm1", state=ADAPTED
+    ),
     "rank .* 1 to 8, .* not 9": lambda: parameter_report(TINY, FreezePlan.lora(3, rank=9)),
     "12 blocks, the configuration has 3": lambda: parameter_report(TINY, FreezePlan.book(12)),
     "12 blocks, the model has 3": lambda: FreezePlan.book(12).apply(random_model(TINY)),
@@ -254,7 +261,11 @@ def torch_reach(model) -> tuple[str | None, tuple[str, ...]]:
 def test_the_gradient_goes_as_far_as_torch_carries_it():
     plain = replace_head(random_model(TINY))
     plans = [preset(3) for preset in PLANS.values()] + [FreezePlan(3, {name}) for name in NAMES]
-    plans += [FreezePlan(3).adapt(name) for name in NAMES if name.endswith((".att", ".ff"))]
+    plans += [
+        FreezePlan(3).toggle(name, state=ADAPTED)
+        for name in NAMES
+        if name.endswith((".att", ".ff"))
+    ]
     plans += random_plans(10, 5) + random_plans(10, 6, adapters=True)
     for plan in plans:
         reach = gradient_reach(plan)
@@ -267,7 +278,7 @@ def test_the_blocks_below_the_lowest_trainable_part_are_frozen():
     assert frozen_blocks(FreezePlan.nothing(12)) == 12
     assert frozen_blocks(FreezePlan(12, {"pos_emb"})) is None
     assert frozen_blocks(FreezePlan.lora(12, 3)) == 9
-    assert frozen_blocks(FreezePlan.book(12).adapt("trf_blocks.4.ff")) == 4
+    assert frozen_blocks(FreezePlan.book(12).toggle("trf_blocks.4.ff", state=ADAPTED)) == 4
     assert gradient_reach(FreezePlan(3, {"pos_emb", "tok_emb"})).ends == ("tok_emb", "pos_emb")
     assert gradient_reach(FreezePlan.nothing(3)).ends == ()
 

@@ -13,7 +13,7 @@ from helpers.config import END_OF_TEXT
 from helpers.freezing import replace_head
 from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import encode_message, get_tokenizer
-from helpers.training import POSITIONS, class_logits, class_probabilities
+from helpers.training import POSITIONS, class_logits
 from tests.conftest import TINY, random_model
 from tests.test_parity import ours, random_params, transformers_model
 from workshop.inside import (
@@ -82,7 +82,7 @@ def ablation_by_captum(model: GPTModel, row: list[int], position: str) -> torch.
 
     def log_odds(masks: torch.Tensor) -> torch.Tensor:
         kept = [ids(torch.tensor(row)[mask.bool()].tolist()) for mask in masks]
-        p = torch.cat([class_probabilities(model, row, position) for row in kept]).double()
+        p = torch.cat([class_logits(model, row, position).softmax(dim=-1) for row in kept]).double()
         return (p / (1 - p)).log()[:, label]
 
     return FeatureAblation(log_odds).attribute(torch.ones(1, len(row)), baselines=0)[0]
@@ -108,7 +108,7 @@ def test_the_answer_after_each_block_is_that_of_a_model_cut_there(model, positio
     assert steps.std(dim=0).max() > 0.01
     for blocks in (3, 2, 1, 0):
         model.trf_blocks = model.trf_blocks[:blocks]
-        expected = class_probabilities(model, ids(PADDED), position)[0]
+        expected = class_logits(model, ids(PADDED), position)[0].softmax(dim=-1)
         torch.testing.assert_close(steps[blocks], expected, atol=1e-6, rtol=0)
 
 

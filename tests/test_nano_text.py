@@ -64,11 +64,11 @@ def test_encoded_mails_are_read_as_written_and_unreadable_and_pornographic_ones_
 
 def test_a_document_cannot_smuggle_in_an_end_mark_and_an_empty_one_leaves_none(tmp_path, capsys):
     path = tmp_path / "new" / "a.txt"
-    write(path, ["one <|endoftext|> two", " \n", "<|endof<|endoftext|>text|>", "three"], "CC0")
+    write(path, ["one <|endoftext|> two", " \n", "<|endof<|endoftext|>text|>", "three"])
     text = path.read_text(encoding="utf-8")
     assert text.count("<|endoftext|>") == text.split("\n").count("<|endoftext|>") == 2
     assert text.startswith("one   two\n<|endoftext|>\n") and text.endswith("\nthree\n")
-    assert capsys.readouterr().out.startswith("a.txt: 3 documents, ")
+    assert capsys.readouterr().out.startswith(f"a.txt: {len(text)} bytes, sha256 ")
 
 
 def test_copies_and_documents_that_hold_a_message_of_the_test_data_are_dropped():
@@ -122,7 +122,7 @@ def test_numbers_of_four_digits_or_more_and_currencies_change_and_smaller_number
 def test_what_is_held_out_is_not_rewritten_and_no_message_of_the_test_data_is_written(tmp_path):
     documents = [f"Marker{i:03d}x stays beside old lamps" for i in range(100)]
     training, held_out = split_documents(documents)
-    write(tmp_path / "text" / "a.txt", documents, "CC0")
+    write(tmp_path / "text" / "a.txt", documents)
     sentences = ["We will meet the Zork at noon", "A Grue sat here"]
     build_short_texts(tmp_path / "text", tmp_path / "out", sentences, [sentences[0], training[0]])
     assert read_documents(tmp_path / "out")[-1] == "A Grue sat here"

@@ -33,7 +33,7 @@ from helpers.tokenizer import get_tokenizer
 from helpers.training import (
     TrainingSettings,
     calc_accuracy_loader,
-    up_to_classifying_token,
+    classifying_place,
 )
 from tests.conftest import ROOT, load_parts
 from workshop.exercises.prediction import questions
@@ -98,7 +98,7 @@ def test_of_the_microscopes_message_hardly_anything_arrives_at_the_untrained_pad
 
 def test_a_trained_block_learns_to_look_back_across_the_padding(loaders, book):
     shares, texts = [], loaders[2].dataset.encoded_texts[:50]
-    ends = [len(up_to_classifying_token(ids, "last_token")) for ids in texts]
+    ends = [classifying_place(ids, "last_token") + 1 for ids in texts]
     for model in (load_pretrained(NANO), book(123)[0]["last"]):
         weights = attention_weights(model, torch.tensor(texts))[-1, :, :, -1].mean(dim=1)  # (b, n)
         padded = [

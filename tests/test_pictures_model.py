@@ -40,7 +40,9 @@ PLANS = {
     "book": BOOK,
     "nothing": FreezePlan(12, frozenset()),
     "both embeddings": FreezePlan(12, frozenset({"tok_emb", "pos_emb"})),
-    "pieces and adapters": BOOK.toggle("trf_blocks.3.att").adapt("trf_blocks.5"),
+    "pieces and adapters": BOOK.toggle("trf_blocks.3.att").toggle(
+        "trf_blocks.5", state="frozen with an adapter"
+    ),
     "LoRA": FreezePlan.lora(12),
 }
 

@@ -6,13 +6,11 @@ from torch.utils.data import DataLoader
 
 from helpers.freezing import FreezePlan, replace_head
 from helpers.training import (
-    POSITIONS,
     TrainingSettings,
     calc_accuracy_loader,
     calc_loss_batch,
     calc_loss_loader,
     class_logits,
-    class_probabilities,
     classifying_place,
     evaluate_model,
     last_token_positions,
@@ -72,18 +70,6 @@ def test_each_position_gives_the_logits_of_its_token_and_the_mean_those_of_all_p
     by_hand = (everywhere[:, 0] + everywhere[:, 1] + everywhere[:, 2] + everywhere[:, 3]) / 4
     torch.testing.assert_close(logits["mean"], by_hand, atol=1e-5, rtol=0)
     assert classifying_place([5, 6], "mean") is None
-
-
-@pytest.mark.parametrize("position", POSITIONS)
-def test_probabilities_are_the_softmax_of_the_logits(position):
-    model = replace_head(random_model(TINY | {"drop_rate": 0.5}), 3).train()
-    ids = torch.tensor([[5, 6, PAD, PAD], [1, 2, 3, 4]])
-    probabilities = class_probabilities(model, ids, position)
-    assert not model.training  # so that dropout does not change the answer each time
-    with torch.no_grad():
-        by_hand = class_logits(model, ids, position).exp()
-    by_hand /= by_hand.sum(dim=1, keepdim=True)
-    torch.testing.assert_close(probabilities, by_hand, atol=1e-6, rtol=0)
 
 
 def test_loss_and_accuracy_are_those_of_their_definitions():

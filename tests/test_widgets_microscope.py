@@ -10,7 +10,7 @@ from helpers.classify import SpamClassifier
 from helpers.config import END_OF_TEXT
 from helpers.freezing import replace_head
 from helpers.tokenizer import get_tokenizer
-from helpers.training import class_probabilities
+from helpers.training import class_logits
 from tests.clicks import choose, chosen, click, each, one, press, static_form, text_of
 from tests.conftest import TINY, random_model
 from workshop import inside
@@ -53,7 +53,7 @@ def picture(microscope, css: str) -> str:
 def check_answer(microscope, ids: list[int], num_padding: int) -> torch.Tensor:
     """The probabilities are the model's own, in the state and on the page; return them."""
     model, row = microscope.classifier.model, torch.tensor([ids + num_padding * [END_OF_TEXT]])
-    expected = class_probabilities(model, row, microscope.position)[0]
+    expected = class_logits(model, row, microscope.position)[0].softmax(dim=-1)
     torch.testing.assert_close(microscope.probabilities, expected, atol=1e-6, rtol=0)
     words = f"ham {expected[0]:.2f}, spam {expected[1]:.2f}"
     assert picture(microscope, "mm-probability") == words

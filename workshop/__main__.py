@@ -8,12 +8,12 @@ A command that was interrupted resumes when it is given again. The same commands
 processes: `torchrun --nproc-per-node=2 -m workshop train …`.
 """
 
-import argparse
 import csv
 import io
 import os
 import shutil
 import sys
+from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from hashlib import sha256
@@ -24,7 +24,6 @@ from helpers.config import MODEL_CONFIGS
 
 if TYPE_CHECKING:  # torch takes seconds to import, so each command imports what it needs
     from helpers.classify import TextClassifier
-    from workshop.processes import Processes
 
 INTERRUPTED = 130  # a shell's exit code for Ctrl-C
 HEADER = ("text", "label", "probability", "note")
@@ -47,16 +46,9 @@ SETTINGS = (  # of `OwnSettings`
 )
 
 
-class Parser(argparse.ArgumentParser):
-    """An argparse parser that refuses in one line, with exit code 2."""
-
-    def error(self, message: str) -> None:
-        self.exit(2, f"{message}; --help says more\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line asks, and end the process with an exit code."""
-    parser = Parser(prog="python -m workshop", description=__doc__.partition("\n")[0])
+    parser = ArgumentParser(prog="python -m workshop", description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="train | classify | show")
     column = {"metavar": "COLUMN", "help": "their column, if its name does not tell"}
 
@@ -67,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--text", **column)
     command.add_argument("--label", **column)
     for name, kind, values in SETTINGS:
-        command.add_argument(name, type=kind, help=values, default=argparse.SUPPRESS)
+        command.add_argument(name, type=kind, help=values, default=SUPPRESS)
 
     command = commands.add_parser("classify", help="label the texts of a file, or lines")
     command.set_defaults(run=classify)
@@ -91,15 +83,13 @@ def run(command: Callable[[], int | None]) -> None:
     That holds for what a user can do something about; any other error keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # closed
-            stream.reconfigure(errors="backslashreplace")  # or printing a label may raise
+        stream.reconfigure(errors="backslashreplace")  # or printing a label may raise
     try:
         code = command() or 0
-        if sys.stdout is not None:
-            sys.stdout.flush()  # or a closed pipe is noticed after the end
-    except BrokenPipeError as error:
+        sys.stdout.flush()  # or a closed pipe is noticed after the end
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written is for nobody
-        sys.exit(f"{error.strerror}: nobody reads what is printed any more")
+        sys.exit("nobody reads what is printed any more")
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         sys.exit(f"{error}")
     except KeyboardInterrupt:
@@ -182,42 +172,38 @@ def classify(
     it can't be written.
     """
     from helpers.classify import TextClassifier
-    from helpers.download import file_sha256, one_at_a_time
+    from helpers.download import file_sha256
     from helpers.training import get_device
-    from workshop.processes import joined
     from workshop.texts import read_lines, read_pieces
 
+    if out is not None and out.exists():
+        raise FileExistsError(f"{out} exists already; delete it, or name another file with --out")
     model = TextClassifier.load(classifier)
     model.model.to(get_device())
-    with joined() as processes:
-        is_first = processes.number == 0
-        if path == "-":
-            if sys.stdin is None or text is not None:
-                raise ValueError("--text needs a file: standard input is read line by line")
-            pieces = read_lines(sys.stdin.buffer)
-        else:
-            report: list[str] = []  # what can't be read is said before the first text is classified
-            num_texts = sum(map(len, read_pieces(path, report, text)))
-            if is_first and report:
-                print(*report, sep="\n", file=sys.stderr)
-            pieces = read_pieces(path, [], text)
-            if out is not None:
-                # another classifier, input or setting does not resume what is there
-                identity = (file_sha256(classifier), file_sha256(path), text, precision)
-                mark = sha256(repr(identity).encode()).hexdigest()[:8]
-                parts = out.with_name(f"{out.name}.{mark}.parts")
-                with one_at_a_time(out) if is_first else nullcontext():
-                    classify_pieces(model, pieces, num_texts, out, parts, precision, processes)
-                return
-        if processes.size > 1:
-            raise ValueError("several processes need a file to read, and one to write with --out")
-        # past Python's own buffer, which would fail once more at the end
-        with open(1, "wb", closefd=False) if out is None else out.open("xb") as file:
-            file.write(csv_lines([HEADER]))
+    if path == "-":
+        if text is not None:
+            raise ValueError("--text needs a file: standard input is read line by line")
+        pieces = read_lines(sys.stdin.buffer)
+    else:
+        report: list[str] = []  # what can't be read is said before the first text is classified
+        num_texts = sum(map(len, read_pieces(path, report, text)))
+        for sentence in report:
+            print(sentence, file=sys.stderr)
+        pieces = read_pieces(path, [], text)
+        if out is not None:
+            # another classifier, input or setting does not resume what is there
+            identity = repr((file_sha256(classifier), file_sha256(path), text, precision))
+            mark = sha256(identity.encode()).hexdigest()[:8]
+            parts = out.with_name(f"{out.name}.{mark}.parts")
+            classify_pieces(model, pieces, num_texts, out, parts, precision)
+            return
+    # past Python's own buffer, which would fail once more at the end
+    with open(1, "wb", closefd=False) if out is None else out.open("xb") as file:
+        file.write(csv_lines([HEADER]))
+        file.flush()
+        for piece in pieces:
+            file.write(csv_lines(rows(model, piece, precision)))
             file.flush()
-            for piece in pieces:
-                file.write(csv_lines(rows(model, piece, precision)))
-                file.flush()
 
 
 def classify_pieces(
@@ -227,7 +213,6 @@ def classify_pieces(
     out: Path,
     parts: Path,
     precision: str,
-    processes: "Processes",
 ) -> None:
     """Write the rows of all texts to `out`.
 
@@ -236,25 +221,26 @@ def classify_pieces(
     """
     from tqdm import tqdm
 
-    from helpers.download import whole_file
+    from helpers.download import one_at_a_time, whole_file
+    from helpers.training import get_device
+    from workshop.processes import joined
 
-    if out.exists():
-        raise FileExistsError(f"{out} exists already; delete it, or name another file with --out")
-    is_first = processes.number == 0
-    with tqdm(total=num_texts, unit=" texts", disable=None if is_first else True) as bar:
-        for number, piece in enumerate(pieces):
-            part = parts / f"{number:09}.csv"
-            if number % processes.size == processes.number and not part.exists():
-                with whole_file(part) as file:
-                    file.write_bytes(csv_lines(rows(model, piece, precision)))
-            bar.update(len(piece))
-    processes.sum(0.0)  # waits for all of them
-    if is_first:
-        with whole_file(out) as whole, whole.open("wb") as file:
-            file.write(csv_lines([HEADER]))
-            for part in sorted(parts.glob("*.csv")):
-                file.write(part.read_bytes())
-        shutil.rmtree(parts, ignore_errors=True)
+    with joined() as processes, one_at_a_time(out) if processes.number == 0 else nullcontext():
+        model.model.to(get_device())  # that of this process
+        with tqdm(total=num_texts, unit=" texts", disable=processes.number > 0 or None) as bar:
+            for number, piece in enumerate(pieces):
+                part = parts / f"{number:09}.csv"
+                if number % processes.size == processes.number and not part.exists():
+                    with whole_file(part) as file:
+                        file.write_bytes(csv_lines(rows(model, piece, precision)))
+                bar.update(len(piece))
+        processes.sum(0.0)  # waits for all of them
+        if processes.number == 0:
+            with whole_file(out) as whole, whole.open("wb") as file:
+                file.write(csv_lines([HEADER]))
+                for part in sorted(parts.glob("*.csv")):
+                    file.write(part.read_bytes())
+            shutil.rmtree(parts, ignore_errors=True)
 
 
 def rows(model: "TextClassifier", texts: list[str], precision: str) -> list[tuple[str, ...]]:
@@ -268,17 +254,19 @@ def rows(model: "TextClassifier", texts: list[str], precision: str) -> list[tupl
     from workshop.forward import fast_logits
     from workshop.texts import LONGEST_TEXT
 
-    limit, encoded = model.max_length, {}
-    for number, text in enumerate(texts):
+    limit = model.max_length
+    encoded = [encode_message(t[:LONGEST_TEXT], model.tokenizer) for t in texts if t.strip()]
+    token_ids = [pad(ids, limit) for ids in encoded]
+    best = fast_logits(model, token_ids, precision).softmax(dim=-1).max(dim=-1)
+    answers = zip(encoded, best.indices.tolist(), best.values.tolist(), strict=True)
+    table = []
+    for text in texts:
+        label, probability, note = "", "", EMPTY
         if text.strip():
-            encoded[number] = encode_message(text[:LONGEST_TEXT], model.tokenizer)
-    token_ids = [pad(ids, limit) for ids in encoded.values()]
-    probabilities = fast_logits(model, token_ids, precision).softmax(dim=-1).tolist()
-    table = [(text, "", "", EMPTY) for text in texts]
-    for (number, ids), of_classes in zip(encoded.items(), probabilities, strict=True):
-        best = max(of_classes)
-        note = f"only the first {limit:,} tokens were read" if len(ids) > limit else ""
-        table[number] = (texts[number], model.labels[of_classes.index(best)], f"{best:.4f}", note)
+            ids, number, most = next(answers)
+            label, probability = model.labels[number], f"{most:.4f}"
+            note = f"only the first {limit:,} tokens were read" if len(ids) > limit else ""
+        table.append((text, label, probability, note))
     return table
 
 

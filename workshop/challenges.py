@@ -12,14 +12,8 @@ from workshop.lab import Run
 from workshop.texts import counted
 
 NO_RUN = "No run yet: press Train, then run this cell again."
-
-
 FEWEST_SEEDS = 3  # below that a difference may well be luck
-
-
 WITHIN_SECONDS = 5.0
-
-
 FEWEST_TRIES = 3  # the best of fewer is no choice
 
 
@@ -169,10 +163,9 @@ def reply_to_more_is_worse(runs: Sequence[Run], reason: str | None) -> str:
     if reason is None:
         return f"Half of it. {seen} Why? Put a letter in the place of None."
     letter = str(reason).strip().lower()
-    if letter in WRONG_REASONS:
-        return f"Not the reason. {WRONG_REASONS[letter]}"
     if letter != "b":
-        return f"The reason is one of the letters a, b, c, d, not {reason!r}."
+        unknown = f"It is one of the letters a, b, c, d, not {reason!r}."
+        return f"Not the reason. {WRONG_REASONS.get(letter, unknown)}"
     if after < before:
         return (
             "Not the reason here: the training accuracy fell as well. Take a smaller learning "

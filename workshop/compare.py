@@ -6,9 +6,7 @@ The notebook 06_C asks for a guess first, then shows what was measured. The comm
 
 import base64
 import io
-import os
-import sys
-from argparse import Namespace
+from argparse import ArgumentParser
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -17,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from helpers.checks import whole_number
-from helpers.config import BUNDLED_SIZE, MODEL_CONFIGS, model_size
+from helpers.config import MODEL_CONFIGS
 from helpers.data import DATA_NAMES
 from helpers.measures import paired_interval
-from helpers.training import get_device
-from workshop.__main__ import INTERRUPTED, Parser
-from workshop.experiments import ROWS, parse_rows, reason_to_skip, run_id, train_all
-from workshop.lab import read_rows
+from workshop.__main__ import run
+from workshop.experiments import ROWS, parse_rows, reason_to_skip, run_id
+from workshop.experiments import run as train_row
+from workshop.lab import append_row, read_rows
 
 VERDICTS = BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference"
 STYLES = {  # a verdict → the colour, of Okabe & Ito's, and a marker that tells the same
@@ -33,10 +32,6 @@ STYLES = {  # a verdict → the colour, of Okabe & Ito's, and a marker that tell
     WORSE: ("#b34e00", "v"),
     NO_DIFFERENCE: ("#555555", "o"),
 }
-HEAD = (
-    "row", "", "train", "test", "of the seeds", "to row", "points", "95 % interval", "verdict",
-    "book",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,26 +57,35 @@ class Comparison:
             return NO_DIFFERENCE
         return BETTER if self.low > 0 else WORSE
 
+    @property
+    def label(self) -> str:
+        """The row's number and description, and which row it is compared with if not row 1."""
+        partner = "" if self.against == 1 else f" (to {self.against})"
+        return f"{self.row}  {ROWS[self.row].description}{partner}"
+
+    @property
+    def in_points(self) -> list[str]:
+        """The difference, `low` and `high` in percentage points, with a sign: "−3.2", "0.0"."""
+        texts = []
+        for value in (self.difference, self.low, self.high):
+            points = round(100 * value, 1)
+            texts.append(f"{points:+.1f}".replace("-", "−") if points else "0.0")
+        return texts
+
 
 def compare(results: Sequence[dict], number: int, against: int | None = None) -> Comparison | None:
     """Return how row `number` compares with row `against` (None: as ROWS says).
 
     `results` are what `experiments.run` returns. Only the seeds that both rows have count; None
-    where there are none. Raises ValueError where the two are of different data or code.
+    where there are none.
     """
     against = against or ROWS[number].against
     rows = [{r["seed"]: r for r in results if r["row"] == row} for row in (number, against)]
     seeds = sorted(rows[0].keys() & rows[1].keys())
     if not seeds:
         return None
-    compared = [row[seed] for row in rows for seed in seeds]
-    if len({(r["fingerprint"]["data"], r["fingerprint"]["code"]) for r in compared}) > 1:
-        raise ValueError(
-            f"rows {number} and {against} are of different data or code; "
-            "run both anew into one file"
-        )
-    right = np.array([list(map(int, r["right"])) for r in compared])
-    right = right.reshape(2, len(seeds), -1)  # rows, seeds, messages
+    # (rows, seeds, messages)
+    right = np.array([[list(map(int, row[seed]["right"])) for seed in seeds] for row in rows])
     return Comparison(number, against, *right.mean(axis=2).tolist(), *paired_interval(*right))
 
 
@@ -92,45 +96,27 @@ def compare_all(results: Collection[dict]) -> list[Comparison]:
     return [comparison for comparison in comparisons if comparison is not None]
 
 
-def in_points(value: float) -> str:
-    """Return a difference of accuracies in percentage points, with its sign: "−3.2", "0.0"."""
-    points = f"{100 * value:+.1f}".replace("-", "−")
-    return "0.0" if points[1:] == "0.0" else points
-
-
 def describe_comparison(c: Comparison) -> str:
     """Return the difference, its interval and the verdict in a line."""
-    return (
-        f"{in_points(c.difference)} points ({in_points(c.low)} … {in_points(c.high)}): {c.verdict}"
-    )
+    difference, low, high = c.in_points
+    return f"{difference} points ({low} … {high}): {c.verdict}"
 
 
 def results_table(results: Collection[dict]) -> pd.DataFrame:
-    """Return a table with a line for each row of the results; all cells are texts.
+    """Return a table with a line for each row of the results, by its number.
 
-    Accuracies are in percent, means over the seeds; "of the seeds" are the lowest and the highest.
+    Accuracies are in percent: the means over the seeds, and the lowest and highest test accuracy.
     """
-    comparisons = {c.row: c for c in compare_all(results)}
-    numbers = [result["row"] for result in results]
-    accuracies = 100 * pd.DataFrame([result["accuracy"] for result in results], numbers)
-    lines = []
-    for number, of_row in accuracies.groupby(level=0):
-        train, test, row = of_row["train"], of_row["test"], ROWS[number]
-        line = [
-            str(number),
-            row.description,
-            f"{train.mean():.1f}",
-            f"{test.mean():.1f}",
-            f"{test.min():.1f} … {test.max():.1f}",
-            *4 * [""],
-            f"{row.book:.2f}" if row.book else "",
-        ]
-        if number in comparisons:
-            c = comparisons[number]
-            interval = f"{in_points(c.low)} … {in_points(c.high)}"
-            line[5:9] = str(c.against), in_points(c.difference), interval, c.verdict
-        lines.append(line)
-    return pd.DataFrame(lines, columns=HEAD)
+    accuracies = 100 * pd.DataFrame([r["accuracy"] for r in results], [r["row"] for r in results])
+    by_row = accuracies.groupby(level=0)
+    table = by_row[["train", "test"]].mean()
+    table["lowest"], table["highest"] = by_row["test"].min(), by_row["test"].max()
+    table = table.round(1)
+    table.insert(0, "row", [ROWS[number].description for number in table.index])
+    table["book"] = [ROWS[number].book for number in table.index]
+    compared = {c.row: f"row {c.against}: {describe_comparison(c)}" for c in compare_all(results)}
+    table["compared with"] = pd.Series(compared)
+    return table.astype(object).fillna("")
 
 
 def plot_comparisons(comparisons: Sequence[Comparison]) -> Figure:
@@ -145,17 +131,11 @@ def plot_comparisons(comparisons: Sequence[Comparison]) -> Figure:
         axes.plot(seeds, np.full(len(seeds), y + 0.3), ".", color=colour, alpha=0.4)
     axes.axvline(0, color="#333333", linewidth=1)
     axes.grid(axis="x", color="#dddddd")
-    axes.set_yticks(range(len(comparisons)), [label_of(c) for c in comparisons])
+    axes.set_yticks(range(len(comparisons)), [c.label for c in comparisons])
     axes.invert_yaxis()
     title = "test accuracy less the other row's, in points (left: worse, right: better)"
     figure.supxlabel(title, fontsize="medium")
     return figure
-
-
-def label_of(c: Comparison) -> str:
-    """Return a row's number and description, and which row it is compared with if not row 1."""
-    partner = "" if c.against == 1 else f" (to {c.against})"
-    return f"{c.row}  {ROWS[c.row].description}{partner}"
 
 
 # --- the guessing game ---------------------------------------------------------------------------
@@ -168,8 +148,7 @@ def read_results(path: Path, model: str, data: str) -> list[dict]:
     with the command that makes such results, and all of its rows are returned.
     """
     rows, notes = read_rows(path)
-    for note in notes:
-        print(note)
+    print(*notes, sep="\n", end="\n" if notes else "")
     of_data = [row for row in rows if row["settings"]["data"] == data]
     if any(row["row"] == 1 and row["settings"]["model"] == model for row in of_data):
         return of_data
@@ -207,11 +186,11 @@ class Guesses:
             return
         self.given[number] = word
         ours, partners = 100 * np.mean(c.accuracies), 100 * np.mean(c.reference)
+        difference, low, high = c.in_points
         print(f"Your guess: {word}. Measured: {c.verdict}.")
         print(
             f"Test accuracy {ours:.1f} %, row {c.against} has {partners:.1f} %: "
-            f"{in_points(c.difference)} points, "
-            f"95 % interval {in_points(c.low)} to {in_points(c.high)}."
+            f"{difference} points, 95 % interval {low} to {high}."
         )
         if len(c.accuracies) > 1:
             percent = ", ".join(f"{100 * accuracy:.1f}" for accuracy in sorted(c.accuracies))
@@ -249,11 +228,11 @@ class Folded:
         comparisons, png = compare_all(self.results), io.BytesIO()
         plot_comparisons(comparisons).savefig(png, format="png")
         encoded = base64.b64encode(png.getvalue()).decode()
-        lines = "; ".join(f"{label_of(c)} {describe_comparison(c)}" for c in comparisons)
+        lines = "; ".join(f"{c.label} {describe_comparison(c)}" for c in comparisons)
         return (
             f"<details><summary>{escape(self.title)}</summary>"
             f'<img src="data:image/png;base64,{encoded}" alt="{escape(lines)}"/>'
-            f"{results_table(self.results).to_html(index=False, border=0)}</details>"
+            f"{results_table(self.results).to_html(border=0)}</details>"
         )
 
 
@@ -262,7 +241,7 @@ class Folded:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line of `workshop.experiments`; rows that are in the file are not repeated."""
-    parser = Parser(
+    parser = ArgumentParser(
         prog="python -m workshop.experiments",
         description="Train rows of the book's table of experiments, each with several seeds, and "
         "the rows that they are compared with.",
@@ -273,42 +252,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", default=f"1-{max(ROWS)}", help="such as 1-5,10,11")
     parser.add_argument("--seeds", type=int, default=5, help="how many: 1, 2, …")
     parser.add_argument("--out", type=Path, default=Path("results.jsonl"))
-    chosen = parser.parse_args(arguments)
-    try:
-        train_and_compare(chosen)
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        print(f"interrupted: what was trained is in {chosen.out}; the same command goes on there")
-        sys.exit(INTERRUPTED)
+    chosen = vars(parser.parse_args(arguments))
+    run(lambda: train_and_compare(**chosen))
 
 
-def train_and_compare(chosen: Namespace) -> None:
-    """Train what is not in the file yet; print the table, and save the plot beside the file."""
-    whole_number("--seeds", chosen.seeds)
+def train_and_compare(model: str, data: str, rows: str, seeds: int, out: Path) -> None:
+    """Train what is not in the file yet; print the table, and save the plot beside the file.
+
+    An interruption loses no training that has ended.
+    """
     wanted = {}  # a training's id → its row's number and experiment
-    for number in parse_rows(chosen.rows):
-        if reason := reason_to_skip(number, chosen.model):
+    for number in parse_rows(rows):
+        if reason := reason_to_skip(number, model):
             print(reason)
             continue
         for row in (number, ROWS[number].against):
-            for seed in range(1, chosen.seeds + 1):
-                experiment = replace(ROWS[row].experiment(chosen.model, chosen.data), seed=seed)
+            for seed in range(1, whole_number("--seeds", seeds) + 1):
+                experiment = replace(ROWS[row].experiment(model, data), seed=seed)
                 wanted[run_id(row, experiment)] = (row, experiment)
-    rows, notes = read_rows(chosen.out)
-    for note in notes:
-        print(note)
-    stored = {row["id"] for row in rows}
-    left = [training for row_id, training in wanted.items() if row_id not in stored]
-    if len(left) < len(wanted):
-        print(f"{len(wanted) - len(left)} of {len(wanted)} trainings are in {chosen.out} already")
-    if left:
-        is_small = model_size(chosen.model) == BUNDLED_SIZE and get_device().type == "cpu"
-        train_all(left, chosen.out, os.cpu_count() if is_small else 1)
-    results = [row for row in read_rows(chosen.out)[0] if row["id"] in wanted]
+    stored, notes = read_rows(out)
+    left = [row_id for row_id in wanted if row_id not in {row["id"] for row in stored}]
+    done = len(wanted) - len(left)
+    print(*notes, f"{done} of {len(wanted)} trainings are in {out} already", sep="\n")
+    for row_id in tqdm(left, unit="training"):
+        row, experiment = wanted[row_id]
+        append_row(out, train_row(row, experiment, experiment.seed))
+    results = [row for row in read_rows(out)[0] if row["id"] in wanted]
     if results:
-        print(results_table(results).to_string(index=False))
+        print(results_table(results).to_string())
     if comparisons := compare_all(results):
-        plot = chosen.out.with_suffix(".svg")
+        plot = out.with_suffix(".svg")
         plot_comparisons(comparisons).savefig(plot)
         print(f"the differences as a plot: {plot}")

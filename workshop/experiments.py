@@ -1,4 +1,4 @@
-"""The book's table of experiments: its rows, one training of a row, and many at the same time.
+"""The book's table of experiments: its rows, and the training of a row.
 
 The book's repository (github.com/rasbt/LLMs-from-scratch, ch06/02_bonus_additional-experiments)
 answers questions about chapter 6 with a table of 19 rows. The numbers of the rows and the test
@@ -9,24 +9,16 @@ accuracies in `Row.book`, of one training each, are that table's. Row 20 is the 
 
 import hashlib
 import json
-import multiprocessing
-import os
 import random
-import re
-import signal
-import threading
 import time
 import tomllib
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 import pandas as pd
 import torch
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from helpers.checks import one_of
 from helpers.config import BUNDLED_SIZE, gpt_config, model_size
@@ -38,12 +30,11 @@ from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import get_tokenizer
 from helpers.training import (
     TrainingSettings,
+    classifying_place,
     own_random_numbers,
-    up_to_classifying_token,
 )
 from workshop.fast import TRAINING_VERSION, fine_tune
 from workshop.forward import message_logits
-from workshop.lab import append_row
 
 load_splits_once = lru_cache(maxsize=2)(load_splits)
 
@@ -92,13 +83,8 @@ class Experiment(TrainingSettings):
             lr = TrainingSettings.for_model(self.model).lr
             if model_size(self.model) == BUNDLED_SIZE and self.layers in ("all", "LoRA"):
                 lr /= 2
-            object.__setattr__(self, "lr", lr)  # the dataclass is frozen
+            vars(self)["lr"] = lr  # as the dataclass is frozen
         super().__post_init__()
-        if not self.padding and self.batch_size > 1:
-            raise ValueError(
-                f"without padding messages differ in length, so batch_size must be 1, not "
-                f"{self.batch_size}; accumulation puts several into a step"
-            )
 
     def plan(self, n_layers: int) -> FreezePlan:
         """Return which parts of a model with `n_layers` blocks are trained."""
@@ -155,15 +141,16 @@ def parse_rows(text: str) -> list[int]:
     Raises ValueError for another text, and for rows that do not exist.
     """
     numbers = set()
-    for piece in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", piece)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if not 1 <= first <= last <= max(ROWS):
-            raise ValueError(
-                f"{piece.strip()!r} names no rows; give numbers from 1 to {max(ROWS)}, "
-                "such as 1-5,10,11"
-            )
-        numbers.update(range(first, last + 1))
+    try:
+        for piece in text.split(","):
+            first, _, last = piece.partition("-")
+            numbers.update(range(int(first), int(last or first) + 1))
+    except ValueError:
+        numbers.clear()
+    if not numbers or not numbers <= ROWS.keys():
+        raise ValueError(
+            f"{text!r} names no rows; give numbers from 1 to {max(ROWS)}, such as 1-5,10,11"
+        )
     return sorted(numbers)
 
 
@@ -201,9 +188,8 @@ def make_datasets(
         datasets.append(data)
     if not experiment.padding:
         for data in datasets:
-            data.encoded_texts = [
-                up_to_classifying_token(ids, "last_token") for ids in data.encoded_texts
-            ]
+            rows = data.encoded_texts
+            data.encoded_texts = [row[: 1 + classifying_place(row, "last_token")] for row in rows]
     return tuple(datasets)
 
 
@@ -235,15 +221,15 @@ def measure(model: GPTModel, experiment: Experiment, datasets: Sequence[SpamData
 
     That is a text with a 1 for each test message that is classified correctly, 0 for the others.
     """
-    accuracy, loss, right = {}, {}, ""
+    measured = {"accuracy": {}, "loss": {}}
     for part, data in zip(("train", "validation", "test"), datasets, strict=True):
         logits = message_logits(model, data.encoded_texts, experiment.position)
         labels = torch.tensor(data.labels)
         is_right = logits.argmax(dim=-1) == labels
-        accuracy[part] = round(is_right.double().mean().item(), 6)
-        loss[part] = round(F.cross_entropy(logits, labels).item(), 6)
-        right = "".join(map(str, is_right.int().tolist()))  # the test part comes last
-    return {"accuracy": accuracy, "loss": loss, "right": right}
+        measured["accuracy"][part] = round(is_right.double().mean().item(), 6)
+        measured["loss"][part] = round(F.cross_entropy(logits, labels).item(), 6)
+        measured["right"] = "".join(map(str, is_right.int().tolist()))  # the test part is last
+    return measured
 
 
 def run(number: int, experiment: Experiment, seed: int) -> dict:
@@ -292,51 +278,6 @@ def run_id(number: int, experiment: Experiment) -> str:
 
 def short_hash(values: list) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-# --- many trainings ------------------------------------------------------------------------------
-
-
-def train_all(trainings: Sequence[tuple[int, Experiment]], out: Path, jobs: int) -> None:
-    """Train rows, given by number and experiment, `jobs` at a time; append the results to `out`.
-
-    Each has a process of its own with its part of the cores: the steps of a small model are too
-    short to be shared among cores. The file has a result as soon as its training ends. Raises
-    RuntimeError with the first error of a training, or where a process has died; then, and after an
-    interruption, all processes are ended.
-    """
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    context = multiprocessing.get_context("spawn")  # the same on every system
-    with ProcessPoolExecutor(jobs, context, _begin_process, (threads,)) as pool:
-        # in this order a process has the frozen part's outputs from the seed before
-        futures = {
-            pool.submit(run, *training, training[1].seed): training for training in trainings
-        }
-        try:
-            for future in tqdm(as_completed(futures), total=len(futures), unit="training"):
-                number, experiment = futures[future]
-                try:
-                    append_row(out, future.result())
-                except Exception as error:
-                    message = f"row {number}, seed {experiment.seed}: {error}"
-                    raise RuntimeError(message) from error
-        except BaseException:  # an interruption, too
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
-
-
-def _begin_process(threads: int) -> None:
-    """Set up a process that trains: it leaves Ctrl-C to the command, and ends together with it."""
-    torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end_with_the_command() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_the_command, daemon=True).start()
 
 
 if __name__ == "__main__":

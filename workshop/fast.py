@@ -11,6 +11,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -99,29 +100,23 @@ class Progress:
 
 def with_bars(steps: Iterator[Progress], show: bool) -> Iterator[Progress]:
     """Yield what `steps` yields, and show a progress bar for each phase, one below the other."""
-    names = {"encoding": ("encoding messages", "message"), "training": ("fine-tuning", "step")}
-    bar, phase = None, ""
-    try:
+    names = {"encoding": "encoding messages", "training": "fine-tuning"}
+    bars: dict[str, tqdm] = {}
+    with ExitStack() as closing:
         for progress in steps:
-            history = progress.history
-            if progress.phase != phase:
-                if bar is not None:
-                    bar.close()
-                phase = progress.phase
-                name, unit = names[phase]
-                bar = tqdm(total=progress.total, desc=name, unit=unit, disable=not show)
+            phase, history = progress.phase, progress.history
+            if phase not in bars:
+                bars[phase] = tqdm(total=progress.total, desc=names[phase], disable=not show)
+                closing.enter_context(bars[phase])
             measured = {
                 "loss": history.step_losses,
                 "val_loss": history.val_losses,
                 "val_acc": history.val_accs,
             }
-            latest = {name: f"{values[-1]:.3f}" for name, values in measured.items() if values}
-            bar.set_postfix(latest, refresh=False)
-            bar.update(progress.done - bar.n)
+            latest = {name: values[-1] for name, values in measured.items() if values}
+            bars[phase].set_postfix(latest, refresh=False)
+            bars[phase].update(progress.done - bars[phase].n)
             yield progress
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 # --- the training ---------------------------------------------------------------------------------
@@ -180,8 +175,7 @@ class Training:
             self.trainable.values(), settings.lr, weight_decay=settings.weight_decay, fused=True
         )
         if checkpoint is not None:
-            for name, values in checkpoint.load(self.trainable, self.optimizer).items():
-                setattr(history, name, values)
+            vars(history).update(checkpoint.load(self.trainable, self.optimizer))
         self.processes.copy_from_first(self.trainable.values())
         self.saved = 0, {}, {}  # the epoch of the weights, the weights, the history's numbers
         self.save_epoch()
@@ -235,7 +229,7 @@ class Training:
     def save_epoch(self) -> None:
         """Save the history's numbers, and the present weights if they are to be kept."""
         epoch, weights, _ = self.saved
-        numbers = {name: list(getattr(self.history, name)) for name in NUMBERS}
+        numbers = {name: list(vars(self.history)[name]) for name in NUMBERS}
         epochs = len(numbers["val_accs"])
         if self.settings.keep == "last" or epochs in (0, self.history.best_epoch):
             epoch = epochs
@@ -246,8 +240,7 @@ class Training:
         """Give the model the saved weights, and the history its numbers and a note of what stopped."""
         epoch, weights, numbers = self.saved
         self.model.load_state_dict(weights, strict=False)
-        for name, values in numbers.items():
-            setattr(self.history, name, values)
+        vars(self.history).update(numbers)
         if self.history.interrupted:
             epochs = len(numbers["val_accs"])
             saved = counted(epochs, "whole epoch")
@@ -325,7 +318,7 @@ def _timed(
     name, start = f"seconds_{phase}", time.perf_counter()
     for finished in steps:
         done += finished
-        setattr(history, name, getattr(history, name) + time.perf_counter() - start)
+        vars(history)[name] += time.perf_counter() - start
         yield Progress(phase, done, total, history)
         start = time.perf_counter()
 

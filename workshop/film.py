@@ -67,20 +67,19 @@ class Film:
         self.directions, self.names, self.mistakes, self.val_losses = directions, [], [], []
         self.places, self.boundaries, self.num_on_their_side = [], [], []
         for frame in self.frames:
-            predicted = frame.logits.argmax(dim=1)
-            self.mistakes.append(predicted != self.labels)
+            is_spam = frame.logits.argmax(dim=1)  # predicted
+            self.mistakes.append(is_spam != self.labels)
             self.val_losses.append(F.cross_entropy(frame.logits, self.labels).item())
             self.names.append(
                 f"after epoch {frame.epoch}" if frame.epoch else "before the training"
             )
-
-            weight, bias = frame.weight.diff(dim=0)[0], frame.bias.diff()  # spam's less ham's
+            self.places.append(directions.place(frame.vectors))
+            weight = frame.weight.diff(dim=0)[0]  # spam's less ham's
             line = directions.axes @ weight  # (2,)
-            c = directions.mean @ weight + bias
-            points = directions.place(frame.vectors)
-            self.places.append(points)
+            c = directions.mean @ weight + frame.bias.diff()
             self.boundaries.append((*line.tolist(), c.item()))
-            self.num_on_their_side.append(((points @ line + c > 0) == predicted).sum().item())
+            is_above = self.places[-1] @ line + c > 0
+            self.num_on_their_side.append((is_above == is_spam).sum().item())
         steps = torch.tensor(self.history.step_losses)
         self.train_losses = []
         if len(steps):

@@ -11,19 +11,16 @@ use a sampled softmax, over the batch's own targets and a random sample of the o
 which is weighted by how many tokens it stands for (Bengio & Senécal 2003, Jean et al. 2015): its
 normaliser has the same expectation. Validation always uses the whole vocabulary.
 
-The batch, the sample and the dropout of a step follow from the seed and the step's number. So a run
-that was killed continues as it would have without the kill.
+The batch, the sample and the dropout of a step follow from the seed and the step's number.
 """
 
 import argparse
-import hashlib
 import json
 import math
 import shutil
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +28,8 @@ import torch
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from helpers.checks import finite_number, whole_number
+from helpers.checks import whole_number
 from helpers.config import BUNDLED_CHECKPOINT, END_OF_TEXT, gpt_config
-from helpers.download import whole_file
 from helpers.loading import (
     HPARAMS,
     checkpoint_variables,
@@ -44,6 +40,7 @@ from helpers.loading import (
 from helpers.model import GPTModel
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
 from helpers.training import check_finite
+from workshop.__main__ import run
 from workshop.forward import precision_on
 
 TRIAL_STEPS = 20  # whose time tells how many fit into the minutes
@@ -69,9 +66,6 @@ class Recipe:
 
     def __post_init__(self) -> None:
         whole_number("tokens_per_step", self.tokens_per_step, max(self.lengths))
-        if self.candidates is not None:  # the targets of a step are among them
-            whole_number("candidates", self.candidates, self.tokens_per_step)
-        finite_number("lr", self.lr, inclusive=True)
 
 
 @dataclass
@@ -236,17 +230,16 @@ def validation_losses(
     """Return the mean loss at each position, float64 (length,), over the whole vocabulary.
 
     The mean is over at most `most` sequences, evenly spaced in `tokens`, which are more than one
-    sequence.
+    sequence. The model is left in eval mode.
     """
-    was_training, device = model.training, model.tok_emb.weight.device
     model.eval()
+    losses = []
     number = min(most, len(tokens) // length)
-    total = np.zeros(length)
     for start in np.linspace(0, len(tokens) - length - 1, num=number, dtype=int):
-        row = torch.tensor(tokens[None, start : start + length + 1], device=device).long()
-        total += token_losses(model, row[:, :-1], row[:, 1:])[0].cpu().numpy()
-    model.train(was_training)
-    return total / number
+        row = torch.tensor(tokens[None, start : start + length + 1]).long()
+        row = row.to(model.tok_emb.weight.device)
+        losses.append(token_losses(model, row[:, :-1], row[:, 1:])[0].cpu().numpy())
+    return np.mean(losses, axis=0, dtype=float)
 
 
 def held_out_figures(model: GPTModel, tokens: np.ndarray) -> dict[str, float]:
@@ -273,7 +266,6 @@ def pretrain(
     recipe: Recipe,
     *,
     minutes: float | None = None,
-    state_path: str | Path | None = None,
     validate_every: int = 500,
     at_validation: Callable[[Progress], object] = lambda progress: None,
     compiled: bool = False,
@@ -282,10 +274,9 @@ def pretrain(
 
     It takes `recipe.steps` steps, or as many as fit into `minutes`, by the time of the first ones.
     After each validation `at_validation` is called, with the model in eval mode, in which the model
-    is left, and the state is saved to `state_path`; a state of the same run that is there already
-    is continued. `compiled` lets torch compile the model, which takes a minute or two and needs a
-    C++ compiler. Raises ValueError for too short a text, for sequences longer than the context, and
-    for a saved state of another run; FloatingPointError when a loss is not finite.
+    is left. `compiled` lets torch compile the model, which takes a minute or two and needs a C++
+    compiler. Raises ValueError for too short a text and for sequences longer than the context;
+    FloatingPointError when a loss is not finite.
     """
     longest, context = max(recipe.lengths), model.pos_emb.num_embeddings
     if longest > min(context, len(train) - 1, len(validation) - 1):
@@ -295,43 +286,23 @@ def pretrain(
             f"{len(validation):,}; take shorter sequences or more text"
         )
     losses_of = torch.compile(token_losses, dynamic=False) if compiled else token_losses
-    optimizer, progress, times = new_optimizer(model, recipe), Progress(recipe.steps), []
-    text, first_weights = hashlib.sha256(train).hexdigest(), model.tok_emb.weight.sum().item()
-    identity = repr((model.cfg, recipe, minutes, text, first_weights))
-    if state_path and Path(state_path).exists():
-        state = torch.load(state_path, map_location="cpu", weights_only=True)
-        if state["identity"] != identity:
-            raise ValueError(
-                f"{state_path} was saved by a run with another model, recipe or text; delete it, or "
-                "name another --out"
-            )
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        progress = Progress(**state["progress"])
-    with tqdm(total=progress.steps, initial=progress.step, unit="step", desc="pretraining") as bar:
-        times.append(time.monotonic())
-        while progress.steps is None or progress.step < progress.steps:
-            model.train()
+    optimizer, progress = new_optimizer(model, recipe), Progress(recipe.steps)
+    # the rates of the warm-up are the same for any number of steps
+    num_trials, times = min(TRIAL_STEPS, recipe.warmup_steps), [time.monotonic()]
+    with tqdm(total=progress.steps, unit="step", desc="pretraining") as bar:
+        while progress.step != progress.steps:
             progress.losses.append(take_step(model, optimizer, train, recipe, progress, losses_of))
             times.append(time.monotonic())
-            # the rates of the warm-up are the same for any number of steps
-            if progress.steps is None and progress.step >= min(TRIAL_STEPS, recipe.warmup_steps):
-                seconds_left = 60 * minutes - (times[-1] - times[0])
-                rest = max(0, round(seconds_left / np.median(np.diff(times))))
-                progress.steps = bar.total = progress.step + rest
             bar.update()
+            if progress.steps is None and progress.step == num_trials:
+                seconds_left = 60 * minutes - (times[-1] - times[0])
+                rest = round(seconds_left / np.median(np.diff(times)))
+                progress.steps = bar.total = progress.step + max(0, rest)
             if progress.step == progress.steps or progress.step % validate_every == 0:
-                model.eval()
                 loss = float(validation_losses(model, validation, longest).mean())
                 progress.validation.append((progress.step, loss))
                 at_validation(progress)
                 bar.set_postfix(loss=f"{loss:.2f}")
-                if state_path:
-                    state = {"identity": identity, "progress": asdict(progress)}
-                    state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                    with whole_file(state_path) as part:
-                        torch.save(state, part)
-    model.eval()
     return progress
 
 
@@ -345,6 +316,7 @@ def take_step(
 ) -> float:
     """Train on the next batch; return its loss in nats per token."""
     step, device = progress.step, model.tok_emb.weight.device
+    model.train()
     torch.manual_seed(1_000_003 * recipe.seed + step)  # of this step's dropout
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, recipe, progress.steps or recipe.warmup_steps + 1)
@@ -369,27 +341,20 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
 
     dtype "float32" keeps every bit, "float16" halves the size. A checkpoint that is in `folder`
     already is overwritten. Raises ValueError for a head that is not the token embedding, since the
-    format has no variable for one, and for weights that are not finite in `dtype`.
+    format has no variable for one.
     """
     weights = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
     if not torch.equal(weights["out_head.weight"], weights["tok_emb.weight"]):
         raise ValueError("out_head differs from tok_emb: OpenAI's format shares them")
     settings = {theirs: int(model.cfg[ours]) for theirs, ours in HPARAMS.items()}
-    names, tensors = [], []
-    for variable in sorted(checkpoint_variables(settings)):
-        names.append(variable.name)
-        with np.errstate(over="ignore"):
-            values = variable.join(weights).numpy().astype(dtype)
-        if not np.isfinite(values).all():
-            raise ValueError(f"{variable.name} has values that are not finite in {dtype}")
-        tensors.append(values)
+    variables = sorted(checkpoint_variables(settings))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     import_tensorflow().raw_ops.SaveV2(
         prefix=str(folder / "model.ckpt"),
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=tensors,
+        tensor_names=[variable.name for variable in variables],
+        shape_and_slices=[""] * len(variables),
+        tensors=[variable.join(weights).numpy().astype(dtype) for variable in variables],
     )
     (folder / "checkpoint").write_text(
         'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n'
@@ -404,12 +369,14 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
 
 
 def pretrain_on_folder(chosen: argparse.Namespace) -> None:
-    """Do what the command line says: from a folder of text to a checkpoint."""
+    """Do what the command line says: from a folder of text to a checkpoint.
+
+    The checkpoint is also written at each validation, so an interrupted run can be trained further.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # a GPU needs no sampled softmax
-    candidates = max(4096, chosen.tokens_per_step) if device == "cpu" else None
-    recipe = Recipe(chosen.steps, chosen.tokens_per_step, candidates=candidates, lr=chosen.lr)
-    model = new_model(gpt_config("gpt2-nano (12M)"))
+    candidates = Recipe.candidates if device == "cpu" else None  # a GPU needs no sampled softmax
+    recipe = Recipe(chosen.steps, candidates=candidates, lr=chosen.lr)
+    model = new_model(gpt_config("gpt2-nano (12M)")).to(device)
     if chosen.start_from:
         load_weights_into_gpt(model, read_checkpoint(chosen.start_from)[1])
     documents, held_out = split_documents(read_documents(chosen.text))
@@ -421,10 +388,16 @@ def pretrain_on_folder(chosen: argparse.Namespace) -> None:
         f"{len(documents):,} documents, {len(train):,} tokens to train on; "
         f"{len(validation):,} tokens held out"
     )
-    options = {"minutes": chosen.minutes, "compiled": chosen.compiled}
-    state_path = chosen.out / "run.pt"
-    model.to(device)
-    progress = pretrain(model, train, validation, recipe, state_path=state_path, **options)
+    checkpoint = chosen.out / "checkpoint"
+    progress = pretrain(
+        model,
+        train,
+        validation,
+        recipe,
+        minutes=chosen.minutes,
+        at_validation=lambda _: save_openai_checkpoint(model, checkpoint),
+        compiled=chosen.compiled,
+    )
     means = [np.mean(progress.losses[i : i + 100]) for i in range(0, progress.step, 100)]
     figures = {
         "tokens_per_step": recipe.tokens_per_step,
@@ -434,7 +407,7 @@ def pretrain_on_folder(chosen: argparse.Namespace) -> None:
     }
     (chosen.out / "run.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
     print(f"{progress.step:,} steps; on held-out documents: {figures['held_out']}")
-    print(f"wrote {save_openai_checkpoint(model, chosen.out / 'checkpoint')}")
+    print(f"wrote {checkpoint}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -446,13 +419,10 @@ def main(arguments: list[str] | None = None) -> None:
     length.add_argument("--steps", type=int, help="how many steps to train")
     parser.add_argument("--also", help="another folder of texts, of which nothing is held out")
     parser.add_argument("--start-from", help="a checkpoint in OpenAI's format to train further")
-    parser.add_argument("--tokens-per-step", type=int, default=Recipe.tokens_per_step)
     parser.add_argument("--lr", type=float, default=Recipe.lr)
     parser.add_argument("--compiled", action="store_true", help="faster; needs a C++ compiler")
-    try:
-        pretrain_on_folder(parser.parse_args(arguments))
-    except (ValueError, OSError, RuntimeError, ArithmeticError) as error:  # text, disk or rate
-        sys.exit(f"{error}")
+    chosen = parser.parse_args(arguments)
+    run(lambda: pretrain_on_folder(chosen))
 
 
 if __name__ == "__main__":

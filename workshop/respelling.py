@@ -36,36 +36,20 @@ TEXTED = """
     with: wid wif w, without: w/o, yes: yeah yep yup ya,
 """
 
-ENTRIES = re.findall(r"(\w[\w' ]*):\s+([^,]+),", TEXTED)
-
-SHORT_FORMS = {long.lower(): short.split() for long, short in ENTRIES}
-
+SHORT_FORMS = {  # in lower case
+    long.lower(): short.split() for long, short in re.findall(r"(\w[\w' ]*):\s+([^,]+),", TEXTED)
+}
 LONGEST_FIRST = sorted(SHORT_FORMS, key=len, reverse=True)  # "going to" before "going"
-
 LONG_FORM = re.compile(rf"\b({'|'.join(LONGEST_FIRST)})\b(?!')", re.IGNORECASE)
 
 PHONE_NUMBER = re.compile(r"(?:\b1[ -])?\(?\b\d{3}\)?[ .-]\d{3}[ .-]\d{4}\b|\b\d{3}-\d{4}\b")
-
-PHONE_NUMBERS = [  # as in Britain
-    "07### ######", "07#########",  # mobile
-    "08## ### ####", "08##########",  # at a higher rate
-    "0800 ######",  # free
-    "090########",  # at a higher rate
-    "+44 7### ######",  # from abroad
-    "#####",  # a short code
-]  # fmt: skip
-
-OPENINGS = [
-    "hey", "hi", "hiya", "ok", "ok so", "oh", "lol", "haha", "yeah", "well", "aww", "omg", "dear",
-    "btw", "hmm", "so", "yup",
-]  # fmt: skip
-
-CLOSINGS = [
-    ":)", ":-)", ";)", ";-)", ":(", ":D", ":P", "xx", "xxx", "x", "lol", "haha", "hehe", "lmao",
-    "...", "..", "😊", "😂", "🙂", "👍", "❤️", "🎉", "😘", "🙏", "😭", "🎁",
-]  # fmt: skip
-
-CURRENCIES = ["£", "£", "£", "€", "$"]
+# as in Britain: mobile, at a higher rate, free, at a higher rate, from abroad, a short code
+PHONE_NUMBERS = """07### ######, 07#########, 08## ### ####, 08##########, 0800 ######, 090########,
++44 7### ######, #####""".replace("\n", " ").split(", ")
+OPENINGS = "hey, hi, hiya, ok, ok so, oh, lol, haha, yeah, well, aww, omg, dear, btw, hmm, so, yup"
+CLOSINGS = """
+:) :-) ;) ;-) :( :D :P xx xxx x lol haha hehe lmao ... .. 😊 😂 🙂 👍 ❤️ 🎉 😘 🙏 😭 🎁
+"""
 
 
 def as_texted(text: str, rng: random.Random) -> str:
@@ -91,9 +75,9 @@ def as_texted(text: str, rng: random.Random) -> str:
         if no_apostrophes:
             line = re.sub(r"(?<=\w)'(?=\w)", "", line)
         if line and rng.random() < 0.15:
-            line = f"{rng.choice(OPENINGS).capitalize()} {line[0].lower()}{line[1:]}"
+            line = f"{rng.choice(OPENINGS.split(', ')).capitalize()} {line[0].lower()}{line[1:]}"
         if line and rng.random() < 0.25:
-            line = f"{line} {rng.choice(CLOSINGS)}"
+            line = f"{line} {rng.choice(CLOSINGS.split())}"
         lines.append(line.lower() if lower else line)
     return "\n".join(lines)
 
@@ -126,7 +110,7 @@ def with_other_numbers(text: str, rng: random.Random) -> str:
     def digits(form: str) -> str:
         return re.sub("#", lambda _: str(rng.randrange(10)), form)
 
-    currency = rng.choice(CURRENCIES)
+    currency = rng.choice("£££€$")
     text = re.sub(r"\b\d{4,}\b", lambda number: digits("#" * len(number[0])), text)
     text = PHONE_NUMBER.sub(lambda _: digits(rng.choice(PHONE_NUMBERS)), text)
     return re.sub(r"\$ ?(?=\d)", currency, text)

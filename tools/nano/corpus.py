@@ -101,7 +101,7 @@ def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Itera
             yield document
 
 
-def write(path: Path, documents: Iterable[str], licence: str) -> None:
+def write(path: Path, documents: Iterable[str]) -> None:
     """Write the documents into `path`, with `<|endoftext|>` on a line between them; print a line."""
     # a space replaces a mark, since without one the two halves of another mark could meet
     clean = (document.replace(END_OF_TEXT_MARK, " ").strip() for document in documents)
@@ -109,9 +109,7 @@ def write(path: Path, documents: Iterable[str], licence: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
-    number = text.count(END_OF_TEXT_MARK) + 1
-    size, digest = path.stat().st_size, file_sha256(path)
-    print(f"{path.name}: {number} documents, {size} bytes, sha256 {digest} ({licence})")
+    print(f"{path.name}: {path.stat().st_size} bytes, sha256 {file_sha256(path)}")
 
 
 # --- sources --------------------------------------------------------------------------------------
@@ -195,12 +193,12 @@ def build_short_texts(corpus: Path, out: Path, sentences: Iterable[str], message
     What pretraining holds out is not rewritten, so it stays unseen.
     """
     everyday = list(without_messages(sentences, messages))
-    write(out / "sentences.txt", everyday, "CC BY 2.0")
+    write(out / "sentences.txt", everyday)
     training, _ = split_documents(read_documents(corpus))
     short = [text for text in training + everyday if len(text.split()) <= MOST_WORDS]
     rng = random.Random(123)
     rewritten = without_messages((rewrite(text, rng) for text in short), messages)
-    write(out / "rewritten.txt", rewritten, "as the corpus and the sentences")
+    write(out / "rewritten.txt", rewritten)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -213,17 +211,15 @@ def main(arguments: list[str] | None = None) -> None:
     messages = read_messages(SMS_MINI)["Text"].tolist()
     if chosen.without:
         messages += read_messages(chosen.without)["Text"].tolist()
-    for name, documents in stdlib_documents().items():
-        documents = without_messages(documents, messages)
-        write(chosen.out / name, documents, "PDDL 1.0 and CC0 1.0")
+    sources = stdlib_documents()
     if shutil.which("bible"):
         printed = subprocess.check_output(["bible", "-f", "Gen1:1-Rev22:21"], text=True)
-        chapters = without_messages(bible_chapters(printed), messages)
-        write(chosen.out / "bible.txt", chapters, "public domain")
+        sources["bible.txt"] = bible_chapters(printed)
     if chosen.dialogues:
         text = lzma.decompress(chosen.dialogues.read_bytes()).decode()
-        dialogues = without_messages(split_dialogues(text), messages)
-        write(chosen.out / "dialogues.txt", dialogues, "CC BY-SA 4.0")
+        sources["dialogues.txt"] = split_dialogues(text)
+    for name, documents in sources.items():
+        write(chosen.out / name, without_messages(documents, messages))
     build_short_texts(chosen.out, chosen.short, tatoeba_sentences(), messages)
 
 

@@ -18,14 +18,6 @@ LONGEST_WORD = 30  # characters: beyond it stand encoded attachments and the ser
 
 LONGEST_FOOTER = 15  # lines; what follows a `-- ` for longer is more than a signature
 
-MOST_UNREADABLE = 0.005  # share of characters lost to a wrong encoding
-
-LEAST_ASCII = 0.95
-
-LEAST_ENGLISH = 0.12  # share of common words: English mails have 0.3, lists and code nearly none
-
-FEWEST_WORDS = 5
-
 COMMON_WORDS = """
 a about all an and any are as at be been but by can do for from get had has have he his how i if in
 is it just like me more my no not of on one or our out so some that the their them there they this
@@ -129,10 +121,11 @@ def clean_email(text: str) -> str | None:
     whole = f"Subject: {subject}\n\n{body}" if subject else body
     words, common = re.findall(r"[a-z']+", body.lower()), set(COMMON_WORDS.split())
     keep = (
-        len(words) >= FEWEST_WORDS
-        and body.count("\ufffd") <= MOST_UNREADABLE * len(body)
-        and sum(map(str.isascii, body)) >= LEAST_ASCII * len(body)
-        and sum(word in common for word in words) >= LEAST_ENGLISH * len(words)
+        len(words) >= 5
+        and body.count("\ufffd") <= 0.005 * len(body)  # characters lost to a wrong encoding
+        and sum(map(str.isascii, body)) >= 0.95 * len(body)
+        # of the words of English mails 0.3 are common, of lists and code nearly none
+        and sum(word in common for word in words) >= 0.12 * len(words)
         and not PORNOGRAPHIC.search(whole)
     )
     return whole if keep else None
