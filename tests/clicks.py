@@ -3,6 +3,12 @@
 import asyncio
 from xml.etree import ElementTree
 
+import pytest
+
+MARKS = [  # of each file with tests of widgets
+    pytest.mark.usefixtures("no_callback_fails"),
+    pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"),
+]
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 

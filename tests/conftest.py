@@ -58,9 +58,9 @@ def load_parts(name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 
 def copy_of_the_course(folder: Path) -> Path:
     """Copy what git tracks, or would, into `folder`, as a fresh clone would have it; return it."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    printed = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode()
-    for name in filter(None, printed.split("\0")):
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    printed = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    for name in printed.splitlines():
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -24,72 +24,23 @@ from helpers.config import LEARNERS_FOLDER
 from notebooks.build import NOTEBOOK_METADATA
 from tests.conftest import ROOT
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
-
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 FOUND = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", MAC)]
 CHROMIUM = next((path for path in FOUND if path), None)
 PATIENCE = 120  # seconds for what a press brings about, on a busy machine
-FOLDERS = (
-    "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
-    "JUPYTERLAB_WORKSPACES_DIR",
-)  # fmt: skip
-SETTINGS = {  # every cell is in the page, even out of sight, and no pop-up lies above the notebook
+FOLDERS = ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")
+NO_POP_UP = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+SETTINGS = {  # every cell is in the page, even out of sight, and nothing lies above the notebook
     "notebook-extension/tracker": {"windowingMode": "none"},
-    "apputils-extension/notification": {
-        "fetchNews": "false",
-        "checkForUpdates": False,
-        "doNotDisturbMode": True,
-    },
+    "apputils-extension/notification": NO_POP_UP,
 }
-# Texts that stand out from what lies below them by less than 4.5 : 1; in the picture, from the box
-# that they lie in.
-CONTRAST = """
-function rgb(colour) {
-    const numbers = colour.match(/[\\d.]+/g).map(Number);
-    // a tint, such as those of the Freeze Explorer's rows, changes little
-    return numbers.length === 4 && numbers[3] < 0.3 ? null : numbers.slice(0, 3);
-}
-function luminance(colour) {
-    const linear = colour.map(c => c / 255)
-        .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
-}
-function ground(element) {
-    if (element.ownerSVGElement) {
-        const {x, y, width, height} = element.getBoundingClientRect();
-        const [px, py] = [x + width / 2, y + height / 2];
-        const shapes = [...element.ownerSVGElement.querySelectorAll('rect, path')];
-        const below = shapes.filter(shape => {
-            const box = shape.getBoundingClientRect();  // as it lies on the page, also if turned
-            return !shape.closest('defs, clipPath') && getComputedStyle(shape).fill !== 'none'
-                && box.x <= px && px <= box.x + box.width && box.y <= py && py <= box.y + box.height;
-        });
-        return below.length ? rgb(getComputedStyle(below.at(-1)).fill)
-            : ground(element.ownerSVGElement.parentElement);
-    }
-    for (let at = element; at; at = at.parentElement) {
-        const found = rgb(getComputedStyle(at).backgroundColor);
-        if (found) return found;
-    }
-    return [255, 255, 255];
-}
-function faint_texts(root) {
-    const shown = e => e.checkVisibility() && !e.disabled && e.tagName !== 'STYLE';
-    const has_text = e => [...e.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-    const contrast = e => {
-        const style = getComputedStyle(e);
-        const text = luminance(rgb(e.ownerSVGElement ? style.fill : style.color));
-        const [low, high] = [text, luminance(ground(e))].sort((a, b) => a - b);
-        return Math.round(100 * (high + 0.05) / (low + 0.05)) / 100;
-    };
-    return [...root.querySelectorAll('*')].filter(e => shown(e) && has_text(e))
-        .map(e => [e.textContent.trim().slice(0, 40), contrast(e)])
-        .filter(([_, contrast]) => contrast < 4.5);
-}
-window.faint_texts = faint_texts;
-"""
+AXE = ROOT / ".overlays" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+COLOURS = ["color-contrast", "link-in-text-block"]  # axe's rules to which light or dark matters
+VIOLATIONS = """async ({root, ...rules}) => {
+    const {violations} = await axe.run(root ?? document, {resultTypes: ['violations'], ...rules});
+    return violations.filter(({impact}) => ['serious', 'critical'].includes(impact))
+        .flatMap(({id, nodes}) => nodes.map(node => [id, node.html, node.failureSummary]));
+}"""
 WITHIN = """([script, arg, seconds]) => {
     const late = new Error(`not done after ${seconds} s`);
     const clock = new Promise((_, reject) => setTimeout(() => reject(late), seconds * 1000));
@@ -141,9 +92,8 @@ def missing() -> str | None:
     """Why no notebook can be opened in a browser here, and the remedy; None where one can."""
     if importlib.util.find_spec("playwright") is None:
         return "Playwright is not installed: pip install playwright"
-    if CHROMIUM is None:
-        return "no Chromium: apt install chromium, or Google Chrome from google.com/chrome"
-    return None
+    where = "apt install chromium, or Google Chrome from google.com/chrome"
+    return None if CHROMIUM else f"no Chromium: {where}"
 
 
 def link_the_packages(folder: Path) -> Path:
@@ -177,7 +127,7 @@ def lab(folder: Path) -> Iterator[Address]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         environment = {name: os.environ[name] for name in os.environ if "JUPYTER" not in name}
         environment.pop(LEARNERS_FOLDER, None)
-        environment |= {name: str(Path(home, name)) for name in FOLDERS}
+        environment |= {f"JUPYTER{name}": str(Path(home, name)) for name in FOLDERS}
         # relative, as in the Makefile: in a folder such as "course [2026]" no extension is found
         environment["JUPYTER_PATH"] = "share/jupyter"
         settings = Path(environment["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab")
@@ -195,30 +145,22 @@ def lab(folder: Path) -> Iterator[Address]:
             settings = {"stdout": out, "stderr": out, "start_new_session": True}
             server = subprocess.Popen(command, env=environment, cwd=sys.prefix, **settings)
         try:
-            deadline = time.monotonic() + 60
-            while not answers(address):
-                assert server.poll() is None and time.monotonic() < deadline, log.read_text()[
-                    -3000:
-                ]
+            for _ in range(600):
+                with suppress(OSError), urlopen(address.url("api/status"), timeout=5):
+                    break
+                assert server.poll() is None, log.read_text()
                 time.sleep(0.1)
             yield address
         finally:
             server.terminate()  # it then ends its kernels, each a process group of its own
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 server.wait(15)
-            except subprocess.TimeoutExpired:
-                server.kill()  # kernels notice that their parent is gone
-                server.wait()
-
-
-def answers(address: Address) -> bool:
-    with suppress(OSError), urlopen(address.url("api/status"), timeout=5):
-        return True
-    return False
+            server.kill()  # kernels notice that their parent is gone
+            server.wait()
 
 
 @contextmanager
-def browser() -> Iterator["Browser"]:
+def browser() -> Iterator:
     """A headless Chromium."""
     from playwright.sync_api import expect, sync_playwright
 
@@ -226,13 +168,11 @@ def browser() -> Iterator["Browser"]:
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        try:
-            yield chromium
-        finally:
-            chromium.close()
+        yield chromium
+        chromium.close()
 
 
-def open_notebook(browser: "Browser", address: Address, name: str, height: int) -> "Page":
+def open_notebook(browser, address: Address, name: str, height: int):
     """The notebook's page in the light theme, its kernel ready and the file browser folded away.
 
     Closing the page ends the kernel.
@@ -253,12 +193,12 @@ def open_notebook(browser: "Browser", address: Address, name: str, height: int) 
     return page
 
 
-def set_theme(page: "Page", theme: str) -> None:
+def set_theme(page, theme: str) -> None:
     """Show JupyterLab in its `"light"` or its `"dark"` theme."""
     page.evaluate(WITHIN, [THEME, f"JupyterLab {theme.title()}", 30])
 
 
-def shows(found: "Locator") -> None:
+def shows(found) -> None:
     """Wait until something is in sight, and all else that the kernel has sent with it.
 
     The kernel's answer to a question comes after all that it has sent before.
@@ -268,7 +208,7 @@ def shows(found: "Locator") -> None:
 
 
 @contextmanager
-def opened(course: Path, name: str, ready: str, height: int = 1000) -> Iterator["Page"]:
+def opened(course: Path, name: str, ready: str, height: int = 1000) -> Iterator:
     """A notebook's page in a JupyterLab of its own, all cells run, what `ready` selects in sight.
 
     At the end no callback has failed.
@@ -278,13 +218,12 @@ def opened(course: Path, name: str, ready: str, height: int = 1000) -> Iterator[
         page.evaluate(WITHIN, [RUN, None, 180])
         check(page)
         page.locator(ready).last.wait_for()
-        page.add_script_tag(content=CONTRAST)
         yield page
         check(page)
         page.close()
 
 
-def tab_reaches_every_control(root: "Locator") -> None:
+def tab_reaches_every_control(root) -> None:
     """From a widget's first control on, Tab goes through all that can be used, and then leaves it."""
     controls = root.locator("select, input, button:not([tabindex='-1']), summary, [role=slider]")
     usable = "all => all.filter(e => !e.disabled && e.checkVisibility()).length"
@@ -298,20 +237,16 @@ def tab_reaches_every_control(root: "Locator") -> None:
     assert root.locator("[data-reached]").count() == expected
 
 
-def assert_readable(root: "Locator", picture: str) -> None:
-    """No text of a widget is faint, and none of it is cut off.
-
-    A screenshot is left in the folder that the environment variable SCREENSHOTS names, if it does.
-    """
-    if folder := os.environ.get("SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        root.screenshot(path=Path(folder, f"{picture}.png"))
-    faint = root.evaluate("e => faint_texts(e)")
-    assert not faint, faint
-    assert root.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+def assert_readable(root, picture: str) -> None:
+    """No text of a widget is faint, if axe is here, and none of it is cut off."""
+    if AXE.exists():
+        root.page.evaluate(AXE.read_text(encoding="utf-8"))
+        rules = {"root": root.element_handle(), "runOnly": COLOURS}
+        assert root.page.evaluate(VIOLATIONS, rules) == [], picture
+    assert root.evaluate("e => e.scrollWidth - e.clientWidth") <= 0, picture
 
 
-def check(page: "Page") -> None:
+def check(page) -> None:
     """Raise an AssertionError with what a cell or a widget's callback has complained of."""
     found = page.evaluate(COMPLAINTS)
     words = "\n\n".join(f"{source}\n-> {text}" for source, text in found)

@@ -38,22 +38,12 @@ def made_up_run(
     losses: tuple[float, ...] | None = None,
     position: str = "last",
     epochs: int = 5,
-    trainable: int = 1000,
-    seconds: float = 2.0,
-    train_accs: tuple[float, ...] | None = None,
-    after_test: bool = False,
+    **changes,
 ) -> Run:
     count = len(accuracies)
-    return Run(
-        id=id,
-        settings=Settings(plan, position, epochs, 1e-3, count),
-        trainable=trainable,
-        work=12_300_000_000,
-        seconds=seconds,
-        train_accs=train_accs or (0.9,) * count,
-        val_accs=accuracies,
-        val_losses=losses or (0.5,) * count,
-        best_epochs=(2,) * count,
-        num_messages=100,
-        after_test=after_test,
-    )
+    fields = {
+        "trainable": 1000, "work": 12_300_000_000, "seconds": 2.0, "train_accs": (0.9,) * count,
+        "val_accs": accuracies, "val_losses": losses or (0.5,) * count, "best_epochs": (2,) * count,
+        "num_messages": 100, "after_test": False,
+    }  # fmt: skip
+    return Run(id, Settings(plan, position, epochs, 1e-3, count), **fields | changes)

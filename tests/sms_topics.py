@@ -4,8 +4,9 @@
 """
 
 import csv
-import io
 from pathlib import Path
+
+import pandas as pd
 
 import workshop
 from helpers.config import ASSETS
@@ -17,8 +18,7 @@ SMS_TOPICS = TOPICS / "sms-topics.csv"
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
 def themes() -> list[str]:
@@ -37,13 +37,10 @@ def messages() -> list[tuple[str, str]]:
 
 def sms_topics() -> str:
     """The file's content: a header, then each message that has a theme, in sms-mini's order."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["text", "topic"])
-    for (_, text), theme in zip(messages(), themes(), strict=True):
-        if theme:
-            writer.writerow([text, theme])
-    return file.getvalue()
+    table = pd.DataFrame(messages(), columns=["label", "text"]).assign(topic=themes())
+    return table[table["topic"] != ""].to_csv(
+        columns=["text", "topic"], index=False, lineterminator="\n"
+    )
 
 
 def baselines() -> dict[str, ClassFigures]:

@@ -20,15 +20,6 @@ TEST = {"boss wants the report": 0, "feed the cat": 1, "we won a game": 2, "dinn
 TRAIN, TEST = (pd.DataFrame(part.items(), columns=["Text", "Label"]) for part in (TRAIN, TEST))
 
 
-def test_small_measures_are_what_a_pencil_finds():
-    figures = class_figures(LABELS, [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 0])
-    assert figures.table.tolist() == [[2, 1, 0], [1, 1, 0], [1, 0, 0]]
-    assert (figures.total, figures.right, figures.accuracy) == (6, 3, 0.5)
-    assert figures.interval == wilson_interval(0.5, 6)
-    assert figures.recall("work") == 2 / 3 and figures.by_class["precision"]["work"] == 2 / 4
-    assert figures.macro_f1 == pytest.approx((4 / 7 + 1 / 2 + 0) / 3)
-
-
 @pytest.mark.parametrize("num_classes", [2, 40])
 def test_the_measures_are_those_of_scikit_learn(num_classes):
     labels, rng = [f"class {i}" for i in range(num_classes)], np.random.default_rng(num_classes)
@@ -43,9 +34,12 @@ def test_the_measures_are_those_of_scikit_learn(num_classes):
     table = metrics.confusion_matrix(correct, called, labels=range(num_classes))
     assert figures.table.tolist() == table.tolist()
     assert figures.accuracy == pytest.approx(metrics.accuracy_score(correct, called))
+    assert figures.interval == wilson_interval(figures.accuracy, 300)
     assert figures.macro_f1 == pytest.approx(f1.mean())
-    columns = {"texts": support, "called so": np.bincount(called, minlength=num_classes)}
-    columns |= {"precision": precision, "recall": recall, "F1": f1}
+    columns = {
+        "texts": support, "called so": np.bincount(called, minlength=num_classes),
+        "precision": precision, "recall": recall, "F1": f1,
+    }  # fmt: skip
     assert list(figures.by_class) == list(columns) and list(figures.by_class.index) == labels
     for name, expected in columns.items():
         assert figures.by_class[name].tolist() == pytest.approx(expected.tolist(), nan_ok=True)
@@ -76,17 +70,14 @@ def test_the_class_table_has_the_largest_class_first_and_a_dash_for_a_fraction_o
 
 
 def test_of_many_classes_the_twenty_largest_are_shown_and_the_others_counted():
-    labels = [f"class {i}" for i in range(1000)]
-    correct = [*range(1000), *range(500, 520)]
+    labels, correct = [f"class {i}" for i in range(1000)], [*range(1000), *range(500, 520)]
     lines = class_table(class_figures(labels, correct, correct)).split("\n")
-    assert len(lines) == 22
-    assert [line.split()[1] for line in lines[1:21]] == [str(i) for i in range(500, 520)]
+    assert [line.split()[1] for line in lines[1:-1]] == [str(i) for i in range(500, 520)]
     assert lines[-1] == "left out: 980 classes with 980 texts in all"
-    assert "left out" not in class_table(class_figures(labels[:20], range(20), range(20)))
 
 
 def test_a_long_name_of_a_class_or_one_of_several_lines_stays_in_one_line():
     names = ("a very long name " * 20, "two\nlines\tand more", "天气")
-    lines = class_table(class_figures(names, [0, 1, 2], [0, 1, 2])).split("\n")
-    assert len(lines) == 4 and "two lines and more" in lines[2]
-    assert "a very long nam…" in lines[1] and len(lines[1]) == len(lines[3]) + 2 < 100
+    _, long, two_lines, short = class_table(class_figures(names, [0, 1, 2], [0, 1, 2])).split("\n")
+    assert "two lines and more" in two_lines
+    assert "a very long nam…" in long and len(long) == len(short) + 2 < 100

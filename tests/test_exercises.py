@@ -1,16 +1,18 @@
 """A check cell says what is wrong, whatever it is given."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
 
+from helpers.config import LEARNERS_FOLDER, beside_the_notebook
 from helpers.freezing import FreezePlan
-from workshop.costs import training_cost
-from workshop.exercises import check, check_cheapest_block, check_long_way, check_temperature
+from workshop.exercises import check, check_temperature, progress
+from workshop.exercises import check_cheapest_block as cheapest
+from workshop.exercises import check_long_way as long_way
+from workshop.exercises.record import FILE, OPEN, RIGHT, SOLVED, TRIED, UNSAID, WRONG, record
 from workshop.widgets import FreezeExplorer
 
+pytestmark = pytest.mark.filterwarnings("error")
 HINT = "Think of the bias."
 LETTERS = {"a", "c", "e"}
 
@@ -19,7 +21,7 @@ def count_parameters():
     return 386
 
 
-RIGHT = [
+RIGHT_ANSWERS = [
     (386, 386, "386."),
     (0.2877, 0.28768, "0.2877."),
     ("890\u202f498", 890498, "890,498."),
@@ -33,7 +35,7 @@ RIGHT = [
     (np.array(["a", "c", "e"]), LETTERS, "{'a', 'c', 'e'}."),
 ]
 NO_NUMBER = "is not it: the answer is a number."
-WRONG = [
+WRONG_ANSWERS = [
     (384, 386, "384 is not it: too low."),
     ("9" * 5000, 5, f"{'9' * 60}… {NO_NUMBER}"),
     (True, 1, f"True {NO_NUMBER}"),
@@ -48,14 +50,11 @@ WRONG = [
 
 
 def reply(given, expected, capsys) -> str:
-    """What `check` prints; a warning is an error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check(given, expected, HINT)
+    check(given, expected, HINT)
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("given", "expected", "words"), RIGHT)
+@pytest.mark.parametrize(("given", "expected", "words"), RIGHT_ANSWERS)
 def test_the_right_answer_is_right_in_whatever_form(given, expected, words, capsys):
     assert reply(given, expected, capsys) == f"Right: {words}\n"
 
@@ -72,61 +71,41 @@ def test_what_is_not_answered_yet_is_not_called_wrong(given, words, capsys):
     assert reply(given, LETTERS, capsys) == f"Not answered yet: {words}\n"
 
 
-@pytest.mark.parametrize(("given", "expected", "words"), WRONG, ids=range(len(WRONG)))
+@pytest.mark.parametrize(("given", "expected", "words"), WRONG_ANSWERS)
 def test_a_wrong_answer_hears_what_is_wrong_and_then_the_hint(given, expected, words, capsys):
     printed = reply(given, expected, capsys)
     assert words in printed and printed.endswith(f". {HINT}\n"), printed
 
 
-def reply_to_plan(check_plan, explorer, plan, capsys) -> str:
-    explorer.plan = plan
-    check_plan(explorer)
-    return capsys.readouterr().out
+TOP, LOW = "trf_blocks.5", "trf_blocks.0"
 
 
-def test_each_wrong_choice_in_the_explorer_gets_its_own_remark(capsys):
-    explorer = FreezeExplorer("gpt2-nano (12M)", num_classes=5)
-    top, low = "trf_blocks.5", "trf_blocks.0"
-    for parts, remark in (
-        ({"out_head"}, "No block is wholly trainable"),
-        ({f"{top}.att"}, "No block is wholly trainable"),
-        ({top, low}, "The gradient goes down to trf_blocks.0"),
-        ({top, "pos_emb"}, "The gradient goes down to pos_emb"),
-        ({top, "final_norm", "out_head"}, "Not yet. That is the book's choice"),
-    ):
-        assert remark in reply_to_plan(check_cheapest_block, explorer, FreezePlan(6, parts), capsys)
-    for parts, remark in (
-        (set(), "Nothing is trainable"),
-        ({"tok_emb"}, "% are trainable: too many"),
-        ({"out_head"}, "The backward pass has 0 % of that work"),
-        ({"trf_blocks.3.norm1"}, "% of that work"),
-        ({f"{low}.norm1"}, "Right."),
-        ({f"{low}.norm2"}, "Right."),
-    ):
-        assert remark in reply_to_plan(check_long_way, explorer, FreezePlan(6, parts), capsys)
-
-
-def test_right_is_every_plan_but_the_books_whose_extra_work_is_only_the_heads_matrix(capsys):
+@pytest.mark.parametrize(
+    ("task", "parts", "words"),
+    [
+        (cheapest, {"out_head"}, "No block is wholly trainable"),
+        (cheapest, {f"{TOP}.att"}, "No block is wholly trainable"),
+        (cheapest, {TOP, LOW}, "The gradient goes down to trf_blocks.0"),
+        (cheapest, {TOP, "pos_emb"}, "The gradient goes down to pos_emb"),
+        (cheapest, {TOP, "final_norm", "out_head"}, "Not yet. That is the book's choice"),
+        (cheapest, {TOP, "final_norm"}, "Right."),
+        (cheapest, {TOP}, "let it learn, too; its matrix takes 1,536 of 3,554,304 multiply-adds."),
+        (cheapest, {TOP, "out_head"}, "a frozen head would be cheaper, by 1,536 of 3,554,304 multiply-adds."),
+        (cheapest, {"trf_blocks.4"}, "Not yet. The gradient goes down to trf_blocks.4."),
+        (long_way, set(), "Nothing is trainable"),
+        (long_way, {"tok_emb"}, "% are trainable: too many"),
+        (long_way, {"out_head"}, "The backward pass has 0 % of that work"),
+        (long_way, {"trf_blocks.3.norm1"}, "% of that work"),
+        (long_way, {f"{LOW}.norm1"}, "Right."),
+        (long_way, {f"{LOW}.norm2"}, "Right."),
+        (long_way, {TOP, "final_norm", "out_head"}, "Not yet."),
+    ],
+)  # fmt: skip
+def test_each_choice_in_the_explorer_gets_its_own_remark(task, parts, words, capsys):
     explorer = FreezeExplorer("gpt2-nano (12M)", "Do you have time")
-    for task in (check_cheapest_block, check_long_way):  # before anything is toggled
-        task(explorer)
-        assert capsys.readouterr().out.startswith("Not yet.")
-    work, replies = {}, {}
-    for i in range(6):
-        for more in ((), ("out_head",), ("final_norm",), ("final_norm", "out_head"), ("pos_emb",)):
-            plan = FreezePlan(6, {f"trf_blocks.{i}", *more})
-            work[plan] = training_cost(explorer.cfg, plan, 1, 4, 2).backward.amount
-            replies[plan] = reply_to_plan(check_cheapest_block, explorer, plan, capsys)
-    heads_matrix = 4 * 192 * 2
-    for plan, amount in work.items():
-        is_cheap = amount - min(work.values()) in (0, heads_matrix)
-        is_right = is_cheap and plan != FreezePlan.book(6)
-        assert replies[plan].startswith("Right.") == is_right, plan
-    numbers = f"{heads_matrix:,} of {min(work.values()) + heads_matrix:,} multiply-adds"
-    alone = replies[FreezePlan(6, {"trf_blocks.5"})]
-    assert f"let it learn, too; its matrix takes {numbers}." in alone
-    with_head = replies[FreezePlan(6, {"trf_blocks.5", "out_head"})]
-    assert f"Only a frozen head would be cheaper, by {numbers}." in with_head
+    explorer.plan = FreezePlan(6, parts)
+    task(explorer)
+    assert words in capsys.readouterr().out
 
 
 # made up so that the least loss, 0.562, is at temperature 2 / ln 3 = 1.82: three of four are right
@@ -152,3 +131,63 @@ def test_a_temperature_near_the_best_is_right_and_another_hears_which_way(given,
 def test_where_every_answer_is_right_no_temperature_is_best(capsys):
     check_temperature(1, [1, 1], [[0.0, 2.0]] * 2)
     assert capsys.readouterr().out.startswith("On these messages no temperature is best: ")
+
+
+def printed(capsys, section: str = "6.3") -> str:
+    capsys.readouterr()
+    progress(section)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("states", "kept"),
+    [
+        ([OPEN, TRIED, SOLVED, TRIED, OPEN], SOLVED),
+        ([TRIED, OPEN], TRIED),
+        ([UNSAID, WRONG, RIGHT], WRONG),
+        ([RIGHT, WRONG, UNSAID], RIGHT),
+    ],
+)
+def test_nothing_is_taken_back_and_the_first_guess_counts(states, kept, capsys):
+    for state in states:
+        record("6.3 one", state)
+    assert f"{kept:<18} one\n" in printed(capsys)
+
+
+def test_a_page_shows_its_own_section(capsys):
+    for name, state in {"3 one": SOLVED, "4 other": OPEN, "3 two": OPEN, "3 three": RIGHT}.items():
+        record(f"6.{name}", state)
+    record("6.3 four", UNSAID)
+    text = printed(capsys)
+    assert "exercises:   1 of 2 solved\npredictions: 1 of 2 made, 1 came true\n" in text
+    assert "other" not in text and f"Kept in {FILE} beside this notebook" in text
+    assert printed(capsys, "6.8").startswith("exercises:   0 of 0 solved\npredictions: 0 of 0 made")
+
+
+def test_an_answer_is_kept_under_its_name_until_the_file_is_deleted(capsys):
+    for answer, state in ((None, OPEN), (7, TRIED), (43, SOLVED)):
+        check(answer, 43, name="6.3 batches of 16")
+        assert f"{state:<18} batches of 16\n" in printed(capsys)
+    beside_the_notebook(FILE).unlink()
+    record("6.3 two", OPEN)
+    assert "0 of 1 solved" in printed(capsys)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"6.3 one": 5, " ": "solved", "6.3 b": []}'])
+def test_a_damaged_file_counts_as_none(content, capsys):
+    beside_the_notebook(FILE).write_text(content)
+    assert "0 of 0 solved" in printed(capsys)
+    record("6.3 one", SOLVED)
+    assert "1 of 1 solved" in printed(capsys)
+
+
+def test_where_no_file_can_be_written_it_is_said(capsys, monkeypatch, tmp_path):
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv(LEARNERS_FOLDER, str(tmp_path / "a file"))
+    record("6.3 one", SOLVED)
+    text = printed(capsys)
+    assert "1 of 1 solved" in text and "can't be written here" in text
+    monkeypatch.setenv(LEARNERS_FOLDER, str(tmp_path))
+    record("6.3 two", SOLVED)  # goes into the file with the first one
+    text = printed(capsys)
+    assert "2 of 2 solved" in text and "delete it to begin anew" in text

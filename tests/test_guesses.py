@@ -8,18 +8,8 @@ from statistics import mean
 import pytest
 from matplotlib.colors import to_rgba
 
-from workshop.compare import (
-    STYLES,
-    Folded,
-    Guesses,
-    compare,
-    compare_all,
-    describe_comparison,
-    main,
-    plot_comparisons,
-    read_results,
-    results_table,
-)
+from workshop import compare as results
+from workshop.compare import STYLES, Folded, Guesses, compare, compare_all
 from workshop.experiments import ROWS, run_id
 from workshop.lab import append_row
 
@@ -27,25 +17,21 @@ NANO = "gpt2-nano (12M)"
 
 
 def results_of(number: int, rights: list[str], **origin) -> list[dict]:
-    fingerprint = {"checkpoint": "c", "data": "d", "code": "e"} | origin
-    return [
-        {
-            "id": f"{number} {seed}", "row": number, "seed": seed, "right": right,
-            "fingerprint": fingerprint, "settings": {"model": NANO, "data": "sms-mini"},
-            "accuracy": {"train": 0.875, "test": right.count("1") / len(right)},
-        }
-        for seed, right in enumerate(rights, start=1)
-    ]  # fmt: skip
+    result = {
+        "row": number, "settings": {"model": NANO, "data": "sms-mini"},
+        "fingerprint": {"checkpoint": "c", "data": "d", "code": "e"} | origin,
+    }  # fmt: skip
+    results = []
+    for seed, right in enumerate(rights, start=1):
+        accuracy = {"train": 0.875, "test": right.count("1") / len(right)}
+        own = {"id": f"{number} {seed}", "seed": seed, "right": right, "accuracy": accuracy}
+        results.append(result | own)
+    return results
 
 
 GOOD, POOR, MIXED = "1" * 18 + "00", "1" * 6 + "0" * 14, "00" + "1" * 16 + "01"
-RESULTS = (
-    results_of(1, [GOOD, GOOD])
-    + results_of(2, [POOR, POOR])
-    + results_of(16, [MIXED, GOOD])
-    + results_of(5, [POOR])
-    + results_of(10, [GOOD])
-)
+RESULTS = results_of(1, [GOOD, GOOD]) + results_of(2, [POOR, POOR]) + results_of(16, [MIXED, GOOD])
+RESULTS += results_of(5, [POOR]) + results_of(10, [GOOD])
 
 
 def test_a_difference_is_better_or_worse_where_its_interval_leaves_out_zero():
@@ -60,34 +46,32 @@ def test_a_difference_is_better_or_worse_where_its_interval_leaves_out_zero():
 
 
 def test_only_seeds_that_both_rows_have_are_compared_and_like_with_like():
-    results = results_of(1, [GOOD, GOOD]) + results_of(2, [GOOD, POOR, POOR])
-    comparison = compare(results, 2)
-    assert len(comparison.accuracies) == len(comparison.reference) == 2
-    assert comparison.difference == pytest.approx(-0.3)
+    comparison = compare(results_of(1, [GOOD, GOOD]) + results_of(2, [GOOD, POOR, POOR]), 2)
+    assert len(comparison.accuracies) == 2 and comparison.difference == pytest.approx(-0.3)
     assert compare(RESULTS, 3) is None and compare_all(results_of(2, [POOR])) == []
 
 
 def test_points_have_their_sign_and_zero_has_none():
     for value, points in ((0.031, "+3.1"), (-0.0049, "−0.5"), (-0.0001, "0.0"), (0, "0.0")):
         assert replace(compare(RESULTS, 2), low=value).in_points[1] == points
-    text = describe_comparison(compare(RESULTS, 2))
+    text = results.describe_comparison(compare(RESULTS, 2))
     assert re.fullmatch(r"−60\.0 points \(−8\d\.\d … −3\d\.\d\): worse", text)
 
 
 def test_the_table_has_a_line_for_each_row():
-    table = results_table(RESULTS)
+    table = results.results_table(RESULTS)
     assert table.index.tolist() == [1, 2, 5, 10, 16]
     assert table.loc[1].tolist() == ["the book's choices", 87.5, 90.0, 90.0, 90.0, 95.0, ""]
     assert table.loc[2, "lowest":"book"].tolist() == [30.0, 30.0, 75.0]
     assert re.fullmatch(r"row 1: −60\.0 points \(.* … .*\): worse", table["compared with"][2])
     assert table["compared with"][10].startswith("row 5: +60.0 points")
     assert table.loc[16, ["lowest", "highest"]].tolist() == [85.0, 90.0]
-    assert results_table(results_of(20, [GOOD])).iloc[0]["book"] == ""
+    assert results.results_table(results_of(20, [GOOD])).iloc[0]["book"] == ""
 
 
 def test_the_plot_shows_each_row_its_interval_and_its_seeds():
     comparisons = compare_all(RESULTS)
-    (axes,) = plot_comparisons(comparisons).axes
+    (axes,) = results.plot_comparisons(comparisons).axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels[0] == "2  the first token classifies" and axes.yaxis_inverted()
     assert labels[2] == "10  random weights, everything is trained (to 5)"
@@ -122,7 +106,7 @@ def test_the_command_trains_nothing_that_is_there_and_shows_what_it_is_compared_
         (result,) = results_of(n, [right])
         append_row(out, result | {"id": run_id(n, experiment)})
     with pytest.raises(SystemExit, match="^0$"):
-        main(["--rows", "2,6", "--seeds", "1", "--out", str(out)])
+        results.main(["--rows", "2,6", "--seeds", "1", "--out", str(out)])
     printed = capsys.readouterr().out
     assert "row 6 is skipped" in printed and f"2 of 2 trainings are in {out} already" in printed
     rows = re.findall(r"^ *(\d+) +the ", printed, flags=re.MULTILINE)
@@ -137,6 +121,7 @@ def test_the_command_trains_nothing_that_is_there_and_shows_what_it_is_compared_
         (2, "wors", '\'wors\' is no answer here; "better", "worse" or "no difference" would be one.'),
         (13, "worse", "Row 13 is not among these results"),
         (2, " Worse ", "worse. Measured: worse.\nTest accuracy 30.0 %, row 1 has 90.0 %: −60.0 points, 95 % interval −8"),
+        (16, "worse", ": −2.5 points, 95 % interval −11"),
         (2, "worse", "Its 2 trainings: 30.0, 30.0 %.\nThe book's repository, one training: 75.00 %, row 1 95.00 %.\n"),
         (10, "no difference", "Your guess: no difference. Measured: better.\n"),
         (10, "better", "row 5 has 30.0 %"),
@@ -169,8 +154,8 @@ def test_results_of_another_model_or_data_are_shown_with_a_sentence(tmp_path, ca
     for result in (*RESULTS, other):
         append_row(path, result)
     path.write_bytes(path.read_bytes() + b"half a li")
-    assert read_results(path, NANO, "sms-mini") == list(RESULTS)
+    assert results.read_results(path, NANO, "sms-mini") == list(RESULTS)
     assert capsys.readouterr().out.count("is left out") == 1
-    assert read_results(path, "gpt2-small (124M)", "sms-mini") == [*RESULTS, other]
+    assert results.read_results(path, "gpt2-small (124M)", "sms-mini") == [*RESULTS, other]
     printed = capsys.readouterr().out
     assert 'python -m workshop.experiments --model "gpt2-small (124M)" --data sms-mini' in printed

@@ -1,28 +1,16 @@
 """Runs are trained in steps, kept with what they belong to, and read back as they were."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from helpers.freezing import FreezePlan, parameter_report
 from tests.labs import BELONGS_TO, BOOK, HEAD, made_up_run, tiny_material
-from workshop.lab import (
-    FILE,
-    Kept,
-    Settings,
-    Training,
-    append_row,
-    delete_row,
-    finished_run,
-    keep_run,
-    keep_test_opened,
-    read_kept,
-    say_run,
-    share_right,
-    train_whole,
-    work_predicted,
-)  # fmt: skip
+from workshop import lab
+from workshop.challenges import check_a_tenth, check_more_is_worse, check_within_five_seconds
+from workshop.lab import FILE, Kept, Settings, Training, keep_run, read_kept
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +18,19 @@ def material():
     return tiny_material()
 
 
-def test_a_plan_has_words_that_tell_it_from_others():
-    pieces = {"trf_blocks.0.att", "tok_emb"}
-    for plan, name in {
-        BOOK: "the book's choice",
-        FreezePlan.lora(3, rank=4, alpha=8.0): "LoRA, all blocks, rank 4",
-        FreezePlan(3, {"out_head", "trf_blocks.1"}): "out_head, trf_blocks.1",
-        FreezePlan(
-            3, pieces, {"trf_blocks.2"}
-        ): "trf_blocks.0.att, tok_emb, rank 8 on trf_blocks.2",
-        FreezePlan(3, {"trf_blocks.0", "trf_blocks.1", "out_head"}): "out_head, trf_blocks.0 – 1",
-    }.items():
-        assert str(Settings(plan)).partition(" · ")[0] == name
-
-
-def test_settings_are_those_of_the_training_and_can_be_read():
-    settings = Settings(BOOK, "mean", 1, 2e-3, 3)
-    assert str(settings) == "the book's choice · position mean · 1 epoch · lr 0.002 · 3 seeds"
+@pytest.mark.parametrize(
+    ("plan", "name"),
+    [
+        (BOOK, "the book's choice"),
+        (FreezePlan.lora(3, rank=4, alpha=8.0), "LoRA, all blocks, rank 4"),
+        (FreezePlan(3, {"out_head", "trf_blocks.1"}), "out_head, trf_blocks.1"),
+        (FreezePlan(3, {"trf_blocks.0.att"}, {"trf_blocks.2"}), "trf_blocks.0.att, rank 8 on trf_blocks.2"),
+        (FreezePlan(3, {"trf_blocks.0", "trf_blocks.1", "out_head"}), "out_head, trf_blocks.0 – 1"),
+    ],
+)  # fmt: skip
+def test_a_plan_has_words_that_tell_it_from_others(plan, name):
+    settings = Settings(plan, "mean", 1, 2e-3, 3)
+    assert str(settings) == f"{name} · position mean · 1 epoch · lr 0.002 · 3 seeds"
     training = settings.with_seed(7)
     assert (training.epochs, training.position, training.lr) == (1, "mean", 2e-3)
     assert (training.seed, training.batch_size) == (7, 8)
@@ -63,31 +47,17 @@ def test_a_run_trains_each_seed_from_the_same_pretrained_model_and_leaves_that_a
     assert torch.equal(torch.rand(3), expected)  # the caller's random numbers
     for name, value in material.pretrained.state_dict().items():
         assert torch.equal(value, before[name]), name
-    run = finished_run(training)
+    run = lab.finished_run(training)
     assert run.val_accs == tuple(h.val_accs[-1] for h in training.histories)
     assert len(run.best_epochs) == len(set(run.val_losses)) == 3
     assert run.trainable == parameter_report(material.pretrained.cfg, HEAD).trainable == 18
     assert run.num_messages == 20 and not run.after_test
-    assert run.work == work_predicted(material, training.settings).fine_tune.amount
-    right = share_right(training.model, material.validation, "last")
+    assert run.work == lab.work_predicted(material, training.settings).fine_tune.amount
+    right = lab.share_right(training.model, material.validation, "last")
     assert right == run.val_accs[-1]  # of the seed that was trained last
-    again = train_whole(material, training.settings)
+    again = lab.train_whole(material, training.settings)
     assert (again.val_losses, again.train_accs) == (run.val_losses, run.train_accs)
     assert again.id != run.id
-
-
-def test_a_training_that_is_closed_leaves_the_weights_of_the_last_whole_epoch(material):
-    one_epoch = Training(material, Settings(HEAD, epochs=1, lr=1e-2))
-    for _ in one_epoch.steps():
-        pass
-    training = Training(material, Settings(HEAD, epochs=4, lr=1e-2, num_seeds=3))
-    steps = training.steps()
-    while not (training.histories and len(training.histories[0].step_losses) == 9):
-        next(steps)  # 6 steps are an epoch
-    steps.close()
-    assert training.interrupted and len(training.histories[0].val_accs) == 1
-    assert training.seed == 1 and not one_epoch.interrupted
-    assert torch.equal(training.model.out_head.weight, one_epoch.model.out_head.weight)
 
 
 def test_runs_are_read_back_as_they_were_kept_and_those_of_other_models_are_counted(tmp_path):
@@ -97,10 +67,10 @@ def test_runs_are_read_back_as_they_were_kept_and_those_of_other_models_are_coun
         keep_run(path, run, BELONGS_TO)
     for other in ({"checkpoint": "small"}, {"messages": "other"}):
         keep_run(path, made_up_run(str(other)), BELONGS_TO | other)
-    keep_test_opened(path, BELONGS_TO | {"messages": "other"})
+    lab.keep_test_opened(path, BELONGS_TO | {"messages": "other"})
     assert read_kept(path, BELONGS_TO) == Kept(runs, test_opened=False, num_others=2, notes=())
-    delete_row(path, "a")
-    keep_test_opened(path, BELONGS_TO)
+    lab.delete_row(path, "a")
+    lab.keep_test_opened(path, BELONGS_TO)
     assert read_kept(path, BELONGS_TO) == Kept(runs[1:], True, num_others=2, notes=())
 
 
@@ -110,8 +80,8 @@ def test_a_row_that_is_no_run_is_left_out_with_a_sentence_and_stays_in_the_file(
     good = json.loads(path.read_text())
     wrong = {"val_accs": [1.2, 1.3, 1.4], "train_accs": None, "settings": {"plan": {}}}
     for field, value in wrong.items():
-        append_row(path, good | {"id": field, field: value})
-    append_row(path, good | {"seconds": 99.0})  # a second run with the same id
+        lab.append_row(path, good | {"id": field, field: value})
+    lab.append_row(path, good | {"seconds": 99.0})  # a second run with the same id
     path.write_text(path.read_text() + '{"id": "cut off')
     before = path.read_bytes()
     kept = read_kept(path, BELONGS_TO)
@@ -124,11 +94,66 @@ def test_a_row_that_is_no_run_is_left_out_with_a_sentence_and_stays_in_the_file(
 
 
 def test_a_row_has_mean_spread_and_interval():
-    texts = say_run(made_up_run(accuracies=(0.78, 0.83, 0.82), losses=(0.5, 0.6, 0.7)))
+    texts = lab.say_run(made_up_run(accuracies=(0.78, 0.83, 0.82), losses=(0.5, 0.6, 0.7)))
     assert texts["accuracy"] == "0.810, 0.780 – 0.830; 95 %: 0.722 – 0.875"
     assert texts["loss"] == "0.600" and texts["work"] == "12.3 billion"
     assert (texts["trainable"], texts["seconds"]) == ("1,000", "2.0")
     assert texts["best epoch"] == "2, 2, 2"
-    after = say_run(made_up_run(accuracies=(0.8,), after_test=True))
+    after = lab.say_run(made_up_run(accuracies=(0.8,), after_test=True))
     assert after["what was trained"].endswith("1 seed · after the test was seen")
     assert after["accuracy"].startswith("0.800; 95 %")
+
+
+BOOKS = made_up_run("book", BOOK, (0.80, 0.82, 0.78), trainable=445_634)
+
+
+def small(**changes):
+    given = {"accuracies": (0.83, 0.82, 0.84), "position": "last_token"} | changes
+    return made_up_run("small", HEAD, trainable=386, **given)
+
+
+def quick(accuracies=(0.8, 0.8, 0.8), id="q", **changes):
+    return made_up_run(id, HEAD, accuracies, **({"seconds": 1.0} | changes))
+
+
+TRIES = quick((0.7,), "t1", epochs=1), quick((0.7,), "t2", epochs=2)
+SHORT = made_up_run("s", BOOK, (0.88,), (0.40,), epochs=2, train_accs=(0.93,))
+FALLEN = made_up_run("f", BOOK, (0.5,), (9.0,), epochs=9, train_accs=(0.5,))
+LONG = made_up_run("l", BOOK, (0.84,), (0.70,), epochs=9, train_accs=(0.99,))
+BETTER = made_up_run("l", BOOK, (0.9,), (0.3,), epochs=9)
+
+
+@pytest.mark.parametrize(
+    ("check", "runs", "words"),
+    [
+        (check_a_tenth, (), "No run yet: press Train"),
+        (check_a_tenth, (small(),), "nothing to compare with: train the book's choice"),
+        (check_a_tenth, (BOOKS,), "A tenth of the book's 445,634 are 44,563"),
+        (check_a_tenth, (BOOKS, small(accuracies=(0.6,) * 3, position="last")), "Change what is read"),
+        (check_a_tenth, (BOOKS, small(accuracies=(0.5,) * 3, position="first")), "sees nothing of the message"),
+        (check_a_tenth, (BOOKS, small(accuracies=(0.7,) * 3)), "Try another position, more epochs"),
+        (check_a_tenth, (BOOKS, small(accuracies=(0.85,))), "one of the two has been trained with 1 seed only"),
+        (check_a_tenth, (BOOKS, small()), "Right."),
+        (check_within_five_seconds, (quick(seconds=9.0),), "Your quickest training took 9.0 s"),
+        (check_within_five_seconds, (quick(after_test=True),), "came after the test set was seen"),
+        (check_within_five_seconds, (quick(), quick(id="again")), "The best of 1 is no choice"),
+        (check_within_five_seconds, (quick(), *TRIES, quick((0.95,), "slow", seconds=30.0)), "reached 0.950 in 30.0 s"),
+        (check_within_five_seconds, (quick((0.9,), epochs=9), *TRIES), "with 1 seed only"),
+        (check_within_five_seconds, (quick(), *TRIES, quick((0.79,), "n", epochs=7)), "within that interval: 1;"),
+        ("b", (SHORT,), "Two runs are needed"),
+        ("b", (SHORT, made_up_run("l", HEAD, (0.8,), epochs=9)), "Two runs are needed"),
+        ("b", (SHORT, BETTER), "more was better"),
+        (None, (SHORT, LONG), "Half of it. From 2 to 9 epochs the validation loss rises from 0.40"),
+        ("z", (SHORT, LONG), "one of the letters a, b, c, d, not 'z'"),
+        ("a", (SHORT, LONG), "it goes on rising"),
+        ("b", (SHORT, FALLEN), "the training accuracy fell as well"),
+        (" B ", (SHORT, LONG), "overfitting"),
+    ],
+)  # fmt: skip
+def test_a_challenge_says_what_is_wrong_or_why_it_is_right(check, runs, words, capsys):
+    lab = SimpleNamespace(rows=runs)
+    if callable(check):
+        check(lab)
+    else:  # a reason why more training is worse
+        check_more_is_worse(lab, reason=check)
+    assert words in capsys.readouterr().out

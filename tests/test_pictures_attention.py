@@ -12,8 +12,8 @@ from tests.drawings import check_chart
 from workshop.inside import attention_weights
 from workshop.pictures.attention import attention_step, draw_attention_step, draw_mask
 
-NANO = load_pretrained("gpt2-nano (12M)")
-OPEN = without_causal_mask(load_pretrained("gpt2-nano (12M)"))
+NANO, OPEN = load_pretrained("gpt2-nano (12M)"), load_pretrained("gpt2-nano (12M)")
+without_causal_mask(OPEN)
 LONG = text_to_token_ids("Congratulations and antidisestablishment </text> 💰")
 WIDE = visible_tokens(LONG[0].tolist(), get_tokenizer())
 IDS = text_to_token_ids("My sister lost her phone")

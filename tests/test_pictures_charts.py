@@ -23,8 +23,6 @@ from workshop.widgets.train_button import TrainButton
 PARTS = dict(zip(("training", "validation", "test"), load_splits("sms-mini"), strict=True))
 LENGTHS = [len(get_tokenizer().encode(text)) for text in PARTS["training"]["Text"]]
 NANO = load_pretrained("gpt2-nano (12M)")
-NAMES = [f"class {i}\n" + "long " * 9 for i in range(22)]
-MANY = class_figures(NAMES, [*range(22), 21, 20], [*range(22), 21, 0])
 
 
 def heights(bars) -> list[float]:
@@ -124,7 +122,9 @@ def test_rows_are_the_correct_classes_and_columns_the_predicted_ones():
 
 @pytest.mark.proof
 def test_of_many_classes_the_largest_are_shown_and_no_name_lies_on_another():
-    chart = charts.draw_class_matrix(MANY)
+    names = [f"class {i}\n" + "long " * 9 for i in range(22)]
+    many = class_figures(names, [*range(22), 21, 20], [*range(22), 21, 0])
+    chart = charts.draw_class_matrix(many)
     texts = check_chart(chart)
     assert "predicted class (20 of 22 shown)" in texts and "class 21 long long long…" in texts
     assert "class 17 long long long…" in texts and not any("class 18" in text for text in texts)

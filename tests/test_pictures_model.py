@@ -7,33 +7,23 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
+from helpers import freezing
 from helpers.config import gpt_config
 from helpers.freezing import (
     FreezePlan,
     classifier_without_weights,
-    frozen_blocks,
     gradient_reach,
     parameter_report,
-    part_names,
-    trace_shapes,
 )
 from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from tests.conftest import ROOT
-from tests.drawings import check_that_all_can_be_seen, elements, extent, words_of, written
+from tests.drawings import check_drawing, elements, extent, words_of, written
 from workshop.pictures import model as pictures
-from workshop.pictures.model import (
-    DASHES,
-    EDGE,
-    FILL,
-    MARK,
-    WAY,
-    draw_classifier,
-    fold,
-)
+from workshop.pictures.model import DASHES, EDGE, FILL, MARK, WAY, draw_classifier, fold
 from workshop.pictures.svg import INK, TEXT
 
 CFG, BOOK = gpt_config("gpt2-small (124M)"), FreezePlan.book(12)
-SHAPES = trace_shapes(
+SHAPES = freezing.trace_shapes(
     classifier_without_weights(CFG), torch.ones(1, 4, dtype=torch.long), last_token=True
 )
 PLANS = {
@@ -69,7 +59,7 @@ def test_equal_blocks_share_a_box_and_no_part_is_lost_or_drawn_twice():
     assert [row.title for row in rows[2:4]] == ["3 transformer blocks", "transformer block"]
     for plan in PLANS.values():
         report = parameter_report(CFG, plan)
-        assert [part for row in fold(report) for part in row.parts] == [*part_names(12)]
+        assert [part for row in fold(report) for part in row.parts] == [*freezing.part_names(12)]
         for row in fold(report):
             count = report.count(*row.parts)
             assert (row.parameters, row.trainable) == (count.parameters, count.trainable)
@@ -80,7 +70,7 @@ def test_equal_blocks_share_a_box_and_no_part_is_lost_or_drawn_twice():
 def test_each_box_holds_its_numbers_and_what_the_gradient_does_there(plan):
     report, reach = parameter_report(CFG, plan), gradient_reach(plan)
     drawing = draw_classifier(report, SHAPES, reach=reach)
-    check_that_all_can_be_seen(draw(plan))
+    check_drawing(draw(plan))
     texts = [(words_of(text), float(text.get("y"))) for text in elements(drawing, "text")]
     ways = [path.get("d") for path in elements(drawing, "path", **{"class": "way"})]
     ends = [float(re.search("V([0-9.]+)", way)[1]) for way in ways]
@@ -120,7 +110,9 @@ def test_the_words_say_all_that_the_picture_shows():
 
 
 def test_the_line_of_what_is_cached_lies_right_below_the_lowest_trainable_part():
-    drawing = draw_classifier(parameter_report(CFG, BOOK), SHAPES, cached=frozen_blocks(BOOK))
+    drawing = draw_classifier(
+        parameter_report(CFG, BOOK), SHAPES, cached=freezing.frozen_blocks(BOOK)
+    )
     (line,) = elements(drawing, "path", **{"stroke-dasharray": "2 3"})
     y = float(re.match(r"M[\d.]+,([\d.]+)H", line.get("d"))[1])
     tops = [float(box.get("y")) for box in elements(drawing, "rect", rx="8")]
@@ -129,24 +121,13 @@ def test_the_line_of_what_is_cached_lies_right_below_the_lowest_trainable_part()
     assert above == ["out_head", "final_norm", "trf_blocks.11"]
 
 
-def test_the_four_states_differ_without_any_colour():
-    drawing = draw_classifier(parameter_report(CFG, PLANS["pieces and adapters"]))
-    boxes = [elements(drawing, "rect", fill=fill)[0] for fill in FILL.values()]
-    assert [box.get("stroke-dasharray", "") for box in boxes] == [DASHES[state] for state in FILL]
-    assert len({*DASHES.values()}) == len({*MARK.values()}) == 4
-    for state, colour in EDGE.items():
-        marks = elements(drawing, "path", stroke=colour)
-        strokes = [pictures.STROKES[sign][2] for sign in MARK[state]]
-        assert {re.sub(r"^M[\d.]+,[\d.]+", "", mark.get("d")) for mark in marks} == {*strokes}
-
-
 @pytest.mark.parametrize("text", ["</text><script>]]> &amp; a\x00b\u202e 💰 数字", "=" * 900])
 def test_whatever_is_typed_is_shown_as_text_and_what_finds_no_room_is_counted(text):
     tokens = visible_tokens(encode_message(text, get_tokenizer()), get_tokenizer())
     for number in (1, 1024):
         repeated = (tokens * number)[:number]
         drawing = draw(tokens=repeated)
-        check_that_all_can_be_seen(drawing)
+        check_drawing(drawing)
         chips = elements(drawing, "rect", fill="#eeeeee")
         said = written(drawing)[written(drawing).index("token ids (1, 4)") + 1 :]
         shown = [t if len(t) <= 24 else f"{t[:23]}…" for t in repeated[: len(chips)]]
@@ -171,7 +152,7 @@ def test_the_picture_of_lora_has_the_models_own_sizes_and_counts(rank, matrix):
     model = FreezePlan.lora(cfg["n_layers"], 1, rank).apply(classifier_without_weights(cfg))
     layer = model.trf_blocks[-1].get_submodule(matrix)
     drawing = pictures.figure_lora(cfg, rank, matrix=matrix)
-    check_that_all_can_be_seen(drawing)
+    check_drawing(drawing)
     said, (out, into) = written(drawing), layer.weight.shape
     title = (
         f"rank {rank}: {rank * (out + into):,} parameters learn beside {out * into:,} frozen ones"
@@ -211,6 +192,7 @@ def contrast(a: str, b: str) -> float:
 
 def test_texts_and_borders_stand_out_from_what_they_lie_on():
     assert contrast("black", "white") == pytest.approx(21)
+    assert len({*DASHES.values()}) == len({*MARK.values()}) == 4  # the states, without any colour
     dark = "#111111"  # the ground of JupyterLab's dark theme
     for state, fill in FILL.items():
         assert min(contrast(EDGE[state], ground) for ground in (fill, "white", dark)) >= 3

@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.config import gpt_config
+from helpers.data import SMS_COUNTS
+from helpers.freezing import FreezePlan, parameter_report
+from helpers.tokenizer import get_tokenizer
 from notebooks import build
 from tests.clicks import one, static_form, text_of
-from tests.conftest import ROOT
+from tests.conftest import ROOT, load_parts
 from workshop.exercises import prediction
 from workshop.exercises.prediction import Number, OneOf, Question, Shape, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, progress
+from workshop.pictures.charts import batch_widths, share_of_padding
 from workshop.pictures.svg import Drawing
 from workshop.widgets.prediction import Prediction
 
@@ -37,13 +42,12 @@ CASES = {"share": (SHARE, 60.2), "shape": (SHAPE, (1, 4, 2)), "label": (LABEL, "
 def saved_answers() -> dict:
     """The answer to each question as the saved pages show it, by the bundled model and data."""
     answers = {}
-    for name in build.names():
-        for cell in build.read(name).cells:
-            asked = re.search(r'^predict\(\s*"([^"]+)"', cell.source, re.MULTILINE)
-            if cell.cell_type == "code" and asked:
-                pages = "".join(str(output.get("data", "")) for output in cell.outputs)
-                shown = re.search(r"<summary>Answer</summary><p><b>(.*?)</b>", pages)[1]
-                answers[asked[1]] = questions()[asked[1]].kind.read(unescape(shown))
+    for cell in [cell for name in build.names() for cell in build.read(name).cells]:
+        asked = re.search(r'^predict\(\s*"([^"]+)"', cell.source, re.MULTILINE)
+        if cell.cell_type == "code" and asked:
+            pages = "".join(str(output.get("data", "")) for output in cell.outputs)
+            shown = re.search(r"<summary>Answer</summary><p><b>(.*?)</b>", pages)[1]
+            answers[asked[1]] = questions()[asked[1]].kind.read(unescape(shown))
     return answers
 
 
@@ -73,9 +77,7 @@ def test_a_question_has_what_it_needs_and_nothing_misspelt(entry):
     assert any(rest <= kind for kind in kinds)
     assert len(questions()) == len(TOML["questions"]) == len(GUESSES)  # a name stands once
     question = questions()[entry["name"]]
-    assert question.ask.endswith(("?", ")")) or "? (" in question.ask
     texts = [question.ask, question.right, *question.wrong.values(), question.then]
-    assert all(texts[:-1]) and not any(re.search(r"(?<!\n)\n(?!\n)|  ", text) for text in texts)
     assert set(re.findall(r"\{.*?\}", "".join(texts))) <= {"{answer}"}
     has_any_reply = "else" in question.wrong or {"too low", "too high"} <= set(question.wrong)
     assert has_any_reply or len(question.wrong) == len(question.kind.options) - 1
@@ -105,16 +107,19 @@ def test_a_guess_is_understood_and_gets_its_sentence(which, typed, is_right, wor
     assert '<svg class="here">' in after and ("&lt;|endoftext|&gt;" in after) == (which == "share")
 
 
-def test_what_is_no_guess_is_answered_in_a_sentence_and_reveals_nothing():
-    for which, typed, words in (
-        ("share", "<b>9", "'<b>9' is no number"),
-        ("shape", "four", "'four' is no shape, such as (1, 4, 2)."),
-        ("label", " ", "First your guess, then Commit"),
-    ):
-        widget = asked(which)
-        widget.commit(typed)
-        assert words in text_of(widget, "pr-problem") and not one(widget, "pr-reply").value
-        assert widget.guess is None and len(one(widget, "pr-row").children) == 2
+NO_GUESSES = {
+    "share": ("<b>9", "'<b>9' is no number"),
+    "shape": ("four", "'four' is no shape, such as (1, 4, 2)."),
+    "label": (" ", "First your guess, then Commit"),
+}
+
+
+@pytest.mark.parametrize("which", NO_GUESSES)
+def test_what_is_no_guess_is_answered_in_a_sentence_and_reveals_nothing(which):
+    widget, (typed, words) = asked(which), NO_GUESSES[which]
+    widget.commit(typed)
+    assert words in text_of(widget, "pr-problem") and not one(widget, "pr-reply").value
+    assert widget.guess is None and len(one(widget, "pr-row").children) == 2
 
 
 def test_texts_may_have_code_and_emphasis_and_no_markup_of_their_own():
@@ -170,12 +175,61 @@ def test_where_nothing_is_live_the_answer_is_folded_below_the_question(which, mo
 
 
 def test_what_was_predicted_is_kept_and_only_the_first_time(capsys):
-    for typed in ("1", "60"):
-        asked("share").commit(typed)
-    asked("label").commit("ham")
+    for which, typed in (("share", "1"), ("share", "60"), ("label", "ham")):
+        asked(which).commit(typed)
     asked("shape")
     progress("9.9")
     printed = capsys.readouterr().out
     assert "predictions: 2 of 3 made, 1 came true" in printed
     for state, name in ((WRONG, "share"), (RIGHT, "label"), (UNSAID, "shape")):
         assert f"{state:<18} {name}\n" in printed
+
+
+TOKENIZER, QUESTIONS = get_tokenizer(), questions()
+
+
+def words_of(name: str) -> str:
+    question = QUESTIONS[name]
+    return " ".join([question.ask, question.right, *question.wrong.values(), question.then])
+
+
+PARTS = load_parts("sms-mini")
+
+
+def test_the_share_of_the_parameters_that_sit_in_blocks_and_embeddings():
+    report = parameter_report(gpt_config("gpt2-small (124M)"), FreezePlan.book(12))
+    counts = {part.part: part.parameters for part in report.parts}
+    embeddings = counts["tok_emb"] + counts["pos_emb"]
+    text = words_of("6.1 the share that is trained")
+    assert 0.30 < embeddings / report.total < 1 / 3 and "Almost a third" in text
+    assert round(counts["trf_blocks.0"] / 1e6) == 7 and "seven million" in text
+
+
+def test_what_balancing_leaves_out_of_the_collection():
+    text = words_of("6.2 rows of the balanced collection")
+    left_out = SMS_COUNTS["ham"] - SMS_COUNTS["spam"]
+    assert f"{left_out:,} ham messages" in text
+    assert f"collection's {sum(SMS_COUNTS.values()):,}" in text
+    assert 2 * SMS_COUNTS["ham"] in QUESTIONS["6.2 rows of the balanced collection"].wrong
+
+
+def test_the_shares_of_spam_in_the_parts():
+    train, validation, test = (100 * part["Label"].mean() for part in PARTS)
+    text = words_of("6.2 the part that strays")
+    assert f"{validation:.1f} % of the validation data" in text and f"{test:.1f} % of the" in text
+    commoner = f"({max(train, 100 - train):.0f} and {max(validation, 100 - validation):.0f} %)"
+    assert commoner in words_of("6.2 a list of words")
+
+
+def test_the_lengths_of_the_training_messages():
+    lengths = [len(TOKENIZER.encode(text)) for text in PARTS[0]["Text"]]
+    text = words_of("6.3 the longest message")
+    assert sum(length >= 65 for length in lengths) == 25 and "25 of the 700" in text
+    assert sorted(lengths)[350] == 31 and "at most 31 tokens" in text
+    shape = QUESTIONS["6.3 the shape of an item"].wrong
+    assert (lengths[1],) in shape and (1, max(lengths)) in shape
+    assert (max(lengths), 8) in QUESTIONS["6.3 the shape of a batch"].wrong
+    padding = share_of_padding(lengths, [max(lengths)] * 700)
+    ask = QUESTIONS["6.3 each batch its own length"].ask
+    assert f"{padding:.0%}".replace("%", " %") in ask
+    assert share_of_padding(lengths, batch_widths(lengths, 8)) < padding

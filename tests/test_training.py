@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader
 
 from helpers.freezing import FreezePlan, replace_head
 from helpers.training import (
+    POSITIONS,
     TrainingSettings,
     calc_accuracy_loader,
     calc_loss_batch,

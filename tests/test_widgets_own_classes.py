@@ -11,17 +11,15 @@ import torch
 
 from helpers.classify import TextClassifier
 from helpers.config import LEARNERS_FOLDER
-from tests.clicks import choose, click, each, one, rows, static_form, text_of, train_on_a_loop
+from tests import clicks
+from tests.clicks import MARKS, choose, click, each, one, press, rows, static_form, text_of
 from tests.own_texts import own_file, own_table
 from workshop.own import THIS, OwnSettings, OwnTraining, class_table, summary_table
 from workshop.texts import read_texts, split_stratified
 from workshop.widgets import OwnClasses
 from workshop.widgets.own_classes import classes_table
 
-pytestmark = [
-    pytest.mark.usefixtures("no_callback_fails"),
-    pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture
@@ -60,20 +58,20 @@ def test_a_path_is_read_and_what_was_found_is_a_list_with_the_classes_beside_it(
     assert text_of(own, "oc-unread") == "" and len(own.table.frame) == 120
 
 
-def test_while_a_table_cannot_be_read_no_other_one_can_be_trained_on(own, tmp_path):
+NO_TABLES = {"one.csv": "two classes", ".": "is a folder", "<b>.csv": "<b>.csv does not exist"}
+
+
+@pytest.mark.parametrize(("name", "words"), [*NO_TABLES.items(), ("", "There is no path yet")])
+def test_while_a_table_cannot_be_read_no_other_one_can_be_trained_on(own, tmp_path, name, words):
     (tmp_path / "one.csv").write_text("text,label\n" + "".join(f"t{i},a\n" for i in range(20)))
-    for name, words in (
-        ("one.csv", "two classes"), (".", "is a folder"), ("<b>.csv", "<b>.csv does not exist"),
-        ("", "There is no path yet"),
-    ):  # fmt: skip
-        one(own, "oc-path").value = str(tmp_path / name) if name else ""
-        assert words in text_of(own, "oc-unread") and '"alert"' in one(own, "oc-unread").value
-        assert own.table is own.split is None and text_of(own, "oc-report") == ""
+    one(own, "oc-path").value = str(tmp_path / name) if name else ""
+    assert words in text_of(own, "oc-unread") and '"alert"' in one(own, "oc-unread").value
     click(own, "Train")
-    assert "There is no table yet" in text_of(own, "fx-problem") and own.training is None
+    assert own.table is own.split is own.training is None and text_of(own, "oc-report") == ""
+    assert "There is no table yet" in text_of(own, "fx-problem")
 
 
-def test_a_press_on_train_gives_the_figures_of_the_same_training_by_code(own, tmp_path):
+def test_a_press_on_train_gives_the_figures_of_the_same_training_by_code(own):
     choose(own, "oc-balance", "class weights")
     click(own, "Train")
     settings = OwnSettings(plan="head only", balance="class weights", epochs=1)
@@ -92,15 +90,13 @@ def test_a_press_on_train_gives_the_figures_of_the_same_training_by_code(own, tm
         f"counting words {counting}."
     )
     tables = f"{summary_table(own.figures)}\n\n{class_table(own.figures[THIS])}"
-    told = f"On 18 test texts of mine.csv, unseen in the training:{tables}"
-    assert text_of(own, "oc-figures") == told
+    title = "On 18 test texts of mine.csv, unseen in the training:"
+    assert text_of(own, "oc-figures") == title + tables
     assert own.classifier.about["figures"] == tables
     assert own.classifier.about["trained on"] == "mine.csv, 63 texts"
     assert "interrupted" not in own.classifier.about
     assert "the confusion matrix of 18 texts" in one(own, "oc-matrix").value
     assert "with seed 1 after epoch 1" in one(own, "fx-live").value
-    one(own, "oc-path").value = str(own_file(tmp_path, "other.csv"))
-    assert own.classifier is not None  # until the next training
 
 
 def test_a_press_on_a_field_lists_its_texts_the_surest_first(trained):
@@ -131,27 +127,13 @@ def test_a_press_on_stop_is_heard_between_slices_and_what_was_trained_is_measure
         assert "A training is under way" in text_of(own, "oc-unread")
         click(own, "Stop")
 
-    train_on_a_loop(own, press_stop)
+    clicks.train_on_a_loop(own, press_stop)
     epochs = len(own._button.histories[0].val_accs)
     assert 1 <= epochs < 100 and own.table.source == "mine.csv"
     words = text_of(own, "fx-status")
     assert words.startswith(f"Stopped: the model has the weights of {epochs} whole epoch")
     assert ". Done: of 18 test texts are right: " in words
     assert re.match(rf"after {epochs} whole epochs? of 100", own.classifier.about["interrupted"])
-
-
-def test_a_press_on_stop_while_it_is_measured_leaves_the_classifier(own, monkeypatch):
-    async def press_stop():
-        while "test texts are classified" not in text_of(own, "fx-bar"):
-            await asyncio.sleep(0)
-        click(own, "Stop")
-
-    monkeypatch.setattr("workshop.widgets.train_button.SLICE", 0.0)
-    monkeypatch.setattr("workshop.widgets.own_classes.ANSWERED_AT_ONCE", 2)
-    train_on_a_loop(own, press_stop)
-    assert text_of(own, "fx-status") == "How good it is was not measured."
-    assert own.figures is None and each(own, "oc-save") and one(own, "oc-matrix").value == ""
-    assert one(own, "fx-bar").value == ""
 
 
 def test_a_text_of_ones_own_gets_the_probabilities_of_all_classes_the_largest_first(trained):
@@ -171,9 +153,7 @@ def test_a_text_of_ones_own_gets_the_probabilities_of_all_classes_the_largest_fi
     assert '<p role="alert">' in one(trained, "oc-answer").value
 
 
-def test_a_press_saves_what_answers_as_the_widget_does_and_overwrites_nothing(
-    trained, tmp_path, monkeypatch
-):
+def test_a_press_saves_what_answers_and_overwrites_nothing(trained, tmp_path, monkeypatch):
     monkeypatch.setenv(LEARNERS_FOLDER, str(tmp_path))
     assert one(trained, "oc-name").value == "mine.safetensors"
     click(trained, "Save")
@@ -204,19 +184,15 @@ def test_a_page_without_a_kernel_gets_picture_tables_and_words(trained, own, mon
 
 
 def test_what_a_table_holds_is_shown_as_text_not_as_markup(tmp_path):
-    table = own_table()
-    table["topic"] = table["topic"].replace({"fruit": "<i>fruit</i>"})
-    table["text"] = "<script>" + table["text"]
-    table.to_csv(tmp_path / "odd.csv", index=False)
+    table = own_table().replace({"topic": {"fruit": "<i>fruit</i>"}})
+    table.assign(text="<script>" + table["text"]).to_csv(tmp_path / "odd.csv", index=False)
     own = quick(OwnClasses(tmp_path / "odd.csv"))
     click(own, "Train")
-    shown = ["oc-report", "oc-classes", "oc-matrix", "oc-figures"]
-    for button in each(one(own, "oc-field"), "fx-choice"):
-        button.value = True
-        for css in (*shown, "oc-texts"):
-            html = one(own, css).value
-            assert "<script>" not in html and "<i>" not in html
-            ElementTree.fromstring(f"<p>{html}</p>")
+    press(each(one(own, "oc-field"), "fx-choice")[0])
+    for name in ("report", "classes", "matrix", "figures", "texts"):
+        html = one(own, f"oc-{name}").value
+        assert "<script>" not in html and "<i>" not in html
+        ElementTree.fromstring(f"<p>{html}</p>")
 
 
 def test_of_many_classes_only_the_largest_are_listed_and_the_rest_are_counted():
