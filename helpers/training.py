@@ -123,12 +123,14 @@ def take_position(values: torch.Tensor, token_ids: torch.Tensor, position: str) 
 
     Raises ValueError for an unknown position.
     """
-    one_of("position", position, POSITIONS)
     if position == "mean":
         return values.mean(dim=1)
     if position == "last_token":
         return values[torch.arange(len(values)), last_token_positions(token_ids)]
-    return values[:, 0 if position == "first" else -1]
+    if position == "last":
+        return values[:, -1]
+    one_of("position", position, POSITIONS)
+    return values[:, 0]
 
 
 def class_logits(model: GPTModel, token_ids: torch.Tensor, position: str = "last") -> torch.Tensor:
