@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 from tests.learners import answers
 from workshop.exercises.prediction import questions
 from workshop.exercises.trials import TRIALS
+from workshop.explorer import MODULE
 
 NAMES = build.names()
 NOTEBOOKS = {name: nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4) for name in NAMES}
@@ -104,6 +105,15 @@ def test_every_rule_of_the_sanitise_file_matches_a_saved_output():
     saved = "".join(str(cell.outputs) for name in NAMES for cell in code_cells(name))
     for rule in parser.sections():
         assert re.search(parser[rule]["regex"], saved), rule
+
+
+def test_where_no_script_runs_6_5_shows_the_explorer_as_a_diagram_and_tables():
+    code = code_cells("06_5_classification_head")
+    (shown,) = [cell for cell in code if "FreezeExplorer(" in cell.source]
+    html = shown.outputs[0].data["text/html"]
+    assert f"{MODULE}\nstartPages();" in html, "the Explorer has changed: run `make notebooks`"
+    assert 'alt="input: token ids (1, 4)\ntoken embedding  (tok_emb): 9,649,344 parameters' in html
+    assert "<td>445,634</td><td>3.56 % trainable</td>" in html and "<td>50.1 MB</td>" in html
 
 
 SECTIONS = {f"6.{name.split('_')[1]}": build.read(name) for name in build.names()}

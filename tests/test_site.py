@@ -105,6 +105,14 @@ def test_the_landing_page_leads_to_the_explorers_section_the_lab_and_own_texts(p
     assert landing.select_one('a[href="site/pages/install.html"]')
 
 
+@needs_a_browser
+def test_the_explorer_on_the_landing_page_is_live(site, page):
+    page.goto((site / "index.html").as_uri() + "#12M/head-only")
+    page.locator('.freeze-explorer[data-trainable="386"]').wait_for()
+    page.locator('[data-part="trf_blocks.5"]').click()
+    page.locator('.freeze-explorer[data-trainable="445250"]').wait_for()
+
+
 def test_the_contents_lead_through_the_chapter_in_order_and_spare_visitors_the_workshop(pages):
     contents = pages[NOTEBOOKS[0]].select_one(".bd-sidebar-primary nav")
     links = [Path(link["href"]).stem for link in contents.select("a")]
