@@ -17,7 +17,7 @@ from helpers.freezing import (
 from helpers.model import part_names
 from tests import lab
 from tests.conftest import TINY, resize
-from tests.test_site import AXE, VIOLATIONS
+from tests.lab import AXE, VIOLATIONS
 from workshop.costs import training_cost
 from workshop.explorer import MODULE, explorer_page, explorer_table, plan_as_json, shapes_of
 from workshop.pictures.model import describe_reach

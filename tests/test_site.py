@@ -105,7 +105,6 @@ def test_the_landing_page_leads_to_the_explorers_section_the_lab_and_own_texts(p
     assert landing.select_one('a[href="site/pages/install.html"]')
 
 
-@needs_a_browser
 def test_the_explorer_on_the_landing_page_is_live(site, page):
     page.goto((site / "index.html").as_uri() + "#12M/head-only")
     page.locator('.freeze-explorer[data-trainable="386"]').wait_for()
