@@ -88,39 +88,33 @@ def _row(cfg: dict, plan: FreezePlan, piece: str, has_gradient: bool, classes: i
 
 @lru_cache
 def _pieces(sizes: tuple) -> tuple[dict, dict]:
-    """Return the rows by kind of piece and state, and those by which they grow.
+    """Return the rows of each kind of piece in each state, without and with a gradient before it.
 
-    A row is for two classes and rank 1; what grows with a further class or rank is in the second.
+    The first are for two classes and adapters of rank 1. The second are those that grow, for three
+    classes and rank 2; every further class or rank adds as much again.
     """
-    cfg, rows, growth = dict(sizes), {}, {}
+    cfg, rows, larger = dict(sizes), {}, {}
     n_layers = cfg["n_layers"]
+
+    def both(plan: FreezePlan, piece: str, classes: int = 2) -> list[list[int]]:
+        return [_row(cfg, plan, piece, gradient, classes) for gradient in (False, True)]
+
     for piece in ("tok_emb", "pos_emb", *pieces_of("trf_blocks.0"), "final_norm", "out_head"):
         kind = kind_of(piece)
-        plans = {
-            FROZEN: FreezePlan(n_layers),
-            TRAINABLE: FreezePlan(n_layers, {piece}),
-        }
-        larger = plans
+        plans = {FROZEN: FreezePlan(n_layers), TRAINABLE: FreezePlan(n_layers, {piece})}
+        rows[kind] = {state: both(plan, piece) for state, plan in plans.items()}
+        if kind == "out_head":
+            larger[kind] = {state: both(plan, piece, 3) for state, plan in plans.items()}
         if kind in ADAPTED_MATRICES:
-            plans[ADAPTED] = FreezePlan(n_layers, adapted={piece}, rank=1)
-            larger = plans | {ADAPTED: FreezePlan(n_layers, adapted={piece}, rank=2)}
-        rows[kind], growth[kind] = {}, {}
-        for state, plan in plans.items():
-            both = [_row(cfg, plan, piece, gradient, 2) for gradient in (False, True)]
-            more = [_row(cfg, larger[state], piece, gradient, 3) for gradient in (False, True)]
-            rows[kind][state] = both
-            differences = [
-                [after - before for before, after in zip(*pair, strict=True)]
-                for pair in zip(both, more, strict=True)
-            ]
-            if any(map(any, differences)):
-                growth[kind][state] = differences
-    return rows, {kind: states for kind, states in growth.items() if states}
+            one, two = (FreezePlan(n_layers, adapted={piece}, rank=rank) for rank in (1, 2))
+            rows[kind][ADAPTED] = both(one, piece)
+            larger[kind] = {ADAPTED: both(two, piece)}
+    return rows, larger
 
 
 def explorer_table(cfg: dict) -> dict:
     """Return what the page has to know of a model with configuration `cfg`, ready for JSON."""
-    rows, growth = _pieces(tuple(cfg.items()))
+    rows, larger = _pieces(tuple(cfg.items()))
     n_layers, d, heads = cfg["n_layers"], cfg["emb_dim"], cfg["n_heads"]
     presets = {}
     for preset, make in PRESETS.items():
@@ -132,7 +126,7 @@ def explorer_table(cfg: dict) -> dict:
         "embDim": d,
         "context": cfg["context_length"],
         "rows": rows,
-        "growth": growth,
+        "larger": larger,
         "presets": presets,
         "shapes": {
             "tok_emb": token,

@@ -91,8 +91,8 @@ export function resize(from, to, plan) {
 function rowOf(table, piece, state, hasGradient, rank, classes) {
   const kind = kindOf(piece), further = kind === "out_head" ? classes - 2 : rank - 1;
   const row = table.rows[kind][state][+hasGradient];
-  const growth = table.growth[kind]?.[state]?.[+hasGradient];
-  return growth ? row.map((number, i) => number + further * growth[i]) : row;
+  const larger = table.larger[kind]?.[state]?.[+hasGradient]; // for one class or rank more
+  return larger ? row.map((number, i) => number + further * (larger[i] - number)) : row;
 }
 
 /** Returns parameters and trainable parameters of parts or pieces. */
