@@ -358,7 +358,13 @@ const STYLE = `
 @media (prefers-reduced-motion: no-preference) {
   .fe-track > div, .fe-fraction > div { transition: width .15s; } }
 @container (max-width: 1090px) { .fe-long { display: none; } }
-@container (max-width: 900px) {
+@container (860px < width <= 1000px) {
+  .fe-body { grid-template-columns: minmax(0, 1fr) 310px; }
+  .fe-part .fe-name, .fe-head .fe-name { display: none; }
+  .freeze-explorer .fe-part, .fe-head > :last-child {
+    grid-template-columns: 16px minmax(120px, 1fr) 80px 76px 104px; }
+}
+@container (max-width: 860px) {
   .fe-long { display: inline; }
   .fe-body { grid-template-columns: minmax(0, 1fr); height: auto; }
   .fe-left { height: 540px; }
@@ -573,7 +579,7 @@ class Explorer {
       "everything above it. Arrow keys move, open and close." });
     this.listenToDiagram();
     const columns = element("div", { "aria-hidden": "true" }, element("span"),
-      element("span", {}, "part"), element("span", {}, "name"),
+      element("span", {}, "part"), element("span", { class: "fe-name" }, "name"),
       element("span", { class: "fe-number" }, "parameters"),
       element("span", { class: "fe-number" }, "trainable"), element("span", {}, "output shape"));
     return element("div", { class: "fe-left" },
