@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from workshop.exercises import check_code, mistakes, model_trials, trials
+from workshop.exercises import check_code, mistakes, trials
 from workshop.exercises.coding import NOT_YET_WRITTEN, judge
 from workshop.exercises.mistakes import Mistake, call, compare
 from workshop.exercises.record import OPEN, SOLVED, TRIED
@@ -65,7 +65,7 @@ def test_an_exercise_may_be_solved_in_another_way(name, old, new):
 
 def test_every_sentence_of_a_trial_is_said_to_some_wrong_solution():
     heard = "\n".join(reply_with(name, old, new)[1] for name, old, new, _ in WRONG)
-    source = "".join(map(inspect.getsource, (mistakes, model_trials, trials)))
+    source = "".join(map(inspect.getsource, (mistakes, trials)))
     for function in ast.parse(source).body:
         if not isinstance(function, ast.FunctionDef | ast.ClassDef):
             continue

@@ -6,7 +6,7 @@ import pytest
 
 from helpers import measures
 from helpers.measures import Counts, calibration_bins, counts_at, shares_right
-from tests.drawings import check_drawing, elements, written
+from tests.drawings import check_chart, check_drawing, elements, written
 from workshop.pictures import verdict
 from workshop.pictures.svg import joined
 from workshop.pictures.verdict import draw_curve, draw_matrix, draw_reliability, draw_slices
@@ -72,15 +72,15 @@ def test_where_there_is_no_precision_there_is_no_point_and_a_sentence():
 
 def test_a_bar_is_as_high_as_the_fraction_right_and_a_circle_as_the_mean_confidence():
     drawing = draw_reliability(calibration_bins([1, 1, 0, 1], [0.9, 0.2, 0.4, 0.6], num_bins=2))
-    heights = [float(bar.get("height")) for bar in elements(drawing, "rect", rx="0")]
-    assert heights == [224, 112] and check_drawing(drawing)[2:4] == ["2", "2"]
-    places = [(52 + 310 * 0.2, 72 + 224 * 0.4), (52 + 310 * 0.7, 72 + 224 * 0.15)]
-    assert centres(drawing) == [pytest.approx(place, abs=0.1) for place in places]
+    assert [bar.get_height() for bar in drawing.figure.axes[0].patches] == [1.0, 0.5]
+    assert check_chart(drawing).count("messages: 2") == 2
+    ends = [x for line in drawing.figure.axes[0].lines for x in line.get_xydata().ravel()]
+    assert ends == pytest.approx([0.6, 0.6, 0.6, 1, 0.85, 0.85, 0.85, 0.5, 0.5, 0.5, 1, 1])
     _, low, _, error = drawing.words.splitlines()
     assert low == "confidence 0.50 to 0.75: 2 messages, mean confidence 60 %, right 100 %"
     assert error == "expected calibration error 38 %"
     drawing = draw_reliability(calibration_bins([1, 0], [0.95, 0.05]))
-    assert len(centres(drawing)) == 1 and drawing.words.count("no message") == 4
+    assert len(drawing.figure.axes[0].patches) == 1 and drawing.words.count("no message") == 4
 
 
 def test_a_slice_is_a_dot_in_its_interval_with_its_counts():

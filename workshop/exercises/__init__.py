@@ -2,7 +2,7 @@
 
 answers         `check`: whether an answer is right
 coding          `check_code`: whether a function that a learner has written is right
-trials          what `check_code` tries, and the sentence for each mistake; with model_trials
+trials          what `check_code` tries, and the sentence for each mistake
 mistakes        what the trials share: how a mistake is found and said
 tasks           checks that look at more: a temperature, what the Freeze Explorer shows
 prediction      questions to commit to before anything is revealed; `workshop.widgets.predict` asks them

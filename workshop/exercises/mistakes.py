@@ -68,5 +68,5 @@ def check_row(row: list[int], ids: list[int], length: int, pad_token_id: int = E
             row == ids + [0] * len(padding),
         "with pad_token_id=7 it still pads with 50256: use self.pad_token_id.":
             row == ids + [END_OF_TEXT] * len(padding),
+        f"the row should be {right}, not {row}.": True,
     })  # fmt: skip
-    raise Mistake(f"the row should be {right}, not {row}.")

@@ -105,7 +105,5 @@ def check_long_way(explorer) -> None:
 
 def _backward(explorer, plan: FreezePlan) -> int:
     """Return the multiply-adds of another plan's backward pass on the batch that is shown."""
-    head = next(shape for shape in explorer.shapes if shape.part == "out_head")
-    batch_size, num_tokens, num_classes = head.shape
-    cost = training_cost(explorer.cfg, plan, batch_size, num_tokens, num_classes)
-    return cost.backward.amount
+    batch = explorer.batch_size, explorer.num_tokens, explorer.num_classes
+    return training_cost(explorer.cfg, plan, *batch).backward.amount

@@ -1,23 +1,239 @@
 """The trials of what learners write: one function for each exercise in code.
 
 Each calls the learner's function, `solve`, on inputs made by hand, raises `Mistake` at the first
-mistake, in a sentence, and returns what was tried, in words. TRIALS has them all; those of sections
-6.2 to 6.5 are in `model_trials`.
+mistake, in a sentence, and returns what was tried, in words. TRIALS has them all.
 """
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
-from helpers.config import BASE_CONFIG
-from helpers.freezing import replace_head
+from helpers.config import BASE_CONFIG, END_OF_TEXT
+from helpers.freezing import FreezePlan, frozen_blocks, replace_head
 from helpers.model import GPTModel
-from workshop.exercises import model_trials
 from workshop.exercises.mistakes import Mistake, call, check_row, compare, refuse, rows
+
+TINY = {"vocab_size": 11, "context_length": 6, "emb_dim": 2, "n_heads": 1, "n_layers": 11}
+
+
+# --- 6.2 ---------------------------------------------------------------------------------------------
+
+
+def try_balanced(solve) -> str:
+    """`solve` takes a table and returns a balanced one, ham first."""
+    for num_ham, num_spam, start in ((30, 5, 0), (6, 6, 40), (9, 1, 7)):
+        labels = ["ham", "spam"] * num_spam + ["ham"] * (num_ham - num_spam)
+        texts = [f"message {i}" for i in range(len(labels))]
+        index = range(start, start + len(labels))  # it does not begin at 0 everywhere
+        df = pd.DataFrame({"Label": labels, "Text": texts}, index)
+        ham, spam = df[df["Label"] == "ham"], df[df["Label"] == "spam"]
+        right = pd.concat([ham.sample(num_spam, random_state=123), spam])
+
+        got = call(solve, df)
+
+        if [*got.columns] != ["Label", "Text"]:
+            raise Mistake(f"the columns should still be Label and Text, not {[*got.columns]}.")
+        if got.to_numpy().tolist() == right.to_numpy().tolist():
+            continue
+        got_ham, got_spam = got[got["Label"] == "ham"], got[got["Label"] == "spam"]
+        kept = f"of {num_ham} ham and {num_spam} spam you kept {len(got_ham)} and {len(got_spam)}"
+        refuse({
+            f"{kept}: do not copy spam, leave ham out.": len(got_spam) > num_spam,
+            f"{kept}: all spam stays, and as many ham messages.":
+                {len(got_ham), len(got_spam)} != {num_spam},
+            "the rows are in another order: first all ham, then all spam.":
+                [*got["Label"]] != [*right["Label"]],
+            "you took the first ham messages: draw them at random, because what was collected "
+            "first may differ from the rest.": got_ham["Text"].equals(ham["Text"][:num_spam]),
+            "called twice it draws different rows: a seed is missing.":
+                not call(solve, df).equals(got),
+            "you drew the spam, too: it stays as it was, in its old order.":
+                not got_spam["Text"].equals(spam["Text"]),
+            "the ham messages are others than the book's, or in another order: take what `sample` "
+            "returns with `random_state=123`, as it is.": True,
+        })  # fmt: skip
+    return "tables of 30 ham and 5 spam, of 6 and 6, of 9 and 1"
+
+
+# --- 6.3 ---------------------------------------------------------------------------------------------
+
+
+def try_dataset(solve) -> str:
+    """`solve` is the learner's class: item i is (token_ids (max_length,), label ())."""
+    encoded, labels = [[*range(11, 14)], [*range(21, 26)], [*range(31, 38)]], [1, 0, 1]
+    for pad_token_id in (END_OF_TEXT, 7):
+        given = copy.deepcopy(encoded)
+        data = solve(given, labels, 5, pad_token_id)
+        for i, ids in enumerate(encoded):
+            item = call(data.__getitem__, i)
+            if not isinstance(item, tuple | list) or len(item) != 2:
+                raise Mistake("two things are due, with a comma between them: token ids, label.")
+            row, label = item
+            if {type(row), type(label)} != {torch.Tensor}:
+                raise Mistake("the token ids and the label should be tensors: torch.tensor(…).")
+            if row.ndim == 0 and label.ndim == 1:
+                raise Mistake("the other way round: first the token ids, then the label.")
+            check_row(row.tolist(), ids, 5, pad_token_id)
+            compare(label, labels[i])
+            if {row.dtype, label.dtype} != {torch.long}:
+                raise Mistake(f"they are {row.dtype} and {label.dtype}: both should be torch.long.")
+        if given != encoded:
+            raise Mistake(
+                "it changes the lists in self.encoded: make a new list, or the next epoch finds "
+                "padding that was not there."
+            )
+    return "messages that are too short, just right and too long, and with two pad tokens"
+
+
+def try_padding_mask(solve) -> str:
+    """`solve` takes token ids (batch, num_tokens) and returns a mask of the same shape."""
+    token_ids = rows(
+        "5 6 7 50256 50256; 5 50256 6 7 50256; 8 9 5 6 7; 50256 50256 50256 50256 50256"
+    )
+    lengths, positions, is_token = rows("3; 4; 5; 0"), torch.arange(5), token_ids != END_OF_TEXT
+    right = positions < lengths
+    got = call(solve, token_ids)
+    compare(got, right, {
+        "it hides every 50256, even one inside a message: only those after the last real token are "
+        "padding.": is_token,
+        "your mask ends at the first 50256: what follows it inside a message is real, too.":
+            is_token.cumprod(dim=1),
+        "it is the wrong way round: True is for a real token, False for padding.": ~right,
+        "it is the wrong way round, and hides a 50256 inside a message.": ~is_token,
+        "your mask also hides the last real token.": positions < lengths - 1,
+        "your mask leaves the first padding of each row in sight.":
+            (positions <= lengths) & (lengths > 0),
+        "in a row of padding alone nothing is real, but your mask has a True there.":
+            positions < lengths.clamp(min=1),
+    })  # fmt: skip
+    other_pad = solve(torch.where(is_token, token_ids, 0), pad_token_id=0)
+    refuse({
+        f"the mask is {got.dtype}; True and False are torch.bool.": got.dtype != torch.bool,
+        "with pad_token_id=0 it still looks for 50256: use pad_token_id.":
+            not torch.equal(other_pad, right),
+    })  # fmt: skip
+    return "rows with and without padding, a 50256 inside a message, a row of padding alone"
+
+
+# --- 6.4 ---------------------------------------------------------------------------------------------
+
+
+def try_put_in_place(solve) -> str:
+    """`solve` takes an attention module, w (emb, 3·emb) and b (3·emb,), and fills the module."""
+    attention = nn.Module()
+    for name in ("W_query", "W_key", "W_value"):
+        setattr(attention, name, nn.Linear(4, 4))  # square: no shape tells a transposed weight
+    before = list(attention.parameters())
+    w, b = torch.arange(48.0).reshape(4, 12), 100 + torch.arange(12.0)
+    solve(attention, w.clone(), b.clone())
+    if list(map(id, attention.parameters())) != list(map(id, before)):
+        raise Mistake(
+            "you replaced a layer or a parameter by another: fill the one that is there, with "
+            "`copy_`, or an optimizer that knows it will train the old one."
+        )
+    thirds = torch.stack(w.split(4, dim=1))
+    compare(torch.stack(before[::2]).detach(), thirds.mT, {
+        "the thirds are not transposed: TensorFlow multiplies vector times matrix, and Linear keeps "
+        "its matrix the other way round.": thirds,
+        "you took every third column: query, key and value stand side by side.":
+            w.reshape(4, 4, 3).permute(2, 1, 0),
+        "the thirds are in another order: query comes first, key, then value.": thirds.mT.flip(0),
+    })  # fmt: skip
+    if not torch.equal(torch.cat(before[1::2]), b):
+        raise Mistake("the biases are not the thirds of b, in the order query, key, value.")
+    return "a module of 4 numbers for each token"
+
+
+# --- 6.5 ---------------------------------------------------------------------------------------------
+
+
+def try_count_trainable(solve) -> str:
+    """`solve` takes a model and returns how many trainable parameters it has."""
+    model = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2), nn.LayerNorm(2))
+    model[0].requires_grad_(False)
+    model[1].bias.requires_grad_(False)
+    compare(call(solve, model), 14, {
+        "you counted tensors: a weight of 2 rows and 5 columns is ten parameters (`numel`).": 3,
+        "you counted all parameters, the frozen ones, too.": 36,
+        "you counted the frozen parameters, not the trainable ones.": 22,
+    })  # fmt: skip
+    compare(call(solve, model.requires_grad_(False)), 0)
+    return "a model that is frozen in parts, and one that is wholly frozen"
+
+
+def try_freeze(solve) -> str:
+    """`solve` takes a model and names of parts, and sets each parameter's `requires_grad`."""
+    model = GPTModel(BASE_CONFIG | TINY)
+    first = ("trf_blocks.1", "final_norm", "out_head")
+    second = ("trf_blocks.0.norm1", "trf_blocks.10")
+    for parts in (first, second, ("tok_emb.weight",), ()):
+        solve(model, parts)
+        got = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+        right = {}
+        for name in got:
+            right[name] = f"{name}.".startswith(tuple(f"{part}." for part in parts))
+        wrong = [name for name in got if got[name] != right[name]]
+        if not wrong:
+            continue
+        refuse({
+            "you set `requires_grad` on modules, where it has no effect: set it on each parameter, "
+            "from `named_parameters()`.":
+                any("requires_grad" in vars(module) for module in model.modules()),
+            "nothing was frozen: all parameters are still trainable.": all(got.values()),
+            "it is the wrong way round: `trainable` names what is not frozen.":
+                len(wrong) == len(got),
+            "nothing is trainable: a parameter's name is longer, as in out_head.weight.":
+                parts == first and not any(got.values()),
+            "it takes trf_blocks.10 for a part of trf_blocks.1: a dot has to follow the name.":
+                parts == first and "trf_blocks.10.norm1.scale" in wrong,
+            "what was frozen before stays frozen: set the flag to True, too.":
+                parts == second and "trf_blocks.10.norm1.scale" in wrong,
+            "what was trainable before still is: freeze what is not named this time.":
+                parts == second and "final_norm.scale" in wrong,
+            f"with trainable={parts} the flag of {wrong[0]} should be {right[wrong[0]]}.": True,
+        })  # fmt: skip
+    return "whole blocks, a piece, one parameter, nothing, and a second choice after the first"
+
+
+def try_frozen_blocks(solve) -> str:
+    """`solve` takes names of trainable parts and the number of blocks; it counts blocks."""
+    plans = {
+        "trf_blocks.5 final_norm out_head": 6,
+        "out_head": 6,
+        "trf_blocks.1 trf_blocks.4": 6,
+        "pos_emb trf_blocks.4": 6,
+        "tok_emb": 6,
+        "trf_blocks.1.norm1 out_head": 6,
+        "trf_blocks.9 trf_blocks.10": 12,
+        "": 3,
+    }
+    for names, n_layers in plans.items():
+        trainable = set(names.split())
+        right = frozen_blocks(FreezePlan(n_layers, trainable))  # None: an embedding is trainable
+        got = solve(set(trainable), n_layers)
+        if got == right or (got == 0 and right is None):
+            continue
+        choice = f"with {sorted(trainable)} of {n_layers} blocks"
+        num_trained = sum(name.startswith("trf_blocks") for name in trainable)
+        refuse({
+            f"{choice} it is 0: block 0 gets another input in each epoch.": right is None,
+            f"{choice} the output of a block changes if a piece of it is trained.":
+                "norm1" in names,
+            f"{choice} block 9 lies below block 10; compare numbers, not texts.": n_layers == 12,
+            f"{choice} it is {right}: counted from 0, there are 5 blocks below block 5.":
+                right == 5 and got in (4, 6),
+            f"{choice} your {got} counts every frozen block: those above the lowest trainable one "
+            "get another input in each epoch.": got == n_layers - num_trained,
+            f"{choice} it should be {right}, not {got}.": True,
+        })  # fmt: skip
+    return "plans with blocks, pieces, embeddings, the head alone, and nothing"
+
 
 # --- 6.6 ---------------------------------------------------------------------------------------------
 
@@ -25,14 +241,14 @@ from workshop.exercises.mistakes import Mistake, call, check_row, compare, refus
 def try_last_token_positions(solve) -> str:
     """`solve` takes token ids (batch, num_tokens) and returns positions (batch,)."""
     token_ids = rows("5 6 7 50256 50256; 5 50256 50256 50256 50256; 5 6 7 8 9")
-    typical = {
+    compare(call(solve, token_ids), [2, 0, 4], {
         "that is the last position of every row: in a padded row it is padding.": [4, 4, 4],
         "you counted the tokens; positions begin at 0, so the last is one lower.": [3, 1, 5],
         "that is the first position of the padding: the last token is one before.": [3, 1, 0],
-    }
-    compare(call(solve, token_ids), [2, 0, 4], typical)
-    typical = {"a 50256 inside the message ends it too early: padding follows the last token.": [0]}
-    compare(call(solve, rows("5 50256 6 50256")), [2], typical)
+    })  # fmt: skip
+    compare(call(solve, rows("5 50256 6 50256")), [2], {
+        "a 50256 inside the message ends it too early: padding follows the last token.": [0],
+    })  # fmt: skip
     refuse({
         "a row of padding alone has no last token: agree on position 0 there.":
             solve(rows("50256 50256")).item() != 0,
@@ -48,25 +264,22 @@ def try_loss_of_last_position(solve) -> str:
     labels = torch.tensor([1, 1])
     last = logits[:, -1]
     right = F.cross_entropy(last, labels)
-    typical = {
-        "you averaged over all positions: only the last one classifies.": (
-            F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(3))
-        ),
+    compare(call(solve, logits, labels), right, {
+        "you averaged over all positions: only the last one classifies.":
+            F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(3)),
         "that is the loss of the first position.": F.cross_entropy(logits[:, 0], labels),
         "you added the losses up: take their mean, or a larger batch costs more.": 2 * right,
-        "you took softmax twice: `cross_entropy` takes the logits, and does softmax itself.": (
-            F.cross_entropy(last.softmax(-1), labels)
-        ),
+        "you took softmax twice: `cross_entropy` takes the logits, and does softmax itself.":
+            F.cross_entropy(last.softmax(-1), labels),
         "the sign is wrong: the loss is *minus* the logarithm.": -right,
-    }
-    compare(call(solve, logits, labels), right, typical)
+    })  # fmt: skip
     return "two messages of three positions"
 
 
 def try_accuracy(solve) -> str:
     """`solve` takes batches, and a function from token ids (batch, 1) to labels (batch,)."""
     batches = [(rows("1; 0; 1; 1"), rows("1 1 0 1")[0]), (rows("0; 1"), rows("0 1")[0])]
-    typical = {
+    compare(call(solve, batches, lambda token_ids: token_ids[:, 0]), 4 / 6, {
         "the mean of two batches' accuracies is not the accuracy over both: the last batch is "
         "smaller.": 3 / 4,
         "you divided by batches times the first batch's size: the last batch is smaller.": 4 / 8,
@@ -74,8 +287,7 @@ def try_accuracy(solve) -> str:
         "you counted the right answers: divide by the number of messages.": 4,
         "that is in percent: a fraction lies between 0 and 1.": 400 / 6,
         "you counted the mistakes.": 2 / 6,
-    }
-    compare(call(solve, batches, lambda token_ids: token_ids[:, 0]), 4 / 6, typical)
+    })  # fmt: skip
     return "a batch of four messages and one of two"
 
 
@@ -86,9 +298,7 @@ def try_training_step(solve) -> str:
     """`solve` takes a model, token ids, labels and an optimizer; it takes a step, returns the loss."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        model = replace_head(
-            GPTModel(BASE_CONFIG | model_trials.TINY | {"drop_rate": 0.0, "n_layers": 1})
-        )
+        model = replace_head(GPTModel(BASE_CONFIG | TINY | {"drop_rate": 0.0, "n_layers": 1}))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     parameters = [*model.parameters()]
     token_ids = torch.arange(12).reshape(3, 4) % 11
@@ -175,7 +385,7 @@ def try_precision_recall(solve) -> str:
         predicted = p_spam > threshold
         precision, recall = labels[predicted].mean(), predicted[labels == 1].mean()
         accuracy = (predicted == labels).mean()
-        typical = {
+        compare(call(solve, labels, p_spam, threshold), (precision, recall), {
             "the two are swapped: first precision, then recall.": (recall, precision),
             "that is precision and recall of ham: those of spam are due.": (
                 1 - labels[~predicted].mean(),
@@ -184,13 +394,11 @@ def try_precision_recall(solve) -> str:
             f"at a threshold of {threshold} it still takes 0.5: use `threshold`.": (3 / 4, 3 / 5),
             "where precision is due you give the accuracy.": (accuracy, recall),
             "where recall is due you give the accuracy.": (precision, accuracy),
-        }
-        compare(call(solve, labels, p_spam, threshold), (precision, recall), typical)
+        })  # fmt: skip
     got = call(solve, np.array([1, 0, 1]), np.array([0.9, 0.5, 0.7]), 0.5)
-    typical = {
+    compare(got, (1, 1), {
         "a p_spam of exactly the threshold is not predicted as spam: > and not ≥.": (2 / 3, 1)
-    }
-    compare(got, (1, 1), typical)
+    })  # fmt: skip
     for undefined, labels, p_spam, right in (
         ("precision", [1, 0], [0.3, 0.2], (None, 0)),
         ("recall", [0, 0], [0.8, 0.2], (0, None)),
@@ -215,21 +423,16 @@ def try_shared_texts(solve) -> str:
     got = call(solve, train, test)
     if not isinstance(got, list):
         raise Mistake(f"return a list, in the order of the test part, not a {type(got).__name__}.")
-    typical = {
-        "only equal texts are found: capitals and white space make no difference here.": [],
-        "white space still makes a difference: `' '.join(text.split())` leaves one space each.": (
-            ["call me now", "ok", "ok"]
-        ),
-        "inside a text white space still makes a difference.": ["call me now", *right[2:]],
-        "capitals still make a difference: `text.lower()` has none.": right[1::2],
-        "these are the texts that the training part does *not* have.": test[2:4],
-        "return each text as it is written in the test part.": (
-            [" ".join(text.split()) for text in right]
-        ),
-        "a text that is twice in the test part counts twice, as in an accuracy.": right[:4],
-    }
-    refuse({sentence: got == texts for sentence, texts in typical.items()})
     refuse({
+        "only equal texts are found: capitals and white space make no difference here.": got == [],
+        "white space still makes a difference: `' '.join(text.split())` leaves one space each.":
+            got == ["call me now", "ok", "ok"],
+        "inside a text white space still makes a difference.": got == ["call me now", *right[2:]],
+        "capitals still make a difference: `text.lower()` has none.": got == right[1::2],
+        "these are the texts that the training part does *not* have.": got == test[2:4],
+        "return each text as it is written in the test part.":
+            got == [" ".join(text.split()) for text in right],
+        "a text that is twice in the test part counts twice, as in an accuracy.": got == right[:4],
         "you return the texts of the training part: those of the test part are due.":
             "Call me NOW" in got,
         "without a space “no where” is “nowhere”: leave one between words.": "nowhere to go" in got,
@@ -250,24 +453,19 @@ def try_macro_f1(solve) -> str:
         precision, recall = right / np.maximum(predicted, 1), right / correct
         f1 = 2 * right / (correct + predicted)
         p, r = precision.mean(), recall.mean()
-        typical = {
-            "that is the accuracy: each *text* counts the same in it, not each *class*.": (
-                right.sum() / table.sum()
-            ),
+        compare(got, f1.mean(), {
+            "that is the accuracy: each *text* counts the same in it, not each *class*.":
+                right.sum() / table.sum(),
             "that is the mean of the precisions; F1 has the recall in it, too.": p,
             "that is the mean of the recalls; F1 has the precision in it, too.": r,
             "you added the classes' F1; take the mean.": f1.sum(),
-            "large classes count more in yours: it is weighted by their texts.": (
-                np.average(f1, weights=correct)
-            ),
+            "large classes count more in yours: it is weighted by their texts.":
+                np.average(f1, weights=correct),
             "F1 is the *harmonic* mean of precision and recall, 2 · P · R / (P + R).": (p + r) / 2,
-            "first the F1 of each class, then their mean; you took means first.": 2
-            * p
-            * r
-            / (p + r),
+            "first the F1 of each class, then their mean; you took means first.":
+                2 * p * r / (p + r),
             "a class of which nothing is right counts 0; you left it out.": f1[f1 > 0].mean(),
-        }
-        compare(got, f1.mean(), typical)
+        })  # fmt: skip
     return "a table of 25 texts, and one where the last class is never predicted"
 
 
@@ -287,34 +485,31 @@ def try_last_query_attention(solve) -> str:
             raise Mistake(
                 "you answer for every token: take the last one's query, `queries[:, -1]`."
             )
-        weights = scaled.softmax(1)
         typical = {
-            "the scores are not weights yet: `softmax` makes them positive, with sum 1.": (
-                scaled * values
-            ),
-            "the scores are not divided by the root of d, as GPT-2 does.": (
-                scores.softmax(1) * values
-            ),
+            "the scores are not weights yet: `softmax` makes them positive, with sum 1.":
+                scaled * values,
+            "the scores are not divided by the root of d, as GPT-2 does.":
+                scores.softmax(1) * values,
             "divide the scores by the *root* of d, not by d.": (scores / d).softmax(1) * values,
-            "`softmax` goes over the tokens (`dim=-1`), not over the messages.": (
-                scaled.softmax(0) * values
-            ),
+            "`softmax` goes over the tokens (`dim=-1`), not over the messages.":
+                scaled.softmax(0) * values,
             "that is the first token's query: take the last one's.": first.softmax(1) * values,
-            "the weights are for the *values*; you multiply them by the keys.": weights * keys,
-        }
+            "the weights are for the *values*; you multiply them by the keys.":
+                scaled.softmax(1) * keys,
+        }  # fmt: skip
         typical = {sentence: weighted.sum(1) for sentence, weighted in typical.items()}
         compare(got, causal[:, -1], typical)
     return "two small batches, against the last position of causal attention for all tokens"
 
 
 TRIALS = {  # the section and the name of the stub
-    "6.2 my_create_balanced_dataset": model_trials.try_balanced,
-    "6.3 MySpamDataset": model_trials.try_dataset,
-    "6.3 my_padding_mask": model_trials.try_padding_mask,
-    "6.4 my_put_in_place": model_trials.try_put_in_place,
-    "6.5 my_count_trainable": model_trials.try_count_trainable,
-    "6.5 my_freeze": model_trials.try_freeze,
-    "6.5 my_frozen_blocks": model_trials.try_frozen_blocks,
+    "6.2 my_create_balanced_dataset": try_balanced,
+    "6.3 MySpamDataset": try_dataset,
+    "6.3 my_padding_mask": try_padding_mask,
+    "6.4 my_put_in_place": try_put_in_place,
+    "6.5 my_count_trainable": try_count_trainable,
+    "6.5 my_freeze": try_freeze,
+    "6.5 my_frozen_blocks": try_frozen_blocks,
     "6.6 my_last_token_positions": try_last_token_positions,
     "6.6 my_loss_of_last_position": try_loss_of_last_position,
     "6.6 my_accuracy": try_accuracy,

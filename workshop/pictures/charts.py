@@ -156,11 +156,8 @@ def batch_widths(lengths: Sequence[int], batch_size: int) -> list[int]:
 
     A batch is `batch_size` messages that follow each other; the last may be smaller.
     """
-    widths = []
-    for i in range(len(lengths)):
-        start = i - i % batch_size
-        widths.append(max(lengths[start : start + batch_size]))
-    return widths
+    batch = np.arange(len(lengths)) // batch_size  # the number of each message's batch
+    return pd.Series(lengths).groupby(batch).transform("max").tolist()
 
 
 def share_of_padding(lengths: Sequence[int], widths: Sequence[int]) -> float:

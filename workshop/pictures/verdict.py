@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from helpers.data import LABELS
 from helpers.measures import Bin, Counts, Slice, expected_calibration_error
+from workshop.pictures.charts import Chart, chart, course_style, new_figure
 from workshop.pictures.svg import (
     BLUE,
     INK,
@@ -110,36 +111,33 @@ def draw_curve(points: Sequence[tuple[float, float]], counts: Counts) -> Drawing
     return picture(drawn, "\n".join(lines), WIDTH, HEIGHT)
 
 
-def draw_reliability(bins: Sequence[Bin]) -> Drawing:
+@course_style
+def draw_reliability(bins: Sequence[Bin]) -> Chart:
     """Return the reliability diagram: in each bin of confidence the fraction of right answers.
 
     On the straight line both would be equal. Above each bin stands how many messages it has; an
     orange line leads from the fraction right to the mean confidence (Guo et al. 2017, figure 1).
     """
-    low, high, width = bins[0].low, bins[-1].high, 310 / len(bins)
-    axes = Axes((52, 72, 310, 224), (low, high), (0, 1))
-    edges = [low, *(bin.high for bin in bins)]
-    key = "bars: share right · circles: mean confidence · line: equal"
-    drawn = [text(190, 18, key, anchor="middle"), text(52, 42, "messages", 9, "end")]
-    lines = ["how often the answers of each confidence are right"]
-    for i, bin in enumerate(bins):
-        left, described = 52 + width * i, "no message"
-        drawn.append(text(left + width / 2, 42, f"{bin.count}", 11, "middle"))
+    figure, plot = new_figure(HEIGHT)
+    edges, lines = [bins[0].low, *(bin.high for bin in bins)], []
+    for bin in bins:
+        described = "no message"
+        plot.text(bin.low, 1.02, f"messages: {bin.count}")
         if bin.count:
-            x, top = axes.at(bin.confidence, bin.right)
-            _, y = axes.at(bin.confidence, bin.confidence)
-            drawn += [
-                rect(left + 2, top, width - 4, 296 - top, mixed(0.55, BLUE), BLUE),
-                line([(x, top), (x, y)], ORANGE, 3),
-                circle(x, y, 5, "none", ORANGE, 2.5),
-            ]
+            bar = {"align": "edge", "color": mixed(0.55, BLUE), "edgecolor": BLUE}
+            plot.bar(bin.low, bin.right, bin.high - bin.low, **bar)
+            x = round(bin.confidence, 3)
+            plot.plot([x, x], [x, bin.right], "o-", color=ORANGE, markevery=[0])
             sure, right = percent(bin.confidence), percent(bin.right)
             described = f"{bin.count} messages, mean confidence {sure}, right {right}"
         lines.append(f"confidence {bin.low:.2f} to {bin.high:.2f}: {described}")
-    drawn.append(line([axes.at(low, low), axes.at(high, high)], INK, 1))
-    drawn += axes.drawn("confidence: probability of the label named", "share right", edges, TICKS)
+    plot.plot([0.5, 1], [0.5, 1], color=INK)
+    plot.set(xlabel="confidence: probability of the label named", ylabel="share right")
+    plot.set(xticks=edges, ylim=(0, 1.1))
+    figure.suptitle("how often the answers of each confidence are right")
+    figure.supxlabel("bars: share right · circles: mean confidence · line: equal")
     lines.append(f"expected calibration error {percent(expected_calibration_error(bins))}")
-    return picture(drawn, "\n".join(lines), WIDTH, HEIGHT)
+    return chart(figure, *lines)
 
 
 def draw_slices(slices: Sequence[Slice]) -> Drawing:
