@@ -18,15 +18,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from helpers.config import MODEL_CONFIGS
 
-if TYPE_CHECKING:  # torch takes seconds to import, so each command imports what it needs
-    from helpers.classify import TextClassifier
+# torch takes seconds to import, so each command imports what it needs
 
 INTERRUPTED = 130  # a shell's exit code for Ctrl-C
-HEADER = ("text", "label", "probability", "note")
+HEADER = b"text,label,probability,note\r\n"
 EMPTY = "empty: nothing to classify"
 SETTINGS = (  # of `OwnSettings`
     ("--model", str, f"the pretrained model: {'; '.join(MODEL_CONFIGS)} (gpt2-nano (12M))"),
@@ -185,7 +183,7 @@ def classify(
             raise ValueError("--text needs a file: standard input is read line by line")
         pieces = read_lines(sys.stdin.buffer)
     else:
-        report: list[str] = []  # what can't be read is said before the first text is classified
+        report = []  # what can't be read is said before the first text is classified
         num_texts = sum(map(len, read_pieces(path, report, text)))
         for sentence in report:
             print(sentence, file=sys.stderr)
@@ -199,22 +197,17 @@ def classify(
             return
     # past Python's own buffer, which would fail once more at the end
     with open(1, "wb", closefd=False) if out is None else out.open("xb") as file:
-        file.write(csv_lines([HEADER]))
+        file.write(HEADER)
         file.flush()
         for piece in pieces:
-            file.write(csv_lines(rows(model, piece, precision)))
+            file.write(rows(model, piece, precision))
             file.flush()
 
 
 def classify_pieces(
-    model: "TextClassifier",
-    pieces: Iterable[list[str]],
-    num_texts: int,
-    out: Path,
-    parts: Path,
-    precision: str,
+    model, pieces: Iterable[list[str]], num_texts: int, out: Path, parts: Path, precision: str
 ) -> None:
-    """Write the rows of all texts to `out`.
+    """Write the rows of all texts to `out`; `model` is a TextClassifier.
 
     Process k writes each of the pieces k, k + size, … to a file in the folder `parts`, from which
     the same command resumes. The first process joins them.
@@ -232,21 +225,21 @@ def classify_pieces(
                 part = parts / f"{number:09}.csv"
                 if number % processes.size == processes.number and not part.exists():
                     with whole_file(part) as file:
-                        file.write_bytes(csv_lines(rows(model, piece, precision)))
+                        file.write_bytes(rows(model, piece, precision))
                 bar.update(len(piece))
         processes.sum(0.0)  # waits for all of them
         if processes.number == 0:
             with whole_file(out) as whole, whole.open("wb") as file:
-                file.write(csv_lines([HEADER]))
+                file.write(HEADER)
                 for part in sorted(parts.glob("*.csv")):
                     file.write(part.read_bytes())
             shutil.rmtree(parts, ignore_errors=True)
 
 
-def rows(model: "TextClassifier", texts: list[str], precision: str) -> list[tuple[str, ...]]:
-    """Return text, label, the label's probability and a note for each text.
+def rows(model, texts: list[str], precision: str) -> bytes:
+    """Return text, label, the label's probability and a note for each text, as CSV (RFC 4180).
 
-    An empty text has neither label nor probability, and a note that says so; so has one that is
+    `model` is a TextClassifier. An empty text has neither label nor probability, and a note that says so; so has one that is
     longer than the classifier reads.
     """
     from helpers.data import pad
@@ -259,21 +252,15 @@ def rows(model: "TextClassifier", texts: list[str], precision: str) -> list[tupl
     token_ids = [pad(ids, limit) for ids in encoded]
     best = fast_logits(model, token_ids, precision).softmax(dim=-1).max(dim=-1)
     answers = zip(encoded, best.indices.tolist(), best.values.tolist(), strict=True)
-    table = []
+    lines = io.StringIO()
+    writer = csv.writer(lines)
     for text in texts:
         label, probability, note = "", "", EMPTY
         if text.strip():
             ids, number, most = next(answers)
             label, probability = model.labels[number], f"{most:.4f}"
             note = f"only the first {limit:,} tokens were read" if len(ids) > limit else ""
-        table.append((text, label, probability, note))
-    return table
-
-
-def csv_lines(table: Iterable[Sequence[str]]) -> bytes:
-    """Return rows as lines of CSV (RFC 4180)."""
-    lines = io.StringIO()
-    csv.writer(lines).writerows(table)
+        writer.writerow((text, label, probability, note))
     return lines.getvalue().encode()
 
 

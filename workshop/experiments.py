@@ -28,11 +28,7 @@ from helpers.freezing import PRESETS, FreezePlan, replace_head
 from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import get_tokenizer
-from helpers.training import (
-    TrainingSettings,
-    classifying_place,
-    own_random_numbers,
-)
+from helpers.training import TrainingSettings, classifying_place, own_random_numbers
 from workshop.fast import TRAINING_VERSION, fine_tune
 from workshop.forward import message_logits
 

@@ -32,7 +32,7 @@ from helpers.training import (
     own_random_numbers,
 )
 from workshop.costs import Cost, TrainingWork, work_of_training
-from workshop.fast import History, Progress, fine_tuning_steps, trained_from
+from workshop.fast import Progress, fine_tuning_steps, trained_from
 from workshop.texts import counted
 
 FILE = "freeze_lab.jsonl"
@@ -172,15 +172,13 @@ def named_parts(n_layers: int, names: Iterable[str]) -> list[str]:
 class Training:
     """A run under way: `steps` trains seed after seed, in short steps.
 
-    `seed` is trained now, or was last, and `model` is its model; `histories` has an entry for each
-    seed that has begun. The pretrained model is not changed.
+    `seed` is trained now, or was last, and `model` is its model (None before); `histories` has an
+    entry for each seed that has begun. The pretrained model is not changed.
     """
 
     def __init__(self, material: Material, settings: Settings):
         self.material, self.settings = material, settings
-        self.model: GPTModel | None = None
-        self.histories: list[History] = []
-        self.seed = 0
+        self.model, self.histories, self.seed = None, [], 0
 
     @property
     def interrupted(self) -> bool:

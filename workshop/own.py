@@ -10,7 +10,7 @@ never changes has. So two baselines always answer the same test texts. Labels ar
 """
 
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,10 +24,9 @@ from helpers.data import TextDataset, pad
 from helpers.freezing import PRESETS, replace_head
 from helpers.loading import load_pretrained
 from helpers.measures import wilson_interval
-from helpers.model import GPTModel
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import TrainingSettings, own_random_numbers
-from workshop.fast import History, Progress, fast_logits, fine_tuning_steps, origin
+from workshop.fast import Progress, fast_logits, fine_tuning_steps, origin
 from workshop.processes import ALONE, EpochCheckpoint, Processes
 from workshop.texts import Split, class_weights, counted, undersample
 
@@ -48,7 +47,7 @@ BALANCES = {  # what is done about imbalanced classes
 # --- measures -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class ClassFigures:
     """How many texts have each pair of correct and predicted class, and the measures of that.
 
@@ -62,12 +61,21 @@ class ClassFigures:
 
     labels: tuple[str, ...]
     table: np.ndarray
-    total: int
-    right: int
-    accuracy: float
-    interval: tuple[float, float]
-    by_class: pd.DataFrame
-    macro_f1: float
+
+    def __post_init__(self):
+        right, texts, called_so = (
+            self.table.diagonal(),
+            self.table.sum(axis=1),
+            self.table.sum(axis=0),
+        )
+        self.total, self.right = int(texts.sum()), int(right.sum())
+        self.accuracy = self.right / self.total
+        self.interval = wilson_interval(self.accuracy, self.total)
+        by_class = pd.DataFrame({"texts": texts, "called so": called_so}, index=self.labels)
+        by_class["precision"] = right / by_class["called so"]
+        by_class["recall"] = right / by_class["texts"]
+        by_class["F1"] = 2 * right / np.maximum(1, texts + called_so)
+        self.by_class, self.macro_f1 = by_class, by_class["F1"].mean()
 
     def recall(self, label: str) -> float:
         """Return the fraction of the class that is predicted as it; NaN where it has no text."""
@@ -81,23 +89,7 @@ def class_figures(labels: Sequence[str], correct, called) -> ClassFigures:
     """
     table = np.zeros((len(labels), len(labels)), dtype=int)
     np.add.at(table, (np.asarray(correct), np.asarray(called)), 1)
-    right, texts, called_so = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
-    by_class = pd.DataFrame({"texts": texts, "called so": called_so}, index=labels)
-    by_class["precision"] = right / by_class["called so"]
-    by_class["recall"] = right / by_class["texts"]
-    by_class["F1"] = 2 * right / np.maximum(1, texts + called_so)
-    total, num_right = int(table.sum()), int(right.sum())
-    accuracy = num_right / total
-    return ClassFigures(
-        tuple(labels),
-        table,
-        total,
-        num_right,
-        accuracy,
-        wilson_interval(accuracy, total),
-        by_class,
-        macro_f1=by_class["F1"].mean(),
-    )
+    return ClassFigures(tuple(labels), table)
 
 
 def compare(
@@ -212,7 +204,7 @@ class OwnSettings:
 class OwnTraining:
     """A training of one's own texts, under way or over; `processes` share the work.
 
-    `steps` trains; then `model` is fine-tuned and `history` says how it went. Texts are truncated
+    `steps` trains; then `model` is fine-tuned and `history` says how it went (None before). Texts are truncated
     to the longest training text's length; `num_cut` is the number of test texts that are.
     """
 
@@ -221,8 +213,7 @@ class OwnTraining:
     ):
         self.split, self.settings = split, settings or OwnSettings()
         self.processes = processes
-        self.model: GPTModel | None = None
-        self.history: History | None = None
+        self.model = self.history = None
         train = split.train
         if self.settings.balance == "undersampling":
             train = undersample(train, self.settings.seed)
@@ -235,7 +226,7 @@ class OwnTraining:
         self.num_cut = sum(len(row) > length for row in self._test_rows)
         self.origin = origin(self.settings.model, train, self.settings.seed, self.settings)
 
-    def steps(self, checkpoint: EpochCheckpoint | None = None) -> Generator[Progress, None, None]:
+    def steps(self, checkpoint: EpochCheckpoint | None = None) -> Iterator[Progress]:
         """Train; yield after each slice, as `fine_tuning_steps` does, and raise what it raises.
 
         With a `checkpoint` it begins at the last whole epoch that is there.

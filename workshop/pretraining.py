@@ -116,9 +116,7 @@ def encode_documents(documents: list[str]) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def split_documents(
-    documents: list[str], held_out: float = 0.02, seed: int = 123
-) -> tuple[list[str], list[str]]:
+def split_documents(documents: list[str], held_out: float = 0.02) -> tuple[list[str], list[str]]:
     """Return shuffled documents in two parts, for training and held out; neither is empty.
 
     Raises ValueError for fewer than two documents.
@@ -128,7 +126,7 @@ def split_documents(
             f"{len(documents)} document(s) are too few: one is needed for training and one for "
             f"validation; add files, or separate the parts of a file by lines {END_OF_TEXT_MARK}"
         )
-    order = np.random.default_rng(seed).permutation(len(documents))
+    order = np.random.default_rng(123).permutation(len(documents))
     count = max(1, round(held_out * len(documents)))
     return [documents[i] for i in order[count:]], [documents[i] for i in order[:count]]
 
@@ -312,7 +310,7 @@ def take_step(
     tokens: np.ndarray,
     recipe: Recipe,
     progress: Progress,
-    losses_of: Callable = token_losses,
+    losses_of: Callable,
 ) -> float:
     """Train on the next batch; return its loss in nats per token."""
     step, device = progress.step, model.tok_emb.weight.device
@@ -336,7 +334,7 @@ def take_step(
 # --- the checkpoint -------------------------------------------------------------------------------
 
 
-def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "float16") -> Path:
+def save_openai_checkpoint(model: GPTModel, folder: Path, dtype: str = "float16") -> Path:
     """Write `model` as a checkpoint folder in OpenAI's format, through TensorFlow; return its path.
 
     dtype "float32" keeps every bit, "float16" halves the size. A checkpoint that is in `folder`
@@ -348,7 +346,6 @@ def save_openai_checkpoint(model: GPTModel, folder: str | Path, dtype: str = "fl
         raise ValueError("out_head differs from tok_emb: OpenAI's format shares them")
     settings = {theirs: int(model.cfg[ours]) for theirs, ours in HPARAMS.items()}
     variables = sorted(checkpoint_variables(settings))
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     import_tensorflow().raw_ops.SaveV2(
         prefix=str(folder / "model.ckpt"),

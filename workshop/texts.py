@@ -88,9 +88,8 @@ def read_table(path: str | Path, report: list[str]) -> Iterator[pd.DataFrame]:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{path} can't be read as a Parquet file: {reason}") from error
         return
-    names = None
     if ending in (".jsonl", ".ndjson"):
-        rows = json_rows(path, report)
+        rows, names = json_rows(path, report), None
     else:
         rows = csv_rows(path, report)
         names = next(rows, None)
@@ -296,7 +295,7 @@ def read_texts(
     class. Raises OSError for a file that can't be opened, ValueError for what is no table of texts
     in two classes or more.
     """
-    report: list[str] = []
+    report = []
     if isinstance(path_or_frame, pd.DataFrame):
         source, table = "the DataFrame", path_or_frame
     elif not isinstance(path_or_frame, str | Path):
@@ -318,15 +317,12 @@ def read_texts(
         f"{counted(len(frame), 'row')} read from {source}, with texts from {names[text_column]!r} "
         f"and labels from {names[label_column]!r}.",
     )
-    has_text, has_label = frame["Text"].str.strip() != "", frame["Label"].str.strip() != ""
-    for missing, problem in (
-        (~has_text, "no text"),
-        (has_text & ~has_label, "a text but no label"),
-    ):
-        if missing.any():
+    for column, problem in (("Text", "no text"), ("Label", "a text but no label")):
+        is_missing = frame[column].str.strip() == ""
+        if is_missing.any():
             row, rows = f"row has {problem} and is", f"rows have {problem} and are"
-            report.append(f"{counted(missing.sum(), row, rows)} set aside.")
-    frame = frame[has_text & has_label]
+            report.append(f"{counted(is_missing.sum(), row, rows)} set aside.")
+        frame = frame[~is_missing]
     frame = frame.assign(Label=unify_spellings(frame["Label"], report))
     frame = large_classes(frame, source, report).reset_index(drop=True)
     report += describe_texts(frame)

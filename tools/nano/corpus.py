@@ -60,7 +60,7 @@ def without_copies(documents: Iterable[str]) -> Iterator[str]:
     A document shorter than a shingle is compared as a whole. The subject line and everything but
     letters are ignored.
     """
-    seen: set[int] = set()
+    seen = set()
     for document in documents:
         words = re.findall(r"[a-z']+", re.sub(r"^Subject: .*\n", "", document).lower())
         starts = range(max(1, len(words) - SHINGLE + 1))
@@ -87,7 +87,7 @@ def without_messages(documents: Iterable[str], messages: Iterable[str]) -> Itera
     words don't count.
     """
     first = FEWEST_WORDS_OF_A_MESSAGE
-    unwanted: dict[tuple[str, ...], set[tuple[str, ...]]] = {}  # by their first words
+    unwanted = {}  # sets of their words, by their first words
     for message in messages:
         words = tuple(words_of(message))
         if len(words) >= first:
@@ -160,7 +160,7 @@ def stdlib_documents() -> dict[str, Iterable[str]]:
 
 def bible_chapters(text: str) -> list[str]:
     """Return the chapters of what `bible -f` prints, a line `Ge1:1 In the …` a verse, as prose."""
-    verses_of: dict[str, list[str]] = {}
+    verses_of = {}
     for chapter, verse in re.findall(r"^(\d?[A-Za-z]+\d+):\d+ (.*)$", text, re.MULTILINE):
         verses_of.setdefault(chapter, []).append(normalise_spaces(verse))
     return [" ".join(verses) for verses in verses_of.values()]

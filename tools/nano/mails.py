@@ -81,7 +81,7 @@ def strip_html(text: str) -> str:
 class Page(HTMLParser):
     """What a page shows, in `shown`."""
 
-    hidden_in: str | None = None
+    hidden_in = None
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         if tag == "body":
@@ -133,7 +133,7 @@ def clean_email(text: str) -> str | None:
 
 def readable_part(mail: Message) -> str:
     """Return the text of the plain parts, or of the HTML parts where no plain one has any."""
-    texts: dict[str, list[str]] = {"text/plain": [], "text/html": []}
+    texts = {"text/plain": [], "text/html": []}
     for part in mail.walk():
         kind = part.get_content_type()
         if kind in texts and part.get_filename() is None and not part.is_multipart():

@@ -3,11 +3,11 @@
 The classifier answers all messages once, when the dashboard is made.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 
 import pandas as pd
-from ipywidgets import HTML, BoundedFloatText, Button, FloatSlider, VBox
+from ipywidgets import HTML, BoundedFloatText, FloatSlider, VBox
 
 from helpers.checks import finite_number
 from helpers.classify import SpamClassifier
@@ -32,23 +32,21 @@ from workshop.pictures.verdict import (
 )
 from workshop.tables import html_table, status
 from workshop.widgets.parts import (
+    CourseWidget,
     Folded,
-    Quiet,
-    TextList,
     ask,
     button,
-    display_with_static_form,
     html_fields,
     named,
-    problem,
+    problem_shown,
     row,
-    style_sheet,
 )
 
 STEP, DIGITS = 0.01, 2  # of the slider
+AT_ONCE = 10  # messages of a field that are listed, and more of them at a click
 
 
-class Dashboard(VBox):
+class Dashboard(CourseWidget):
     """A classifier's answers to messages with known labels, at a threshold to move.
 
     `messages` has the columns "Text" and "Label" (0 ham, 1 spam), as `load_splits` gives them. A
@@ -74,7 +72,7 @@ class Dashboard(VBox):
         self._p_spam = classifier.probabilities(self._texts)[:, 1].numpy()  # (num_messages,)
         self._points = precision_recall_curve(self._labels, self._p_spam)
         self._kinds = short_and_long(self._texts, classifier.tokenizer) | dict(kinds or {})
-        self._on_message, self._quiet = on_message, Quiet()
+        self._on_message = on_message
         self.field, self.message, self._chosen = None, "", None
         self._lines = {}
 
@@ -86,18 +84,21 @@ class Dashboard(VBox):
         for control in (self._box, self._slider):
             control.observe(self._move, "value")
         show = self._html = html_fields(
-            "db", "figures", "matrix", "curve", "chosen", "reliability", "slices"
+            "db", "figures", "matrix", "curve", "heading", "chosen", "reliability", "slices"
         )
         buttons = self._buttons = []
         for field in FIELDS:
             css = f"db-field db-field-{'-'.join(field)}"
-            buttons.append(button(css, on_click=lambda field=field: self.show_field(*field)))
-        self._list = TextList("db", self._heading, self._buttons_of)
+            buttons.append(button(css, "", lambda field=field: self.show_field(*field)))
+        self._list, self._listed = VBox(), named(VBox(), "db-texts")
+        self._more = button(
+            "fx-more db-more", "", lambda: self._show_list(self._num_listed + AT_ONCE)
+        )
         bins = calibration_bins(self._labels, self._p_spam)  # without the threshold
         show["reliability"].value = draw_reliability(bins).svg
         super().__init__(
+            "classifier-dashboard",
             [
-                style_sheet(),
                 HTML("A message is called spam if its probability of spam is above the threshold."),
                 row(self._box, self._slider, css="db-controls"),
                 show["figures"],
@@ -109,9 +110,8 @@ class Dashboard(VBox):
                 show["chosen"],
                 Folded("how sure and how right: the reliability diagram", show["reliability"]),
                 Folded("on which messages it is right: slices", show["slices"]),
-            ]
+            ],
         )
-        named(self, "fx-widget classifier-dashboard")
         self.threshold = 0.5
 
     # --- the state ---
@@ -127,10 +127,10 @@ class Dashboard(VBox):
     @threshold.setter
     def threshold(self, threshold: float) -> None:
         self._threshold = finite_number("threshold", threshold, inclusive=True, most=1.0)
-        with self._quiet():
-            self._box.value = self._threshold
-            # a page's slider would go to its nearest step, and take the threshold along
-            self._slider.value = round(self._threshold, DIGITS)
+        # a page's slider would go to its nearest step, and take the threshold along
+        self._shown = {self._box: self._threshold, self._slider: round(self._threshold, DIGITS)}
+        for control, value in self._shown.items():
+            control.value = value
         self._redraw()
 
     def show_field(self, correct: str, called: str) -> None:
@@ -142,19 +142,18 @@ class Dashboard(VBox):
     # --- what the learner does ---
 
     def _move(self, change) -> None:
-        if not self._quiet:
+        if change["new"] != self._shown[change["owner"]]:  # otherwise code has set it
             self.threshold = change["new"]
 
     def _choose(self, i: int) -> None:
         text = self.message = self._texts[i]
         self._chosen = i
-        self._list.redraw()
-        self._html["chosen"].value = f'<p role="status">Chosen: <q>{escape(text)}</q></p>'
-        if self._on_message is not None:
-            try:
+        self._show_list(self._num_listed)
+        chosen = self._html["chosen"]
+        with problem_shown(chosen, "on_message failed: "):
+            if self._on_message is not None:
                 self._on_message(text)
-            except Exception as error:  # whatever a learner's function raises, the page says it
-                self._html["chosen"].value = problem(error, "on_message failed: ")
+            chosen.value = f'<p role="status">Chosen: <q>{escape(text)}</q></p>'
 
     # --- what is shown ---
 
@@ -167,35 +166,40 @@ class Dashboard(VBox):
         self._html["curve"].value = self._curve.svg
         self._html["slices"].value = draw_slices(kinds).svg
         for field, field_button in zip(FIELDS, self._buttons, strict=True):
-            words, hint = (
-                f"{field[0]} called {field[1]}: {counts.table[field]}",
-                "read its messages",
-            )
+            words, hint = " called ".join(field), "read its messages"
             if field == self.field:
                 words, hint = f"✓ {words}", "shown below"
-            field_button.description, field_button.tooltip = words, hint
+            field_button.description = f"{words}: {counts.table[field]}"
+            field_button.tooltip = hint
         if self.field is not None:
-            self._list.show(field_at(self._labels, self._p_spam, self._threshold, *self.field))
+            self._show_list(AT_ONCE)
 
-    def _heading(self, shown: int, total: int) -> str:
-        correct, called = self.field
-        return (
-            f'<p role="status"><b>{correct} called {called}</b>: '
-            f"{shown} of {total} messages, each behind its probability of spam.</p>"
-        )
+    def _show_list(self, most: int) -> None:
+        """List at most so many messages of the field, each a button that is made once.
 
-    def _buttons_of(self, rows: Sequence[int]) -> list[Button]:
-        """Return a button for each message, made once, so that it keeps the keyboard's focus."""
-        for i in rows:
+        So it keeps the keyboard's focus.
+        """
+        rows = field_at(self._labels, self._p_spam, self._threshold, *self.field)
+        shown, self._num_listed = rows[:most], most
+        for i in shown:
             if i not in self._lines:
-                self._lines[i] = button("db-message", on_click=lambda i=i: self._choose(i))
+                self._lines[i] = button("db-message", "", lambda i=i: self._choose(i))
             words, hint = f"{self._p_spam[i]:.3f}  {self._texts[i]}", "take this message"
             if i == self._chosen:
                 words, hint = f"✓ {words}", "taken"
             self._lines[i].description, self._lines[i].tooltip = words, hint
-        return [self._lines[i] for i in rows]
+        self._html["heading"].value = (
+            f'<p role="status"><b>{" called ".join(self.field)}</b>: '
+            f"{len(shown)} of {len(rows)} messages, each behind its probability of spam.</p>"
+        )
+        self._listed.children = [self._lines[i] for i in shown]
+        left = len(rows) - len(shown)
+        self._more.description = f"{min(AT_ONCE, left)} more"
+        more = [self._more] if left else []
+        self._list.children = [self._html["heading"], self._listed, *more]
 
-    def _ipython_display_(self, **_) -> None:
+    def static_form(self) -> tuple[str, str, str]:
+        """Return the matrix and the curve, a table of their numbers, and text."""
         counts, drawing = self.counts, joined([self._matrix, self._curve])
         rows = []
         for correct, called in FIELDS:
@@ -204,4 +208,4 @@ class Dashboard(VBox):
             rows.append((name, percent(getattr(counts, name))))
         caption = f"{counts.total} messages at threshold {say_threshold(counts.threshold)}"
         table = html_table(("field or figure", "value"), rows, caption)
-        display_with_static_form(self, drawing.svg, table, drawing.words)
+        return drawing.svg, table, drawing.words

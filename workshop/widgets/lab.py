@@ -5,9 +5,7 @@ from html import escape
 from ipywidgets import HTML, BoundedIntText, FloatText, VBox
 
 from helpers.config import beside_the_notebook
-from helpers.model import GPTModel
 from helpers.training import POSITIONS
-from workshop.fast import History
 from workshop.lab import (
     FILE,
     Material,
@@ -25,20 +23,19 @@ from workshop.lab import (
     work_predicted,
 )
 from workshop.pictures.charts import AGAINST, draw_runs
-from workshop.tables import alert, html_table, status
+from workshop.tables import html_table, status
 from workshop.texts import counted
 from workshop.widgets.explorer import FreezeExplorer
 from workshop.widgets.parts import (
     Choice,
+    CourseWidget,
     Folded,
     ask,
     button,
-    display_with_static_form,
     html_fields,
     named,
     problem_shown,
     row,
-    style_sheet,
 )
 from workshop.widgets.train_button import UNDER_WAY, TrainButton
 
@@ -76,12 +73,13 @@ say nothing of other seeds: for that, look at the lowest and the highest.</p>
 """
 
 
-class FreezeLab(VBox):
+class FreezeLab(CourseWidget):
     """The Freeze Explorer, a button that trains, and a table with a row for each run.
 
     The model and the messages are loaded at once; `material` takes their place. Runs are kept in the
-    file FILE beside the notebook, and only there. `settings`, `rows` (the runs), `model` and
-    `history` (of the training that was last) hold what is shown. Raises what the loading raises.
+    file FILE beside the notebook, and only there. `settings`, `rows` (the runs), and `model` and
+    `history` of the training that was last (None before) hold what is shown. Raises what the loading
+    raises.
     """
 
     def __init__(
@@ -92,38 +90,37 @@ class FreezeLab(VBox):
     ):
         self.material = material or load_material(model_name, data_name)
         self.path = beside_the_notebook(FILE)
-        self.model: GPTModel | None = None
-        self.history: History | None = None
-        self.rows: tuple[Run, ...] = ()
+        self.model = self.history = None
+        self.rows = ()
         self._test_opened = False
 
         cfg = self.material.pretrained.cfg
         num_tokens = self.material.train.max_length
         self.explorer = FreezeExplorer(cfg, lora=True, batch_size=8, num_tokens=num_tokens)
-        self.explorer.observe(lambda _: self._show_predicted(), "plan")
+        self.explorer.observe(self._show_predicted, "plan")
         self._button = TrainButton(self._make_training, self._end)
         self._position = Choice(
-            "fx-position", "Classify at", POSITIONS, "last", lambda _: self._show_predicted()
+            "fx-position", "Classify at", POSITIONS, "last", self._show_predicted
         )
         self._seeds = Choice("fx-seeds", "Seeds", SEEDS, "1")
         self._epochs = ask(BoundedIntText, "fx-epochs", "Epochs", value=5, min=1, max=1000)
         self._lr = ask(FloatText, "fx-lr", "Learning rate", value=self.material.lr)
-        for box in (self._epochs, self._lr):
-            box.observe(lambda _: self._show_predicted(), "value")
+        self._epochs.observe(self._show_predicted, "value")
+        self._lr.observe(self._show_predicted, "value")
         self._number = ask(BoundedIntText, "fx-run", "Run", value=1, min=1, max=10_000)
         take = button("fx-more fx-take", "Use its plan and settings", self._take)
         delete = button("fx-more fx-delete", "Delete it", self._delete)
         against = [*AGAINST]
         self._against = Choice(
-            "fx-against", "Accuracy against", against, against[0], lambda _: self._show_runs()
+            "fx-against", "Accuracy against", against, against[0], self._show_runs
         )
         open_test = button("fx-more fx-open-test", "Open the test set", self._open_test)
         fields = ("where", "predicted", "run-table", "row", "plot", "test", "kept")
         show = self._html = html_fields("fx", *fields)
         test = [HTML(PRICE_OF_THE_TEST), open_test, show["test"], show["kept"]]
         super().__init__(
+            "freeze-lab",
             [
-                style_sheet(),
                 self.explorer,
                 row(self._position, show["where"]),
                 row(self._epochs, self._lr, self._seeds),
@@ -138,9 +135,8 @@ class FreezeLab(VBox):
                     named(VBox([self._against, show["plot"]]), "fx-run-plot"),
                     named(VBox(test), "fx-beside"),
                 ),
-            ]
+            ],
         )
-        named(self, "fx-widget freeze-lab")
         self._show_predicted()
         self._read_rows()
         self._button.say("Nothing has been trained yet in this session.")
@@ -148,7 +144,7 @@ class FreezeLab(VBox):
     @property
     def settings(self) -> Settings:
         """What is chosen; setting it sets the controls. ValueError where a control can't be taken."""
-        position, num_seeds = self._position.chosen, int(self._seeds.chosen)
+        position, num_seeds = self._position.value, int(self._seeds.value)
         return Settings(self.explorer.plan, position, self._epochs.value, self._lr.value, num_seeds)
 
     @settings.setter
@@ -165,7 +161,7 @@ class FreezeLab(VBox):
 
         None where it was interrupted, or could not begin or come to its end.
         """
-        self._finished: Run | None = None
+        self._finished = None
         self._button.train()
         return self._finished
 
@@ -197,22 +193,21 @@ class FreezeLab(VBox):
     # --- what else is clicked ---
 
     def _open_test(self) -> None:
-        if self._button.training is not None:
-            self._html["test"].value = alert(UNDER_WAY)
-            return
-        if self.model is None:
-            self._html["test"].value = alert("There is no trained model yet: press Train first.")
-            return
-        with problem_shown(self._button.problem, "That the test set was seen is not kept: "):
-            keep_test_opened(self.path, self.material.belongs_to)
-        settings, test = self._model_settings, self.material.test
-        accuracy = share_right(self.model, test, settings.position)
-        self._test_opened = True
-        self._read_rows()
-        self._html["test"].value = status(
-            f"Test accuracy of the model that was trained last ({settings}): {accuracy:.3f} of "
-            f"{len(test)} messages."
-        )
+        with problem_shown(self._html["test"]):
+            if self._button.training is not None:
+                raise ValueError(UNDER_WAY)
+            if self.model is None:
+                raise ValueError("There is no trained model yet: press Train first")
+            with problem_shown(self._button.problem, "That the test set was seen is not kept: "):
+                keep_test_opened(self.path, self.material.belongs_to)
+            settings, test = self._model_settings, self.material.test
+            accuracy = share_right(self.model, test, settings.position)
+            self._test_opened = True
+            self._read_rows()
+            self._html["test"].value = status(
+                f"Test accuracy of the model that was trained last ({settings}): {accuracy:.3f} of "
+                f"{len(test)} messages."
+            )
 
     def _chosen_run(self) -> Run:
         if self._number.value > len(self.rows):
@@ -230,8 +225,8 @@ class FreezeLab(VBox):
 
     # --- what is shown ---
 
-    def _show_predicted(self) -> None:
-        self._html["where"].value = escape(WHERE[self._position.chosen])
+    def _show_predicted(self, _=None) -> None:
+        self._html["where"].value = escape(WHERE[self._position.value])
         with problem_shown(self._html["predicted"]):
             work = work_predicted(self.material, self.settings)
             self._html["predicted"].value = (
@@ -258,26 +253,25 @@ class FreezeLab(VBox):
             self._html["kept"].value = "".join(paragraphs)
         self._show_runs()
 
-    def _show_runs(self) -> None:
+    def _show_runs(self, _=None) -> None:
         html, table = "<p>No run yet.</p>", []
         for number, run in enumerate(self.rows, start=1):
             texts = {"run": str(number)} | say_run(run)
             table.append(tuple(texts.values()))
             html = html_table(tuple(texts), table, "The runs")
         self._html["run-table"].value = html
-        self._drawing = draw_runs(self.rows, self._against.chosen)
+        self._drawing = draw_runs(self.rows, self._against.value)
         self._html["plot"].value = self._drawing.svg
 
-    def _ipython_display_(self, **_) -> None:
-        position = self._position.chosen
+    def static_form(self) -> tuple[str, str, str]:
+        """Return the Explorer's form, what is set and the runs as tables, and text."""
+        position = self._position.value
         settings = (
             ("classify at", f"{position}: {WHERE[position]}"),
             ("epochs", str(self._epochs.value)),
             ("learning rate", f"{self._lr.value:g}"),
-            ("seeds", self._seeds.chosen),
+            ("seeds", self._seeds.value),
         )
-        tables = html_table(("setting", "chosen"), settings, "What is set in the Lab")
-        tables += self._html["run-table"].value
-        tables = self.explorer.static_form() + tables
-        words = f"{self.explorer.report}\n{self._drawing.words}"
-        display_with_static_form(self, "", tables, words)
+        table = html_table(("setting", "chosen"), settings, "What is set in the Lab")
+        tables = f"{self.explorer.static_form()}{table}{self._html['run-table'].value}"
+        return "", tables, f"{self.explorer.report}\n{self._drawing.words}"

@@ -33,18 +33,15 @@ from workshop.pictures.message import (
     token_button,
 )
 from workshop.widgets.parts import (
-    LAST_MESSAGE,
     Choice,
+    CourseWidget,
     Folded,
-    Quiet,
     ask,
     button,
-    display_with_static_form,
     html_fields,
     named,
     problem_shown,
     row,
-    style_sheet,
 )
 
 POSITIONS = {
@@ -78,7 +75,7 @@ see.</p>
 """
 
 
-class MessageMicroscope(VBox):
+class MessageMicroscope(CourseWidget):
     """A line to type into; below it the tokens, coloured by their influence, and the answer.
 
     `text` is the message, also for code to set; `position` says which token classifies, and
@@ -96,7 +93,7 @@ class MessageMicroscope(VBox):
         small: bool = False,
     ):
         self.classifier, self.small = classifier, small
-        self._quiet, self._chips = Quiet(), []
+        self._chips = []
         chosen = POSITIONS[classifier.position]
         offered = {"last", "last_token", classifier.position}  # another only if it is trained so
         self._positions = {name: it for it, name in POSITIONS.items() if it in offered}
@@ -121,8 +118,8 @@ class MessageMicroscope(VBox):
         after = named(VBox([HTML(AFTER_BLOCKS), show["after"]]), "mm-forming")
         self._read(text)
         super().__init__(
+            "message-microscope",
             [
-                style_sheet(),
                 HTML(f"<style>{chip_colours()}</style>"),
                 row(self._text),
                 row(self._position, self._padding),
@@ -139,9 +136,8 @@ class MessageMicroscope(VBox):
                 show["attention"],
                 row(show["shares"]) if small else row(show["shares"], after),
                 Folded("what this does not show", named(HTML(LIMITS), "mm-limits")),
-            ]
+            ],
         )
-        named(self, "fx-widget message-microscope")
         self._text.observe(self._read_again, "value")
 
     # --- the state ---
@@ -167,7 +163,8 @@ class MessageMicroscope(VBox):
         text, left_out, line = self.text, (), self._html["unread"]
         if isinstance(change, str):  # a choice, for what is shown: the box may hold something else
             text, left_out, line = self._taken, self.left_out, self._html["problem"]
-        with problem_shown(line, after=LAST_MESSAGE):
+        taken = " The picture shows the last message that the model could take."
+        with problem_shown(line, after=taken):
             self._read(text, left_out)
             self._html["problem"].value = ""
         position, padding = self._read_with  # a choice that the model fails at is taken back
@@ -176,9 +173,9 @@ class MessageMicroscope(VBox):
 
     def _read(self, text: str, left_out: tuple[int, ...] = ()) -> None:
         """Read a message as is chosen, and show it; nothing is changed where it can't be read."""
-        chosen = self._position.chosen, self._padding.chosen
-        position = self._positions[self._position.chosen]
-        reading = read_message(self.classifier, text, self._padding.chosen, position)
+        chosen = self._position.value, self._padding.value
+        position = self._positions[self._position.value]
+        reading = read_message(self.classifier, text, self._padding.value, position)
         whole = answer(self.classifier, reading)
         influence = influence_on_spam(self.classifier, reading)
         self._answer = answer(self.classifier, reading, left_out) if left_out else whole
@@ -189,10 +186,13 @@ class MessageMicroscope(VBox):
         self._html["table"].value = influence_table(reading.tokens, influence.tolist())
         self._show_answer()
 
+    def _press(self, i: int, is_down: bool) -> None:
+        if is_down != (i in self.left_out):  # otherwise `_show_answer` has set it
+            self._click(i)
+
     def _click(self, *numbers: int) -> None:
         """Leave tokens out or bring them back; where that can't be, say why and change nothing."""
-        tokens_are_there = max(numbers, default=0) < len(self._reading.tokens)
-        if self._quiet or not tokens_are_there:  # code sets the button, or the click comes too late
+        if max(numbers, default=0) >= len(self._reading.tokens):  # the click comes too late
             return
         left_out = tuple(sorted({*self.left_out} ^ {*numbers}))
         with problem_shown(self._html["problem"]):
@@ -207,15 +207,14 @@ class MessageMicroscope(VBox):
         tokens, influence = self._reading.tokens, self.influence.tolist()
         for i in range(len(self._chips), len(tokens)):
             chip = ToggleButton()
-            chip.observe(lambda _, i=i: self._click(i), "value")
+            chip.observe(lambda change, i=i: self._press(i, change.new), "value")
             self._chips.append(chip)
-        with self._quiet():
-            for i, token in enumerate(tokens):
-                chip, left_out = self._chips[i], i in self.left_out
-                words, hint, css = token_button(token, influence[i], left_out)
-                with chip.hold_sync():
-                    chip._dom_classes = ("mm-token", f"mm-token-{i}", css)
-                    chip.description, chip.tooltip, chip.value = words, hint, left_out
+        for i, token in enumerate(tokens):
+            chip, left_out = self._chips[i], i in self.left_out
+            words, hint, css = token_button(token, influence[i], left_out)
+            with chip.hold_sync():
+                chip._dom_classes = ("mm-token", f"mm-token-{i}", css)
+                chip.description, chip.tooltip, chip.value = words, hint, left_out
         if len(self._tokens.children) != len(tokens):
             self._tokens.children = self._chips[: len(tokens)]
         self._html["probability"].value = draw_probabilities(self._answer.spam).svg
@@ -228,25 +227,26 @@ class MessageMicroscope(VBox):
 
     def _show_attention(self, _: str = "") -> None:
         """Show where the classifying token looks, in the chosen block and head."""
-        block, head, head_name = int(self._block.chosen), None, MEAN
-        if self._head.chosen != MEAN:
-            head, head_name = int(self._head.chosen), f"head {self._head.chosen}"
+        block, head, head_name = int(self._block.value), None, MEAN
+        if self._head.value != MEAN:
+            head, head_name = int(self._head.value), f"head {self._head.value}"
         tokens = [self._reading.tokens[i] for i in self._reading.kept(self.left_out)]
         place = classifying_place(self._reading.row(self.left_out), self.position)
         shares = named_shares(tokens, self._answer.shares(block, head), place)
-        title = f"Where the {self._position.chosen} looks: block {block}, {head_name}"
+        title = f"Where the {self._position.value} looks: block {block}, {head_name}"
         self._attention = draw_attention(*shares, title)
         self._html["attention"].value = self._attention.svg
         to_message = {"share": self._answer.to_the_message(head).tolist()}
         title = f"To the whole message, by block: {head_name}"
         self._html["shares"].value = draw_shares(to_message, title, block).svg
 
-    def _ipython_display_(self, **_) -> None:
+    def static_form(self) -> tuple[str, str, str]:
+        """Return the tokens' influence as a picture, a table of it with sentences, and text."""
         spam, influence = self._answer.spam, self.influence.tolist()
         title = f"spam {spam:.2f}, ham {1 - spam:.2f}"
         drawing = draw_influence(self._reading.tokens, influence, title, self.left_out)
-        others = (
-            [self._attention.words] if self.small else [self._attention.words, self._after.words]
-        )
+        others = [self._attention.words]
+        if not self.small:
+            others.append(self._after.words)
         html = self._html["table"].value + "".join(f"<p>{escape(words)}</p>" for words in others)
-        display_with_static_form(self, drawing.svg, html, "\n".join([drawing.words, *others]))
+        return drawing.svg, html, "\n".join([drawing.words, *others])

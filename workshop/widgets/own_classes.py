@@ -7,7 +7,6 @@ import atexit
 import os
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from html import escape
@@ -25,7 +24,6 @@ from workshop.own import (
     MOST_CLASSES,
     PLANS,
     THIS,
-    ClassFigures,
     OwnSettings,
     OwnTraining,
     class_table,
@@ -33,19 +31,18 @@ from workshop.own import (
     summary_table,
 )
 from workshop.pictures.charts import draw_class_matrix
-from workshop.pictures.svg import Drawing, shortened
-from workshop.tables import alert, html_table, status
-from workshop.texts import KINDS, Split, TextTable, counted, read_texts, split_stratified
+from workshop.pictures.svg import shortened
+from workshop.tables import html_table, status
+from workshop.texts import KINDS, Split, counted, read_texts, split_stratified
 from workshop.widgets.parts import (
     Choice,
+    CourseWidget,
     ask,
     button,
-    display_with_static_form,
     html_fields,
     named,
     problem_shown,
     row,
-    style_sheet,
 )
 from workshop.widgets.train_button import UNDER_WAY, TrainButton
 
@@ -72,7 +69,7 @@ HOW_TO_USE = (
 )
 
 
-class OwnClasses(VBox):
+class OwnClasses(CourseWidget):
     """From a table of texts with labels to a classifier in a file, by a few clicks.
 
     `path` is a file to begin with, `model_name` the pretrained model. `table` and `split` hold what
@@ -83,12 +80,8 @@ class OwnClasses(VBox):
 
     def __init__(self, path: str | Path | None = None, model_name: str = "gpt2-nano (12M)"):
         self._defaults = default = OwnSettings(model_name)  # refuses an unknown name
-        self.table: TextTable | None = None
-        self.split: Split | None = None
-        self.training: OwnTraining | None = None
-        self.classifier: TextClassifier | None = None
-        self.figures: dict[str, ClassFigures] | None = None
-        self._drawing: Drawing | None = None
+        self.table = self.split = None
+        self.training = self.classifier = self.figures = self._drawing = None
 
         self._path = ask(Text, "oc-path", "Path", placeholder="texts.csv", continuous_update=False)
         upload = FileUpload(accept=",".join(KINDS), multiple=False, description="Choose a file")
@@ -111,8 +104,8 @@ class OwnClasses(VBox):
         self._unread, self._report, self._classes, self._matrix, self._tables = fields
         self._mistakes, self._use = VBox(), VBox()
         super().__init__(
+            "own-classes",
             [
-                style_sheet(),
                 HTML(f"<p>{HOW_TO_CHOOSE}</p>"),
                 row(self._path, read, named(upload, "oc-upload"), css="oc-file"),
                 row(*self._columns),
@@ -126,9 +119,8 @@ class OwnClasses(VBox):
                 row(self._matrix, self._tables),
                 self._mistakes,
                 self._use,
-            ]
+            ],
         )
-        named(self, "fx-widget own-classes")
         self._button.say("Nothing has been trained yet.")
         if path is not None:
             self._path.value = str(path)
@@ -151,12 +143,11 @@ class OwnClasses(VBox):
 
     def _read(self) -> None:
         """Read what is chosen; until that has worked, there is no table that could be trained on."""
-        if self._button.training is not None:
-            self._unread.value = alert(UNDER_WAY)
-            return
-        self.table = self.split = None
-        self._report.value = self._classes.value = ""
         with problem_shown(self._unread):
+            if self._button.training is not None:
+                raise ValueError(UNDER_WAY)
+            self.table = self.split = None
+            self._report.value = self._classes.value = ""
             path, *columns = (box.value.strip() or None for box in (self._path, *self._columns))
             if path is None:
                 raise ValueError("There is no path yet: type one, or choose a file")
@@ -177,8 +168,8 @@ class OwnClasses(VBox):
             raise ValueError("There is no table yet: type a path or choose a file first")
         settings = replace(
             self._defaults,
-            plan=self._plan.chosen,
-            balance=self._balance.chosen,
+            plan=self._plan.value,
+            balance=self._balance.value,
             epochs=self._epochs.value,
             lr=self._lr.value,
         )
@@ -230,7 +221,8 @@ class OwnClasses(VBox):
         right = ", ".join(f"{name} {measured.right:,}" for name, measured in self.figures.items())
         show.say(f"{stopped}Done: of {num_texts} are right: {right}.")
 
-    def _ipython_display_(self, **_) -> None:
+    def static_form(self) -> tuple[str, str, str]:
+        """Return the matrix, what was read and measured as tables, and text."""
         html = self._report.value + self._classes.value + self._tables.value
         svg, words = "", "no table has been read yet"
         if self.table is not None:
@@ -238,7 +230,7 @@ class OwnClasses(VBox):
         if self._drawing is not None:
             svg = self._drawing.svg
             words += f"\n\n{self.classifier.about['figures']}\n\n{self._drawing.words}"
-        display_with_static_form(self, svg, html or "<p>No table has been read yet.</p>", words)
+        return svg, html or "<p>No table has been read yet.</p>", words
 
 
 class Mistakes(VBox):
@@ -248,33 +240,32 @@ class Mistakes(VBox):
     """
 
     def __init__(self, split: Split, probabilities: np.ndarray):
-        self._split, self._probabilities = split, probabilities
-        called = probabilities.argmax(axis=1).tolist()
-        self._pairs = list(zip(split.test["Label"], called, strict=True))
-        fields = Counter(pair for pair in self._pairs if pair[0] != pair[1])
-        self._fields = {
-            f"{split.labels[i]} → {split.labels[j]}: {count}": (i, j)
-            for (i, j), count in fields.most_common(MOST_FIELDS)
-        }
+        called = probabilities.argmax(axis=1)
+        test = split.test.assign(called=called, confidence=probabilities.max(axis=1))
+        wrong = test[test["called"] != test["Label"]].sort_values(
+            "confidence", ascending=False, kind="stable"
+        )
+        fields = wrong.groupby(["Label", "called"])
+        largest = fields.size().sort_values(ascending=False, kind="stable")[:MOST_FIELDS]
+        self._fields = {}  # correct and predicted label, and the texts
+        for (i, j), count in largest.items():
+            names = split.labels[i], split.labels[j]
+            self._fields[f"{' → '.join(names)}: {count}"] = (*names, fields.get_group((i, j)))
         choice = Choice("oc-field", "Mistakes", self._fields, on_choose=self._show)
         self._texts = named(HTML(), "oc-texts")
         super().__init__([choice, self._texts])
 
     def _show(self, field: str) -> None:
         """Show the texts of a field, the most confident mistakes first."""
-        i, j = self._fields[field]
-        confidence = self._probabilities[:, j]
-        rows = [n for n, pair in enumerate(self._pairs) if pair == (i, j)]
-        rows.sort(key=lambda n: -confidence[n])
-        correct, called = self._split.labels[i], self._split.labels[j]
+        correct, called, texts = self._fields[field]
         heading = status(
-            f"{correct}, called {called}: {counted(len(rows), 'text')}, each behind its "
+            f"{correct}, called {called}: {counted(len(texts), 'text')}, each behind its "
             f"probability of {called}, the surest first."
         )
         items = ""
-        for n in rows[:MOST_TEXTS]:
-            text = shortened(self._split.test["Text"].iloc[n], LONGEST)
-            items += f"<li><b>{confidence[n]:.3f}</b> {escape(text)}</li>"
+        for mistake in texts[:MOST_TEXTS].itertuples():
+            text = escape(shortened(mistake.Text, LONGEST))
+            items += f"<li><b>{mistake.confidence:.3f}</b> {text}</li>"
         self._texts.value = f"{heading}<ul>{items}</ul>"
 
 

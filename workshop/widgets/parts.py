@@ -1,4 +1,4 @@
-"""Parts of several widgets: named controls, choices, a list of texts.
+"""Parts of several widgets: named controls, choices, what a widget shows where nothing is live.
 
 The controls are plain ones that ipywidgets 7.7 (Colab) and 8 both have. By the CSS classes that each
 carries, assets/widgets.css and the tests find them.
@@ -12,9 +12,6 @@ from ipywidgets import HTML, Button, HBox, Label, ToggleButton, VBox
 
 from workshop import ASSETS
 from workshop.tables import alert
-
-LAST_MESSAGE = " The picture shows the last message that the model could take."
-
 
 # --- sentences ------------------------------------------------------------------------------------
 
@@ -60,11 +57,9 @@ def row(*widgets, css: str = "") -> HBox:
     return named(HBox(widgets), "fx-wrap", css)
 
 
-def button(
-    css: str, description: str = "", on_click: Callable[[], object] = lambda: None, **settings
-) -> Button:
+def button(css: str, description: str, on_click: Callable[[], object]) -> Button:
     """Return a button that calls `on_click`."""
-    made = named(Button(description=description, **settings), css)
+    made = named(Button(description=description), css)
     made.on_click(lambda _: on_click())
     return made
 
@@ -74,46 +69,35 @@ def html_fields(prefix: str, *names: str) -> dict[str, HTML]:
     return {name: named(HTML(), f"{prefix}-{name}") for name in names}
 
 
-def style_sheet() -> HTML:
-    """Return the widgets' style."""
-    return HTML(f"<style>{(ASSETS / 'widgets.css').read_text(encoding='utf-8')}</style>")
+class CourseWidget(VBox):
+    """Controls and pictures below each other, in the course's style.
 
+    `static_form()` returns what stands for them on pages where nothing is live: a picture as SVG (""
+    for none), tables as HTML, and plain text.
+    """
 
-def display_with_static_form(widget, svg: str, html: str, text: str) -> None:
-    """Display a widget, and its picture, tables and text for pages where nothing is live."""
-    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    data = {
-        "application/vnd.jupyter.widget-view+json": view,
-        "text/html": html,
-        "text/plain": text,
-    }
-    if svg:
-        data["image/svg+xml"] = svg
-    display(data, raw=True)
+    def __init__(self, css: str, children: Sequence):
+        style = (ASSETS / "widgets.css").read_text(encoding="utf-8")
+        super().__init__([HTML(f"<style>{style}</style>"), *children])
+        named(self, "fx-widget", css)
 
-
-class Quiet:
-    """True while code sets controls, so that their observers can tell it from a learner."""
-
-    def __init__(self):
-        self._on = False
-
-    def __bool__(self) -> bool:
-        return self._on
-
-    @contextmanager
-    def __call__(self):
-        self._on = True
-        try:
-            yield
-        finally:
-            self._on = False
+    def _ipython_display_(self, **_) -> None:
+        svg, html, text = self.static_form()
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        data = {
+            "application/vnd.jupyter.widget-view+json": view,
+            "text/html": html,
+            "text/plain": text,
+        }
+        if svg:
+            data["image/svg+xml"] = svg
+        display(data, raw=True)
 
 
 class Choice(HBox):
     """One of several options, each a button: JupyterLab takes a drop-down list's arrow keys away.
 
-    `chosen` is the option that is shown as chosen, "" for none. A click on another one chooses it
+    `value` is the option that is shown as chosen, "" for none. A click on another one chooses it
     and then calls `on_choose` with it.
     """
 
@@ -135,13 +119,13 @@ class Choice(HBox):
 
     def choose(self, chosen: str) -> None:
         """Show which option is chosen."""
-        self.chosen = chosen
+        self.value = chosen
         for option, button in self._buttons.items():
             button.value = option == chosen
             button.description = f"✓ {option}" if option == chosen else option
 
     def _click(self, option: str, is_down: bool) -> None:
-        is_new = option != self.chosen
+        is_new = option != self.value
         if is_down != is_new:  # `choose` has set it
             return
         self.choose(option)  # a second click leaves it pressed
@@ -154,49 +138,10 @@ class Folded(VBox):
 
     def __init__(self, title: str, content):
         self._title, self._content = title, content
-        self._button = button("fx-more", on_click=lambda: self._set(len(self.children) == 1))
+        self._button = button("fx-more", "", lambda: self._set(len(self.children) == 1))
         super().__init__()
         self._set(False)
 
     def _set(self, is_open: bool) -> None:
         self._button.description = f"{'▾ Hide' if is_open else '▸ Show'} {self._title}"
         self.children = [self._button, self._content] if is_open else [self._button]
-
-
-class TextList(VBox):
-    """Texts of a table below a heading: ten at first, and ten more at a click.
-
-    `heading_of(shown, total)` returns the heading as HTML, and `lines_of(rows)` the widgets of the
-    texts in these rows of the table.
-    """
-
-    AT_ONCE = 10
-
-    def __init__(
-        self,
-        css: str,
-        heading_of: Callable[[int, int], str],
-        lines_of: Callable[[Sequence[int]], Sequence],
-    ):
-        self._heading_of, self._lines_of = heading_of, lines_of
-        self._heading = named(HTML(), f"{css}-heading")
-        self._lines = named(VBox(), f"{css}-texts")
-        self._more = button(
-            f"fx-more {css}-more",
-            on_click=lambda: self.show(self._rows, self._num_shown + self.AT_ONCE),
-        )
-        super().__init__()
-
-    def show(self, rows: Sequence[int], num_shown: int = AT_ONCE) -> None:
-        """Show the texts in these rows, the first `num_shown` of them."""
-        self._rows, self._num_shown = rows, num_shown
-        shown = rows[:num_shown]
-        left = len(rows) - len(shown)
-        self._heading.value = self._heading_of(len(shown), len(rows))
-        self._lines.children = self._lines_of(shown)
-        self._more.description = f"{min(self.AT_ONCE, left)} more"
-        self.children = [self._heading, self._lines, *([self._more] if left else [])]
-
-    def redraw(self) -> None:
-        """Show as many texts as before, some of which look different now."""
-        self.show(self._rows, self._num_shown)

@@ -7,27 +7,17 @@ import asyncio
 import base64
 from html import escape
 
-from ipywidgets import HTML, Text, VBox
+from ipywidgets import HTML, Text
 
 from workshop.exercises.prediction import MARKS, OneOf, Question, in_html, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, record
 from workshop.pictures.svg import Drawing
-from workshop.tables import alert
-from workshop.widgets.parts import (
-    Choice,
-    ask,
-    button,
-    display_with_static_form,
-    named,
-    problem_shown,
-    row,
-    style_sheet,
-)
+from workshop.widgets.parts import Choice, CourseWidget, ask, button, named, problem_shown, row
 
 ENTER = 0.2  # seconds in which what was typed arrives from the page after the key
 
 
-class Prediction(VBox):
+class Prediction(CourseWidget):
     """One question of the course; `commit` takes a guess as it is typed.
 
     `name` is what it is kept as. `guess` and `is_right` are None until a guess is taken, which
@@ -51,15 +41,13 @@ class Prediction(VBox):
         self._button = button("fx-more pr-commit", "Commit", self._click)
         self._problem = named(HTML(), "fx-problem pr-problem")
         self._reply = named(HTML(), "pr-reply")
-        shown = named(HTML(_question_html(question, with_options=False)), "pr-question")
+        shown = named(HTML(_question_html(question)), "pr-question")
         field = row(self._field, self._button, css="pr-row")
-        super().__init__([style_sheet(), shown, field, self._problem, self._reply])
-        named(self, "fx-widget prediction")
+        super().__init__("prediction", [shown, field, self._problem, self._reply])
         record(name, UNSAID)
 
     def _click(self) -> None:
-        is_choice = isinstance(self._field, Choice)
-        self.commit(self._field.chosen if is_choice else self._field.value)
+        self.commit(self._field.value)
 
     def _press_key(self, _, message: dict, __) -> None:
         """Commit after Enter, of which the page tells before it sends what was typed."""
@@ -70,11 +58,11 @@ class Prediction(VBox):
         """Take a guess and reveal the answer; say what is wrong with a text that is no guess."""
         if self.guess is not None:
             return
-        if not text.strip():
-            words = "First your guess, then Commit: a wrong one teaches more than none."
-            self._problem.value = alert(words)
-            return
         with problem_shown(self._problem):
+            if not text.strip():
+                raise ValueError(
+                    "First your guess, then Commit: a wrong one teaches more than none"
+                )
             self.guess = self.question.kind.read(text)
             self.is_right, words = self.question.reply(self.guess, self.answer)
             record(self.name, RIGHT if self.is_right else WRONG)
@@ -101,30 +89,26 @@ class Prediction(VBox):
         words = escape(self.show.words)
         return f'<p><img src="data:image/svg+xml;base64,{svg}" alt="{words}"/></p>{then}'
 
-    def _ipython_display_(self, **_) -> None:
-        """Display the widget; where nothing is live, the question, and the answer folded."""
+    def static_form(self) -> tuple[str, str, str]:
+        """Return the question, and the answer folded."""
         question, answer = self.question, self.answer
         right = in_html(question.fill(question.right, answer))
+        options = ""
+        if isinstance(question.kind, OneOf):
+            lines = [in_html(option) for option in question.kind.options]
+            lines = "".join(lines).replace("<p>", "<li>").replace("</p>", "</li>")
+            options = f'<ul style="list-style: none">{lines}</ul>'
         page = (
-            f"{_question_html(question)}<details><summary>Answer</summary>"
+            f"{_question_html(question)}{options}<details><summary>Answer</summary>"
             f"<p><b>{escape(question.kind.show(answer))}</b></p>"
             f"{right}{self._shown_after_it(live=False)}</details>"
         )
         ask = MARKS.sub(r"\1\2", question.ask)
-        display_with_static_form(self, "", page, f"[Predict: {ask}]")
+        return "", page, f"[Predict: {ask}]"
 
 
-def _question_html(question: Question, with_options: bool = True) -> str:
-    """Return a question, and its options where they are no buttons, as HTML."""
-    html = f"<p><b>Predict:</b> {in_html(question.ask).removeprefix('<p>')}"
-    if isinstance(question.kind, OneOf) and with_options:
-        lines = (
-            "".join(map(in_html, question.kind.options))
-            .replace("<p>", "<li>")
-            .replace("</p>", "</li>")
-        )
-        html += f'<ul style="list-style: none">{lines}</ul>'
-    return html
+def _question_html(question: Question) -> str:
+    return f"<p><b>Predict:</b> {in_html(question.ask).removeprefix('<p>')}"
 
 
 def predict(name: str, answer, show: Drawing | str | None = None) -> Prediction:

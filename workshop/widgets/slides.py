@@ -8,23 +8,17 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-from ipywidgets import HTML, HBox, SelectionSlider, VBox
+from ipywidgets import HTML, HBox, SelectionSlider
 
 from helpers.checks import whole_number
 from workshop.pictures.svg import Drawing, joined
 from workshop.tables import html_table
-from workshop.widgets.parts import (
-    button,
-    display_with_static_form,
-    named,
-    row,
-    style_sheet,
-)
+from workshop.widgets.parts import CourseWidget, button, named, row
 
 PICTURES, ROWS = 3, 11  # at most as many where nothing is live
 
 
-class Slides(VBox):
+class Slides(CourseWidget):
     """Pictures, of which a slider shows one; the arrow keys move it.
 
     `names` say which picture is which, and `label` what the slider goes through: Slides(drawings,
@@ -58,8 +52,7 @@ class Slides(VBox):
         back.tooltip, forward.tooltip = "the picture before", "the picture after"
         self._picture, self._words = named(HTML(), "sl-picture"), named(HTML(), "sl-words")
         controls = row(self._slider, HBox([back, forward]), css="sl-controls")
-        super().__init__([style_sheet(), controls, self._words, self._picture])
-        named(self, "fx-widget picture-slides")
+        super().__init__("picture-slides", [controls, self._words, self._picture])
         self._slider.observe(lambda _: self._show(), "value")
         self.index = start
         self._show()
@@ -82,12 +75,12 @@ class Slides(VBox):
         unseen = f'<span class="fx-unseen">: {escape(drawing.words)}</span>'
         self._words.value = f'<p role="status"><b>{name}</b>{unseen}</p>'
 
-    def _ipython_display_(self, **_) -> None:
-        """Display the slides; where nothing is live, three pictures below each other and a table."""
+    def static_form(self) -> tuple[str, str, str]:
+        """Return three pictures below each other, a table and text."""
         drawings, names, count = self.drawings, self.names, len(self.drawings)
         shown = np.linspace(0, count - 1, min(count, PICTURES)).round().astype(int)
         below = joined([drawings[i] for i in shown], [names[i] for i in shown])
         in_table = np.linspace(0, count - 1, min(count, ROWS)).round().astype(int)
         rows = [(names[i], drawings[i].words) for i in in_table]
         table = html_table((self.label, "what it shows"), rows, f"{self.label}, in words")
-        display_with_static_form(self, below.svg, table, below.words)
+        return below.svg, table, below.words
