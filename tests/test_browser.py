@@ -297,15 +297,12 @@ def test_a_classifier_of_your_own_is_trained_tried_and_saved(page, course):
 
 def test_keys_and_buttons_move_the_slides(page):
     root = page.locator(".picture-slides")
-    handle = root.get_by_role("slider")
-    handle.focus()
+    root.get_by_role("slider", name="Place").focus()
     for key, number in (("Home", 0), ("ArrowRight", 1), ("ArrowUp", 2), ("End", 9)):
         page.keyboard.press(key)
         root.locator(".sl-picture svg text", has_text=f"the disc lies at {number}").wait_for()
         root.get_by_role("status").filter(has_text=f"a disc at {number} of 9").wait_for()
-    ring = handle.evaluate("e => getComputedStyle(e).boxShadow")
-    assert "0px 0px 0px 4px" in ring  # who moves it by keyboard sees where the focus is
-    root.get_by_role("button", name="previous").press("Space")
+    root.get_by_role("button", name="previous").press("Enter")
     root.locator(".sl-picture svg text", has_text="lies at 8").wait_for()
 
 

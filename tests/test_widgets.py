@@ -124,7 +124,7 @@ def test_what_cannot_be_shown_is_refused_with_a_reason():
 
 def test_a_page_without_a_kernel_gets_the_live_explorer_and_a_table(explorer, monkeypatch):
     sent = []
-    monkeypatch.setattr("workshop.widgets.explorer.display", lambda data, raw: sent.append(data))
+    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
     explorer.plan = FreezePlan.head_only(12)
     explorer._ipython_display_()
     (data,) = sent

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.clicks import one, static_form, text_of
+from tests.clicks import static_form
 from tests.drawings import check_that_it_has_its_words, elements, written
 from workshop.pictures.svg import Drawing, circle, picture
 from workshop.widgets import Slides
@@ -23,24 +23,15 @@ def slides(count: int) -> Slides:
     return Slides(drawings, names, label="Size")
 
 
-def test_the_slider_shows_the_picture_that_it_stands_at_and_says_its_words():
+def test_the_page_is_sent_the_pictures_their_names_and_their_words():
     shown = slides(3)
-    assert shown.index == 0 and one(shown, "sl-slider").description == "Size"
-    for i in (2, 1):
-        one(shown, "sl-slider").value = i
-        assert shown.index == i and one(shown, "sl-picture").value == shown.drawings[i].svg
-        assert text_of(shown, "sl-words") == f"number <{i}>: radius {i}"
-    assert 'role="status"' in one(shown, "sl-words").value
-
-
-def test_a_press_on_a_button_moves_by_one_and_stays_at_the_ends():
-    shown, seen = slides(3), []
-    for css in ("sl-back", "sl-next", "sl-next", "sl-next", "sl-back"):
-        one(shown, css).click()
-        seen.append(one(shown, "sl-picture").value)
-    assert seen == [shown.drawings[i].svg for i in (0, 1, 2, 2, 1)]
-    shown.index = 0
-    assert one(shown, "sl-picture").value == shown.drawings[0].svg
+    assert (shown.index, shown.label) == (0, "Size")
+    assert shown.pictures == [drawing.svg for drawing in shown.drawings]
+    assert shown.names == [f"number <{i}>" for i in range(3)]
+    assert shown.words == [f"radius {i}" for i in range(3)]
+    for count, words in ((1, "at least 2 pictures"), (3, "start must be a whole number")):
+        with pytest.raises(ValueError, match=words):
+            Slides(shown.drawings[:count], shown.names[:count], start=7)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ It shows counts, shapes, how far the gradient goes, and what a training step cos
 """
 
 from anywidget import AnyWidget
-from IPython.display import display
 from traitlets import Bool, Dict, Instance, Int, List, Unicode, validate
 
 from helpers.config import MODEL_CONFIGS, gpt_config
@@ -28,6 +27,7 @@ from workshop.explorer import (
     shapes_of,
     static_form,
 )
+from workshop.widgets.parts import display_with_static_form
 
 LOADED = "your model"
 
@@ -160,10 +160,5 @@ class FreezeExplorer(AnyWidget):
         """Display the widget, and the same Explorer as HTML for pages without a kernel."""
         state = self.get_state([*FreezeExplorer.class_own_traits()])
         del state["has_kernel"]
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        data = {
-            "application/vnd.jupyter.widget-view+json": view,
-            "text/html": live_html(state, self.static_form()),
-            "text/plain": str(self.report),
-        }
-        display(data, raw=True)
+        html = live_html(state, self.static_form())
+        display_with_static_form(self, "", html, str(self.report))

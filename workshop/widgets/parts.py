@@ -13,6 +13,8 @@ from ipywidgets import HTML, Button, HBox, Label, ToggleButton, VBox
 from workshop import ASSETS
 from workshop.tables import alert
 
+STYLE = (ASSETS / "widgets.css").read_text(encoding="utf-8")
+
 # --- sentences ------------------------------------------------------------------------------------
 
 
@@ -77,21 +79,24 @@ class CourseWidget(VBox):
     """
 
     def __init__(self, css: str, children: Sequence):
-        style = (ASSETS / "widgets.css").read_text(encoding="utf-8")
-        super().__init__([HTML(f"<style>{style}</style>"), *children])
+        super().__init__([HTML(f"<style>{STYLE}</style>"), *children])
         named(self, "fx-widget", css)
 
     def _ipython_display_(self, **_) -> None:
-        svg, html, text = self.static_form()
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        data = {
-            "application/vnd.jupyter.widget-view+json": view,
-            "text/html": html,
-            "text/plain": text,
-        }
-        if svg:
-            data["image/svg+xml"] = svg
-        display(data, raw=True)
+        display_with_static_form(self, *self.static_form())
+
+
+def display_with_static_form(widget, svg: str, html: str, text: str) -> None:
+    """Display a widget, and its picture, tables and text for pages where nothing is live."""
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    data = {
+        "application/vnd.jupyter.widget-view+json": view,
+        "text/html": html,
+        "text/plain": text,
+    }
+    if svg:
+        data["image/svg+xml"] = svg
+    display(data, raw=True)
 
 
 class Choice(HBox):
