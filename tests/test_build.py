@@ -1,5 +1,6 @@
 """`notebooks/build.py` executes, saves and stamps, or says why not, and leaves whole files."""
 
+import re
 import runpy
 import shutil
 import signal
@@ -164,6 +165,9 @@ def test_a_notebook_can_be_named_by_its_path_and_both_files_are_written(course, 
     assert left == {"build.py", "first.ipynb", "second.ipynb", "repository.txt", "scripts"}
     printed = build_py("run", "second")
     assert "one is 1" in printed and "first" not in printed
+    seconds = re.findall(r"^(?:first|second|in all) +(\d+\.\d)", build_py("run"), re.MULTILINE)
+    first, second, in_all = map(float, seconds)
+    assert in_all == pytest.approx(first + second, abs=0.2)
 
 
 def test_stamping_puts_the_address_everywhere_and_keeps_pairs_in_step(tmp_path):

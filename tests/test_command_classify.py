@@ -83,12 +83,13 @@ def test_each_row_has_the_label_and_the_probability_that_the_classifier_gives(po
 def test_an_empty_and_an_over_long_text_have_a_row_with_a_note():
     classifier = make()
     absurd = "a" + " " * 999_999 + "b"  # tiktoken fails on it
-    given = ["ok", "", " \t", "win " * 1_309 + "win", absurd]
+    given = ["ok", "", " \t", "win " * 1_309 + "win", absurd, "win " * 19 + "win"]
     found = list(csv.reader(rows(classifier, given, "float32").decode().splitlines()))
     assert [row[0] for row in found] == given
     assert found[1][1:] == found[2][1:] == ["", "", EMPTY]
     notes = [row[3] for row in found]
-    assert notes[0] == "" and notes[3] == notes[4] == "only the first 20 tokens were read"
+    assert notes[0] == notes[5] == ""  # of exactly 20 tokens all are read
+    assert notes[3] == notes[4] == "only the first 20 tokens were read"
     with pytest.warns(UserWarning, match="only its first 20"):
         assert found[3][1] == classifier.classify(given[3])
 

@@ -47,7 +47,8 @@ def test_a_table_becomes_a_classifier_with_a_report_and_measures_on_its_test_tex
     out, printed = trained
     read = read_texts(table)
     split = split_stratified(read)
-    for sentence in (*read.report, *split.report):
+    sizes = f"{len(split.train)} training, {len(split.validation)} validation texts"
+    for sentence in (*read.report, *split.report, sizes):
         assert sentence in printed
     classifier = TextClassifier.load(out)
     assert classifier.labels == read.labels and classifier.position == "last_token"
@@ -68,6 +69,7 @@ def test_show_says_what_it_was_trained_from_and_train_never_writes_over_it(train
     assert printed[printed.index("what  ") : printed.index("\n\nsaved:")].strip() in shown
     parts = "mine.csv, 63 texts|gpt2-nano (12M)|'fruit', 'sport', 'weather'|last_token"
     parts += "|6 blocks, 6 heads, 192 numbers for each token"
+    parts += f"|truncated after {TextClassifier.load(out).max_length} tokens"
     for part in parts.split("|"):
         assert part in shown
     assert "figures:" not in shown

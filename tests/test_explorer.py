@@ -222,6 +222,7 @@ def test_a_mouse_freezes_opens_chooses_drags_and_goes_back(page):
     names = pieces.evaluate_all("all => all.map(e => e.dataset.part)")
     assert names == [f"trf_blocks.10.{kind}" for kind in ("ff", "norm2", "att", "norm1")]
     assert "(1, 12, 4, 64)" in part(page, "trf_blocks.10.att").inner_text()
+    assert "(1, 4, 3,072)" in part(page, "trf_blocks.10.ff").inner_text()
     part(page, "trf_blocks.10.att").click()
     assert shown(page) == FreezePlan(12, {"trf_blocks.10.att", "final_norm", "out_head"})
     assert "backward" in page.locator(".fe-change").inner_text()
@@ -314,6 +315,22 @@ def test_a_result_says_who_measured_it(page):
     page.locator(f'[data-size="{NANO}"]').click()
     page.locator('[data-preset="the book\'s choice"]').click()
     assert "appendix 6.C" in line.inner_text()
+
+
+def test_the_panel_says_what_a_step_costs_and_what_a_click_changes(page):
+    page.locator("summary").click()
+    page.locator('[data-field="batch_size"]').fill("64")
+    page.locator('[data-field="batch_size"]').press("Enter")
+    assert "Costs of one training step on 64 × 4 tokens" in page.locator("h4").all_inner_texts()
+    costs = page.locator("[data-cost]")
+    amounts = ["497.8 MB", "28.4 MB", "56.7 MB", "14.2 MB", "21.8 G", "3.6 G"]
+    assert costs.all_inner_texts() == amounts
+    assert "8 bytes for each trainable" in page.get_by_title("AdamW").get_attribute("title")
+    page.locator('[data-preset="everything"]').click()
+    ratios = ["× 1", "× 18", "× 18", "× 11", "× 1", "× 12"]  # of the book's choice
+    assert page.locator("[data-cost] + .fe-number").all_inner_texts() == ratios
+    change = "Last change: +117.4 M trainable, +1.5 GB memory, backward × 12"
+    assert page.locator(".fe-change").inner_text() == change
 
 
 def test_a_field_takes_what_it_can_hold_only(page):

@@ -78,6 +78,8 @@ def test_the_counts_of_124M_are_the_books():
     assert lines[0] == "part               parameters      trainable  state"
     assert lines[-2] == "out_head                1,538          1,538  trainable"
     assert lines[-1] == "total             124,441,346      7,090,946  5.70 % trainable"
+    head_only = parameter_report(gpt_config("gpt2-small (124M)"), FreezePlan.head_only(12))
+    assert head_only.percent_text == "0.001 %"  # what is not zero never reads as zero
 
 
 @pytest.mark.parametrize("name", SIZES)

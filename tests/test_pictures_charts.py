@@ -2,6 +2,7 @@
 
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from helpers.tokenizer import get_tokenizer
 from tests.clicks import one
 from tests.drawings import check_chart, check_that_all_can_be_seen, elements
 from tests.labs import HEAD, made_up_run
-from workshop.fast import History
+from workshop.fast import History, Progress
 from workshop.own import class_figures
 from workshop.pictures import charts
 from workshop.pictures.svg import ORANGE
@@ -158,10 +159,14 @@ def test_a_pretraining_has_its_losses_and_the_levels_to_compare_with():
 def test_a_training_is_drawn_from_its_first_step_on():
     first = charts.draw_training([History([0.9], [], [], [])], 5, 6)
     assert first.words == "how the training goes: no epoch has ended yet"
-    button = TrainButton(lambda: (), lambda training: None)
+    settings = SimpleNamespace(epochs=2)
+    button = TrainButton(lambda: (SimpleNamespace(settings=settings), 2), lambda training: None)
     button.show_bar(0.256, 'step "4"')
     assert 'max="100" value="26" aria-label="step &quot;4&quot;"' in one(button, "fx-bar").value
-    history = History([2.0] * 12, [0.5, 0.75], [0.7, 0.65], [0.6, 0.8])
+    button._begin()
+    button._show_progress(Progress("training", 6, 12, History([0.9] * 6, seconds_training=30.0)))
+    assert "seed 1 of 2, step 6 of 12, about 90 s left" in one(button, "fx-bar").value
+    history = History([2.0] * 12, [0.5, 0.75], [0.6, 0.65], [0.6, 0.8])
     drawing = charts.draw_training([history, history], 5, 6)
     check_that_all_can_be_seen(drawing)
     at_last = "training accuracy 0.75, validation accuracy 0.80, validation loss 0.650"
@@ -170,7 +175,7 @@ def test_a_training_is_drawn_from_its_first_step_on():
     for mark in elements(drawing, "circle"):
         marks.append((mark.get("fill"), mark.get("cx"), mark.get("cy")))
     assert len(marks) == 2 * 6  # of two seeds
-    assert marks[0] == (ORANGE, "96", "147.5") and marks[2] == ("none", "396", "125")
+    assert marks[0] == (ORANGE, "96", "155") and marks[2] == ("none", "396", "125")
     curve = max((path.get("d") for path in elements(drawing, "path")), key=len)
     assert curve.startswith("M56,50L") and curve.endswith("L144,50")
 

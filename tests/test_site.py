@@ -15,6 +15,7 @@ from notebooks import build
 from tests import lab
 from tests.conftest import ROOT
 from tests.lab import AXE, COLOURS, VIOLATIONS
+from workshop.exercises.trials import TRIALS
 
 NAMES = build.names()
 NOTEBOOKS = [f"notebooks/{name}" for name in NAMES]
@@ -102,6 +103,9 @@ def test_the_landing_page_leads_to_the_explorers_section_the_lab_and_own_texts(p
     assert read == "notebooks/06_5_classification_head.html"
     cards = [link["href"] for link in landing.select(".cards h2 a")]
     assert cards == [f"{NOTEBOOKS[n]}.html" for n in (0, 9, 11)]
+    chapter = text_of(landing.select_one(".cards p"))
+    assert chapter.startswith("Eight notebooks") and NAMES[7].startswith("06_8")
+    assert "write sixteen functions" in chapter and len(TRIALS) == 16
     assert landing.select_one('a[href="site/pages/install.html"]')
 
 

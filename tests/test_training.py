@@ -99,7 +99,7 @@ def test_training_on_nothing_of_nothing_or_without_a_finite_loss_is_refused_with
     optimizer = torch.optim.SGD(model.parameters(), lr=1e30)
     with pytest.raises(ValueError, match="no batch"):
         train_classifier_simple(model, few, full, optimizer, "cpu", 1, 1, 1)
-    message = r"the loss is (nan|inf) at step \d+; take a smaller learning rate"
+    message = "the loss is nan at step 1; take a smaller learning rate"  # steps count from 0
     with pytest.raises(FloatingPointError, match=message):
         train_classifier_simple(model, full, full, optimizer, "cpu", 5, 99, 1)
     FreezePlan.nothing(3).apply(model)
@@ -127,6 +127,7 @@ def test_the_curves_have_the_epochs_below_and_the_examples_above():
     assert above.get_xlabel() == "examples seen"
     train, validation = below.get_lines()
     assert list(train.get_ydata()) == [3.0, 2.0, 1.0] and train.get_label() == "training accuracy"
+    assert validation.get_label() == "validation accuracy"
     assert list(validation.get_ydata()) == [3.5, 2.5, 2.0]
     assert list(validation.get_xdata()) == [0, 1, 2]
     assert list(above.get_lines()[0].get_xdata()) == [0, 8, 16]
