@@ -69,3 +69,5 @@ def test_the_losses_grow_with_the_frames_and_the_words_say_them():
         f"validation loss {loss:.2f}; the two main directions carry {first} and {second} % of the"
     )
     assert charts[0].words.startswith("before the training: 4 of 6 right")
+    stricter = draw_frame(made_up(AFTER, AFTER, bias=-4.5), 1)
+    assert "ham predicted as spam: 0, spam predicted as ham: 1;" in stricter.words
