@@ -88,8 +88,10 @@ def token_influence(
     ids = list(token_ids)
     shortened_ids = [(*ids[:i], *ids[i + 1 :]) for i in range(len(ids))]
     distinct = list(dict.fromkeys(shortened_ids))
-    # apart, as without the causal mask a batch has one length
-    logits = torch.cat([message_logits(model, rows, position) for rows in ([ids], distinct)])
+    groups = [[ids], distinct]  # apart, as without the causal mask a batch has one length
+    if position != "mean" and all(block.att.causal for block in model.trf_blocks):
+        groups = [[ids, *distinct]]
+    logits = torch.cat([message_logits(model, rows, position) for rows in groups])
     if label is None:
         label = logits[0].argmax().item()
     others = [i for i in range(logits.shape[1]) if i != label]
@@ -233,10 +235,12 @@ def answer(classifier: SpamClassifier, reading: Reading, left_out: Collection[in
     if not num_kept:
         raise ValueError("all tokens are left out: bring one back to have something to classify")
     model, row, position = classifier.model, reading.row(left_out), reading.position
-    after_blocks = class_after_each_block(model, torch.tensor([row]), position)
+    dropouts = [f"trf_blocks.{i}.att.dropout" for i in range(len(model.trf_blocks))]
+    with record(model, *dropouts) as recorded:  # the attention weights, in the same forward pass
+        after_blocks = class_after_each_block(model, torch.tensor([row]), position)
     if not after_blocks.isfinite().all():
         raise ValueError(NOT_FINITE)
-    weights = attention_weights(model, torch.tensor([row]))[:, 0].float().cpu()
+    weights = torch.stack([of_block.input[0] for of_block in recorded.values()]).float().cpu()
     place = classifying_place(row, position)
     attention = weights.mean(dim=2) if place is None else weights[:, :, place]
     probabilities = after_blocks[-1]
