@@ -67,13 +67,17 @@ export function toggle(table, plan, parts, state = TRAINABLE) {
   return setTo(table, plan, parts, isSet ? FROZEN : state);
 }
 
-const sameStates = (table, one, other) =>
-  JSON.stringify(statesOf(table, one)) === JSON.stringify(statesOf(table, other));
+const looks = new WeakMap(); // a table → the states of its presets as text, made once
 
 /** Returns the name of the preset that equals the plan, "" where none does. */
 export function presetOf(table, plan) {
-  const names = Object.keys(table.presets);
-  return names.find(name => sameStates(table, table.presets[name], plan)) ?? "";
+  const lookOf = other => JSON.stringify(statesOf(table, other));
+  if (!looks.has(table)) {
+    const presets = Object.entries(table.presets);
+    looks.set(table, presets.map(([name, preset]) => [name, lookOf(preset)]));
+  }
+  const look = lookOf(plan);
+  return looks.get(table).find(([, other]) => other === look)?.[0] ?? "";
 }
 
 /** Returns a plan for a model of another depth: the same preset, or the parts that still exist. */
@@ -471,7 +475,7 @@ class Explorer {
     const before = { size: this.size, plan: this.plan };
     if (JSON.stringify([size, plan]) === JSON.stringify([before.size, before.plan])) return;
     this.earlier.push(before);
-    const costsBefore = costs(this.table, before.plan, this.batch);
+    const costsBefore = this.shown;
     this.set(size, plan);
     this.change = "";
     if (size === before.size) {
@@ -669,7 +673,8 @@ class Explorer {
     const { parts } = this.rows.get(part.dataset.part), states = statesOf(this.table, this.plan);
     const isSet = parts.every(name => stateOf(states, name) === this.clickState);
     const state = isSet ? FROZEN : this.clickState;
-    this.drag = { state, plan: this.plan, seen: new Set([part]), parts: [...parts] };
+    const { plan, shown } = this;
+    this.drag = { state, plan, shown, seen: new Set([part]), parts: [...parts] };
   }
 
   goOnDragging(event) {
@@ -681,6 +686,7 @@ class Explorer {
     if (this.hasDragged) this.earlier.pop(); // one Undo takes the whole way back
     this.hasDragged = true;
     this.model.set("plan", drag.plan);
+    this.shown = drag.shown;
     this.choose(setTo(this.table, drag.plan, drag.parts, drag.state));
   }
 
@@ -851,7 +857,7 @@ class Explorer {
 
   draw() {
     const states = statesOf(this.table, this.plan), gradient = reach(this.table, this.plan);
-    const shown = costs(this.table, this.plan, this.batch);
+    const shown = this.shown = costs(this.table, this.plan, this.batch);
     Object.assign(this.root.dataset,
       { model: this.size, total: shown.total, trainable: shown.trainable });
     this.preset = presetOf(this.table, this.plan);
