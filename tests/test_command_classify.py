@@ -164,6 +164,9 @@ def test_out_is_obeyed_and_text_refused_where_lines_come_from_standard_input(
     first_cells = [line.partition(",")[0] for line in out.read_text(encoding="utf-8").splitlines()]
     assert first_cells == ["text", "see you", "café"]
     assert "exists" in run(saved, "--out", out)
+    monkeypatch.setattr(sys, "stdout", None)  # closed, as by `>&-`
+    assert run(saved, table(tmp_path / "b.csv", texts(1)), "--out", tmp_path / "b.out") == 0
+    monkeypatch.undo()
     path = table(tmp_path / "a.csv", texts(1))
     assert "exists already; delete it, or name another file" in run(saved, path, "--out", out)
 

@@ -80,11 +80,12 @@ def run(command: Callable[[], int | None]) -> None:
 
     That holds for what a user can do something about; any other error keeps its traceback.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a closed one is None
         stream.reconfigure(errors="backslashreplace")  # or printing a label may raise
     try:
         code = command() or 0
-        sys.stdout.flush()  # or a closed pipe is noticed after the end
+        if sys.stdout:
+            sys.stdout.flush()  # or a closed pipe is noticed after the end
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written is for nobody
         sys.exit("nobody reads what is printed any more")
@@ -239,8 +240,8 @@ def classify_pieces(
 def rows(model, texts: list[str], precision: str) -> bytes:
     """Return text, label, the label's probability and a note for each text, as CSV (RFC 4180).
 
-    `model` is a TextClassifier. An empty text has neither label nor probability, and a note that says so; so has one that is
-    longer than the classifier reads.
+    `model` is a TextClassifier. An empty text has neither label nor probability, and a note that
+    says so; so has one that is longer than the classifier reads.
     """
     from helpers.data import pad
     from helpers.tokenizer import encode_message
