@@ -177,7 +177,8 @@ def open_notebook(browser, address: Address, name: str, height: int):
 
     Closing the page ends the kernel.
     """
-    page = browser.new_page(viewport={"width": 1280, "height": height})
+    size, clipboard = {"width": 1280, "height": height}, ["clipboard-read", "clipboard-write"]
+    page = browser.new_page(viewport=size, has_touch=True, permissions=clipboard)
     page.set_default_timeout(1000 * PATIENCE)
     workspace = secrets.token_hex(4)  # with nothing else open
     page.goto(address.url(f"lab/workspaces/{workspace}/tree/{name}"))

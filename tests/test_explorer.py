@@ -39,7 +39,7 @@ SUMS = """([tables, cases]) => cases.map(({size, plan, batch, press, state, to})
         costs: e.costs(table, plan, batch), stops, passes,
         said: e.describeReach({stops, passes}),
         states: names.map(name => e.stateOf(states, name)),
-        counts: names.map(name => Object.values(e.count(table, plan, states, [name], batch.classes))),
+        counts: names.map(name => Object.values(e.count(table, plan, [name], batch.classes))),
         shapes: e.partNames(table).map(part => e.shapeOf(table, part, batch)),
         preset: e.presetOf(table, plan),
         toggled: e.toggle(table, plan, press, state),

@@ -9,24 +9,33 @@ const ADAPTED = "frozen with an adapter";
 const PIECES = ["norm1", "att", "norm2", "ff"]; // of a block, in the order of the forward pass
 const FOLD_FROM = 13; // models with this many blocks or more show equal neighbours in one row
 
+/** Returns `compute`, which then computes once for each object that is its first argument. */
+function remember(compute) {
+  const results = new WeakMap();
+  return (object, ...rest) => {
+    if (!results.has(object)) results.set(object, compute(object, ...rest));
+    return results.get(object);
+  };
+}
+
 // --- parts, pieces and plans ----------------------------------------------------------------------
 // A plan is {n_layers, trainable, adapted, rank, alpha}; the lists hold names of parts or pieces.
+// No plan is changed: each choice makes a new one.
 
 const isBlock = name => /^trf_blocks\.\d+$/.test(name);
 const kindOf = piece => piece.split(".").at(-1);
 const partOf = piece => piece.split(".").slice(0, 2).join(".");
 export const piecesOf = part => isBlock(part) ? PIECES.map(kind => `${part}.${kind}`) : [part];
 
-export function partNames(table) {
+export const partNames = remember(table => {
   const blocks = Array.from({ length: table.layers }, (_, i) => `trf_blocks.${i}`);
   return ["tok_emb", "pos_emb", ...blocks, "final_norm", "out_head"];
-}
-
-const allPieces = table => partNames(table).flatMap(piecesOf);
+});
+const allPieces = remember(table => partNames(table).flatMap(piecesOf));
+const exists = (table, name) => partNames(table).includes(name) || allPieces(table).includes(name);
 const canHave = (table, piece, state) => state in table.rows[kindOf(piece)];
 
-/** Returns the state of each piece, by its name. */
-export function statesOf(table, plan) {
+const statesOfPlan = remember((plan, table) => {
   const states = Object.fromEntries(allPieces(table).map(piece => [piece, FROZEN]));
   for (const [names, state] of [[plan.trainable, TRAINABLE], [plan.adapted, ADAPTED]]) {
     for (const piece of names.flatMap(piecesOf)) {
@@ -34,12 +43,10 @@ export function statesOf(table, plan) {
     }
   }
   return states;
-}
+});
 
-function planFrom(states, plan) {
-  const inState = state => Object.keys(states).filter(piece => states[piece] === state);
-  return { ...plan, trainable: inState(TRAINABLE), adapted: inState(ADAPTED) };
-}
+/** Returns the state of each piece, by its name. */
+export const statesOf = (table, plan) => statesOfPlan(plan, table);
 
 /** Returns the state of a part, a piece, or several parts together. */
 export function stateOf(states, ...names) {
@@ -52,42 +59,38 @@ export function stateOf(states, ...names) {
 }
 
 /** Returns the plan with parts set to a state, TRAINABLE, ADAPTED or FROZEN. */
-export function setTo(table, plan, parts, state) {
-  const states = statesOf(table, plan);
+function setTo(table, plan, parts, state) {
+  const states = { ...statesOf(table, plan) };
   for (const piece of parts.flatMap(piecesOf)) {
     states[piece] = canHave(table, piece, state) ? state : FROZEN;
   }
-  return planFrom(states, plan);
+  const inState = state => allPieces(table).filter(piece => states[piece] === state);
+  return { ...plan, trainable: inState(TRAINABLE), adapted: inState(ADAPTED) };
 }
 
-/** Returns the plan with parts flipped: frozen if all have the state, or else all with it. */
+/** Returns the state that a click gives to parts: FROZEN if all have `state`, or else `state`. */
+function stateAfterClick(table, plan, parts, state) {
+  return stateOf(statesOf(table, plan), ...parts) === state ? FROZEN : state;
+}
+
+/** Returns the plan after a click on parts. */
 export function toggle(table, plan, parts, state = TRAINABLE) {
-  const states = statesOf(table, plan);
-  const isSet = parts.every(part => stateOf(states, part) === state);
-  return setTo(table, plan, parts, isSet ? FROZEN : state);
+  return setTo(table, plan, parts, stateAfterClick(table, plan, parts, state));
 }
-
-const looks = new WeakMap(); // a table → the states of its presets as text, made once
 
 /** Returns the name of the preset that equals the plan, "" where none does. */
 export function presetOf(table, plan) {
-  const lookOf = other => JSON.stringify(statesOf(table, other));
-  if (!looks.has(table)) {
-    const presets = Object.entries(table.presets);
-    looks.set(table, presets.map(([name, preset]) => [name, lookOf(preset)]));
-  }
-  const look = lookOf(plan);
-  return looks.get(table).find(([, other]) => other === look)?.[0] ?? "";
+  const listOf = plan => Object.values(statesOf(table, plan)).join();
+  const isEqual = ([, preset]) => listOf(preset) === listOf(plan);
+  return Object.entries(table.presets).find(isEqual)?.[0] ?? "";
 }
 
 /** Returns a plan for a model of another depth: the same preset, or the parts that still exist. */
 export function resize(from, to, plan) {
-  const preset = presetOf(from, plan);
-  if (preset) return { ...to.presets[preset], rank: plan.rank, alpha: plan.alpha };
-  const exists = new Set([...partNames(to), ...allPieces(to)]);
-  const kept = names => names.filter(name => exists.has(name));
-  const names = { trainable: kept(plan.trainable), adapted: kept(plan.adapted) };
-  return { ...plan, n_layers: to.layers, ...names };
+  const { trainable, adapted, rank, alpha } = plan, preset = presetOf(from, plan);
+  if (preset) return { ...to.presets[preset], rank, alpha };
+  const kept = names => names.filter(name => exists(to, name));
+  return { n_layers: to.layers, trainable: kept(trainable), adapted: kept(adapted), rank, alpha };
 }
 
 // --- what a plan means ----------------------------------------------------------------------------
@@ -100,25 +103,26 @@ function rowOf(table, piece, state, hasGradient, rank, classes) {
 }
 
 /** Returns parameters and trainable parameters of parts or pieces. */
-export function count(table, plan, states, names, classes) {
-  const sums = [0, 0];
+export function count(table, plan, names, classes) {
+  let parameters = 0, trainable = 0;
   for (const piece of names.flatMap(piecesOf)) {
-    const row = rowOf(table, piece, states[piece], false, plan.rank, classes);
-    sums[0] += row[0];
-    sums[1] += row[1];
+    const state = statesOf(table, plan)[piece];
+    const row = rowOf(table, piece, state, false, plan.rank, classes);
+    parameters += row[0];
+    trainable += row[1];
   }
-  return { parameters: sums[0], trainable: sums[1] };
+  return { parameters, trainable };
 }
 
 /** Returns the costs of one training step, in bytes and multiply-adds, and the numbers of
  * parameters. `batch` is {size, tokens, classes}. */
 export function costs(table, plan, batch) {
-  const states = statesOf(table, plan), sums = Array(10).fill(0);
+  const sums = Array(10).fill(0);
   let hasGradient = false;
-  for (const piece of allPieces(table)) {
-    const row = rowOf(table, piece, states[piece], hasGradient, plan.rank, batch.classes);
+  for (const [piece, state] of Object.entries(statesOf(table, plan))) {
+    const row = rowOf(table, piece, state, hasGradient, plan.rank, batch.classes);
     row.forEach((number, i) => { sums[i] += number; });
-    hasGradient ||= states[piece] !== FROZEN;
+    hasGradient ||= state !== FROZEN;
   }
   const b = batch.size, n = batch.tokens;
   const [total, trainable, forward, forwardPairs, backward, backwardPairs, ...kept] = sums;
@@ -149,31 +153,38 @@ export function shapeOf(table, part, batch) {
 
 /** Returns the plan as plain PyTorch. `model` is a classifier, its head replaced. */
 export function asPyTorch(table, plan) {
-  const states = statesOf(table, plan);
   if (plan.adapted.length) {
     const list = names => `[${names.map(name => `"${name}"`).join(", ")}]`;
-    return [
-      "from helpers.freezing import FreezePlan", "",
-      "plan = FreezePlan(", `    ${table.layers},`, `    trainable=${list(plan.trainable)},`,
-      `    adapted=${list(plan.adapted)},`, `    rank=${plan.rank},`, `    alpha=${plan.alpha},`,
-      ")", "plan.apply(model)", ""].join("\n");
+    return `from helpers.freezing import FreezePlan
+
+plan = FreezePlan(
+    ${table.layers},
+    trainable=${list(plan.trainable)},
+    adapted=${list(plan.adapted)},
+    rank=${plan.rank},
+    alpha=${plan.alpha},
+)
+plan.apply(model)
+`;
   }
-  const lines = ["for param in model.parameters():", "    param.requires_grad = False"];
-  const parts = partNames(table);
+  const states = statesOf(table, plan), parts = partNames(table);
   const isWhole = part => stateOf(states, part) === TRAINABLE;
-  if (parts.every(isWhole)) return "for param in model.parameters():\n    param.requires_grad = True\n";
-  const add = module => lines.push(
-    `for param in ${module}.parameters():`, "    param.requires_grad = True");
-  const attribute = name => `model.${name.replace(/^trf_blocks\.(\d+)/, "trf_blocks[$1]")}`;
+  const setAll = (module, value) => `for param in ${module}.parameters():
+    param.requires_grad = ${value}
+`;
+  if (parts.every(isWhole)) return setAll("model", "True");
+  let code = setAll("model", "False");
   const blocks = parts.filter(isBlock), whole = blocks.filter(isWhole);
   const isTail = whole.length > 1 && blocks.slice(-whole.length).every(isWhole);
-  if (isTail) add(`model.trf_blocks[-${whole.length}:]`);
+  if (isTail) code += setAll(`model.trf_blocks[-${whole.length}:]`, "True");
   for (const part of parts) {
-    if (isBlock(part) && isTail && isWhole(part)) continue;
-    if (isWhole(part)) add(attribute(part));
-    else for (const piece of piecesOf(part)) if (states[piece] === TRAINABLE) add(attribute(piece));
+    if (isTail && whole.includes(part)) continue;
+    const names = isWhole(part) ? [part] : piecesOf(part);
+    for (const name of names.filter(name => stateOf(states, name) === TRAINABLE)) {
+      code += setAll(`model.${name.replace(/trf_blocks\.(\d+)/, "trf_blocks[$1]")}`, "True");
+    }
   }
-  return lines.join("\n") + "\n";
+  return code;
 }
 
 // --- words ----------------------------------------------------------------------------------------
@@ -197,16 +208,18 @@ const COSTS = [
     hint: "multiply–add operations of all matrix products" },
 ];
 
+/** Returns the title of one part or piece, or of several blocks, as HTML. */
 function titleOf(parts) {
-  if (parts.length > 1) return [`${parts.length} `, "blocks"];
-  return ["", TITLES[kindOf(parts[0])] ?? `block ${kindOf(parts[0])}`];
+  const long = '<span class="fe-long">transformer</span>', kind = kindOf(parts[0]);
+  if (parts.length > 1) return `${parts.length} ${long} blocks`;
+  return TITLES[kind] ?? `${long} block ${kind}`;
 }
+
 /** Returns the short name of a size: "124M". */
 const labelOf = size => size.match(/\((.*)\)/)?.[1] ?? size;
 const grouped = number => number.toLocaleString("en-US");
-const inBrackets = shape => `(${shape.map(grouped).join(", ")})`;
 
-/** Returns a number with three significant digits: "7.09 M", "497.8 MB". */
+/** Returns a number with one decimal and its unit: "7.1 M", "497.8 MB". */
 export function short(number, unit = "") {
   const scales = unit === "bytes" ? ["bytes", "kB", "MB", "GB", "TB"] : ["", "k", "M", "G", "T"];
   let scale = 0;
@@ -248,15 +261,13 @@ function describeResult(result, preset) {
 }
 
 function describeChange(before, after) {
-  const sign = number => number < 0 ? "−" : "+";
-  const added = after.trainable - before.trainable;
+  const signed = (number, unit) => `${number < 0 ? "−" : "+"}${short(Math.abs(number), unit)}`;
   const memory = costs => costs.weights + costs.gradients + costs.optimizer + costs.activations;
-  const bytes = memory(after) - memory(before);
   const backward = before.backward && after.backward
-    ? `backward ${times(after.backward / before.backward)}`
-    : `backward ${short(before.backward)} → ${short(after.backward)}`;
-  return `Last change: ${sign(added)}${short(Math.abs(added))} trainable, ` +
-    `${sign(bytes)}${short(Math.abs(bytes), "bytes")} memory, ${backward}`;
+    ? times(after.backward / before.backward)
+    : `${short(before.backward)} → ${short(after.backward)}`;
+  return `Last change: ${signed(after.trainable - before.trainable)} trainable, ` +
+    `${signed(memory(after) - memory(before), "bytes")} memory, backward ${backward}`;
 }
 
 // --- the page -------------------------------------------------------------------------------------
@@ -270,11 +281,8 @@ const ICONS = { // drawn, so that they look the same everywhere
 const CLASS = {
   [FROZEN]: "fe-frozen", [TRAINABLE]: "fe-trainable", [PARTLY]: "fe-partly", [ADAPTED]: "fe-adapted",
 };
-const SLUGS = { // names of presets in a page's address
-  "nothing": "nothing", "head only": "head-only", "LoRA, last block": "lora-last-block",
-  "LoRA, all blocks": "lora-all-blocks", "the book's choice": "last-block",
-  "last two blocks": "last-two-blocks", "everything": "everything",
-};
+const PRESSED = { [TRAINABLE]: "true", [FROZEN]: "false", [PARTLY]: "mixed", [ADAPTED]: "mixed" };
+const CLICKS = { "trains": TRAINABLE, "adds an adapter": ADAPTED };
 
 const STYLE = `
 .freeze-explorer { container-type: inline-size; max-width: 1180px; color: inherit; text-align: left;
@@ -296,10 +304,10 @@ const STYLE = `
   background: color-mix(in srgb, currentColor 14%, transparent); }
 .fe-body { display: grid; grid-template-columns: minmax(0, 1fr) 370px; gap: 18px; height: 556px; }
 .fe-left { display: flex; flex-direction: column; min-height: 0; }
-.fe-diagram { flex: 0 1 auto; min-height: 0; overflow-y: auto; display: flex; flex-direction: column;
-  padding: 2px 4px; touch-action: pan-y; user-select: none; }
+.fe-diagram { flex: 0 1 auto; min-height: 0; overflow-y: auto; padding: 2px 4px; touch-action: pan-y;
+  user-select: none; }
 .fe-row { display: grid; grid-template-columns: 46px 24px minmax(0, 1fr);
-  flex: 0 1 42px; min-height: 28px; }
+  height: clamp(28px, 510px / var(--rows), 42px); }
 .fe-row.fe-inside { padding-left: 20px; }
 .fe-way { position: relative; }
 .fe-way.fe-through::before, .fe-way.fe-stop::before { content: ""; position: absolute; left: 12px;
@@ -385,7 +393,7 @@ const STYLE = `
   .fe-part .fe-trained, .fe-head > :last-child { display: none; }
   .fe-row, .fe-head, .fe-foot { grid-template-columns: 24px 26px minmax(0, 1fr); }
   .fe-left { height: auto; }
-  .fe-row { flex-basis: 42px; flex-shrink: 0; }
+  .fe-row { height: auto; min-height: 42px; }
   .fe-head > :first-child { white-space: nowrap; }
   .fe-way.fe-through::before, .fe-way.fe-stop::before { left: 6px; }
   .fe-way.fe-stop::before { width: 12px; }
@@ -394,41 +402,68 @@ const STYLE = `
 }
 `;
 
-// --- elements -------------------------------------------------------------------------------------
+// --- HTML -----------------------------------------------------------------------------------------
 
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
+const button = (attributes, label) => `<button type="button" ${attributes}>${label}</button>`;
 
-function button(attributes, label, onClick) {
-  const made = element("button", { type: "button", ...attributes }, label);
-  made.addEventListener("click", onClick);
-  return made;
-}
-
-function group(label, ...children) {
-  const attributes = { class: "fe-group", role: "group", "aria-label": label };
-  return element("div", attributes, element("span", {}, label), ...children);
+/** Returns a group of buttons of which one is chosen. `[data-kind="name"]` finds a button. */
+function choices(title, kind, names, labelOf = name => name) {
+  const buttons = names.map(name => button(`data-${kind}="${name}"`, labelOf(name)));
+  return `<div class="fe-group" role="group" aria-label="${title}">
+    <span>${title}</span>${buttons.join("")}</div>`;
 }
 
 /** Returns words for a screen reader only. */
-const hidden = text => element("span", { class: "fe-hidden" }, text);
+const hidden = text => `<span class="fe-hidden">${text}</span>`;
 
-function icon(state) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("aria-hidden", "true");
-  svg.innerHTML = `<path d="${ICONS[state]}"/>`;
-  return svg;
+function barHtml(model, table) {
+  const sizes = Object.keys(model.get("tables")), lora = model.get("lora");
+  const presets = Object.keys(table.presets).filter(name => lora || !name.startsWith("LoRA"));
+  const ranks = [1, 4, 8, 16].filter(rank => rank <= table.embDim);
+  return `<div class="fe-bar">
+    ${sizes.length > 1 ? choices("Model", "size", sizes, labelOf) : ""}
+    ${choices("Train", "preset", presets)}
+    ${lora ? choices("A click", "click", Object.keys(CLICKS)) : ""}
+    ${lora ? choices("LoRA rank", "rank", ranks) : ""}
+    <div class="fe-group fe-last">${button("data-undo", "Undo")}${button("data-reset", "Reset")}</div>
+  </div>`;
 }
 
-/** Calls `commit` when the learner leaves a field, or presses Enter in it. */
-function onCommit(box, commit) {
-  box.addEventListener("change", commit);
-  box.addEventListener("keydown", event => { if (event.key === "Enter") commit(); });
+const KEYS = "The model, output first. Space freezes or unfreezes a part. Shift and Space unfreezes " +
+  "it and everything above it. Arrow keys move, open and close.";
+const DIAGRAM = `<div class="fe-left">
+  <div class="fe-head"><div class="fe-loss"></div><span></span><div aria-hidden="true">
+    <span></span><span>part</span><span class="fe-name">name</span>
+    <span class="fe-number">parameters</span><span class="fe-number">trainable</span>
+    <span>output shape</span></div></div>
+  <div class="fe-diagram" role="group" aria-label="${KEYS}"></div>
+  <div class="fe-foot"><span></span><span></span><div class="fe-input"></div></div>
+</div>`;
+
+function panelHtml(model) {
+  const number = (name, label, min, fixed = "") => `<label>${label}
+    <input type="number" data-field="${name}" min="${min}" max="1024" required ${fixed}></label>`;
+  const bars = COSTS.map(({ name, title, hint }) => `<span title="${hint}">${title}</span>
+    <div class="fe-track" aria-hidden="true"><div></div><i></i></div>
+    <span class="fe-number" data-cost="${name}"></span><span class="fe-number"></span>`);
+  return `<div class="fe-panel">
+    <p class="fe-total" role="status"></p>
+    <div class="fe-fraction" aria-hidden="true"><div></div></div>
+    <p class="fe-reach"></p><p class="fe-change"></p><h4></h4>
+    <div class="fe-costs" role="group" aria-label="costs">
+      <span class="fe-note">float32</span><span class="fe-note">▏ the book's choice</span>
+      <span></span><span class="fe-note">vs. book's</span>${bars.join("")}</div>
+    <p class="fe-result"></p>
+    <div class="fe-group">${button("data-copy", "Copy as PyTorch")}
+      <span class="fe-copied" role="status"></span></div>
+    <pre class="fe-code" tabindex="0" aria-label="PyTorch code" hidden></pre>
+    <details><summary>More: message, batch size, classes</summary><div class="fe-more">
+      ${model.get("has_kernel") // which has the tokenizer
+        ? '<label>message <input type="text" data-field="message" class="fe-text"></label>' : ""}
+      ${number("num_tokens", "tokens", 1)}${number("batch_size", "batch size", 1)}
+      ${number("num_classes", "classes", 2, model.get("classes_fixed") ? "disabled" : "")}
+    </div></details>
+    <p class="fe-problem" role="alert"></p></div>`;
 }
 
 // --- the Explorer ---------------------------------------------------------------------------------
@@ -440,22 +475,21 @@ class Explorer {
   rows = new Map(); // a row's name → its elements, made once, so that they keep the focus
   open = new Set(); // the names of the rows that are open
   earlier = []; // what was shown before, the latest last
-  choices = []; // [button, whether it is the one that is chosen]
-  reference = {}; // the costs that the bars are compared with, for each size and batch
-  clickState = TRAINABLE; // what a click gives to a part
+  click = "trains"; // what a click does to a part, a key of CLICKS
   current = "out_head"; // the row that Tab reaches
-  change = ""; // what the last click changed
   code = ""; // the lines that were copied
-  preset = "";
+  drawn = {}; // what the last drawing showed
   drag = null;
 
   constructor(model, el) {
     this.model = model;
     this.first = { size: this.size, plan: this.plan };
-    this.root = element("div", { class: "freeze-explorer", "data-lm-suppress-shortcuts": "true" },
-      element("style", {}, STYLE), this.makeBar(),
-      element("div", { class: "fe-body" }, this.makeDiagram(), this.makePanel()));
-    el.replaceChildren(this.root);
+    el.innerHTML = `<div class="freeze-explorer" data-lm-suppress-shortcuts="true">
+      <style>${STYLE}</style>${barHtml(model, this.table)}
+      <div class="fe-body">${DIAGRAM}${panelHtml(model)}</div></div>`;
+    this.root = el.firstElementChild;
+    this.diagram = this.find(".fe-diagram");
+    this.listen();
     this.draw();
   }
 
@@ -468,63 +502,85 @@ class Explorer {
     return { size, tokens, classes };
   }
 
+  find(selector) { return this.root.querySelector(selector); }
+  write(selector, text) { this.find(selector).textContent = text; }
+
   // --- what a learner does ---
+
+  listen() {
+    const listeners = {
+      click: event => this.onClick(event), keydown: event => this.onKey(event),
+      change: event => this.onField(event.target),
+      pointerdown: event => this.beginDrag(event), pointermove: event => this.moveDrag(event),
+      pointerup: () => { this.drag = null; }, pointerleave: () => { this.drag = null; },
+      focusin: event => this.setCurrent(event.target.dataset.part),
+    };
+    for (const [name, listener] of Object.entries(listeners)) {
+      this.root.addEventListener(name, listener);
+    }
+  }
 
   /** Shows another plan, and size; Undo brings back what was shown before. */
   choose(plan, size = this.size) {
     const before = { size: this.size, plan: this.plan };
-    if (JSON.stringify([size, plan]) === JSON.stringify([before.size, before.plan])) return;
+    if (JSON.stringify({ size, plan }) === JSON.stringify(before)) return;
     this.earlier.push(before);
-    const costsBefore = this.shown;
-    this.set(size, plan);
-    this.change = "";
-    if (size === before.size) {
-      this.change = describeChange(costsBefore, costs(this.table, plan, this.batch));
+    this.set({ size, plan });
+  }
+
+  /** Gives values to the model, in the kernel too, and shows them. */
+  set(values) {
+    const { model } = this;
+    for (const [name, value] of Object.entries(values)) model.set(name, value);
+    model.set("num_tokens", Math.min(model.get("num_tokens"), this.table.context));
+    model.save_changes?.();
+    if (model.get("in_address")) {
+      history.replaceState(null, "", addressOf(this.size, this.table, this.plan));
     }
-    this.draw();
+    this.redraw();
   }
 
-  set(size, plan) {
-    this.model.set("size", size);
-    this.model.set("plan", plan);
-    this.model.set("num_tokens", Math.min(this.model.get("num_tokens"), this.table.context));
-    this.model.save_changes?.();
-    if (this.model.get("in_address")) {
-      history.replaceState(null, "", addressOf(size, this.table, plan));
-    }
+  /** Draws once, when all values of a choice are set. */
+  redraw() {
+    this.waiting ??= Promise.resolve().then(() => { this.waiting = null; this.draw(); });
   }
 
-  undo() {
-    const { size, plan } = this.earlier.pop();
-    this.set(size, plan);
-    this.change = "";
-    this.draw();
+  onClick(event) {
+    const data = event.target.closest("button")?.dataset ?? {}, { plan, table } = this;
+    if ("part" in data) this.clickPart(data.part, event);
+    else if ("open" in data) this.openOrClose(data.open);
+    else if ("preset" in data) {
+      this.choose({ ...table.presets[data.preset], rank: plan.rank, alpha: plan.alpha });
+    } else if ("size" in data) {
+      this.choose(resize(table, this.model.get("tables")[data.size], plan), data.size);
+    } else if ("rank" in data) {
+      const rank = Number(data.rank);
+      this.choose({ ...plan, rank, alpha: plan.alpha / plan.rank * rank });
+    } else if ("click" in data) {
+      this.click = data.click;
+      this.redraw();
+    } else if ("undo" in data) this.set(this.earlier.pop());
+    else if ("reset" in data) this.choose(this.first.plan, this.first.size);
+    else if ("copy" in data) this.copy();
   }
 
-  chooseSize(size) {
-    const to = this.model.get("tables")[size];
-    this.choose(resize(this.table, to, this.plan), size);
-  }
-
-  choosePreset(name) {
-    const { rank, alpha } = this.plan;
-    this.choose({ ...this.table.presets[name], rank, alpha });
-  }
-
-  chooseRank(rank) {
-    this.choose({ ...this.plan, rank, alpha: this.plan.alpha / this.plan.rank * rank });
+  clickPart(name, event) {
+    if (this.hasDragged && event.detail) return;
+    const { parts } = this.rows.get(name);
+    if (event.shiftKey) this.unfreezeFrom(parts[0]);
+    else this.choose(toggle(this.table, this.plan, parts, CLICKS[this.click]));
   }
 
   /** Unfreezes a part, or the block of a piece, and all above it; freezes all below. */
   unfreezeFrom(name) {
-    const parts = partNames(this.table), at = parts.indexOf(partOf(name));
+    const parts = partNames(this.table), above = parts.slice(parts.indexOf(partOf(name)));
     const frozen = setTo(this.table, this.plan, parts, FROZEN);
-    this.choose(setTo(this.table, frozen, parts.slice(at), TRAINABLE));
+    this.choose(setTo(this.table, frozen, above, TRAINABLE));
   }
 
   openOrClose(name) {
     if (!this.open.delete(name)) this.open.add(name);
-    this.draw();
+    this.redraw();
   }
 
   async copy() {
@@ -532,166 +588,44 @@ class Explorer {
     this.draw();
     try {
       await navigator.clipboard.writeText(this.code);
-      this.copied.textContent = "Copied.";
+      this.write(".fe-copied", "Copied.");
     } catch {
-      this.copied.textContent = "Select these lines and copy them.";
+      this.write(".fe-copied", "Select these lines and copy them.");
     }
   }
 
-  // --- what stays in place ---
-
-  makeChoice(attribute, value, label, isChosen, onClick) {
-    const made = button({ [attribute]: value }, label, onClick);
-    this.choices.push([made, isChosen]);
-    return made;
-  }
-
-  makeBar() {
-    const bar = element("div", { class: "fe-bar" }), sizes = Object.keys(this.model.get("tables"));
-    if (sizes.length > 1) {
-      bar.append(group("Model", ...sizes.map(size => this.makeChoice(
-        "data-size", size, labelOf(size), () => size === this.size, () => this.chooseSize(size)))));
-    }
-    const lora = this.model.get("lora");
-    const names = Object.keys(this.table.presets).filter(name => lora || !name.startsWith("LoRA"));
-    bar.append(group("Train", ...names.map(name => this.makeChoice(
-      "data-preset", name, name, () => name === this.preset, () => this.choosePreset(name)))));
-    if (lora) bar.append(...this.makeAdapterChoices());
-    this.undoButton = button({ "data-undo": "" }, "Undo", () => this.undo());
-    const reset = () => this.choose(this.first.plan, this.first.size);
-    bar.append(element("div", { class: "fe-group fe-last" },
-      this.undoButton, button({ "data-reset": "" }, "Reset", reset)));
-    return bar;
-  }
-
-  makeAdapterChoices() {
-    const labels = [[TRAINABLE, "trains"], [ADAPTED, "adds an adapter"]];
-    const clicks = labels.map(([state, label]) => this.makeChoice(
-      "data-click", label, label, () => state === this.clickState,
-      () => { this.clickState = state; this.draw(); }));
-    const ranks = [1, 4, 8, 16].filter(rank => rank <= this.table.embDim);
-    const rankButtons = ranks.map(rank => this.makeChoice(
-      "data-rank", rank, String(rank), () => rank === this.plan.rank, () => this.chooseRank(rank)));
-    return [group("A click", ...clicks), group("LoRA rank", ...rankButtons)];
-  }
-
-  makeDiagram() {
-    this.loss = element("div");
-    this.input = element("div");
-    this.diagram = element("div", { class: "fe-diagram", role: "group", "aria-label":
-      "The model, output first. Space freezes or unfreezes a part. Shift and Space unfreezes it and " +
-      "everything above it. Arrow keys move, open and close." });
-    this.listenToDiagram();
-    const columns = element("div", { "aria-hidden": "true" }, element("span"),
-      element("span", {}, "part"), element("span", { class: "fe-name" }, "name"),
-      element("span", { class: "fe-number" }, "parameters"),
-      element("span", { class: "fe-number" }, "trainable"), element("span", {}, "output shape"));
-    return element("div", { class: "fe-left" },
-      element("div", { class: "fe-head" }, this.loss, element("span"), columns), this.diagram,
-      element("div", { class: "fe-foot" }, element("span"), element("span"), this.input));
-  }
-
-  makePanel() {
-    this.total = element("p", { class: "fe-total", role: "status" });
-    this.fraction = element("div");
-    this.reachLine = element("p", { class: "fe-reach" });
-    this.changeLine = element("p", { class: "fe-change" });
-    this.costsTitle = element("h4");
-    this.bars = element("div", { class: "fe-costs", role: "group", "aria-label": "costs" });
-    this.result = element("p", { class: "fe-result" });
-    this.copied = element("span", { role: "status" });
-    this.codeBlock = element("pre", { class: "fe-code", tabindex: "0", "aria-label": "PyTorch code" });
-    this.problem = element("p", { role: "alert" });
-    const copy = button({ "data-copy": "" }, "Copy as PyTorch", () => this.copy());
-    return element("div", { class: "fe-panel" }, this.total,
-      element("div", { class: "fe-fraction", "aria-hidden": "true" }, this.fraction),
-      this.reachLine, this.changeLine, this.costsTitle, this.bars, this.result,
-      element("div", { class: "fe-group" }, copy, this.copied), this.codeBlock,
-      this.makeFields(), this.problem);
-  }
-
-  makeFields() {
-    const fields = element("div", { class: "fe-more" });
-    if (this.model.get("has_kernel")) { // which has the tokenizer
-      fields.append(this.makeField("message", "message", { type: "text", class: "fe-text" }));
-    }
-    const number = (min, max) => ({ type: "number", min, max });
-    fields.append(this.makeField("num_tokens", "tokens", number(1, 1024)),
-      this.makeField("batch_size", "batch size", number(1, 1024)),
-      this.makeField("num_classes", "classes", number(2, 1000)));
-    this.fields = [...fields.querySelectorAll("input")];
-    const fixed = this.fields.find(box => box.dataset.field === "num_classes");
-    fixed.disabled = Boolean(this.model.get("classes_fixed"));
-    const title = element("summary", {}, "More: message, batch size, classes");
-    return element("details", {}, title, fields);
-  }
-
-  /** A field for one of the model's values; a number that can't be is not taken. */
-  makeField(name, label, attributes) {
-    const box = element("input", { ...attributes, "data-field": name });
-    onCommit(box, () => {
-      let value = box.value;
-      if (attributes.type === "number") {
-        value = Math.round(Number(value));
-        const most = name === "num_tokens" ? this.table.context : attributes.max;
-        if (!(value >= attributes.min && value <= most)) value = this.model.get(name);
-        box.value = value;
-      }
-      this.model.set(name, value);
-      this.model.save_changes?.();
-      this.draw();
-    });
-    return element("label", {}, `${label} `, box);
-  }
-
-  // --- the mouse and the keyboard ---
-
-  listenToDiagram() {
-    const listeners = {
-      click: event => this.onClick(event), keydown: event => this.onKey(event),
-      pointerdown: event => this.beginDrag(event), pointermove: event => this.goOnDragging(event),
-      pointerup: () => { this.drag = null; }, pointerleave: () => { this.drag = null; },
-    };
-    for (const [name, listener] of Object.entries(listeners)) {
-      this.diagram.addEventListener(name, listener);
-    }
-  }
-
-  onClick(event) {
-    const part = event.target.closest(".fe-part");
-    if (!part || (this.hasDragged && event.detail)) return;
-    const { parts } = this.rows.get(part.dataset.part);
-    if (event.shiftKey) this.unfreezeFrom(parts[0]);
-    else this.choose(toggle(this.table, this.plan, parts, this.clickState));
+  /** Takes what was typed; a number that can't be is not taken. */
+  onField(box) {
+    const name = box.dataset.field;
+    if (box.type === "number") box.value = Math.round(box.valueAsNumber);
+    if (!box.checkValidity()) box.value = this.model.get(name);
+    this.set({ [name]: box.type === "number" ? box.valueAsNumber : box.value });
   }
 
   /** The mouse gives all rows on its way the state that a click would give the first one. */
   beginDrag(event) {
-    const part = event.target.closest(".fe-part");
+    const line = event.target.closest(".fe-part"), { plan, size, table, drawn } = this;
     this.hasDragged = false;
-    if (!part || event.button || event.pointerType === "touch" || event.shiftKey) return;
-    const { parts } = this.rows.get(part.dataset.part), states = statesOf(this.table, this.plan);
-    const isSet = parts.every(name => stateOf(states, name) === this.clickState);
-    const state = isSet ? FROZEN : this.clickState;
-    const { plan, shown } = this;
-    this.drag = { state, plan, shown, seen: new Set([part]), parts: [...parts] };
+    if (!line || event.button || event.pointerType === "touch" || event.shiftKey) return;
+    const { parts } = this.rows.get(line.dataset.part);
+    const state = stateAfterClick(table, plan, parts, CLICKS[this.click]);
+    this.drag = { state, plan, size, drawn, lines: new Set([line]), parts: [...parts] };
   }
 
-  goOnDragging(event) {
-    const { drag } = this;
-    const part = document.elementFromPoint(event.clientX, event.clientY)?.closest(".fe-part");
-    if (!drag || !part || drag.seen.has(part) || !this.diagram.contains(part)) return;
-    drag.seen.add(part);
-    drag.parts.push(...this.rows.get(part.dataset.part).parts);
-    if (this.hasDragged) this.earlier.pop(); // one Undo takes the whole way back
+  moveDrag(event) {
+    const { drag } = this, line = event.target.closest(".fe-part");
+    if (!drag || !line || drag.lines.has(line)) return;
+    drag.lines.add(line);
+    drag.parts.push(...this.rows.get(line.dataset.part).parts);
+    if (!this.hasDragged) this.earlier.push({ size: drag.size, plan: drag.plan });
     this.hasDragged = true;
-    this.model.set("plan", drag.plan);
-    this.shown = drag.shown;
-    this.choose(setTo(this.table, drag.plan, drag.parts, drag.state));
+    this.drawn = drag.drawn; // the last change is that of the whole way
+    this.set({ plan: setTo(this.table, drag.plan, drag.parts, drag.state) });
   }
 
   onKey(event) {
-    const name = event.target.dataset.part, row = this.rows.get(name);
+    const { part: name, field } = event.target.dataset, row = this.rows.get(name);
+    if (field && event.key === "Enter") this.onField(event.target); // JupyterLab stops its change
     if (!row) return;
     const shown = [...this.diagram.querySelectorAll(".fe-part")], at = shown.indexOf(event.target);
     const moves = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: shown.length - 1 };
@@ -704,16 +638,16 @@ class Explorer {
     event.preventDefault();
   }
 
-  // --- what changes: the diagram ---
+  // --- the diagram ---
 
   /** Returns the rows to show, from the output to the input: [name, parts, isInside]. */
   rowsShown(states) {
     const runs = [], { table } = this;
-    const look = block => piecesOf(block).map(piece => states[piece]).join();
+    const statesIn = block => piecesOf(block).map(piece => states[piece]).join();
     for (const part of partNames(table)) {
       const [neighbour] = runs.at(-1) ?? [""];
       const canFold = table.layers >= FOLD_FROM && isBlock(part) && isBlock(neighbour);
-      if (canFold && look(part) === look(neighbour)) runs.at(-1).push(part);
+      if (canFold && statesIn(part) === statesIn(neighbour)) runs.at(-1).push(part);
       else runs.push([part]);
     }
     const shown = [];
@@ -731,51 +665,49 @@ class Explorer {
     return shown;
   }
 
-  makeRow(name) {
-    const way = element("div", { class: "fe-way", "aria-hidden": "true" });
-    const opener = button({ class: "fe-open", tabindex: "-1", "data-open": name }, "",
-      () => this.openOrClose(name));
-    const part = element("button",
-      { type: "button", class: "fe-part", tabindex: "-1", "data-part": name });
-    part.addEventListener("focus", () => this.setCurrent(name));
-    const made = { way, opener, part, line: element("div", { class: "fe-row" }, way, opener, part) };
-    this.rows.set(name, made);
-    return made;
+  rowNamed(name) {
+    if (!this.rows.has(name)) {
+      const line = document.createElement("div");
+      line.innerHTML = '<div aria-hidden="true"></div>' +
+        button(`class="fe-open" tabindex="-1" data-open="${name}"`, "") +
+        button(`tabindex="-1" data-part="${name}"`, "");
+      const [way, opener, part] = line.children;
+      this.rows.set(name, { line, way, opener, part });
+    }
+    return this.rows.get(name);
   }
 
   fillRow(row, name, state, numbers, role, isInside) {
-    const [part] = row.parts, isOpen = this.open.has(name), [before, after] = titleOf(row.parts);
+    const [part] = row.parts, isOpen = this.open.has(name);
     row.line.className = `fe-row${isInside ? " fe-inside" : ""}`;
     row.opener.hidden = !isBlock(part);
     row.opener.textContent = isOpen ? "▾" : "▸";
-    row.opener.setAttribute("aria-expanded", isOpen);
-    row.opener.setAttribute("aria-label", `${isOpen ? "close" : "open"} ${name}`);
+    row.opener.ariaExpanded = isOpen;
+    row.opener.ariaLabel = `${isOpen ? "close" : "open"} ${name}`;
     row.part.className = `fe-part ${CLASS[state]}`;
-    row.part.title = `${before}${after}: ${state}`;
-    const pressed = { [TRAINABLE]: "true", [FROZEN]: "false" };
-    row.part.setAttribute("aria-pressed", pressed[state] ?? "mixed");
-    const long = element("span", { class: "fe-long" }, isBlock(part) ? "transformer " : "");
+    row.part.title = `${name}: ${state}`;
+    row.part.ariaPressed = PRESSED[state];
     const inside = ["att", "ff"].includes(kindOf(part)) ? "inside" : "output";
-    row.part.replaceChildren(
-      icon(state), element("b", {}, before, long, after),
-      element("code", { class: "fe-name" }, name), hidden(`, ${state}, `),
-      element("span", { class: "fe-number" }, grouped(numbers.parameters)), hidden(" parameters, "),
-      element("span", { class: "fe-number fe-trained" }, grouped(numbers.trainable)),
-      hidden(` trainable, ${inside} `),
-      element("code", {}, inBrackets(shapeOf(this.table, part, this.batch))),
-      hidden(role && `, the gradient ${role}`));
+    const shape = shapeOf(this.table, part, this.batch).map(grouped).join(", ");
+    row.part.innerHTML = `
+      <svg viewBox="0 0 16 16" aria-hidden="true"><path d="${ICONS[state]}"/></svg>
+      <b>${titleOf(row.parts)}</b> <code class="fe-name">${name}</code>${hidden(`, ${state}, `)}
+      <span class="fe-number">${grouped(numbers.parameters)}</span>${hidden(" parameters, ")}
+      <span class="fe-number fe-trained">${grouped(numbers.trainable)}</span>
+      ${hidden(` trainable, ${inside} `)}<code>(${shape})</code>
+      ${hidden(role && `, the gradient ${role}`)}`;
   }
 
   drawDiagram(states, gradient) {
     const shown = [];
     for (const [name, parts, isInside] of this.rowsShown(states)) {
-      const row = this.rows.get(name) ?? this.makeRow(name), state = stateOf(states, ...parts);
-      const numbers = count(this.table, this.plan, states, parts, this.batch.classes);
+      const row = this.rowNamed(name), state = stateOf(states, ...parts);
+      const numbers = count(this.table, this.plan, parts, this.batch.classes);
       const role = roleOf(parts, gradient);
-      const goesOn = role === "passes through" ||
+      const isPassed = role === "passes through" ||
         (name === "pos_emb" && gradient.stops.includes("tok_emb"));
       const stop = role === "stops here" ? " fe-stop" : "";
-      row.way.className = `fe-way${stop}${goesOn ? " fe-through" : ""}`;
+      row.way.className = `fe-way${stop}${isPassed ? " fe-through" : ""}`;
       row.parts = parts;
       const key = JSON.stringify(
         [parts, state, numbers, role, isInside, this.open.has(name), this.size, this.batch]);
@@ -784,7 +716,6 @@ class Explorer {
       shown.push(row);
     }
     this.putInPlace(shown);
-    this.loss.textContent = gradient.stops.length ? "loss ↓" : "";
   }
 
   /** Puts the rows into the diagram; the focus stays, or goes to the row that took its place. */
@@ -793,6 +724,7 @@ class Explorer {
     if (lines.length !== present.length || lines.some((line, i) => line !== present[i])) {
       const focused = document.activeElement, hadFocus = this.diagram.contains(focused);
       this.diagram.replaceChildren(...lines);
+      this.diagram.style.setProperty("--rows", lines.length);
       const first = this.rows.get(this.current)?.parts[0];
       const heir = shown.find(row => row.parts.includes(first)) ?? shown[0];
       if (hadFocus) (focused.isConnected ? focused : heir.part).focus();
@@ -801,96 +733,114 @@ class Explorer {
   }
 
   setCurrent(name) {
+    if (!this.rows.has(name)) return;
     if (this.rows.has(this.current)) this.rows.get(this.current).part.tabIndex = -1;
     this.current = name;
     this.rows.get(name).part.tabIndex = 0;
   }
 
-  // --- what changes: the panel ---
+  // --- the panel ---
 
   drawCosts(shown) {
-    const key = JSON.stringify([this.size, this.batch]), { presets } = this.table;
-    this.reference[key] ??= ["the book's choice", "everything"]
-      .map(name => costs(this.table, presets[name], this.batch));
-    const [book, most] = this.reference[key];
+    const [book, most] = ["the book's choice", "everything"]
+      .map(name => costs(this.table, this.table.presets[name], this.batch));
     const largest = {};
     for (const { name, unit } of COSTS) {
       largest[unit] = Math.max(largest[unit] ?? 0, most[name], shown[name], book[name]);
     }
-    const note = text => element("span", { class: "fe-note" }, text);
-    const cells = [note("float32"), note("▏ the book's choice"), note(""), note("vs. book's")];
-    for (const { name, unit, title, hint } of COSTS) {
-      const width = number => `${100 * number / largest[unit]}%`;
-      const bar = element("div", { style: `width: ${width(shown[name])}` });
-      const mark = element("i", { style: `left: calc(${width(book[name])} - 1px)` });
-      cells.push(element("span", { title: hint }, title),
-        element("div", { class: "fe-track", "aria-hidden": "true" }, bar, mark),
-        element("span", { class: "fe-number", "data-cost": name }, short(shown[name], unit)),
-        element("span", { class: "fe-number" },
-          shown[name] ? times(shown[name] / book[name]) : "none"));
+    for (const { name, unit } of COSTS) {
+      const amount = this.find(`[data-cost="${name}"]`);
+      const [bar, mark] = amount.previousElementSibling.children;
+      bar.style.width = `${100 * shown[name] / largest[unit]}%`;
+      mark.style.left = `calc(${100 * book[name] / largest[unit]}% - 1px)`;
+      amount.textContent = short(shown[name], unit);
+      amount.nextElementSibling.textContent =
+        shown[name] ? times(shown[name] / book[name]) : "none";
     }
-    this.bars.replaceChildren(...cells);
   }
 
-  drawPanel(shown, gradient) {
+  /** Says what the last choice changed, where model and batch stayed the same. */
+  drawChange(shown, states) {
+    const choice = JSON.stringify([Object.values(states), this.plan.rank]);
+    const setting = JSON.stringify([this.size, this.batch]), { drawn } = this;
+    if (choice === drawn.choice && setting === drawn.setting) return;
+    this.drawn = { choice, setting, costs: shown };
+    this.write(".fe-change", setting === drawn.setting
+      ? describeChange(drawn.costs, shown) : "Click a part to freeze or unfreeze it.");
+    this.code = "";
+    this.write(".fe-copied", "");
+  }
+
+  drawPanel(shown, preset) {
     const { size, tokens } = this.batch, { trainable, total } = shown;
-    this.total.replaceChildren(element("b", {}, `${percent(trainable, total)} trainable`),
-      ` ${grouped(trainable)} of ${grouped(total)} parameters`);
-    this.fraction.style.width = trainable ? `max(2px, ${100 * trainable / total}%)` : "0";
-    this.reachLine.textContent = describeReach(gradient);
-    this.changeLine.textContent = this.change || "Click a part to freeze or unfreeze it.";
-    this.costsTitle.textContent =
-      `Costs of one training step on ${grouped(size)} × ${grouped(tokens)} tokens`;
-    this.drawCosts(shown);
-    this.result.textContent = describeResult(this.table.results[this.preset], this.preset);
-    if (this.code !== asPyTorch(this.table, this.plan)) this.code = this.copied.textContent = "";
-    this.codeBlock.textContent = this.code;
-    this.codeBlock.hidden = !this.code;
-    this.problem.textContent = this.model.get("problem") ?? "";
+    this.find(".fe-total").innerHTML = `<b>${percent(trainable, total)} trainable</b>
+      ${grouped(trainable)} of ${grouped(total)} parameters`;
+    const fraction = this.find(".fe-fraction > div");
+    fraction.style.width = trainable ? `max(2px, ${100 * trainable / total}%)` : "0";
+    this.write("h4", `Costs of one training step on ${grouped(size)} × ${grouped(tokens)} tokens`);
+    this.write(".fe-result", describeResult(this.table.results[preset], preset));
+    this.write(".fe-code", this.code);
+    this.find(".fe-code").hidden = !this.code;
+    this.write(".fe-problem", this.model.get("problem") ?? "");
     const words = this.model.get("tokens");
     const message = words.length === tokens ? `: ${words.join(" ")}` : "";
-    this.input.textContent = `↑ token ids (${grouped(size)}, ${grouped(tokens)})${message}`;
-    for (const box of this.fields) {
+    this.write(".fe-input", `↑ token ids (${grouped(size)}, ${grouped(tokens)})${message}`);
+    for (const box of this.root.querySelectorAll("input")) {
       if (box !== document.activeElement) box.value = this.model.get(box.dataset.field);
     }
+    this.find("[data-field=num_tokens]").max = this.table.context;
   }
 
   draw() {
-    const states = statesOf(this.table, this.plan), gradient = reach(this.table, this.plan);
-    const shown = this.shown = costs(this.table, this.plan, this.batch);
-    Object.assign(this.root.dataset,
-      { model: this.size, total: shown.total, trainable: shown.trainable });
-    this.preset = presetOf(this.table, this.plan);
-    for (const [made, isChosen] of this.choices) made.setAttribute("aria-pressed", isChosen());
-    this.undoButton.disabled = this.earlier.length === 0;
+    const { table, plan, size } = this, states = statesOf(table, plan);
+    const shown = costs(table, plan, this.batch), gradient = reach(table, plan);
+    const preset = presetOf(table, plan);
+    Object.assign(this.root.dataset, { model: size, total: shown.total, trainable: shown.trainable });
+    const chosen = { size, preset, rank: String(plan.rank), click: this.click };
+    for (const [kind, name] of Object.entries(chosen)) {
+      for (const each of this.root.querySelectorAll(`button[data-${kind}]`)) {
+        each.ariaPressed = each.dataset[kind] === name;
+      }
+    }
+    this.find("[data-undo]").disabled = this.earlier.length === 0;
+    this.write(".fe-loss", gradient.stops.length ? "loss ↓" : "");
+    this.write(".fe-reach", describeReach(gradient));
     this.drawDiagram(states, gradient);
-    this.drawPanel(shown, gradient);
+    this.drawChange(shown, states);
+    this.drawCosts(shown);
+    this.drawPanel(shown, preset);
   }
 }
 
 function render({ model, el }) {
-  const explorer = new Explorer(model, el), redraw = () => explorer.draw();
+  const explorer = new Explorer(model, el), redraw = () => explorer.redraw();
   for (const name of OBSERVED) model.on?.(`change:${name}`, redraw);
   return () => { for (const name of OBSERVED) model.off?.(`change:${name}`, redraw); };
 }
 
 // --- a page without a kernel ----------------------------------------------------------------------
 
+/** Returns a preset's name in a page's address: "head-only". */
+function slugOf(preset) {
+  if (preset === "the book's choice") return "last-block";
+  return preset.replace(/\W+/g, "-").toLowerCase();
+}
+
 /** Returns the part of a page's address that says what is chosen: "#124M/last-block". */
-export function addressOf(size, table, plan) {
-  const slug = SLUGS[presetOf(table, plan)], states = statesOf(table, plan);
-  const names = partNames(table).flatMap(part => stateOf(states, part) === TRAINABLE
-    ? [part] : piecesOf(part).filter(piece => states[piece] === TRAINABLE));
-  return `#${labelOf(size)}/${slug ?? names.join(",")}`;
+function addressOf(size, table, plan) {
+  const states = statesOf(table, plan), isTrained = name => stateOf(states, name) === TRAINABLE;
+  const names = partNames(table)
+    .flatMap(part => isTrained(part) ? [part] : piecesOf(part).filter(isTrained));
+  return `#${labelOf(size)}/${slugOf(presetOf(table, plan)) || names.join(",")}`;
 }
 
 function readAddress(address, state) {
   const [label, choice] = decodeURIComponent(address.slice(1)).split("/");
   const size = Object.keys(state.tables).find(name => labelOf(name) === label);
   if (!size || !choice) return;
-  const table = state.tables[size], exists = new Set([...partNames(table), ...allPieces(table)]);
-  const preset = Object.keys(SLUGS).find(name => SLUGS[name] === choice);
-  const trainable = choice.split(",").filter(name => exists.has(name));
+  const table = state.tables[size];
+  const preset = Object.keys(table.presets).find(name => slugOf(name) === choice);
+  const trainable = choice.split(",").filter(name => exists(table, name));
   state.size = size;
   state.plan = preset ? table.presets[preset] : { ...table.presets.nothing, trainable };
 }

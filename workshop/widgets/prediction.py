@@ -68,13 +68,13 @@ class Prediction(CourseWidget):
             record(self.name, RIGHT if self.is_right else WRONG)
             show = self.question.kind.show
             verdict = "as you said" if self.is_right else f"you said {show(self.guess)}"
+            for control in self._controls:
+                control.disabled = True  # a guess is made once
+            self._button.description = "✓ Committed"  # it keeps the keyboard's focus
             self._reply.value = (
                 f'<div role="status"><p><b>{escape(show(self.answer))}</b>, {escape(verdict)}.</p>'
                 f"{in_html(words)}{self._shown_after_it(live=True)}</div>"
             )
-            for control in self._controls:
-                control.disabled = True  # a guess is made once
-            self._button.description = "✓ Committed"  # it keeps the keyboard's focus
 
     def _shown_after_it(self, live: bool) -> str:
         """Return what follows, whatever was guessed, as HTML."""
