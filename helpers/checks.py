@@ -17,17 +17,15 @@ def whole_number(name: str, value, least: int = 1, most: float = math.inf, what:
     raise ValueError(f"{name} must be a whole number {limits}{what}, not {value!r}")
 
 
-def finite_number(
-    name: str, value, above: float = 0.0, inclusive: bool = False, most: float = math.inf
-) -> float:
-    """Return `value`, a number above `above` (`inclusive`: or equal to it), as a float.
+def finite_number(name: str, value, inclusive: bool = False, most: float = math.inf) -> float:
+    """Return `value`, a number above 0 (`inclusive`: or 0 itself), as a float.
 
     It is finite and no larger than `most`. Raises ValueError for any other value.
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if is_number and (above < value or (inclusive and value == above)) and value <= most:
+    if is_number and (value > 0 or (inclusive and value == 0)) and value <= most:
         return float(value)
-    limits = f"from {above:g}" if inclusive else f"above {above:g}"
+    limits = "from 0" if inclusive else "above 0"
     if most < math.inf:
         limits += f" to {most:g}"
     raise ValueError(f"{name} must be a finite number {limits}, not {value!r}")

@@ -10,7 +10,6 @@ import json
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self
 
 import pandas as pd
 import tiktoken
@@ -22,7 +21,7 @@ from helpers.checks import one_of, whole_number
 from helpers.config import END_OF_TEXT
 from helpers.data import LABELS, check_max_length, pad
 from helpers.download import whole_file
-from helpers.freezing import FreezePlan, adapters_of, replace_head
+from helpers.freezing import FreezePlan, adapters_of, classifier_without_weights
 from helpers.model import GPTModel, has_causal_mask
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import POSITIONS, class_logits
@@ -182,7 +181,7 @@ class TextClassifier:
         }
         text = json.dumps(settings, default=lambda number: number.item())  # numpy's numbers
         tensors = self.model.state_dict()
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         _classifier_of(json.loads(text), tensors)  # raises what `load` would raise
         content = to_bytes(tensors, metadata={KEY: text, CHECKSUM: _checksum(tensors)})
         try:
@@ -193,7 +192,7 @@ class TextClassifier:
         return path
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> "TextClassifier":
         """Return the classifier from a file that `save` wrote, on the CPU.
 
         Adapters and the head of a model with adapters are trainable. Raises OSError for a file that
@@ -251,7 +250,7 @@ class SpamClassifier(TextClassifier):
         super().__init__(model, LABELS, max_length, position, about)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> "SpamClassifier":
         """Return what `TextClassifier.load` does; raises ValueError for other labels, too."""
         read = TextClassifier.load(path)
         if read.labels != LABELS:
@@ -265,11 +264,9 @@ class SpamClassifier(TextClassifier):
 def _classifier_of(settings: dict, tensors: dict[str, torch.Tensor]) -> TextClassifier:
     """Return the classifier of a file's settings and tensors; raise an error where they don't fit."""
     cfg, labels, adapters = settings["cfg"], settings["labels"], settings["adapters"]
-    with torch.device("meta"):  # without memory: the tensors take the place of its parameters
-        model = replace_head(GPTModel(cfg), len(labels))
+    model = classifier_without_weights(cfg, len(labels))  # the tensors become its parameters
     if adapters["adapted"]:
-        adapted, rank, alpha = adapters["adapted"], adapters["rank"], adapters["alpha"]
-        FreezePlan(cfg["n_layers"], {"out_head"}, adapted, rank, alpha).apply(model)
+        FreezePlan(cfg["n_layers"], {"out_head"}, **adapters).apply(model)
 
     model.load_state_dict(tensors, assign=True)
     for name, tensor in tensors.items():
@@ -279,8 +276,9 @@ def _classifier_of(settings: dict, tensors: dict[str, torch.Tensor]) -> TextClas
             )
     for block, causal in zip(model.trf_blocks, settings["causal"], strict=True):
         block.att.causal = causal
-    max_length, position = settings["max_length"], settings["position"]
-    return TextClassifier(model, labels, max_length, position, settings["about"])
+    return TextClassifier(
+        model, labels, settings["max_length"], settings["position"], settings["about"]
+    )
 
 
 def _checksum(tensors: dict[str, torch.Tensor]) -> str:

@@ -177,7 +177,7 @@ def load_splits(
     The labels are numbers: 0 for ham, 1 for spam.
     """
     balanced = create_balanced_dataset(load_messages(name, data_dir))
-    balanced["Label"] = balanced["Label"].map({"ham": 0, "spam": 1})
+    balanced["Label"] = balanced["Label"].map(LABELS.index)
     return random_split(balanced, 0.7, 0.1)
 
 

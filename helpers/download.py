@@ -152,7 +152,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         mode = part.stat().st_mode  # as the umask has it; safetensors' files are their owner's only
         yield part
         part.chmod(mode)
-        os.replace(part, path)
+        part.replace(path)
 
 
 @contextmanager

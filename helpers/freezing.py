@@ -9,7 +9,7 @@ The backward pass (Rumelhart, Hinton & Williams 1986) goes from the loss down to
 in which something is trainable, be it only an adapter, and no further.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -113,8 +113,8 @@ class FreezePlan:
         rank, alpha = whole_number("rank", self.rank), finite_number("alpha", self.alpha)
         states = {piece: FROZEN for part in parts for piece in pieces_of(part)}
         vars(self).update(states=states, rank=rank, alpha=alpha)  # as the dataclass is frozen
-        states.update(dict.fromkeys(self.pieces(self.trainable), TRAINABLE))
-        states.update(dict.fromkeys(self.pieces(self.adapted, ADAPTED), ADAPTED))
+        states |= dict.fromkeys(self.pieces(self.trainable), TRAINABLE)
+        states |= dict.fromkeys(self.pieces(self.adapted, ADAPTED), ADAPTED)
 
         # equal plans get equal fields, as a block's name takes the place of its pieces
         for field, state in (("trainable", TRAINABLE), ("adapted", ADAPTED)):
@@ -213,7 +213,7 @@ class FreezePlan:
         """
         flipped = FROZEN if all(self.state(part) == state for part in parts) else state
         states = self.states | dict.fromkeys(self.pieces(parts), FROZEN)
-        states.update(dict.fromkeys(self.pieces(parts, state), flipped))
+        states |= dict.fromkeys(self.pieces(parts, state), flipped)
         trainable = [piece for piece in states if states[piece] == TRAINABLE]
         adapted = [piece for piece in states if states[piece] == ADAPTED]
         return replace(self, trainable=trainable, adapted=adapted)
@@ -281,7 +281,7 @@ def adapters_of(model: GPTModel) -> FreezePlan:
     return FreezePlan(len(model.trf_blocks), adapted=pieces, rank=rank, alpha=alpha)
 
 
-PRESETS: dict[str, Callable[[int], FreezePlan]] = {  # a name → the plan for n_layers
+PRESETS = {  # a name → the function that returns the plan for n_layers
     "nothing": FreezePlan.nothing,
     "head only": FreezePlan.head_only,
     "LoRA, last block": lambda n_layers: FreezePlan.lora(n_layers, 1),
@@ -336,11 +336,16 @@ class ParameterReport:
         parts = tuple(self.count(part) for part in part_names(self.plan.n_layers))
         total = sum(part.parameters for part in parts)
         trainable = sum(part.trainable for part in parts)
-        vars(self).update(parts=parts, total=total, trainable=trainable)  # as it is frozen
         percent = 100 * trainable / total
         digits = ".1g" if 0 < percent < 0.01 else ".2f"  # what is not zero never reads as zero
-        vars(self).update(frozen=total - trainable, percent=percent)
-        vars(self).update(percent_text=f"{percent:{digits}} %")
+        vars(self).update(  # as the dataclass is frozen
+            parts=parts,
+            total=total,
+            trainable=trainable,
+            frozen=total - trainable,
+            percent=percent,
+            percent_text=f"{percent:{digits}} %",
+        )
 
     def count(self, *names: str) -> PartCount:
         """Return the count of a part or piece, or one for several of them together."""
@@ -454,7 +459,7 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Recorded]]:
     `recorded["trf_blocks.0.att"].output`. The names are in the order in which the modules run. The
     model keeps no hook, even after an error.
     """
-    recorded: dict[str, Recorded] = {}
+    recorded = {}
     with ExitStack() as hooks:
         for name in names:
 

@@ -118,11 +118,12 @@ def checkpoint_variables(settings: dict) -> list[Variable]:
         table = OUTSIDE_THE_BLOCKS if i is None else IN_EACH_BLOCK
         for line in table.strip().splitlines():
             name, parameters, shape = line.split("|")
-            keys, parameters = name.strip().split("/"), parameters.split()
+            name, parameters = name.strip(), parameters.split()
+            keys = name.split("/")
             if i is None:
-                name, path = "/".join(["model", *keys]), keys[-1:]
+                name, path = f"model/{name}", keys[-1:]
             else:
-                name, path = "/".join(["model", f"h{i}", *keys]), ["blocks", i, *keys]
+                name, path = f"model/h{i}/{name}", ["blocks", i, *keys]
                 parameters = [f"trf_blocks.{i}.{parameter}" for parameter in parameters]
             shape = tuple(sizes[size] for size in shape.split())
             variables.append(Variable(name, path, parameters, shape))

@@ -31,9 +31,7 @@ def put_adapters(model: nn.Module, matrices: Sequence[str], rank: int, alpha: fl
     from peft import LoraConfig, inject_adapter_in_model  # slow to import
     from peft.tuners.lora import Linear
 
-    config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=list(matrices), lora_dropout=0.0, bias="none"
-    )
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(matrices))
     # without this, peft first looks for the layer among those of other packages, and raises
     # ImportError where one of them is too old for it, as Colab's torchao is
     config._register_custom_module({nn.Linear: Linear})
@@ -75,7 +73,7 @@ def merge(model: nn.Module) -> nn.Module:
         layer = merged.get_submodule(name)
         layer.merge()
         parent, _, child = name.rpartition(".")
-        setattr(merged.get_submodule(parent), child, layer.get_base_layer())
+        setattr(merged.get_submodule(parent), child, layer.base_layer)
     if hasattr(merged, "peft_config"):  # peft's note of the adapters that it added
         del merged.peft_config
     return merged

@@ -8,12 +8,11 @@ are 0 for ham and 1 for spam; p_spam is the probability of spam, 0 … 1, of eac
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from statistics import NormalDist
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from helpers.checks import finite_number, one_of
 from helpers.data import LABELS
@@ -34,8 +33,9 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     """
     # by hand, as scipy's takes whole counts only, and a mean over seeds is none
     z = NormalDist().inv_cdf(0.975)
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    scale = 1 + z**2 / count
+    middle = (share + z**2 / (2 * count)) / scale
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / scale
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
@@ -56,7 +56,7 @@ def paired_interval(a, b) -> tuple[float, float, float]:
 
 # --- at a threshold -------------------------------------------------------------------------------
 
-FIELDS = tuple((correct, called) for correct in LABELS for called in LABELS)  # in reading order
+FIELDS = tuple(product(LABELS, LABELS))  # (correct, predicted), in reading order
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,8 @@ def cross_entropy(labels, logits, temperature: float = 1.0) -> float:
     """
     finite_number("temperature", temperature)
     logits = torch.as_tensor(np.asarray(logits, dtype=float))
-    return F.cross_entropy(logits / temperature, torch.as_tensor(np.asarray(labels))).item()
+    labels = torch.as_tensor(np.asarray(labels))
+    return torch.nn.functional.cross_entropy(logits / temperature, labels).item()
 
 
 def fit_temperature(labels, logits) -> float:

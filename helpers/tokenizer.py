@@ -6,8 +6,7 @@ the order that was learned on GPT-2's training text. tiktoken does the work; not
 """
 
 import json
-from functools import lru_cache
-from pathlib import Path
+from functools import cache
 
 import tiktoken
 import torch
@@ -19,14 +18,14 @@ END_OF_TEXT_MARK = "<|endoftext|>"
 PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
-@lru_cache(maxsize=4)
-def get_tokenizer(model_dir: str | Path = BUNDLED_CHECKPOINT) -> tiktoken.Encoding:
-    """Return the tokenizer of a checkpoint folder; all sizes of GPT-2 have the same one.
+@cache
+def get_tokenizer() -> tiktoken.Encoding:
+    """Return the tokenizer of the bundled checkpoint; all sizes of GPT-2 have the same one.
 
     Its `encoder.json` maps each token to its id. The ids follow the order of the merges, which
     `vocab.bpe` lists too. Raises OSError or ValueError where there is no such table.
     """
-    path = Path(model_dir, "encoder.json")
+    path = BUNDLED_CHECKPOINT / "encoder.json"
     token_ids = json.loads(path.read_text(encoding="utf-8"))
     if token_ids.pop(END_OF_TEXT_MARK, None) != END_OF_TEXT:
         raise ValueError(f"{path} is not GPT-2's: {END_OF_TEXT_MARK} is not {END_OF_TEXT}")
@@ -57,7 +56,7 @@ def text_to_token_ids(text: str, tokenizer: tiktoken.Encoding | None = None) -> 
     """
     tokenizer = tokenizer or get_tokenizer()
     token_ids = tokenizer.encode(text, allowed_special={END_OF_TEXT_MARK})
-    return torch.tensor(token_ids, dtype=torch.long).unsqueeze(0)
+    return torch.tensor([token_ids], dtype=torch.long)
 
 
 def token_ids_to_text(token_ids: torch.Tensor, tokenizer: tiktoken.Encoding | None = None) -> str:
@@ -91,10 +90,10 @@ def visible_tokens(token_ids: list[int], tokenizer: tiktoken.Encoding) -> list[s
         except UnicodeDecodeError:
             shown.append(f"⟨{token.hex(' ').upper()}⟩")
             continue
-        characters = []
+        visible = ""
         for character in text.replace(" ", "␣"):
             if not character.isprintable():
                 character = character.encode("unicode_escape").decode()
-            characters.append(character)
-        shown.append("".join(characters))
+            visible += character
+        shown.append(visible)
     return shown

@@ -17,11 +17,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Self
 
 import torch
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -100,10 +98,11 @@ class TrainingSettings:
         one_of("keep", self.keep, ("last", "best"))
 
     @classmethod
-    def for_model(cls, name: str, **changes) -> Self:
+    def for_model(cls, name: str, **changes) -> "TrainingSettings":
         """Return the book's settings with `changes`; the nano's learning rate is 20 times as large."""
-        lr = 1e-3 if model_size(name) == BUNDLED_SIZE else 5e-5
-        return cls(**{"lr": lr} | changes)
+        if model_size(name) == BUNDLED_SIZE:
+            changes = {"lr": 1e-3} | changes
+        return cls(**changes)
 
 
 # --- the position that classifies -----------------------------------------------------------------
@@ -273,7 +272,7 @@ def check_finite(loss: float, step: int) -> None:
         raise FloatingPointError(f"the loss is {loss} at step {step}; take a smaller learning rate")
 
 
-def plot_values(epochs_seen, examples_seen, train_values, val_values, label="loss") -> Figure:
+def plot_values(epochs_seen, examples_seen, train_values, val_values, label="loss") -> plt.Figure:
     """Draw training and validation values over epochs (below) and over examples seen (above).
 
     The first two arguments are as long as the values. It is the book's function, which also saves

@@ -6,7 +6,7 @@ import pytest
 from sklearn import metrics
 
 from helpers.measures import wilson_interval
-from workshop.own import class_figures, class_table, compare, summary_table
+from workshop.own import ClassFigures, class_table, compare, summary_table
 
 LABELS = ("work", "home", "play")
 
@@ -26,7 +26,7 @@ def test_the_measures_are_those_of_scikit_learn(num_classes):
     correct = rng.integers(0, num_classes - 1, 300)  # the last class has no text
     random = rng.integers(1, num_classes, 300)
     called = np.where(rng.random(300) < 0.6, correct, random)
-    figures = class_figures(labels, correct, called)
+    figures = ClassFigures(labels, correct, called)
     precision, recall, _, support = metrics.precision_recall_fscore_support(
         correct, called, labels=range(num_classes), average=None, zero_division=np.nan
     )
@@ -60,7 +60,7 @@ def test_the_classifier_is_compared_with_the_largest_class_and_counting_words():
 
 
 def test_the_class_table_has_the_largest_class_first_and_a_dash_for_a_fraction_of_nothing():
-    lines = class_table(class_figures(LABELS, [2, 2, 2, 1], [2, 2, 1, 2])).split("\n")
+    lines = class_table(ClassFigures(LABELS, [2, 2, 2, 1], [2, 2, 1, 2])).split("\n")
     assert lines == [
         "class  texts  called so  precision  recall    F1",
         "play       3          3      0.667   0.667 0.667",
@@ -71,13 +71,13 @@ def test_the_class_table_has_the_largest_class_first_and_a_dash_for_a_fraction_o
 
 def test_of_many_classes_the_twenty_largest_are_shown_and_the_others_counted():
     labels, correct = [f"class {i}" for i in range(1000)], [*range(1000), *range(500, 520)]
-    lines = class_table(class_figures(labels, correct, [0] * 1020)).split("\n")
+    lines = class_table(ClassFigures(labels, correct, [0] * 1020)).split("\n")
     assert [line.split()[1] for line in lines[1:-1]] == [str(i) for i in range(500, 520)]
     assert lines[-1] == "left out: 980 classes with 980 texts in all"
 
 
 def test_a_long_name_of_a_class_or_one_of_several_lines_stays_in_one_line():
     names = ("a very long name " * 20, "two\nlines\tand more", "天气")
-    _, long, two_lines, short = class_table(class_figures(names, [0, 1, 2], [0, 1, 2])).split("\n")
+    _, long, two_lines, short = class_table(ClassFigures(names, [0, 1, 2], [0, 1, 2])).split("\n")
     assert "two lines and more" in two_lines
     assert "a very long nam…" in long and len(long) == len(short) + 2 < 100

@@ -14,7 +14,7 @@ from helpers.classify import TextClassifier
 from tests.conftest import ROOT
 from tests.own_texts import own_file
 from workshop.__main__ import main
-from workshop.own import PLANS, THIS, OwnSettings, OwnTraining, class_figures, summary_table
+from workshop.own import PLANS, THIS, ClassFigures, OwnSettings, OwnTraining, summary_table
 from workshop.texts import read_texts, split_stratified
 
 QUICK = ("--plan", "head only", "--epochs", "2")
@@ -53,7 +53,7 @@ def test_a_table_becomes_a_classifier_with_a_report_and_measures_on_its_test_tex
     classifier = TextClassifier.load(out)
     assert classifier.labels == read.labels and classifier.position == "last_token"
     called = [split.labels.index(name) for name in classifier.classify_many(list(split.test.Text))]
-    figures = class_figures(split.labels, split.test.Label.tolist(), called)
+    figures = ClassFigures(split.labels, split.test.Label.tolist(), called)
     lines = [line.split() for line in printed.splitlines()]
     assert summary_table({THIS: figures}).splitlines()[1].split() in lines
     assert re.search(r"^always .*\ncounting words ", printed, re.MULTILINE)

@@ -59,7 +59,7 @@ def test_undersampling_takes_as_many_training_texts_of_each_class_and_long_ones_
     assert np.bincount(training.train.labels).tolist() == [7, 7, 7]
     assert training.train.max_length == 1024
     assert len(training.validation) == len(split.validation)  # only what is trained with
-    assert training.origin["messages"] != OwnTraining(split).origin["messages"]
+    assert training.origin["messages"] != OwnTraining(split, OwnSettings()).origin["messages"]
 
 
 def test_the_settings_are_the_models_own_where_nothing_is_chosen():

@@ -175,7 +175,7 @@ def classify(
     from helpers.training import get_device
     from workshop.texts import read_lines, read_pieces
 
-    if out is not None and out.exists():
+    if out and out.exists():
         raise FileExistsError(f"{out} exists already; delete it, or name another file with --out")
     model = TextClassifier.load(classifier)
     model.model.to(get_device())
@@ -189,7 +189,7 @@ def classify(
         for sentence in report:
             print(sentence, file=sys.stderr)
         pieces = read_pieces(path, [], text)
-        if out is not None:
+        if out:
             # another classifier, input or setting does not resume what is there
             identity = repr((file_sha256(classifier), file_sha256(path), text, precision))
             mark = sha256(identity.encode()).hexdigest()[:8]

@@ -27,6 +27,7 @@ from helpers.measures import wilson_interval
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import TrainingSettings, own_random_numbers
 from workshop.fast import Progress, fast_logits, fine_tuning_steps, origin
+from workshop.pictures.svg import shortened
 from workshop.processes import ALONE, EpochCheckpoint, Processes
 from workshop.texts import Split, class_weights, counted, undersample
 
@@ -47,27 +48,24 @@ BALANCES = {  # what is done about imbalanced classes
 # --- measures -------------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
 class ClassFigures:
-    """How many texts have each pair of correct and predicted class, and the measures of that.
+    """The measures of texts of the classes `correct` that were predicted as `called`.
 
-    `table` is (num_classes, num_classes), int: rows are correct classes, columns predicted ones.
-    `right` of `total` texts are predicted right, the fraction `accuracy`, with `interval`, its 95 %
-    interval (low, high) by Wilson's formula. `by_class` has a row for each label, NaN for a fraction
-    of nothing, and the columns "texts" of the class, those "called so" (predicted as it),
-    "precision", "recall" and "F1", which is 0 where nothing is right. `macro_f1` is the mean of F1:
-    a small class counts as much as a large one.
+    `labels` are the names of the classes; `correct` and `called` are (num_texts,) of their numbers.
+    `table`, (num_classes, num_classes) of int, says how many texts have each pair of classes: rows
+    are correct classes, columns predicted ones. `right` of `total` texts are predicted right, the
+    fraction `accuracy`, with `interval`, its 95 % interval (low, high) by Wilson's formula.
+    `by_class` has a row for each label, NaN for a fraction of nothing, and the columns "texts" of
+    the class, those "called so" (predicted as it), "precision", "recall" and "F1", which is 0 where
+    nothing is right. `macro_f1` is the mean of F1: a small class counts as much as a large one.
     """
 
-    labels: tuple[str, ...]
-    table: np.ndarray
-
-    def __post_init__(self):
-        right, texts, called_so = (
-            self.table.diagonal(),
-            self.table.sum(axis=1),
-            self.table.sum(axis=0),
-        )
+    def __init__(self, labels: Sequence[str], correct, called):
+        self.labels = tuple(labels)
+        self.table = np.zeros((len(labels), len(labels)), dtype=int)
+        np.add.at(self.table, (correct, called), 1)
+        right = self.table.diagonal()
+        texts, called_so = self.table.sum(axis=1), self.table.sum(axis=0)
         self.total, self.right = int(texts.sum()), int(right.sum())
         self.accuracy = self.right / self.total
         self.interval = wilson_interval(self.accuracy, self.total)
@@ -80,16 +78,6 @@ class ClassFigures:
     def recall(self, label: str) -> float:
         """Return the fraction of the class that is predicted as it; NaN where it has no text."""
         return float(self.by_class["recall"][label])
-
-
-def class_figures(labels: Sequence[str], correct, called) -> ClassFigures:
-    """Return the measures of texts of the classes `correct` that were predicted as `called`.
-
-    `labels` are the names of the classes; `correct` and `called` are (num_texts,) of their numbers.
-    """
-    table = np.zeros((len(labels), len(labels)), dtype=int)
-    np.add.at(table, (np.asarray(correct), np.asarray(called)), 1)
-    return ClassFigures(tuple(labels), table)
 
 
 def compare(
@@ -118,7 +106,7 @@ def compare(
         except ValueError:  # there is one class only, or not a single word
             by_counting = always
     answers = {THIS: called, f"always {labels[largest]}": always, COUNTING: by_counting}
-    return {name: class_figures(labels, test["Label"], answer) for name, answer in answers.items()}
+    return {name: ClassFigures(labels, test["Label"], answer) for name, answer in answers.items()}
 
 
 # --- tables of plain text -------------------------------------------------------------------------
@@ -153,10 +141,7 @@ def class_table(figures: ClassFigures) -> str:
 
 def format_table(frame: pd.DataFrame, header: str) -> str:
     """Return a table as lines of plain text, with `header` above its index, which is shortened."""
-    names = []
-    for label in frame.index:
-        name = " ".join(label.split())
-        names.append(name if len(name) <= WIDEST_NAME else f"{name[: WIDEST_NAME - 1]}…")
+    names = [shortened(" ".join(label.split()), WIDEST_NAME) for label in frame.index]
     frame = frame.set_axis(names).rename_axis(columns=header)
     with pd.option_context("display.unicode.east_asian_width", True):
         return frame.to_string(float_format="{:.3f}".format, na_rep="–")
@@ -208,15 +193,12 @@ class OwnTraining:
     to the longest training text's length; `num_cut` is the number of test texts that are.
     """
 
-    def __init__(
-        self, split: Split, settings: OwnSettings | None = None, processes: Processes = ALONE
-    ):
-        self.split, self.settings = split, settings or OwnSettings()
-        self.processes = processes
+    def __init__(self, split: Split, settings: OwnSettings, processes: Processes = ALONE):
+        self.split, self.settings, self.processes = split, settings, processes
         self.model = self.history = None
         train = split.train
-        if self.settings.balance == "undersampling":
-            train = undersample(train, self.settings.seed)
+        if settings.balance == "undersampling":
+            train = undersample(train, settings.seed)
         tokenizer, num_classes = get_tokenizer(), len(split.labels)
         longest = max(len(encode_message(text, tokenizer)) for text in train["Text"])
         length = min(longest, BASE_CONFIG["context_length"])
@@ -224,7 +206,7 @@ class OwnTraining:
         self.validation = TextDataset(split.validation, tokenizer, length, num_classes=num_classes)
         self._test_rows = [encode_message(text, tokenizer) for text in split.test["Text"]]
         self.num_cut = sum(len(row) > length for row in self._test_rows)
-        self.origin = origin(self.settings.model, train, self.settings.seed, self.settings)
+        self.origin = origin(settings.model, train, settings.seed, settings)
 
     def steps(self, checkpoint: EpochCheckpoint | None = None) -> Iterator[Progress]:
         """Train; yield after each slice, as `fine_tuning_steps` does, and raise what it raises.

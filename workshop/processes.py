@@ -155,9 +155,14 @@ class EpochCheckpoint:
         Raises OSError where it can't be written.
         """
         weights = {name: parameter.detach() for name, parameter in parameters.items()}
-        saved = {"of": dict(self.of), "history": dict(history), "weights": weights}
+        saved = {
+            "of": dict(self.of),
+            "history": dict(history),
+            "weights": weights,
+            "optimizer": optimizer.state_dict(),
+        }
         content = io.BytesIO()
-        torch.save(saved | {"optimizer": optimizer.state_dict()}, content)
+        torch.save(saved, content)
         digest = sha256(content.getbuffer()).digest()
         with whole_file(self.path) as part:
             part.write_bytes(digest + content.getbuffer())

@@ -299,8 +299,10 @@ def read_texts(
     if isinstance(path_or_frame, pd.DataFrame):
         source, table = "the DataFrame", path_or_frame
     elif not isinstance(path_or_frame, str | Path):
-        kind = type(path_or_frame).__name__
-        raise TypeError(f"texts are read from the path of a file or a DataFrame, not from a {kind}")
+        raise TypeError(
+            "texts are read from the path of a file or a DataFrame, "
+            f"not from a {type(path_or_frame).__name__}"
+        )
     else:
         source = Path(path_or_frame).name
         table = pd.concat([pd.DataFrame(), *read_table(path_or_frame, report)])
@@ -338,9 +340,10 @@ def unify_spellings(labels: pd.Series, report: list[str]) -> pd.Series:
     is_changed = unified != labels
     if is_changed.any():
         changes = Counter(zip(labels[is_changed], unified[is_changed], strict=True))
-        examples = []
-        for (old, new), number in changes.items():
-            examples.append(f"{reprlib.repr(old)} as {reprlib.repr(new)} ({number:,})")
+        examples = [
+            f"{reprlib.repr(old)} as {reprlib.repr(new)} ({number:,})"
+            for (old, new), number in changes.items()
+        ]
         report.append(
             f"{counted(is_changed.sum(), 'label differs', 'labels differ')} in case or outer spaces "
             f"only, and the most frequent spelling is used: {first_ten(examples)}."

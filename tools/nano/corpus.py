@@ -106,7 +106,6 @@ def write(path: Path, documents: Iterable[str]) -> None:
     # a space replaces a mark, since without one the two halves of another mark could meet
     clean = (document.replace(END_OF_TEXT_MARK, " ").strip() for document in documents)
     text = f"\n{END_OF_TEXT_MARK}\n".join(filter(None, clean)) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
     print(f"{path.name}: {path.stat().st_size} bytes, sha256 {file_sha256(path)}")

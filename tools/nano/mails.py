@@ -4,17 +4,12 @@ Headers, encoded blocks, footers, tracking links and ornaments go; so do mails i
 with lost characters or hardly a word, and pornography.
 """
 
-import email
 import email.errors
 import re
 import unicodedata
 from email.header import decode_header
 from email.message import Message
 from html.parser import HTMLParser
-
-LONGEST_LINK = 60  # characters: longer ones are there to track the reader
-
-LONGEST_WORD = 30  # characters: beyond it stand encoded attachments and the serial numbers of spam
 
 LONGEST_FOOTER = 15  # lines; what follows a `-- ` for longer is more than a signature
 
@@ -58,7 +53,9 @@ BLOCK_TAGS = """
 address blockquote br center div dl dd dt h1 h2 h3 h4 h5 h6 hr li ol p pre table td tr ul
 """
 
-LONG_STRING = re.compile(rf"\S{{{LONGEST_LINK + 1},}}|(?<!\S)[^\s/@]{{{LONGEST_WORD + 1},}}(?!\S)")
+# A link of more than 60 characters is there to track the reader; a word of more than 30 is a piece
+# of an encoded attachment or a serial number of spam.
+LONG_STRING = re.compile(r"\S{61,}|(?<!\S)[^\s/@]{31,}(?!\S)")
 
 HIDDEN_TAGS = ("head", "script", "style", "title")
 
@@ -75,7 +72,7 @@ def strip_html(text: str) -> str:
     page.feed(text)
     page.close()
     lines = "".join(page.shown).split("\n")
-    return "\n".join(normalise_spaces(line) for line in lines)
+    return "\n".join(map(normalise_spaces, lines))
 
 
 class Page(HTMLParser):

@@ -224,13 +224,12 @@ class OwnClasses(CourseWidget):
     def static_form(self) -> tuple[str, str, str]:
         """Return the matrix, what was read and measured as tables, and text."""
         html = self._report.value + self._classes.value + self._tables.value
-        svg, words = "", "no table has been read yet"
+        words = "no table has been read yet"
         if self.table is not None:
             words = "\n".join((*self.table.report, *self.split.report))
         if self._drawing is not None:
-            svg = self._drawing.svg
             words += f"\n\n{self.classifier.about['figures']}\n\n{self._drawing.words}"
-        return svg, html or "<p>No table has been read yet.</p>", words
+        return self._matrix.value, html or "<p>No table has been read yet.</p>", words
 
 
 class Mistakes(VBox):
