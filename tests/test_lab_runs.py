@@ -5,8 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from helpers.freezing import FreezePlan, parameter_report
+from helpers.training import calc_accuracy_loader
 from tests.labs import BELONGS_TO, BOOK, HEAD, made_up_run, tiny_material
 from workshop import lab
 from workshop.challenges import check_a_tenth, check_more_is_worse, check_within_five_seconds
@@ -53,7 +55,8 @@ def test_a_run_trains_each_seed_from_the_same_pretrained_model_and_leaves_that_a
     assert run.trainable == parameter_report(material.pretrained.cfg, HEAD).trainable == 18
     assert run.num_messages == 20 and not run.after_test
     assert run.work == lab.work_predicted(material, training.settings).fine_tune.amount
-    right = lab.share_right(training.model, material.validation, "last")
+    loader = DataLoader(material.validation, batch_size=7)
+    right = calc_accuracy_loader(loader, training.model, "cpu")
     assert right == run.val_accs[-1]  # of the seed that was trained last
     again = lab.train_whole(material, training.settings)
     assert (again.val_losses, again.train_accs) == (run.val_losses, run.train_accs)

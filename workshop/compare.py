@@ -7,7 +7,7 @@ The notebook 06_C asks for a guess first, then shows what was measured. The comm
 import base64
 import io
 from argparse import ArgumentParser
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -89,7 +89,7 @@ def compare(results: Sequence[dict], number: int, against: int | None = None) ->
     return Comparison(number, against, *right.mean(axis=2).tolist(), *paired_interval(*right))
 
 
-def compare_all(results: Collection[dict]) -> list[Comparison]:
+def compare_all(results: Sequence[dict]) -> list[Comparison]:
     """Return a comparison of each row but row 1, where there is one."""
     numbers = sorted({result["row"] for result in results} - {1})
     comparisons = [compare(results, number) for number in numbers]
@@ -102,7 +102,7 @@ def describe_comparison(c: Comparison) -> str:
     return f"{difference} points ({low} … {high}): {c.verdict}"
 
 
-def results_table(results: Collection[dict]) -> pd.DataFrame:
+def results_table(results: Sequence[dict]) -> pd.DataFrame:
     """Return a table with a line for each row of the results, by its number.
 
     Accuracies are in percent: the means over the seeds, and the lowest and highest test accuracy.
@@ -128,7 +128,7 @@ def plot_comparisons(comparisons: Sequence[Comparison]) -> Figure:
         sides = [[points - 100 * c.low], [100 * c.high - points]]  # to the left, to the right
         axes.errorbar(points, y, xerr=sides, fmt=marker, color=colour, linewidth=2.5)
         seeds = 100 * (np.array(c.accuracies) - np.mean(c.reference))
-        axes.plot(seeds, np.full(len(seeds), y + 0.3), ".", color=colour, alpha=0.4)
+        axes.plot(seeds, [y + 0.3] * len(seeds), ".", color=colour, alpha=0.4)
     axes.axvline(0, color="#333333", linewidth=1)
     axes.grid(axis="x", color="#dddddd")
     axes.set_yticks(range(len(comparisons)), [c.label for c in comparisons])
@@ -148,7 +148,8 @@ def read_results(path: Path, model: str, data: str) -> list[dict]:
     with the command that makes such results, and all of its rows are returned.
     """
     rows, notes = read_rows(path)
-    print(*notes, sep="\n", end="\n" if notes else "")
+    for note in notes:
+        print(note)
     of_data = [row for row in rows if row["settings"]["data"] == data]
     if any(row["row"] == 1 and row["settings"]["model"] == model for row in of_data):
         return of_data
@@ -185,23 +186,21 @@ class Guesses:
             print(f"{answer!r} is no answer here; {choices} would be one.")
             return
         self.given[number] = word
-        ours, partners = 100 * np.mean(c.accuracies), 100 * np.mean(c.reference)
         difference, low, high = c.in_points
         print(f"Your guess: {word}. Measured: {c.verdict}.")
         print(
-            f"Test accuracy {ours:.1f} %, row {c.against} has {partners:.1f} %: "
-            f"{difference} points, 95 % interval {low} to {high}."
+            f"Test accuracy {100 * np.mean(c.accuracies):.1f} %, row {c.against} has "
+            f"{100 * np.mean(c.reference):.1f} %: {difference} points, 95 % interval {low} to {high}."
         )
         if len(c.accuracies) > 1:
             percent = ", ".join(f"{100 * accuracy:.1f}" for accuracy in sorted(c.accuracies))
             print(f"Its {len(c.accuracies)} trainings: {percent} %.")
         if c.verdict == NO_DIFFERENCE and c.difference:
             print("Zero lies in the interval: the difference is inside the noise.")
-        book, partners = ROWS[number].book, ROWS[c.against].book
-        if book:
+        if book := ROWS[number].book:
             print(
                 f"The book's repository, one training: {book:.2f} %, "
-                f"row {c.against} {partners:.2f} %."
+                f"row {c.against} {ROWS[c.against].book:.2f} %."
             )
 
     def score(self) -> None:
@@ -214,7 +213,7 @@ class Guesses:
             print(f"Not guessed yet: {'row' if len(left) == 1 else 'rows'} {', '.join(left)}.")
 
 
-@dataclass(repr=False)
+@dataclass
 class Folded:
     """All rows as a plot and a table, folded away until someone unfolds them."""
 
@@ -271,9 +270,10 @@ def train_and_compare(model: str, data: str, rows: str, seeds: int, out: Path) -
                 experiment = replace(ROWS[row].experiment(model, data), seed=seed)
                 wanted[run_id(row, experiment)] = (row, experiment)
     stored, notes = read_rows(out)
-    left = [row_id for row_id in wanted if row_id not in {row["id"] for row in stored}]
-    done = len(wanted) - len(left)
-    print(*notes, f"{done} of {len(wanted)} trainings are in {out} already", sep="\n")
+    done = {row["id"] for row in stored}
+    left = [row_id for row_id in wanted if row_id not in done]
+    already = f"{len(wanted) - len(left)} of {len(wanted)} trainings are in {out} already"
+    print(*notes, already, sep="\n")
     for row_id in tqdm(left, unit="training"):
         row, experiment = wanted[row_id]
         append_row(out, train_row(row, experiment, experiment.seed))

@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helpers.checks import one_of, whole_number
+from helpers.checks import whole_number
 from helpers.freezing import (
     ADAPTED,
     FROZEN,
@@ -45,17 +45,21 @@ from helpers.freezing import (
     pieces_of,
 )
 from helpers.model import part_names
-from helpers.training import POSITIONS
-from workshop.fast import batch_order
+from workshop.fast import EVAL_FREQ, batch_order
 from workshop.forward import MEASURED_AT_ONCE, in_batches_by_length
 
-SCALES = {
-    "bytes": ("bytes", "kB", "MB", "GB", "TB"),
-    "multiply-adds": ("", "thousand ", "million ", "billion ", "trillion "),
+LARGER_UNITS = {  # each 1000 times the one before
+    "bytes": ("kB", "MB", "GB", "TB"),
+    "multiply-adds": (
+        "thousand multiply-adds",
+        "million multiply-adds",
+        "billion multiply-adds",
+        "trillion multiply-adds",
+    ),
 }
 # the pieces of a block, in the order of the forward pass
 DATA_FLOW = ("norm1", "att", "norm2", "ff")
-EVAL_FREQ, EVAL_ITER = 50, 5  # the book's loop measures every 50 steps, on 5 batches
+EVAL_ITER = 5  # batches on which the book's loop measures
 
 _batch_order = lru_cache(maxsize=8)(batch_order)  # a widget asks again for each number of tokens
 
@@ -75,11 +79,12 @@ class Cost:
     def __str__(self):
         if self.amount < 1000:
             return f"{self.amount} {self.unit}" if self.amount else "0"
-        value, scale, scales = float(self.amount), 0, SCALES[self.unit]
-        while round(value, 1) >= 1000 and scale < len(scales) - 1:
-            value, scale = value / 1000, scale + 1
-        of_it = "" if self.unit == "bytes" else self.unit
-        return f"{value:,.1f} {scales[scale]}{of_it}"
+        value, unit = self.amount, self.unit
+        for larger in LARGER_UNITS[self.unit]:
+            if round(value, 1) < 1000:
+                break
+            value, unit = value / 1000, larger
+        return f"{value:,.1f} {unit}"
 
 
 # --- one step -------------------------------------------------------------------------------------
@@ -177,9 +182,7 @@ class ForwardPass:
     def run_piece(self, piece: str, per: str = "token") -> None:
         """Run a piece of a block, or a part that has no pieces; see `run`."""
         d, kind = self.cfg["emb_dim"], kind_of(piece)
-        if kind in ("tok_emb", "pos_emb"):
-            self.has_gradient = self.has_gradient or self.plan.states[piece] == TRAINABLE
-        elif kind == "out_head":
+        if kind == "out_head":
             self._matrices(piece, d, self.num_classes, per)
         elif kind == "att":
             if per == "token":
@@ -197,8 +200,10 @@ class ForwardPass:
             if self.has_gradient:
                 self.kept += 4 * d
             self._matrices(piece, 4 * d, d, per)
-        else:
-            self._norm(piece)
+        else:  # an embedding or a layer norm
+            self.has_gradient = self.has_gradient or self.plan.state(piece) == TRAINABLE
+            if self.has_gradient and "norm" in kind:
+                self.kept += d + 2  # its input, its mean and 1 / standard deviation
 
     def _attend_for_one_token(self, piece: str) -> None:
         """Run attention for one token of each message, as `workshop.forward.attention_at` does.
@@ -221,12 +226,6 @@ class ForwardPass:
             merging = 2 * self.plan.rank * d * d  # B A for keys and B A for values
             self.forward["batch"] += merging
             self.weight_gradients["batch"] += 2 * merging  # of A and of B
-
-    def _norm(self, piece: str) -> None:
-        is_trainable = self.plan.state(piece) == TRAINABLE
-        self.has_gradient = self.has_gradient or is_trainable
-        if self.has_gradient:  # its input, its mean and 1 / standard deviation
-            self.kept += self.cfg["emb_dim"] + 2
 
     def _matrices(
         self, piece: str, num_in: int, num_out: int, per: str, side_by_side: int = 1
@@ -251,17 +250,21 @@ class ForwardPass:
 # --- a whole training -----------------------------------------------------------------------------
 
 
-BOTH_WAYS = (
-    "compute, all of the model in each step (the book's way)",
-    "compute, the frozen part only once (fine_tune's way)",
-)
-
-
 class TrainingWork(NamedTuple):
     """The compute of a whole fine-tuning, in multiply-adds."""
 
     book: Cost
     fine_tune: Cost
+
+    @classmethod
+    def of(cls, book: int, fine_tune: int) -> "TrainingWork":
+        """Return the work of these numbers of multiply-adds."""
+        return cls(
+            Cost("compute, all of the model in each step (the book's way)", book, "multiply-adds"),
+            Cost(
+                "compute, the frozen part only once (fine_tune's way)", fine_tune, "multiply-adds"
+            ),
+        )
 
 
 def work_of_training(
@@ -274,7 +277,6 @@ def work_of_training(
     batch_size: int = 8,
     seed: int = 123,
     position: str = "last",
-    num_classes: int = 2,
 ) -> TrainingWork:
     """Return the compute of fine-tuning on messages of these numbers of tokens, without padding.
 
@@ -284,13 +286,13 @@ def work_of_training(
     after each epoch. Nothing is cached yet, so the frozen part runs. Where nothing is trainable
     there is no training: 0.
 
-    Raises ValueError for another position, and what `training_cost` and `batch_order` raise.
+    The classifier has two classes; `position` is one of `helpers.training.POSITIONS`. Raises what
+    `training_cost` and `batch_order` raise.
     """
-    one_of("position", position, POSITIONS)
     longest = max(train_lengths)
-    step = training_cost(cfg, plan, 1, longest, num_classes)
+    step = training_cost(cfg, plan, 1, longest)
     if not step.gradients.amount:  # nothing is trainable
-        return TrainingWork(*(Cost(what, 0, "multiply-adds") for what in BOTH_WAYS))
+        return TrainingWork.of(0, 0)
     order = _batch_order(len(train_lengths), batch_size, epochs, seed)
     batches = [batch for epoch in order for batch in epoch]
 
@@ -301,7 +303,7 @@ def work_of_training(
     book = num_messages * (step.forward.amount + step.backward.amount)
     book += num_measurements * num_measured * step.forward.amount
 
-    frozen, trained = ForwardPass(cfg, plan, num_classes), ForwardPass(cfg, plan, num_classes)
+    frozen, trained = ForwardPass(cfg, plan, 2), ForwardPass(cfg, plan, 2)
     parts, blocks = part_names(cfg["n_layers"]), frozen_blocks(plan)
     num_frozen = 0 if blocks is None else 2 + blocks  # the embeddings come first
     for number, part in enumerate(parts):
@@ -315,14 +317,13 @@ def work_of_training(
     train = np.clip(train_lengths, shortest_read, longest_read).tolist()
     validation = np.clip(validation_lengths, shortest_read, longest_read).tolist()
     each_step = trained.forward + trained.weight_gradients + trained.input_gradients
-    groups = range(0, len(validation), MEASURED_AT_ONCE)
-    measured = [range(i, min(i + MEASURED_AT_ONCE, len(validation))) for i in groups]
+    indices = range(len(validation))
+    measured = [indices[i : i + MEASURED_AT_ONCE] for i in indices[::MEASURED_AT_ONCE]]
     fast = _total(frozen.forward, in_batches_by_length(train), train)
     fast += _total(frozen.forward, in_batches_by_length(validation), validation)
     fast += _total(each_step, batches, train)
     fast += epochs * _total(trained.forward, measured, validation)
-    amounts = zip(BOTH_WAYS, (book, fast), strict=True)
-    return TrainingWork(*(Cost(what, amount, "multiply-adds") for what, amount in amounts))
+    return TrainingWork.of(book, fast)
 
 
 def _total(amounts: Counter, batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> int:

@@ -164,9 +164,7 @@ def reason_to_skip(number: int, model: str) -> str:
 # --- one training --------------------------------------------------------------------------------
 
 
-def make_datasets(
-    experiment: Experiment, parts: Sequence[pd.DataFrame]
-) -> tuple[SpamDataset, SpamDataset, SpamDataset]:
+def make_datasets(experiment: Experiment, parts: Sequence[pd.DataFrame]) -> list[SpamDataset]:
     """Return the three parts of `load_splits` as the experiment wants them.
 
     The seed decides only the order of words, where they are shuffled.
@@ -181,12 +179,11 @@ def make_datasets(
             part = part.assign(Text=texts)
         data = SpamDataset(part, get_tokenizer(), max_length)
         max_length = data.max_length  # the training part's, which comes first
-        datasets.append(data)
-    if not experiment.padding:
-        for data in datasets:
+        if not experiment.padding:
             rows = data.encoded_texts
             data.encoded_texts = [row[: 1 + classifying_place(row, "last_token")] for row in rows]
-    return tuple(datasets)
+        datasets.append(data)
+    return datasets
 
 
 def make_model(experiment: Experiment) -> GPTModel:

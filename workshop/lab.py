@@ -16,7 +16,6 @@ from pathlib import Path
 from statistics import mean
 
 import torch
-from torch.utils.data import DataLoader
 
 from helpers.checks import whole_number
 from helpers.data import SpamDataset, create_dataloaders
@@ -25,12 +24,7 @@ from helpers.freezing import FreezePlan, parameter_report, preset_of, replace_he
 from helpers.loading import load_pretrained
 from helpers.measures import wilson_interval
 from helpers.model import GPTModel, part_names
-from helpers.training import (
-    TrainingSettings,
-    calc_accuracy_loader,
-    last_token_positions,
-    own_random_numbers,
-)
+from helpers.training import TrainingSettings, last_token_positions, own_random_numbers
 from workshop.costs import Cost, TrainingWork, work_of_training
 from workshop.fast import Progress, fine_tuning_steps, trained_from
 from workshop.texts import counted
@@ -172,13 +166,13 @@ def named_parts(n_layers: int, names: Iterable[str]) -> list[str]:
 class Training:
     """A run under way: `steps` trains seed after seed, in short steps.
 
-    `seed` is trained now, or was last, and `model` is its model (None before); `histories` has an
-    entry for each seed that has begun. The pretrained model is not changed.
+    `model` is the one that is trained now, or was last (None before); `histories` has an entry for
+    each seed that has begun. The pretrained model is not changed.
     """
 
     def __init__(self, material: Material, settings: Settings):
         self.material, self.settings = material, settings
-        self.model, self.histories, self.seed = None, [], 0
+        self.model, self.histories = None, []
 
     @property
     def interrupted(self) -> bool:
@@ -192,13 +186,12 @@ class Training:
         `fine_tuning_steps` raises.
         """
         data, plan = (self.material.train, self.material.validation), self.settings.plan
-        while self.seed < self.settings.num_seeds:
-            self.seed += 1
-            self.model = new_classifier(self.material.pretrained, self.seed)
-            settings = self.settings.with_seed(self.seed)
+        for seed in range(1, self.settings.num_seeds + 1):
+            self.model = new_classifier(self.material.pretrained, seed)
+            settings = self.settings.with_seed(seed)
             with closing(fine_tuning_steps(self.model, *data, plan, settings)) as steps:
                 for progress in steps:
-                    if len(self.histories) < self.seed:
+                    if len(self.histories) < seed:
                         self.histories.append(progress.history)
                     yield progress
             if self.interrupted:
@@ -237,12 +230,6 @@ def work_predicted(material: Material, settings: Settings) -> TrainingWork:
         seed=1,
         position=settings.position,
     )
-
-
-def share_right(model: GPTModel, data: SpamDataset, position: str) -> float:
-    """Return the fraction, 0 … 1, of messages that a model classifies correctly."""
-    loader = DataLoader(data, batch_size=32)
-    return calc_accuracy_loader(loader, model, model.tok_emb.weight.device, position=position)
 
 
 # --- finished runs -------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from helpers.loading import (
 )
 from helpers.model import GPTModel
 from helpers.tokenizer import END_OF_TEXT_MARK, get_tokenizer
-from helpers.training import check_finite
+from helpers.training import check_finite, get_device
 from workshop.__main__ import run
 from workshop.forward import precision_on
 
@@ -70,12 +70,8 @@ class Recipe:
 
 @dataclass
 class Progress:
-    """What a run has done: each step's loss in nats per token, and (step, validation loss).
+    """What a run has done: each step's loss in nats per token, and (step, validation loss)."""
 
-    `steps` is how many there will be; None: not known before some are timed.
-    """
-
-    steps: int | None
     losses: list[float] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
 
@@ -139,7 +135,7 @@ def batch_of(tokens: np.ndarray, recipe: Recipe, step: int) -> tuple[torch.Tenso
     rng = np.random.default_rng((recipe.seed, step))
     length = int(rng.choice(recipe.lengths))
     starts = rng.integers(len(tokens) - length, size=recipe.tokens_per_step // length)
-    rows = np.stack([tokens[start : start + length + 1] for start in starts])
+    rows = np.lib.stride_tricks.sliding_window_view(tokens, length + 1)[starts]
     sequences = torch.from_numpy(rows).long()
     return sequences[:, :-1], sequences[:, 1:]
 
@@ -153,14 +149,13 @@ def sample_candidates(
     and the logarithm of how many tokens of the vocabulary each one stands for, float32 (count,),
     which is 0 for a target, since it is never left out.
     """
-    present, indices = np.unique(targets.numpy(), return_inverse=True)
+    present, indices = targets.unique(return_inverse=True)
     absent = np.setdiff1d(np.arange(vocab_size), present, assume_unique=True)
     number = count - len(present)
     drawn = np.random.default_rng(seed).choice(absent, number, replace=False)
     log_weights = torch.zeros(count)
     log_weights[len(present) :] = math.log(len(absent) / max(1, number))
-    ids = torch.from_numpy(np.concatenate([present, drawn]))
-    return torch.from_numpy(indices.reshape(targets.shape)), ids, log_weights
+    return indices, torch.cat([present, torch.from_numpy(drawn)]), log_weights
 
 
 # --- model ----------------------------------------------------------------------------------------
@@ -191,8 +186,11 @@ def new_optimizer(model: GPTModel, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.95), fused=True)
 
 
-def learning_rate(step: int, recipe: Recipe, steps: int) -> float:
-    """Return a step's learning rate: a linear warm-up, then a cosine to a tenth at `steps`."""
+def learning_rate(step: int, recipe: Recipe, steps: int | None) -> float:
+    """Return a step's learning rate: a linear warm-up, then a cosine to a tenth at `steps`.
+
+    In the warm-up `steps` may be None, not known yet.
+    """
     if step < recipe.warmup_steps:
         return recipe.lr * (step + 1) / recipe.warmup_steps
     progress = (step - recipe.warmup_steps) / (steps - recipe.warmup_steps)
@@ -233,7 +231,7 @@ def validation_losses(
     model.eval()
     losses = []
     number = min(most, len(tokens) // length)
-    for start in np.linspace(0, len(tokens) - length - 1, num=number, dtype=int):
+    for start in np.linspace(0, len(tokens) - length - 1, number, dtype=int):
         row = torch.tensor(tokens[None, start : start + length + 1]).long()
         row = row.to(model.tok_emb.weight.device)
         losses.append(token_losses(model, row[:, :-1], row[:, 1:])[0].cpu().numpy())
@@ -284,19 +282,21 @@ def pretrain(
             f"{len(validation):,}; take shorter sequences or more text"
         )
     losses_of = torch.compile(token_losses, dynamic=False) if compiled else token_losses
-    optimizer, progress = new_optimizer(model, recipe), Progress(recipe.steps)
+    optimizer, progress, steps = new_optimizer(model, recipe), Progress(), recipe.steps
     # the rates of the warm-up are the same for any number of steps
     num_trials, times = min(TRIAL_STEPS, recipe.warmup_steps), [time.monotonic()]
-    with tqdm(total=progress.steps, unit="step", desc="pretraining") as bar:
-        while progress.step != progress.steps:
-            progress.losses.append(take_step(model, optimizer, train, recipe, progress, losses_of))
+    with tqdm(total=steps, unit="step", desc="pretraining") as bar:
+        while progress.step != steps:
+            step = progress.step
+            loss = take_step(model, optimizer, train, recipe, step, steps, losses_of)
+            progress.losses.append(loss)
             times.append(time.monotonic())
             bar.update()
-            if progress.steps is None and progress.step == num_trials:
+            if steps is None and progress.step == num_trials:
                 seconds_left = 60 * minutes - (times[-1] - times[0])
                 rest = round(seconds_left / np.median(np.diff(times)))
-                progress.steps = bar.total = progress.step + max(0, rest)
-            if progress.step == progress.steps or progress.step % validate_every == 0:
+                steps = bar.total = progress.step + max(0, rest)
+            if progress.step == steps or progress.step % validate_every == 0:
                 loss = float(validation_losses(model, validation, longest).mean())
                 progress.validation.append((progress.step, loss))
                 at_validation(progress)
@@ -309,15 +309,16 @@ def take_step(
     optimizer: torch.optim.AdamW,
     tokens: np.ndarray,
     recipe: Recipe,
-    progress: Progress,
+    step: int,
+    steps: int | None,
     losses_of: Callable,
 ) -> float:
     """Train on the next batch; return its loss in nats per token."""
-    step, device = progress.step, model.tok_emb.weight.device
+    device = model.tok_emb.weight.device
     model.train()
     torch.manual_seed(1_000_003 * recipe.seed + step)  # of this step's dropout
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, recipe, progress.steps or recipe.warmup_steps + 1)
+        group["lr"] = learning_rate(step, recipe, steps)
     batch = batch_of(tokens, recipe, step)
     if recipe.candidates is not None:
         seed, vocab_size = (recipe.seed, step, 1), model.cfg["vocab_size"]
@@ -341,7 +342,7 @@ def save_openai_checkpoint(model: GPTModel, folder: Path, dtype: str = "float16"
     already is overwritten. Raises ValueError for a head that is not the token embedding, since the
     format has no variable for one.
     """
-    weights = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.float().cpu() for name, tensor in model.state_dict().items()}
     if not torch.equal(weights["out_head.weight"], weights["tok_emb.weight"]):
         raise ValueError("out_head differs from tok_emb: OpenAI's format shares them")
     settings = {theirs: int(model.cfg[ours]) for theirs, ours in HPARAMS.items()}
@@ -370,8 +371,9 @@ def pretrain_on_folder(chosen: argparse.Namespace) -> None:
 
     The checkpoint is also written at each validation, so an interrupted run can be trained further.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    candidates = Recipe.candidates if device == "cpu" else None  # a GPU needs no sampled softmax
+    device = get_device()
+    # a GPU needs no sampled softmax
+    candidates = Recipe.candidates if device.type == "cpu" else None
     recipe = Recipe(chosen.steps, candidates=candidates, lr=chosen.lr)
     model = new_model(gpt_config("gpt2-nano (12M)")).to(device)
     if chosen.start_from:

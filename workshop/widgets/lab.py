@@ -3,9 +3,10 @@
 from html import escape
 
 from ipywidgets import HTML, BoundedIntText, FloatText, VBox
+from torch.utils.data import DataLoader
 
 from helpers.config import beside_the_notebook
-from helpers.training import POSITIONS
+from helpers.training import POSITIONS, calc_accuracy_loader
 from workshop.lab import (
     FILE,
     Material,
@@ -19,7 +20,6 @@ from workshop.lab import (
     load_material,
     read_kept,
     say_run,
-    share_right,
     work_predicted,
 )
 from workshop.pictures.charts import AGAINST, draw_runs
@@ -38,9 +38,6 @@ from workshop.widgets.parts import (
     row,
 )
 from workshop.widgets.train_button import UNDER_WAY, TrainButton
-
-SEEDS = ("1", "3", "5")
-
 
 WHERE = {  # a position in words
     "first": "the first token, which sees only itself",
@@ -94,15 +91,18 @@ class FreezeLab(CourseWidget):
         self.rows = ()
         self._test_opened = False
 
-        cfg = self.material.pretrained.cfg
-        num_tokens = self.material.train.max_length
-        self.explorer = FreezeExplorer(cfg, lora=True, batch_size=8, num_tokens=num_tokens)
+        self.explorer = FreezeExplorer(
+            self.material.pretrained.cfg,
+            lora=True,
+            batch_size=8,
+            num_tokens=self.material.train.max_length,
+        )
         self.explorer.observe(self._show_predicted, "plan")
         self._button = TrainButton(self._make_training, self._end)
         self._position = Choice(
             "fx-position", "Classify at", POSITIONS, "last", self._show_predicted
         )
-        self._seeds = Choice("fx-seeds", "Seeds", SEEDS, "1")
+        self._seeds = Choice("fx-seeds", "Seeds", ("1", "3", "5"), "1")
         self._epochs = ask(BoundedIntText, "fx-epochs", "Epochs", value=5, min=1, max=1000)
         self._lr = ask(FloatText, "fx-lr", "Learning rate", value=self.material.lr)
         self._epochs.observe(self._show_predicted, "value")
@@ -110,13 +110,13 @@ class FreezeLab(CourseWidget):
         self._number = ask(BoundedIntText, "fx-run", "Run", value=1, min=1, max=10_000)
         take = button("fx-more fx-take", "Use its plan and settings", self._take)
         delete = button("fx-more fx-delete", "Delete it", self._delete)
-        against = [*AGAINST]
         self._against = Choice(
-            "fx-against", "Accuracy against", against, against[0], self._show_runs
+            "fx-against", "Accuracy against", AGAINST, "trainable parameters", self._show_runs
         )
         open_test = button("fx-more fx-open-test", "Open the test set", self._open_test)
-        fields = ("where", "predicted", "run-table", "row", "plot", "test", "kept")
-        show = self._html = html_fields("fx", *fields)
+        show = self._html = html_fields(
+            "fx", "where", "predicted", "run-table", "row", "plot", "test", "kept"
+        )
         test = [HTML(PRICE_OF_THE_TEST), open_test, show["test"], show["kept"]]
         super().__init__(
             "freeze-lab",
@@ -144,8 +144,13 @@ class FreezeLab(CourseWidget):
     @property
     def settings(self) -> Settings:
         """What is chosen; setting it sets the controls. ValueError where a control can't be taken."""
-        position, num_seeds = self._position.value, int(self._seeds.value)
-        return Settings(self.explorer.plan, position, self._epochs.value, self._lr.value, num_seeds)
+        return Settings(
+            self.explorer.plan,
+            self._position.value,
+            self._epochs.value,
+            self._lr.value,
+            int(self._seeds.value),
+        )
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
@@ -177,8 +182,8 @@ class FreezeLab(CourseWidget):
         if self._button.stopped or training.interrupted:
             epochs = counted(len(self.history.val_accs), "whole epoch")
             self._button.say(
-                f"Stopped: the model has the weights of {epochs} with seed {training.seed}. A run "
-                "that was stopped has no row."
+                f"Stopped: the model has the weights of {epochs} with seed "
+                f"{len(training.histories)}. A run that was stopped has no row."
             )
             return
         run = self._finished = finished_run(training, self._test_opened)
@@ -201,7 +206,8 @@ class FreezeLab(CourseWidget):
             with problem_shown(self._button.problem, "That the test set was seen is not kept: "):
                 keep_test_opened(self.path, self.material.belongs_to)
             settings, test = self._model_settings, self.material.test
-            accuracy = share_right(self.model, test, settings.position)
+            loader, device = DataLoader(test, batch_size=32), self.model.tok_emb.weight.device
+            accuracy = calc_accuracy_loader(loader, self.model, device, position=settings.position)
             self._test_opened = True
             self._read_rows()
             self._html["test"].value = status(
@@ -239,7 +245,7 @@ class FreezeLab(CourseWidget):
         with problem_shown(self._html["kept"]):
             kept = read_kept(self.path, self.material.belongs_to)
             self.rows = kept.runs
-            self._test_opened = self._test_opened or kept.test_opened
+            self._test_opened |= kept.test_opened
             sentences = [
                 f"Runs are kept in the file {self.path}, and nothing is sent anywhere. Delete the "
                 "file, and they are forgotten."

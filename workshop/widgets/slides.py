@@ -54,9 +54,12 @@ class Slides(AnyWidget):
     def _ipython_display_(self, **_) -> None:
         """Display the slides; where nothing is live, three pictures below each other and a table."""
         drawings, names, count = self.drawings, self.names, len(self.drawings)
-        shown = np.linspace(0, count - 1, min(count, PICTURES)).round().astype(int)
+
+        def evenly_spaced(most: int) -> np.ndarray:
+            return np.linspace(0, count - 1, min(count, most)).round().astype(int)
+
+        shown = evenly_spaced(PICTURES)
         below = joined([drawings[i] for i in shown], [names[i] for i in shown])
-        in_table = np.linspace(0, count - 1, min(count, ROWS)).round().astype(int)
-        rows = [(names[i], drawings[i].words) for i in in_table]
+        rows = [(names[i], drawings[i].words) for i in evenly_spaced(ROWS)]
         table = html_table((self.label, "what it shows"), rows, f"{self.label}, in words")
         display_with_static_form(self, below.svg, table, below.words)
