@@ -19,7 +19,7 @@ from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from tests.conftest import ROOT
 from tests.drawings import check_drawing, elements, extent, words_of, written
 from workshop.pictures import model as pictures
-from workshop.pictures.model import DASHES, EDGE, FILL, MARK, WAY, draw_classifier, fold
+from workshop.pictures.model import LOOKS, WAY, draw_classifier, fold
 from workshop.pictures.svg import INK, TEXT
 
 CFG, BOOK = gpt_config("gpt2-small (124M)"), FreezePlan.book(12)
@@ -84,7 +84,7 @@ def test_each_box_holds_its_numbers_and_what_the_gradient_does_there(plan):
             expected.append("passes through")
         assert sorted(w for w, y in texts if top < y < bottom) == sorted(expected)
         assert [top < end < bottom for end in ends].count(True) == ("stops here" in expected)
-        assert box.get("fill") == FILL[row.state] and top > lowest
+        assert box.get("fill") == LOOKS[row.state][0] and top > lowest
         lowest = bottom
     assert dict(texts)["the last token's logits"] < 74 < lowest < dict(texts)["token ids (1, 4)"]
 
@@ -146,12 +146,12 @@ def test_a_sentence_says_how_far_the_gradient_goes():
     assert said() == "Nothing is trainable, so there is no backward pass."
 
 
-@pytest.mark.parametrize(("rank", "matrix"), [(1, "att.out_proj"), (8, "ff.layers.0")])
-def test_the_picture_of_lora_has_the_models_own_sizes_and_counts(rank, matrix):
+@pytest.mark.parametrize("rank", [1, 8])
+def test_the_picture_of_lora_has_the_models_own_sizes_and_counts(rank):
     cfg = gpt_config("gpt2-nano (12M)")
     model = FreezePlan.lora(cfg["n_layers"], 1, rank).apply(classifier_without_weights(cfg))
-    layer = model.trf_blocks[-1].get_submodule(matrix)
-    drawing = pictures.figure_lora(cfg, rank, matrix=matrix)
+    layer = model.trf_blocks[-1].att.W_query
+    drawing = pictures.figure_lora(cfg, rank)
     check_drawing(drawing)
     said, (out, into) = written(drawing), layer.weight.shape
     title = (
@@ -192,10 +192,11 @@ def contrast(a: str, b: str) -> float:
 
 def test_texts_and_borders_stand_out_from_what_they_lie_on():
     assert contrast("black", "white") == pytest.approx(21)
-    assert len({*DASHES.values()}) == len({*MARK.values()}) == 4  # the states, without any colour
+    for i in (2, 3):  # the states have their dashes and marks, without any colour
+        assert len({look[i] for look in LOOKS.values()}) == 4
     dark = "#111111"  # the ground of JupyterLab's dark theme
-    for state, fill in FILL.items():
-        assert min(contrast(EDGE[state], ground) for ground in (fill, "white", dark)) >= 3
+    for fill, edge, *_ in LOOKS.values():
+        assert min(contrast(edge, ground) for ground in (fill, "white", dark)) >= 3
         assert contrast(TEXT, fill) >= 4.5
     for colour, ground in ((INK, "white"), (WAY, "white"), (TEXT, "#eeeeee")):
         assert contrast(colour, ground) >= 4.5

@@ -101,7 +101,7 @@ class Progress:
 def with_bars(steps: Iterator[Progress], show: bool) -> Iterator[Progress]:
     """Yield what `steps` yields, and show a progress bar for each phase, one below the other."""
     names = {"encoding": "encoding messages", "training": "fine-tuning"}
-    bars: dict[str, tqdm] = {}
+    bars = {}
     with ExitStack() as closing:
         for progress in steps:
             phase, history = progress.phase, progress.history
@@ -137,7 +137,7 @@ def batch_order(
     indices = range(num_messages)
     train = DataLoader(indices, batch_size, shuffle=True, drop_last=drop_last, collate_fn=list)
     validation = DataLoader(range(1))
-    order: list[list[list[int]]] = []
+    order = []
     with own_random_numbers(torch.device("cpu"), seed):
         for epoch in range(epochs):
             order.append(list(train))
@@ -213,8 +213,13 @@ class Training:
                 indices = self.processes.own(batch[start : start + settings.batch_size])
                 if indices:
                     logits = self.train.logits(indices)
-                    options = {"ignore_index": settings.ignore_index, "reduction": "sum"}
-                    part = F.cross_entropy(logits, labels[indices], self.class_weights, **options)
+                    part = F.cross_entropy(
+                        logits,
+                        labels[indices],
+                        self.class_weights,
+                        ignore_index=settings.ignore_index,
+                        reduction="sum",
+                    )
                     part = part / total_weight  # the mean over all parts and processes
                     part.backward()
                     loss += part.item()
@@ -279,8 +284,9 @@ def fine_tuning_steps(
     order = batch_order(len(train), batch_size, settings.epochs, settings.seed)
     sets = []
     for data in (train, validation):
-        messages = data.encoded_texts, settings.position, data.labels
-        sets.append(Messages(model, *messages, device, processes))
+        sets.append(
+            Messages(model, data.encoded_texts, settings.position, data.labels, device, processes)
+        )
     with own_random_numbers(device, settings.seed):  # from which new adapters start
         plan.apply(model).to(device)
     num_blocks, precision, note = what_runs_once(plan, settings, sets)

@@ -72,7 +72,7 @@ def in_batches_by_length(lengths: Sequence[int], most: int | None = None) -> lis
     `most` is TOKENS_AT_ONCE unless it is given. A longer message is a batch of its own.
     """
     most = most or TOKENS_AT_ONCE
-    batches: list[list[int]] = []
+    batches = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
         if not batches or (len(batches[-1]) + 1) * lengths[i] > most:
             batches.append([])
@@ -159,7 +159,7 @@ def run_blocks(
 # --- the frozen layers run once -------------------------------------------------------------------
 
 # what `cache_key` gives → each message's output, by its index: (num_tokens, emb_dim) float32
-_cache: dict[str, dict[int, torch.Tensor]] = {}
+_cache = {}
 
 
 def forget() -> None:
@@ -222,7 +222,7 @@ class Messages:
         self.own = processes.own(range(len(self.rows)))
         self.labels = torch.tensor(labels, device=self.device)
         self.num_blocks = 0  # that are cached
-        self.outputs: dict[int, torch.Tensor] | None = None  # of these blocks
+        self.outputs = None  # of these blocks, as in the cache
 
     def inputs(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the input (b, n, d) of the first block that is not cached, and the positions (b,).
@@ -235,12 +235,16 @@ class Messages:
         x = pad_sequence(x, batch_first=True).to(self.device)
         return self.model.embed(x) if self.outputs is None else x, positions
 
-    def logits(self, indices: Sequence[int]) -> torch.Tensor:
-        """Return the logits of some messages: (b, num_classes)."""
+    def vectors(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return the head's input for some messages: (b, d)."""
         x, positions = self.inputs(indices)
         x = run_blocks(self.model, x, positions, self.num_blocks, len(self.model.trf_blocks))
         # of one position or, for the mean, of all: the head is linear
-        return self.model.out_head(self.model.final_norm(x).mean(dim=1))
+        return self.model.final_norm(x).mean(dim=1)
+
+    def logits(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return the logits of some messages: (b, num_classes)."""
+        return self.model.out_head(self.vectors(indices))
 
     def encode(self, num_blocks: int, precision: str) -> Iterator[int]:
         """Run the first `num_blocks` blocks once for each message, or take their cached output.
@@ -296,7 +300,7 @@ def what_runs_once(
     """
     num_blocks, cfg = frozen_blocks(plan), sets[0].model.cfg
     num_tokens = sum(len(messages.rows[i]) for messages in sets for i in messages.own)
-    num_bytes, reason, note = 4 * num_tokens * cfg["emb_dim"], "", ""
+    num_bytes, reason = 4 * num_tokens * cfg["emb_dim"], ""
     if not settings.cache:
         reason = "cache is False"
     elif num_blocks is None:
@@ -306,9 +310,10 @@ def what_runs_once(
     elif num_bytes > CACHE_LIMIT:
         reason = f"the output of the frozen layers would take {num_bytes / 1e9:.1f} GB"
     if reason:
-        note = f"{reason}, so nothing is cached: all runs in every step, in float32"
-        return None, "float32", note
-    asked, precision = settings.precision, precision_on(sets[0].device, settings.precision)
+        reason += ", so nothing is cached: all runs in every step, in float32"
+        return None, "float32", reason
+    asked, note = settings.precision, ""
+    precision = precision_on(sets[0].device, asked)
     if precision != asked:
         note = f"the frozen layers run in {precision}, which is faster than {asked} here"
     return num_blocks, precision, note
@@ -337,10 +342,8 @@ def class_vectors(
     vectors = torch.empty(len(token_ids), model.cfg["emb_dim"])
     most = TOKENS_ON_CPU if device.type == "cpu" else TOKENS_AT_ONCE
     for batch in in_batches_by_length([len(row) for row in messages.rows], most):
-        x, positions = messages.inputs(batch)  # (b, n, d)
         with autocast:
-            x = run_blocks(model, x, positions, 0, len(model.trf_blocks))
-            vectors[batch] = model.final_norm(x).mean(dim=1).float().cpu()
+            vectors[batch] = messages.vectors(batch).float().cpu()
     return vectors
 
 

@@ -20,7 +20,7 @@ from helpers.classify import NOT_FINITE, SpamClassifier
 from helpers.config import END_OF_TEXT
 from helpers.data import LABELS
 from helpers.freezing import record
-from helpers.model import GPTModel
+from helpers.model import GPTModel, has_causal_mask
 from helpers.tokenizer import encode_message, visible_tokens
 from helpers.training import classifying_place, take_position
 from workshop.forward import message_logits
@@ -76,24 +76,22 @@ def class_after_each_block(
 
 
 def token_influence(
-    model: GPTModel, token_ids: Sequence[int], position: str = "last", label: int | None = None
+    model: GPTModel, token_ids: Sequence[int], position: str, label: int
 ) -> torch.Tensor:
     """Return the influence of each token of a message, (n,), on a class: float32 (n,), in nats.
 
-    That is how much the log-odds ln(p / (1 - p)) of class `label` (None: the predicted one) fall
-    when the token is left out (Zeiler & Fergus 2014; Li et al. 2016): above 0 it is evidence for
-    the class, below 0 against it. What follows the gap moves up by one position. All messages with
-    one token less run together; of those that are equal, as within padding, only one.
+    That is how much the log-odds ln(p / (1 - p)) of class `label` fall when the token is left out
+    (Zeiler & Fergus 2014; Li et al. 2016): above 0 it is evidence for the class, below 0 against it.
+    What follows the gap moves up by one position. All messages with one token less run together; of
+    those that are equal, as within padding, only one.
     """
     ids = list(token_ids)
     shortened_ids = [(*ids[:i], *ids[i + 1 :]) for i in range(len(ids))]
     distinct = list(dict.fromkeys(shortened_ids))
     groups = [[ids], distinct]  # apart, as without the causal mask a batch has one length
-    if position != "mean" and all(block.att.causal for block in model.trf_blocks):
+    if position != "mean" and has_causal_mask(model):
         groups = [[ids, *distinct]]
     logits = torch.cat([message_logits(model, rows, position) for rows in groups])
-    if label is None:
-        label = logits[0].argmax().item()
     others = [i for i in range(logits.shape[1]) if i != label]
     log_odds = logits[:, label] - logits[:, others].logsumexp(dim=1)
     indices = {row: i for i, row in enumerate(distinct, start=1)}
@@ -107,7 +105,7 @@ def token_influence(
 class Directions:
     """The directions in which vectors differ most: their principal components.
 
-    `axes` (k, d) are of length 1 and at right angles to each other, `shares` (k,) the fractions of
+    `axes` (2, d) are of length 1 and at right angles to each other, `shares` (2,) the fractions of
     the variance, 0 … 1, that lie along each, `mean` (d,) is the vectors' mean.
     """
 
@@ -116,23 +114,23 @@ class Directions:
     shares: torch.Tensor
 
     def place(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return the coordinates of vectors along the directions: (b, d) → (b, k)."""
+        """Return the coordinates of vectors along the directions: (b, d) → (b, 2)."""
         return (vectors - self.mean) @ self.axes.T
 
 
-def main_directions(vectors: torch.Tensor, count: int = 2) -> Directions:
-    """Return the `count` directions in which vectors (b, d) differ most.
+def main_directions(vectors: torch.Tensor) -> Directions:
+    """Return the two directions in which vectors (b, d) differ most.
 
     This is principal component analysis (Pearson 1901). The sign of a direction is arbitrary. Raises
-    ValueError for fewer vectors, or shorter ones, than directions, for vectors that are all alike,
-    and for values that are not finite.
+    ValueError for fewer than two vectors, or numbers in each, for vectors that are all alike, and
+    for values that are not finite.
     """
     from sklearn.decomposition import PCA  # slow to import
 
     centred = vectors - vectors.mean(dim=0)
     if centred.square().sum() <= 1e-12 * vectors.square().sum():  # what there is, is rounding
         raise ValueError("the vectors are all alike, so they differ in no direction")
-    pca = PCA(count, svd_solver="full").fit(vectors.numpy())
+    pca = PCA(2, svd_solver="full").fit(vectors.numpy())
     found = pca.mean_, pca.components_, pca.explained_variance_ratio_
     return Directions(*map(torch.from_numpy, found))
 
@@ -154,7 +152,7 @@ class Reading:
     padding: int
     position: str
 
-    def kept(self, left_out: Collection[int] = ()) -> list[int]:
+    def kept(self, left_out: Collection[int]) -> list[int]:
         """Return the indices of the tokens that stay."""
         return [i for i in range(len(self.token_ids)) if i not in left_out]
 
@@ -205,7 +203,8 @@ class Answer:
     `probabilities` (2,) are those of ham and spam, `spam` is the latter, and `log_odds` are those of
     spam, in nats. `after_blocks` (n_layers + 1, 2) are the probabilities that the head gives for the
     vectors after that many blocks; `attention` (n_layers, n_heads, m) the weights of each token of
-    the sequence for the classifying token; `num_kept` of the m tokens are the message's.
+    the sequence for the classifying token, or the mean of all; `place` is the position of that
+    token, or None; `num_kept` of the m tokens are the message's.
     """
 
     probabilities: torch.Tensor
@@ -213,17 +212,16 @@ class Answer:
     log_odds: float
     after_blocks: torch.Tensor
     attention: torch.Tensor
+    place: int | None
     num_kept: int
 
-    def shares(self, block: int, head: int | None = None) -> torch.Tensor:
-        """Return the weights of one block, (m,): those of a head, or the mean of all (None)."""
-        heads = self.attention[block]  # (n_heads, m)
-        return heads.mean(dim=0) if head is None else heads[head]
+    def shares(self, head: int | None) -> torch.Tensor:
+        """Return the weights in each block, (n_layers, m): of a head, or the mean of all (None)."""
+        return self.attention.mean(dim=1) if head is None else self.attention[:, head]
 
-    def to_the_message(self, head: int | None = None) -> torch.Tensor:
+    def to_the_message(self, head: int | None) -> torch.Tensor:
         """Return the sum of the weights of the message's tokens, in each block: (n_layers,)."""
-        heads = self.attention if head is None else self.attention[:, [head]]
-        return heads[..., : self.num_kept].sum(dim=2).mean(dim=1)
+        return self.shares(head)[:, : self.num_kept].sum(dim=1)
 
 
 def answer(classifier: SpamClassifier, reading: Reading, left_out: Collection[int] = ()) -> Answer:
@@ -245,7 +243,7 @@ def answer(classifier: SpamClassifier, reading: Reading, left_out: Collection[in
     attention = weights.mean(dim=2) if place is None else weights[:, :, place]
     probabilities = after_blocks[-1]
     spam, log_odds = probabilities[SPAM].item(), probabilities.log().diff().item()  # ham is first
-    return Answer(probabilities, spam, log_odds, after_blocks, attention, num_kept)
+    return Answer(probabilities, spam, log_odds, after_blocks, attention, place, num_kept)
 
 
 # --- as text --------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ messages that are there. `workshop.widgets.predict` asks; what is typed is under
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -87,7 +87,7 @@ class Question:
     ask: str
     kind: Kind
     right: str
-    wrong: dict = field(default_factory=dict)
+    wrong: dict
     then: str = ""
 
     def reply(self, guess, answer) -> tuple[bool, str]:

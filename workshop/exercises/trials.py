@@ -175,10 +175,8 @@ def try_freeze(solve) -> str:
     for parts in (first, second, ("tok_emb.weight",), ()):
         solve(model, parts)
         got = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-        right = {}
-        for name in got:
-            right[name] = f"{name}.".startswith(tuple(f"{part}." for part in parts))
-        wrong = [name for name in got if got[name] != right[name]]
+        named = tuple(f"{part}." for part in parts)
+        wrong = [name for name in got if got[name] != f"{name}.".startswith(named)]
         if not wrong:
             continue
         refuse({
@@ -196,7 +194,7 @@ def try_freeze(solve) -> str:
                 parts == second and "trf_blocks.10.norm1.scale" in wrong,
             "what was trainable before still is: freeze what is not named this time.":
                 parts == second and "final_norm.scale" in wrong,
-            f"with trainable={parts} the flag of {wrong[0]} should be {right[wrong[0]]}.": True,
+            f"with trainable={parts} the flag of {wrong[0]} should be {not got[wrong[0]]}.": True,
         })  # fmt: skip
     return "whole blocks, a piece, one parameter, nothing, and a second choice after the first"
 
@@ -305,7 +303,6 @@ def try_training_step(solve) -> str:
     for step, labels in enumerate(rows("0 1 1; 1 0 1")):
         logits = model(token_ids)
         loss = F.cross_entropy(logits[:, -1], labels)
-        of_all = F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(4))
         before = parameters_to_vector(parameters).detach()
         right = before - 0.5 * parameters_to_vector(torch.autograd.grad(loss, parameters))
 
@@ -317,10 +314,10 @@ def try_training_step(solve) -> str:
             "return `loss.item()`, the plain number: a tensor keeps its graph in memory.":
                 not isinstance(got, float),
         })  # fmt: skip
-        sentence = (
-            "you averaged over all positions: only the last one's logits, `[:, -1]`, classify."
-        )
-        compare(got, loss.item(), {sentence: of_all.item()})
+        compare(got, loss.item(), {
+            "you averaged over all positions: only the last one's logits, `[:, -1]`, classify.":
+                F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(4)).item(),
+        })  # fmt: skip
         is_wrong = not torch.allclose(after, right, atol=1e-4)
         refuse({
             "in the second step the gradients of the first are still there and add up; reset them.":
@@ -395,8 +392,7 @@ def try_precision_recall(solve) -> str:
             "where precision is due you give the accuracy.": (accuracy, recall),
             "where recall is due you give the accuracy.": (precision, accuracy),
         })  # fmt: skip
-    got = call(solve, np.array([1, 0, 1]), np.array([0.9, 0.5, 0.7]), 0.5)
-    compare(got, (1, 1), {
+    compare(call(solve, np.array([1, 0, 1]), np.array([0.9, 0.5, 0.7]), 0.5), (1, 1), {
         "a p_spam of exactly the threshold is not predicted as spam: > and not ≥.": (2 / 3, 1)
     })  # fmt: skip
     for undefined, labels, p_spam, right in (
@@ -450,9 +446,8 @@ def try_macro_f1(solve) -> str:
         if np.isnan(got).any():
             raise Mistake("it is nan, 0 / 0: the last class is never predicted; its F1 counts 0.")
         right, correct, predicted = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
-        precision, recall = right / np.maximum(predicted, 1), right / correct
+        p, r = (right / np.maximum(predicted, 1)).mean(), (right / correct).mean()  # the means
         f1 = 2 * right / (correct + predicted)
-        p, r = precision.mean(), recall.mean()
         compare(got, f1.mean(), {
             "that is the accuracy: each *text* counts the same in it, not each *class*.":
                 right.sum() / table.sum(),

@@ -45,8 +45,14 @@ def attention_step(
     queries, keys, values = vectors.chunk(attention.num_heads, dim=-1)[head]  # (seen, m) each
     query = queries[at]
     scores = keys @ query / math.sqrt(len(query))
-    step = {"query": query, "keys": keys, "scores": scores, "weights": weights}
-    return step | {"values": values, "sum": weights @ values}
+    return {
+        "query": query,
+        "keys": keys,
+        "values": values,
+        "scores": scores,
+        "weights": weights,
+        "sum": weights @ values,
+    }
 
 
 def check_message(token_ids: torch.Tensor) -> None:
@@ -82,14 +88,21 @@ def draw_attention_step(
     plots = figure.subplot_mosaic(rows, height_ratios=[1, count, 1])
     for name in ("query", "keys", "values", "sum"):
         largest = step["values" if name == "sum" else name].abs().max().item()
-        options = {"vmin": -largest, "vmax": largest, "aspect": "auto", "interpolation": "none"}
-        plots[name].imshow(np.atleast_2d(step[name]), "PuOr", **options)
+        plots[name].imshow(
+            np.atleast_2d(step[name]),
+            "PuOr",
+            vmin=-largest,
+            vmax=largest,
+            aspect="auto",
+            interpolation="none",
+        )
         plots[name].set(xticks=[], yticks=[])
         plots[name].set_title(name, loc="left")
     plots["keys"].set_yticks(range(count), [shortened(token) for token in tokens[:count]])
-    labels = []
-    for score, weight in zip(step["scores"], step["weights"], strict=True):
+    labels, lines = [], []
+    for token, score, weight in zip(tokens, step["scores"], step["weights"], strict=False):
         labels.append(f"{score:.1f} → {weight:.0%}")
+        lines.append(f"{token} {labels[-1]}")
     plot = plots["weights"]
     bars = plot.barh(range(count), step["weights"].numpy().round(2))
     plot.bar_label(bars, labels, padding=3)
@@ -98,8 +111,7 @@ def draw_attention_step(
     plot.invert_yaxis()
     plot.set_axis_off()
     figure.supxlabel("orange: below 0, purple: above 0; sum: of the values, each times its weight")
-    described = ", ".join(f"{token} {label}" for token, label in zip(tokens, labels, strict=False))
-    return chart(figure, f"score → weight of each token: {described}")
+    return chart(figure, f"score → weight of each token: {', '.join(lines)}")
 
 
 @course_style

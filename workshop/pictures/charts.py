@@ -123,15 +123,16 @@ def draw_chances(draws: Mapping[int, Sequence[pd.DataFrame]], marked: int) -> Ch
     """
     figure, plots = new_figure(400, 3, sharex=True)
     figure.suptitle(f"percentage of spam in {len(draws)} random splits, dashed line: seed {marked}")
-    for i, name in enumerate(("training", "validation", "test")):
+    names = "training", "validation", "test"
+    for i, (plot, name) in enumerate(zip(plots, names, strict=True)):
         percents = pd.Series({seed: 100 * draws[seed][i]["Label"].mean() for seed in draws})
-        plots[i].hist(percents)
-        plots[i].axvline(percents[marked], color=ORANGE, linestyle="--")
-        plots[i].set_title(
+        plot.hist(percents)
+        plot.axvline(percents[marked], color=ORANGE, linestyle="--")
+        plot.set_title(
             f"{name}: {percents.min():.0f} to {percents.max():.0f} % spam, with seed {marked} "
             f"{percents[marked]:.0f} %"
         )
-        plots[i].set_ylabel("splits")
+        plot.set_ylabel("splits")
     return chart(figure)
 
 
@@ -188,7 +189,7 @@ def draw_batch(lengths: Sequence[int], width: int) -> Chart:
     return draw_ids({name: (lengths, [width] * len(lengths))})
 
 
-def draw_padding(lengths: Sequence[int], batch_size: int = 8) -> Chart:
+def draw_padding(lengths: Sequence[int], batch_size: int) -> Chart:
     """Return a chart of all messages, one row below the other, padded in three ways.
 
     To one length for all; each batch of `batch_size` to its own longest message; and that after
@@ -263,10 +264,18 @@ def draw_words(model: GPTModel, groups: Mapping[str, Sequence[str]]) -> Chart:
         places = directions.place(rows[name]).numpy().round(2)
         plot.scatter(*places.T, marker=marker, label=name)
         for i, j in enumerate(places[:, 1].argsort(kind="stable")):
-            offset = right, 11 * (i - len(group) / 2)  # the labels stand in a column, by height
-            tie = {"arrowstyle": "-", "color": GREY}
-            place = {"xytext": offset, "textcoords": "offset points", "fontsize": 9}
-            plot.annotate(group[j], places[j], ha="center", arrowprops=tie, **place)
+            plot.annotate(
+                group[j],
+                places[j],
+                xytext=(
+                    right,
+                    11 * (i - len(group) / 2),
+                ),  # the labels stand in a column, by height
+                textcoords="offset points",
+                arrowprops={"arrowstyle": "-", "color": GREY},
+                ha="center",
+                fontsize=9,
+            )
         lines.append(f"{name}, on average at {places.mean(axis=0).round(2)}: {', '.join(group)}")
     figure.legend(loc="outside lower center", ncols=len(groups))
     return chart(figure, *lines)
@@ -287,17 +296,20 @@ def draw_class_matrix(figures: ClassFigures) -> Chart:
     table = figures.table[np.ix_(largest, largest)]
     names = [shortened(" ".join(figures.labels[i].split())) for i in largest]
     figure, plot = new_figure(230 + 22 * len(names))
-    display = ConfusionMatrixDisplay(table, display_labels=names)
-    pale = {"vmax": 2 * table.max()}  # the numbers are black, and can be read on each blue
-    black = {"color": "black"}
-    display.plot(
-        ax=plot, cmap="Blues", colorbar=False, xticks_rotation="vertical", im_kw=pale, text_kw=black
+    ConfusionMatrixDisplay(table, display_labels=names).plot(
+        ax=plot,
+        cmap="Blues",
+        colorbar=False,
+        xticks_rotation="vertical",
+        im_kw={"vmax": 2 * table.max()},  # pale, so that black numbers can be read on each blue
+        text_kw={"color": "black"},
     )
-    title = (
-        f"the confusion matrix of {counted(figures.total, 'text')}, {figures.right:,} of them right"
+    plot.set(
+        title=f"the confusion matrix of {counted(figures.total, 'text')}, {figures.right:,} of "
+        "them right",
+        xlabel=f"predicted class ({len(names)} of {len(figures.labels)} shown)",
+        ylabel="correct class",
     )
-    shown = f"predicted class ({len(names)} of {len(figures.labels)} shown)"
-    plot.set(xlabel=shown, ylabel="correct class", title=title)
     mistakes = []
     for i, j in sorted(np.ndindex(*table.shape), key=table.__getitem__, reverse=True):
         if i != j and table[i, j]:
@@ -333,18 +345,20 @@ def draw_pretraining(
 
     All losses are in nats. A level is a line across.
     """
-    figure, plot = new_figure(300)
+    (figure, plot), lines = new_figure(300), []
     plot.plot(range(1, len(losses) + 1), losses, linewidth=0.8, label="batches")
     plot.plot(*np.transpose(validated), "o-", label="held out")
     for (name, level), style in zip(levels.items(), cycle((":", "--"))):
-        plot.axhline(level, color=GREY, linestyle=style, label=f"{name}: {level:.1f}")
+        label = f"{name}: {level:.1f}"
+        plot.axhline(level, color=GREY, linestyle=style, label=label)
+        lines.append(f"for comparison, {label}")
     plot.set_title(
         f"loss in nats: batches from {losses[0]:.1f} to {losses[-1]:.1f}, held out from "
         f"{validated[0][1]:.1f} to {validated[-1][1]:.1f}"
     )
     plot.set(xlabel="step", ylabel="loss")
     figure.legend(loc="outside lower center", ncols=2)
-    return chart(figure, *(f"for comparison, {name}: {levels[name]:.1f}" for name in levels))
+    return chart(figure, *lines)
 
 
 SMOOTHED = 20  # steps whose mean loss is drawn
@@ -420,8 +434,8 @@ def draw_runs(runs: Sequence[Run], against: str = "trainable parameters") -> Dra
     intervals = np.abs(np.transpose([run.interval for run in runs]) - accuracies)
     figure, plot = new_figure(384)
     plot.errorbar(xs, accuracies, intervals, fmt="o", label="a run, with its 95 % interval")
-    front_line = np.transpose([(xs[i], accuracies[i]) for i in best])
-    plot.plot(*front_line, "o-", zorder=3, label="no run beats these in both")
+    on_front = [xs[i] for i in best], [accuracies[i] for i in best]
+    plot.plot(*on_front, "o-", zorder=3, label="no run beats these in both")
     lines = []
     for i, run in enumerate(runs):
         low, high = run.interval

@@ -33,19 +33,24 @@ def draw_frame(film: Film, number: int) -> Chart:
 
     figure, (dots, curves) = new_figure(400, 1, 2, width_ratios=(2, 1))
     for label, name, marker, colour in ((0, "ham", "o", BLUE), (1, "spam", "s", ORANGE)):
-        kind = {"marker": marker, "edgecolors": "white", "label": name}
-        dots.scatter(x[labels == label], y[labels == label], 25, colour, **kind)
-    ring = {"facecolors": "none", "edgecolors": "black", "label": "mistake"}
-    dots.scatter(x[mistakes], y[mistakes], 100, **ring)
+        own = labels == label
+        dots.scatter(x[own], y[own], 25, colour, marker=marker, edgecolors="white", label=name)
+    x, y = x[mistakes], y[mistakes]
+    dots.scatter(x, y, 100, facecolors="none", edgecolors="black", label="mistake")
     fits = film.num_on_their_side[number]
     if fits >= CORRECT * len(labels):
         a, b, c = film.boundaries[number]
         x, y = -c * a / (a * a + b * b), -c * b / (a * a + b * b)  # nearest to the origin
         dots.axline((x, y), (x - b, y + a), color="black", linestyle="--", label="p = 0.5")
-    dots.set_title(f"{film.names[number]}: {(~mistakes).sum()} of {len(labels)} right")
-    dots.set(xlim=xlim, ylim=ylim, xticks=[], yticks=[])
-    dots.set_xlabel(f"main direction, {first} % of the variance")
-    dots.set_ylabel(f"second direction, {second} %")
+    dots.set(
+        title=f"{film.names[number]}: {(~mistakes).sum()} of {len(labels)} right",
+        xlabel=f"main direction, {first} % of the variance",
+        ylabel=f"second direction, {second} %",
+        xlim=xlim,
+        ylim=ylim,
+        xticks=[],
+        yticks=[],
+    )
 
     train, val = film.train_losses[:number], film.val_losses[: number + 1]
     curves.plot(range(1, number + 1), train, "o-", color=BLUE, mfc="white", label="training loss")

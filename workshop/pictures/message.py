@@ -81,8 +81,10 @@ def draw_after_blocks(spam: Sequence[float]) -> Drawing:
         steps.append(f"{p:.2f} after {i}")
         drawn.append(circle(*points[-1], 3.5, ORANGE))
     drawn.append(line(points, ORANGE))
-    words = "probability of spam by the number of blocks that the head reads after: "
-    return picture(drawn, words + ", ".join(steps), 360, 142)
+    words = (
+        f"probability of spam by the number of blocks that the head reads after: {', '.join(steps)}"
+    )
+    return picture(drawn, words, 360, 142)
 
 
 # --- attention ------------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ def chip_colours() -> str:
 
 
 def draw_influence(
-    tokens: Sequence[str], influences: Sequence[float], title: str, left_out: Collection[int] = ()
+    tokens: Sequence[str], influences: Sequence[float], title: str, left_out: Collection[int]
 ) -> Drawing:
     """Return a picture of a message's tokens as chips, each with its mark below it.
 
@@ -239,5 +241,5 @@ def draw_influence(
     drawn, y = draw_chips(tokens, 0, 26, WIDTH, None, below, fills)
     drawn.append(text(0, 14, title, 13, bold=True))
     for i, legend in enumerate(LEGEND):
-        drawn.append(text(0, y + 16 + 16 * i, legend, size=11))
+        drawn.append(text(0, y + 16 + 16 * i, legend, 11))
     return picture(drawn, f"{title}: {'; '.join(lines)}", WIDTH, y + 40)

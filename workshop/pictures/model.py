@@ -35,6 +35,7 @@ from helpers.model import part_names
 from helpers.tokenizer import get_tokenizer, visible_tokens
 from workshop.pictures.svg import (
     TEXT,
+    WAY,
     Drawing,
     arrow,
     chip_width,
@@ -42,26 +43,27 @@ from workshop.pictures.svg import (
     path,
     picture,
     rect,
-    shortened,
     text,
 )
 from workshop.texts import counted
 
 IMAGES = Path(__file__).parents[2] / "images"
 
-FILL = {FROZEN: "#cfe6f5", TRAINABLE: "#f9d9b5", PARTLY: "#fffbeb", ADAPTED: "#cdeee2"}
-EDGE = {FROZEN: "#0072b2", TRAINABLE: "#b34e00", PARTLY: "#4f7030", ADAPTED: "#007a5a"}
-DASHES = {FROZEN: "6 4", TRAINABLE: "", PARTLY: "16 4", ADAPTED: "12 4 2 4"}  # of the border
-MARK = {FROZEN: "❄", TRAINABLE: "✎", PARTLY: "❄✎", ADAPTED: "❄+"}
+LOOKS = {  # of the boxes of each state: colour, colour and dashes of the border, marks
+    FROZEN: ("#cfe6f5", "#0072b2", "6 4", "❄"),
+    TRAINABLE: ("#f9d9b5", "#b34e00", "", "✎"),
+    PARTLY: ("#fffbeb", "#4f7030", "16 4", "❄✎"),
+    ADAPTED: ("#cdeee2", "#007a5a", "12 4 2 4", "❄+"),
+}
 STROKES = {  # of a mark: where they start, the path, more attributes
     "❄": (0, -8, "v16m-7,-12l14,8m0,-8l-14,8", ""),
     "✎": (-7, 7, "l2,-5l9,-9l3,3l-9,9z", ' fill="none" stroke-linejoin="round"'),
     "+": (0, -6, "v12m-6,-6h12", ""),
 }
-WAY = "#a3326e"  # of the gradient
 NAMES = {
     "tok_emb": "token embedding",
     "pos_emb": "positional embedding",
+    "trf_blocks": "transformer block",
     "final_norm": "final layer norm",
     "out_head": "classification head",
 }
@@ -98,24 +100,22 @@ def fold(
     shape_of = {shape.part: shape.shape for shape in shapes}
 
     def box(count: PartCount) -> tuple:
-        is_block = count.part.startswith("trf_blocks")
-        kind = "block" if is_block else count.part
+        kind = count.part.split(".")[0]
         return kind, count.state, count.trainable, shape_of.get(count.part)
 
     rows = []
     for (kind, state, trainable, shape), group in groupby(report.parts, box):
         counts = list(group)
-        parts, title = tuple(count.part for count in counts), NAMES.get(kind, "transformer block")
+        parts, title = tuple(count.part for count in counts), NAMES[kind]
         if len(parts) > 1:
             title = f"{len(parts)} transformer blocks"
         role = ""
-        if reach and (set(parts) & set(reach.ends)):
+        if reach and set(parts) & set(reach.ends):
             role = "stops here"
         elif reach and parts[0] in reach.crossed:
             role = "passes through"
         parameters, trainable = sum(count.parameters for count in counts), trainable * len(parts)
-        name = run_name(parts)
-        rows.append(Row(parts, title, name, parameters, trainable, state, shape, role))
+        rows.append(Row(parts, title, run_name(parts), parameters, trainable, state, shape, role))
     return tuple(rows)
 
 
@@ -133,11 +133,6 @@ def describe_reach(reach: GradientReach) -> str:
 BOX_WIDTH, BOX_HEIGHT = 330, 46
 STEP = 68  # from one box's upper edge to the next one's
 AIR = 3  # between a box and an arrow
-ROLES = {
-    "": "",
-    "passes through": ", the gradient passes through",
-    "stops here": ", the gradient stops here",
-}
 
 
 def draw_classifier(
@@ -175,14 +170,15 @@ def draw_classifier(
         notes.append(f"the last token's logits: {logits}")
     lines = []
     for i, row in enumerate(rows):
-        y, shape = top + STEP * i, ""
+        y, details = top + STEP * i, f"{row.parameters:,} parameters, {row.state}"
         drawn += _draw_box(row, left, y)
         drawn.append(arrow(middle, y + STEP - AIR, y + BOX_HEIGHT + AIR))
         if row.shape:
-            shape = f", outputs {row.shape}"
+            details += f", outputs {row.shape}"
             drawn.append(text(beside, y + 28, f"→ {row.shape}", 13, mono=True))
-        numbers = f"{row.parameters:,} parameters, {row.state}{shape}{ROLES[row.role]}"
-        lines.append(f"{row.title}  ({row.name}): {numbers}")
+        if row.role:
+            details += f", the gradient {row.role}"
+        lines.append(f"{row.title}  ({row.name}): {details}")
     if cached is not None:
         below = part_names(cached)[: 2 + cached]  # the two embeddings, and the blocks
         y = top + STEP * sum(row.parts[0] not in below for row in rows) - 11
@@ -191,7 +187,7 @@ def draw_classifier(
         drawn.append(text(beside, y + 16, "below: once, and cached"))
         notes.append(f"below a line, run once and cached: the embeddings and {cached} blocks")
     for i, line in enumerate(replaced_head):
-        drawn.append(text(beside, top + 45 + 14 * i, line, size=11))
+        drawn.append(text(beside, top + 45 + 14 * i, line, 11))
     if replaced_head:
         notes.append(f"the head is {' '.join(replaced_head)}")
     bottom = top + STEP * len(rows)
@@ -203,7 +199,7 @@ def draw_classifier(
     height = bottom + 20
     if tokens:
         room = 2 * left + 310
-        wide = min(room, sum(chip_width(shortened(token)) for token in tokens))
+        wide = min(room, sum(chip_width(token) for token in tokens))
         chips, height = draw_chips(tokens, middle - wide / 2, bottom + 22, room, 3)
         drawn += chips
     if reach:
@@ -213,9 +209,8 @@ def draw_classifier(
 
 def _draw_box(row: Row, x: float, y: float) -> list[str]:
     """Return a box with the marks of its state, title and parameters, name and state."""
-    fill, edge = FILL[row.state], EDGE[row.state]
-    drawn = [rect(x, y, BOX_WIDTH, BOX_HEIGHT, fill, edge, 8, 2, DASHES[row.state])]
-    marks = MARK[row.state]
+    fill, edge, dashes, marks = LOOKS[row.state]
+    drawn = [rect(x, y, BOX_WIDTH, BOX_HEIGHT, fill, edge, 8, 2, dashes)]
     for i, sign in enumerate(marks):
         right, down, strokes, more = STROKES[sign]
         start = x + 20 + right, y + 23 + down + 18 * i - 9 * (len(marks) - 1)
@@ -234,13 +229,13 @@ def _draw_box(row: Row, x: float, y: float) -> list[str]:
 
 def _draw_gradient(rows: Sequence[Row], top: float) -> list[str]:
     """Return the gradient's way from the loss, at the top left, to the boxes where it ends."""
-    drawn = [text(10, top - 10, "loss", fill=WAY, bold=True, css="way")]
+    drawn = [text(10, top - 10, "loss", fill=WAY, bold=True)]
     for i, row in enumerate(rows):
         y = top + STEP * i + BOX_HEIGHT / 2
         if row.role:
-            drawn.append(text(30, y - 6, row.role, fill=WAY, css="way"))
+            drawn.append(text(30, y - 6, row.role, fill=WAY))
         if row.role == "stops here":
-            drawn.append(path(f"M22,{top - 4}V{y:g}H120m-7,-5l7,5l-7,5", WAY, 3, css="way"))
+            drawn.append(path(f"M22,{top - 4}V{y:g}H120m-7,-5l7,5l-7,5", WAY, 3))
     return drawn
 
 
@@ -275,22 +270,20 @@ def draw_images(folder: Path = IMAGES) -> None:
 # --- LoRA -----------------------------------------------------------------------------------------
 
 
-def figure_lora(
-    cfg: dict, rank: int = RANK, alpha: float = ALPHA, matrix: str = "att.W_query"
-) -> Drawing:
-    """Return a picture of what LoRA adds to one matrix of a block (Hu et al. 2021, section 4.1).
+def figure_lora(cfg: dict, rank: int = RANK, alpha: float = ALPHA) -> Drawing:
+    """Return a picture of what LoRA adds to a query matrix (Hu et al. 2021, section 4.1).
 
     From bottom to top: x goes through the frozen matrix W and beside it through A and B, and both
-    are added, with the sizes of the model with `cfg`. `matrix` is one that takes an adapter, such
-    as "ff.layers.0". Raises ValueError for a rank that is no whole number from 1.
+    are added, with the sizes of the model with `cfg`. Raises ValueError for a rank that is no whole
+    number from 1.
     """
-    rank = whole_number("rank", rank, 1)
-    layer = classifier_without_weights(cfg).trf_blocks[0].get_submodule(matrix)
-    out, into = layer.weight.shape
-    learn, frozen = f"{rank * (out + into):,} parameters learn", f"{out * into:,} frozen ones"
-    title = f"{matrix} with an adapter of rank {rank}: {learn} beside {frozen}"
-    below = f"x: {into:,} numbers for each token"
-    above = f"W x + (alpha / rank) · B A x: {out:,} numbers for each token"
+    rank, d = whole_number("rank", rank, 1), cfg["emb_dim"]
+    title = (
+        f"att.W_query with an adapter of rank {rank}: {2 * rank * d:,} parameters learn beside "
+        f"{d * d:,} frozen ones"
+    )
+    below = f"x: {d:,} numbers for each token"
+    above = f"W x + (alpha / rank) · B A x: {d:,} numbers for each token"
     scale = f"× alpha / rank = {alpha:g} / {rank} = {alpha / rank:g}"
     numbers = counted(rank, "number")
     drawn = [  # W is around x = 175, A and B around 535, the sum at 355
@@ -302,14 +295,15 @@ def figure_lora(
         text(372, 82, scale),
         arrow(535, 183, 159),
         text(543, 175, numbers),
-        *(arrow(x, 263, y) for x, y in ((175, 196), (535, 233))),
+        arrow(175, 263, 196),
+        arrow(535, 263, 233),
         text(355, 292, below, 13, "middle"),
     ]
     boxes = []
     for letter, rows, columns, start, state, x, y in (
-        ("W", out, into, "pretrained", FROZEN, 10, 147),
-        ("A", rank, into, "start random", TRAINABLE, 370, 184),
-        ("B", out, rank, "start at zero", TRAINABLE, 370, 110),
+        ("W", d, d, "pretrained", FROZEN, 10, 147),
+        ("A", rank, d, "start random", TRAINABLE, 370, 184),
+        ("B", d, rank, "start at zero", TRAINABLE, 370, 110),
     ):
         size, count = f"{letter}: {rows:,} × {columns:,}", rows * columns
         drawn += _draw_box(Row((), size, start, count, count, state, None, ""), x, y)

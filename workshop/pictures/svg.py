@@ -16,6 +16,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.ticker import MaxNLocator
 
 INK, TEXT = "#333333", "#111111"  # on the paper, in a filled box
+WAY = "#a3326e"  # of the gradient
+CSS = {INK: ' class="ink"', WAY: ' class="way"'}  # on dark paper their colour changes
 ORANGE, BLUE, GREY = "#d55e00", "#2e86c1", "#767676"
 
 
@@ -65,7 +67,7 @@ def joined(drawings: Sequence[Drawing], titles: Sequence[str] = ()) -> Drawing:
     for i, drawing in enumerate(drawings):
         inside = drawing.svg.partition(">")[2].removesuffix("</svg>").strip()
         if titles:
-            drawn.append(text(12, height + 19, titles[i], size=14, bold=True))
+            drawn.append(text(12, height + 19, titles[i], 14, bold=True))
             x, y, words = 0, height + 26, f"{titles[i]}: {drawing.words}"
         else:
             x, y, words = width, 0, drawing.words
@@ -92,12 +94,9 @@ def text(
     mono: bool = False,
     bold: bool = False,
     fill: str = INK,
-    css: str = "",
 ) -> str:
-    """Return a text; `anchor` is "start", "middle" or "end", `css` a class."""
-    attributes = ""
-    if css or fill == INK:
-        attributes += f' class="{css or "ink"}"'
+    """Return a text; `anchor` is "start", "middle" or "end"."""
+    attributes = CSS.get(fill, "")
     if mono:
         attributes += ' font-family="monospace"'
     if bold:
@@ -110,17 +109,14 @@ def text(
     )
 
 
-def path(
-    strokes: str, colour: str = INK, width: float = 1.5, dashes: str = "", css: str = ""
-) -> str:
+def path(strokes: str, colour: str = INK, width: float = 1.5, dashes: str = "") -> str:
     """Return lines from SVG's path commands; `dashes` are lengths of strokes and gaps: "6 4"."""
-    css = "ink" if colour == INK else css
-    more = f' class="{css}"' if css else ""
+    more = CSS.get(colour, "")
     more += f' stroke-dasharray="{dashes}"' if dashes else ""
     return f'<path d="{strokes}" fill="none" stroke="{colour}" stroke-width="{width:g}"{more}/>'
 
 
-def line(points: Sequence[tuple[float, float]], colour: str = INK, width: float = 2) -> str:
+def line(points: Sequence[tuple[float, float]], colour: str, width: float = 2) -> str:
     """Return a line through points; an empty text for no points."""
     joined = "L".join(f"{length(x)},{length(y)}" for x, y in points)
     return path(f"M{joined}", colour, width) if points else ""
@@ -156,13 +152,11 @@ def rect(
     )
 
 
-def circle(
-    x: float, y: float, radius: float, fill: str, stroke: str = "none", width: float = 1.5
-) -> str:
+def circle(x: float, y: float, radius: float, fill: str, stroke: str = "none") -> str:
     """Return a disc, or a ring where `fill` is "none"."""
     return (
         f'<circle cx="{length(x)}" cy="{length(y)}" r="{radius:g}" fill="{fill}" '
-        f'stroke="{stroke}" stroke-width="{width:g}"/>'
+        f'stroke="{stroke}" stroke-width="1.5"/>'
     )
 
 
@@ -241,12 +235,11 @@ def draw_chips(
     drawn, left, line, right = [], x, 0, x + room
     step = CHIP_STEP + 20 if below else CHIP_STEP
     for i, token in enumerate(tokens):
-        width = max(chip_width(shortened(token)), NARROWEST if below else 0)
+        width = max(chip_width(token), NARROWEST if below else 0)
         is_last = line + 1 == most_lines
         if left > x and left + width > (right - 170 if is_last else right):  # for the count
             if is_last:
-                more = f"… {len(tokens) - i:,} more"
-                drawn.append(text(left + 6, y + step * line + 14, more))
+                drawn.append(text(left + 6, y + step * line + 14, f"… {len(tokens) - i:,} more"))
                 break
             left, line = x, line + 1
         top, middle, fill = y + step * line, left + width / 2, fills[i] if fills else "#eeeeee"
@@ -260,7 +253,7 @@ def draw_chips(
     bottom = y + step * (line + 1) - 2
     if any("⟨" in token for token in tokens):
         note = "⟨ ⟩ holds the bytes of a token that is only a part of a character"
-        drawn.append(text(x, bottom + 12, note, size=11))
+        drawn.append(text(x, bottom + 12, note, 11))
         bottom += 18
     return drawn, bottom
 
@@ -272,4 +265,4 @@ def shortened(token: str, most: int = 24) -> str:
 
 def chip_width(token: str) -> float:
     """Return how wide a token's chip is, with the gap to the next one."""
-    return 14 + 7.3 * len(token)  # a letter in the monospaced font, and the space around
+    return 14 + 7.3 * len(shortened(token))  # a letter in the monospaced font, and the space around

@@ -124,8 +124,8 @@ def draw_reliability(bins: Sequence[Bin]) -> Chart:
         described = "no message"
         plot.text(bin.low, 1.02, f"messages: {bin.count}")
         if bin.count:
-            bar = {"align": "edge", "color": mixed(0.55, BLUE), "edgecolor": BLUE}
-            plot.bar(bin.low, bin.right, bin.high - bin.low, **bar)
+            width, pale = bin.high - bin.low, mixed(0.55, BLUE)
+            plot.bar(bin.low, bin.right, width, align="edge", color=pale, edgecolor=BLUE)
             x = round(bin.confidence, 3)
             plot.plot([x, x], [x, bin.right], "o-", color=ORANGE, markevery=[0])
             sure, right = percent(bin.confidence), percent(bin.right)

@@ -60,7 +60,7 @@ class Dashboard(CourseWidget):
         self,
         classifier: SpamClassifier,
         messages: pd.DataFrame,
-        on_message: Callable[[str], object] | None = None,
+        on_message: Callable[[str], object] = lambda text: None,
         kinds: Mapping[str, Iterable] | None = None,
     ):
         for name in ("Text", "Label"):
@@ -79,8 +79,7 @@ class Dashboard(CourseWidget):
         limits = {"min": 0.0, "max": 1.0, "step": STEP}
         # the box says the value and takes any other; the slider's handle has no name of its own
         self._box = ask(BoundedFloatText, "db-threshold-box", "Threshold (0 to 1)", **limits)
-        slider = FloatSlider(readout=False, continuous_update=True, **limits)
-        self._slider = named(slider, "db-threshold")
+        self._slider = named(FloatSlider(readout=False, **limits), "db-threshold")
         for control in (self._box, self._slider):
             control.observe(self._move, "value")
         show = self._html = html_fields(
@@ -136,7 +135,7 @@ class Dashboard(CourseWidget):
     def show_field(self, correct: str, called: str) -> None:
         """List the messages of a field, as a click on it does; raises ValueError for no field."""
         field_at(self._labels, self._p_spam, self._threshold, correct, called)
-        self.field = (correct, called)
+        self.field = correct, called
         self._redraw()
 
     # --- what the learner does ---
@@ -151,8 +150,7 @@ class Dashboard(CourseWidget):
         self._show_list(self._num_listed)
         chosen = self._html["chosen"]
         with problem_shown(chosen, "on_message failed: "):
-            if self._on_message is not None:
-                self._on_message(text)
+            self._on_message(text)
             chosen.value = f'<p role="status">Chosen: <q>{escape(text)}</q></p>'
 
     # --- what is shown ---

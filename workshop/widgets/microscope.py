@@ -9,7 +9,6 @@ import torch
 from ipywidgets import HTML, Text, ToggleButton, VBox
 
 from helpers.classify import SpamClassifier
-from helpers.training import classifying_place
 from workshop.inside import (
     AS_IN_TRAINING,
     PADDINGS,
@@ -94,7 +93,6 @@ class MessageMicroscope(CourseWidget):
     ):
         self.classifier, self.small = classifier, small
         self._chips = []
-        chosen = POSITIONS[classifier.position]
         offered = {"last", "last_token", classifier.position}  # another only if it is trained so
         self._positions = {name: it for it, name in POSITIONS.items() if it in offered}
         cfg = classifier.model.cfg
@@ -106,7 +104,11 @@ class MessageMicroscope(CourseWidget):
 
         self._text = named(ask(Text, "fx-text", "Message", value=text), "mm-text")
         self._position = Choice(
-            "mm-position", "Classify at", self._positions, chosen, self._read_again
+            "mm-position",
+            "Classify at",
+            self._positions,
+            POSITIONS[classifier.position],
+            self._read_again,
         )
         self._padding = Choice("mm-padding", "Padding", PADDINGS, AS_IN_TRAINING, self._read_again)
         self._block = Choice("mm-block", "Block", blocks, blocks[-1], self._show_attention)
@@ -231,8 +233,7 @@ class MessageMicroscope(CourseWidget):
         if self._head.value != MEAN:
             head, head_name = int(self._head.value), f"head {self._head.value}"
         tokens = [self._reading.tokens[i] for i in self._reading.kept(self.left_out)]
-        place = classifying_place(self._reading.row(self.left_out), self.position)
-        shares = named_shares(tokens, self._answer.shares(block, head), place)
+        shares = named_shares(tokens, self._answer.shares(head)[block], self._answer.place)
         title = f"Where the {self._position.value} looks: block {block}, {head_name}"
         self._attention = draw_attention(*shares, title)
         self._html["attention"].value = self._attention.svg
