@@ -26,7 +26,7 @@ from helpers.model import GPTModel, has_causal_mask
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import POSITIONS, class_logits
 
-BATCH_SIZE = 8  # texts in one forward pass
+BATCH_SIZE = 16  # texts in one forward pass
 KEY, FORMAT = "text_classifier", 1  # where the settings are in a file; how they are written
 CHECKSUM = "sha256"  # where the weights' checksum is; files of older versions have none
 NOT_FINITE = "the model's answer is not a number: its weights are damaged; load or train again"
