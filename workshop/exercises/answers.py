@@ -1,36 +1,12 @@
-"""`check`: whether an answer is right: a number, a text, or a set of letters."""
+"""Answers to short tasks: a number, a text or a set of letters, in whatever form they are written."""
 
 import math
 import re
 import reprlib
+from collections.abc import Mapping
 from numbers import Real
 
-from workshop.exercises.record import OPEN, SOLVED, TRIED, record
-
-NOT_YET = "Not answered yet: "
 SEVERAL = (set, frozenset, list, tuple)
-
-
-def check(given, expected, hint: str = "", name: str = "") -> None:
-    """Print whether `given` is right, and if not, what is wrong with it, and `hint`.
-
-    None means not answered yet. `expected` is a number, a text or a set of lower-case texts. Numbers
-    are compared by value, floats within 1 %; numpy's, torch's and texts such as "890,498" are
-    numbers, too. Texts are compared without capitals. A list is accepted for a set. Nothing is
-    raised. `name`, which begins with the section, is what `progress` calls the exercise.
-    """
-    given = plain(given)
-    remark = describe_difference(given, expected)
-    if question := unanswered(given):
-        state, reply = OPEN, NOT_YET + question
-    elif remark is None:
-        state, reply = SOLVED, f"Right: {show(expected)}."
-    else:
-        remark = f": {remark}" if remark else ""
-        state, reply = TRIED, f"{show(given)} is not it{remark}. {hint}".rstrip()
-    print(reply)
-    if name:
-        record(name, state)
 
 
 def plain(value):
@@ -47,11 +23,11 @@ def plain(value):
 def unanswered(given) -> str:
     """Return what is still to do where there is no answer yet, otherwise an empty text."""
     if given is None or given is ...:
-        return "put your answer in the place of None and run both cells again."
+        return "Replace None with your answer, then run both cells."
     if isinstance(given, SEVERAL) and any(entry is None for entry in given):
-        return "there is still a None in your answer."
+        return "There is still a None in your answer."
     if isinstance(given, (str, *SEVERAL)) and len(given) == 0:
-        return "your answer is empty."
+        return "Your answer is empty."
     return ""
 
 
@@ -74,32 +50,49 @@ def number_in(value) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def describe_difference(given, expected) -> str | None:
-    """Return the words that complete "… is not it: ", which may be none; None for a right answer."""
+def describe_difference(given, expected, mistakes: Mapping = {}) -> str | None:
+    """Return what is wrong with an answer, None for a right one.
+
+    `mistakes` are sentences, each with the answer that it is about.
+    """
     if callable(given):
-        return "a function has to be called, with round brackets after its name"
+        return "This is a function. Call it, with round brackets after its name."
+    if fits(given, expected):
+        return None
+    for sentence, wrong in mistakes.items():
+        if fits(given, wrong):
+            return sentence
     if isinstance(expected, Real):
         number = number_in(given)
         if number is None:
-            return "the answer is a number"
-        tolerance = 0.01 * abs(expected) if isinstance(expected, float) else 0
-        if abs(number - expected) <= tolerance:
-            return None
-        return "too low" if number < expected else "too high"
+            return "The answer is a number."
+        return "That is too low." if number < expected else "That is too high."
     if isinstance(expected, str):
-        if not isinstance(given, str):
-            return "the answer is a text, in quotes"
-        return None if given.lower().split() == expected.lower().split() else ""
-    if not isinstance(given, SEVERAL):
-        return "the answer is a set: entries in curly brackets, with commas between them"
-    entries = {show(entry).strip().lower() for entry in given}
-    if not entries & expected:
-        return "nothing in it belongs there"
+        return "" if isinstance(given, str) else "The answer is a text, in quotes."
+    if isinstance(given, str) or (len(given := list(given)) == 1 and len(show(given[0])) > 1):
+        return 'Put quotes around each letter, as in {"x", "y"}.'
+    entries = letters_in(given)
     remarks = []
-    for name, letters in (("missing", expected - entries), ("too much", entries - expected)):
+    for name, letters in (("missing", expected - entries), ("wrong", entries - expected)):
         if letters:
             remarks.append(f"{name}: {', '.join(sorted(letters))}")
-    return "; ".join(remarks) or None
+    return f"Of your letters, {'; '.join(remarks)}." if entries & expected else "None of them fits."
+
+
+def fits(given, expected) -> bool:
+    """Return whether an answer is the expected number (floats within 1 %), text or set."""
+    if isinstance(expected, Real):
+        number = number_in(given)
+        tolerance = 0.01 * abs(expected) if isinstance(expected, float) else 0
+        return number is not None and abs(number - expected) <= tolerance
+    if isinstance(expected, str):
+        return isinstance(given, str) and given.lower().split() == expected.lower().split()
+    return isinstance(given, SEVERAL) and letters_in(given) == expected
+
+
+def letters_in(given) -> set[str]:
+    """Return the entries of a set or list, in lower case."""
+    return {show(entry).strip().lower() for entry in given}
 
 
 def show(value) -> str:

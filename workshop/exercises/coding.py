@@ -1,7 +1,6 @@
-"""`check_code`: whether a function that a learner has written is right, and which mistake is in it.
+"""`check_code`: tries what a learner has written, and returns the function that the page uses.
 
-`trials` calls what the learner wrote on inputs made by hand. An error inside the learner's code is
-shown with the learner's own line.
+An error inside the learner's code is shown with the learner's own line.
 """
 
 import dis
@@ -10,57 +9,81 @@ import linecache
 import traceback
 from collections.abc import Callable
 
-from workshop.exercises.mistakes import Mistake
-from workshop.exercises.record import OPEN, SOLVED, TRIED, report
-from workshop.exercises.trials import TRIALS
+import torch
 
-NOT_YET_WRITTEN = (
-    "Not written yet: put your code in the place of the three dots, and run both cells."
-)
+from workshop.exercises.mistakes import Exercise, Mistake
+from workshop.exercises.record import OPEN, SOLVED, TRIED, report
+from workshop.exercises.trials import EXERCISES
+
+HOW_TO_BEGIN = "Replace the three dots with your code, then run both cells."
 STUB_OPERATIONS = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE", "POP_TOP"}
 
 
-def check_code(given) -> None:
-    """Print whether a learner's function or class is right, or which mistake is in it.
+def check_code(name: str, given: Callable) -> Callable:
+    """Return the function that the page continues with: the learner's if it is right.
 
-    The exercise is found by its name. Whatever is given, and whatever it does, nothing is raised.
+    Otherwise that is the course's, which takes the same arguments. Printed is whether `given`, a
+    function or a class, is right, or which mistake is in it, and which of the two functions is
+    returned. `name` is that of the exercise, "6.6 accuracy". What a learner gives, and what it
+    does, raises nothing; a name that no exercise has raises ValueError.
+
+        accuracy_of = check_code("6.6 accuracy", my_accuracy)
     """
-    name = getattr(given, "__name__", type(given).__name__)
-    for exercise, trial in TRIALS.items():
-        if exercise.split()[1] == name:
-            report(exercise, *judge(given, trial))
-            return
-    print(f"No exercise is called {name}: keep the stub's name, and write no brackets after it.")
+    if name not in EXERCISES:
+        raise ValueError(f"no exercise is called {name!r}; there are {', '.join(EXERCISES)}")
+    exercise = EXERCISES[name]
+    state, reply = judge(given, exercise)
+    kind = "class" if isinstance(given, type) else "function"
+    until = f"the course's `{exercise.course.__name__}` until yours passes."
+    endings = {
+        OPEN: f"Not written yet: the page continues with {until} {HOW_TO_BEGIN}",
+        TRIED: f"{reply}\nThe page continues with {until}",
+        SOLVED: f"{reply} The page continues with your {kind}.",
+    }
+    report(name, state, endings[state])
+    return exercise.finish(given) if state == SOLVED else exercise.course
 
 
-def judge(given: Callable, trial: Callable[[Callable], str]) -> tuple[str, str]:
-    """Return the state of an exercise (see `record`) and the reply to what a learner wrote.
-
-    `trial` takes it, raises Mistake at the first mistake, and returns what was tried, in words.
-    """
+def judge(given: Callable, exercise: Exercise) -> tuple[str, str]:
+    """Return the state of an exercise (see `record`) and the reply to what a learner wrote."""
+    if not callable(given):
+        return TRIED, "Not yet: give the function itself, without brackets after its name."
     functions = [given]
     if isinstance(given, type):
         functions = [value for value in vars(given).values() if inspect.isfunction(value)]
-    functions = [inspect.unwrap(function) for function in functions]  # without decorators
+    # without decorators; what else can be called, such as a `partial`, has no code of its own
+    functions = [f for f in map(inspect.unwrap, functions) if inspect.isfunction(f)]
     if any(_is_stub(function) for function in functions):
-        return OPEN, NOT_YET_WRITTEN
+        return OPEN, ""
+    gradients = torch.is_grad_enabled()
     try:
-        return SOLVED, f"Right: tried with {trial(given)}."
+        tried = exercise.trial(given)
+        if torch.is_grad_enabled() != gradients:
+            raise Mistake(
+                "your function switches gradients off for the whole notebook. Use "
+                "`with torch.no_grad():`, which ends with its block."
+            )
+        return SOLVED, f"Right: tried with {tried}."
     except Mistake as mistake:
         return TRIED, f"Not yet: {mistake}"
     except (Exception, SystemExit) as error:
-        description = f"{type(error).__name__}: {error}".rstrip(": ")
-        files = {function.__code__.co_filename for function in functions}
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if frame.filename in files]
-        if own:
-            line = linecache.getline(own[-1].filename, own[-1].lineno).strip()
-            reply = f"your line {own[-1].lineno} raised {description}\n    {line}".rstrip()
-        elif isinstance(error, TypeError) and "argument" in str(error):
-            reply = f"the stub's first line has changed ({error}); take it again."
-        else:
-            reply = f"what it returns is of another kind than asked for ({description})."
-        return TRIED, f"Not yet: {reply}"
+        return TRIED, f"Not yet: {_describe_error(error, functions)}"
+    finally:
+        torch.set_grad_enabled(gradients)
+
+
+def _describe_error(error: BaseException, functions: list) -> str:
+    """Return what an error says, with the line of the learner's functions that raised it."""
+    description = f"{type(error).__name__}: {error}".rstrip(": ")
+    files = {function.__code__.co_filename for function in functions}
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename in files]
+    if own:
+        line = linecache.getline(own[-1].filename, own[-1].lineno).strip()
+        return f"your line {own[-1].lineno} raised {description}\n    {line}".rstrip()
+    if isinstance(error, TypeError) and "argument" in str(error):
+        return f"the first line of the stub has changed ({error}). Write it as it was."
+    return f"your function returns another kind of value than asked for ({description})."
 
 
 def _is_stub(function) -> bool:

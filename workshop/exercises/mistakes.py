@@ -1,8 +1,13 @@
-"""How a trial tells which mistake is in a learner's code, in a sentence."""
+"""What the trials of learners' functions share: how a mistake is found, and how it is described."""
 
 import copy
+import inspect
+import reprlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 
 from helpers.config import END_OF_TEXT
@@ -12,44 +17,175 @@ class Mistake(Exception):
     """What is wrong with a learner's code, in a sentence."""
 
 
+@dataclass(frozen=True)
+class Exercise:
+    """A function or class that a learner writes.
+
+    `trial` takes it, raises Mistake at the first mistake, and returns what was tried, in words.
+    `course` takes the same arguments. `finish` turns a right solution into what the page calls.
+    """
+
+    trial: Callable[[Callable], str]
+    course: Callable
+    finish: Callable[[Callable], Callable] = lambda solution: solution
+
+
+# --- calls ----------------------------------------------------------------------------------------
+
+
 def call(solve, *arguments):
     """Return the result of `solve`; raise Mistake for None, or where it changed its arguments."""
     given = copy.deepcopy(arguments)
     with np.errstate(all="ignore"):
         result = solve(*given)
-    if str(given) != str(arguments):
-        raise Mistake("your function changed what it was given: leave that as it is.")
+    if contents(given) != contents(arguments):
+        raise Mistake("your function changed its input. Work on a copy instead.")
     if result is None:
-        raise Mistake("it returns nothing: is there a `return` at its end?")
+        raise Mistake("your function returns None. Did you forget `return`?")
     return result
 
 
-def compare(got, right, typical: dict | None = None) -> None:
-    """Raise Mistake unless `got` is the right number or has the right ones, up to rounding.
+def contents(value):
+    """Return a value as plain data that `==` can compare.
 
-    `typical` has the sentences for typical mistakes, with the result of each.
+    Of a model these are its weights and their flags. What is neither data nor a model gives None.
     """
-    got, right = np.asarray(got, dtype=float), np.asarray(right, dtype=float)
-    if got.shape != right.shape:
-        raise Mistake(f"the shape of the result should be {right.shape}, not {got.shape}.")
-    if np.allclose(got, right, rtol=1e-4):
-        return
-    for sentence, result in (typical or {}).items():
-        if np.allclose(got, result, rtol=1e-4):
+    match value:
+        case torch.nn.Module():
+            named = value.named_parameters()
+            return {name: (weight.requires_grad, weight.tolist()) for name, weight in named}
+        case pd.DataFrame():
+            return [*value.columns], [*value.index], value.to_numpy().tolist()
+        case torch.Tensor() | np.ndarray():
+            return str(value.dtype), value.tolist()
+        case list() | tuple():
+            return [contents(entry) for entry in value]
+        case str() | int() | float() | set():
+            return value
+    return None
+
+
+def numbers(value, asked_for: str = "numbers") -> np.ndarray:
+    """Return what a learner's function has returned as an array; raise Mistake for another kind."""
+    try:
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu()
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        kind = type(value).__name__
+        raise Mistake(
+            f"your function returns {show(value)}, of type {kind}; it should return {asked_for}."
+        ) from None
+
+
+# --- recognising a mistake ------------------------------------------------------------------------
+
+
+def expect(
+    solve: Callable,
+    cases: Sequence[tuple],
+    right: Callable,
+    mistakes: Sequence[tuple[str, Callable]] = (),
+) -> list:
+    """Return what `solve` returns in each case; raise Mistake unless it is what `right` returns.
+
+    A case has the arguments of one call. `mistakes` are sentences, each with a function that makes
+    this mistake. A sentence is said only where this function agrees with `solve` in every case:
+    one case alone may agree by coincidence. Where none does, the reply has input, expected and
+    returned value, and no cause.
+    """
+    results = [call(solve, *case) for case in cases]
+    expected = [numbers(right(*case)) for case in cases]
+    asked_for = "a number" if not expected[0].ndim else "numbers"
+    got = [numbers(result, asked_for) for result in results]
+    if all(map(alike, got, expected)):
+        return results
+    for sentence, wrong in mistakes:
+        if all(alike(result, wrong(*case)) for result, case in zip(got, cases, strict=True)):
             raise Mistake(sentence)
-    raise Mistake(f"the result should be {right.round(3).tolist()}, not {got.round(3).tolist()}.")
+    if all(alike(result, got[0]) for result in got):
+        raise Mistake(
+            f"your function returns {show(got[0])} whatever its arguments are. Use its arguments."
+        )
+    for case, result, value in zip(cases, got, expected, strict=True):
+        if result.shape != value.shape:
+            raise Mistake(f"the result has the shape {result.shape}; it should be {value.shape}.")
+        if not alike(result, value):
+            raise unrecognised(inputs(solve, case), value, result)
+    raise AssertionError("one case differs")
+
+
+def alike(got, expected) -> bool:
+    """Return whether two arrays are equal up to rounding."""
+    got, expected = np.asarray(got, dtype=float), np.asarray(expected, dtype=float)
+    return got.shape == expected.shape and np.allclose(got, expected, rtol=1e-4, equal_nan=True)
+
+
+def unrecognised(given: str, expected, got) -> Mistake:
+    """Return the mistake of which no cause is known: it shows the input and both values."""
+    return Mistake(
+        "the result is not the expected one.\n"
+        f"    input:    {given}\n    expected: {show(expected)}\n    returned: {show(got)}"
+    )
 
 
 def refuse(mistakes: dict) -> None:
-    """Raise Mistake with the first sentence of which the condition holds."""
+    """Raise Mistake with the first sentence whose condition holds."""
     for sentence, holds in mistakes.items():
         if holds:
             raise Mistake(sentence)
 
 
+# --- showing values -------------------------------------------------------------------------------
+
+
+def inputs(solve: Callable, case: tuple) -> str:
+    """Return the arguments of a call as a text, with the names that the learner gave them."""
+    names = inspect.signature(solve).parameters
+    shown = [f"{name} = {show(value)}" for name, value in zip(names, case, strict=False)]
+    return ",\n              ".join(shown)
+
+
+def show(value) -> str:
+    """Return a short text for a value: numbers rounded to three decimals, long lists cut."""
+    if isinstance(value, torch.nn.Module):
+        return " ".join(str(value).split())
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray | np.generic):
+        value = np.round(value, 3).tolist() if value.dtype.kind == "f" else value.tolist()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if callable(value):
+        return f"the function {getattr(value, '__name__', '')}".rstrip()
+    text = str(_whole(value)) if isinstance(value, list) else reprlib.repr(value)
+    return text if len(text) <= 200 else f"{text[:200]} …"
+
+
+def _whole(value):
+    """Return nested lists, with whole numbers in place of floats such as 3.0."""
+    if isinstance(value, list):
+        return [_whole(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# --- inputs made by hand --------------------------------------------------------------------------
+
+
 def rows(numbers: str) -> torch.Tensor:
     """Return whole numbers as a tensor (m, n): "1 2; 3 4" are two rows."""
     return torch.tensor([[int(number) for number in row.split()] for row in numbers.split(";")])
+
+
+class WordTokenizer:
+    """A tokenizer of texts such as "11 12": a token for each number, with `shift` added to it."""
+
+    def __init__(self, shift: int = 0):
+        self.shift = shift
+
+    def encode(self, text: str, **_) -> list[int]:
+        """Return the token ids."""
+        return [int(word) + self.shift for word in text.split()]
 
 
 def check_row(row: list[int], ids: list[int], length: int, pad_token_id: int = END_OF_TEXT) -> None:
@@ -58,15 +194,14 @@ def check_row(row: list[int], ids: list[int], length: int, pad_token_id: int = E
     right = (ids + padding)[:length]
     if row == right:
         return
-    becomes = f"a message of {len(ids)} tokens becomes {len(row)} ids at a max_length of {length}"
+    of_length = f"with a max_length of {length}, a message of {len(ids)} tokens"
     refuse({
-        f"{becomes}: truncate it.": len(row) > length,
-        f"{becomes}: pad it.": len(row) < length,
-        "you truncated at the front: the tokens at the end are left out.": row == ids[-length:],
-        "you padded on the left: padding follows the message.": row == padding + ids,
-        "you padded with 0, which is the token of “!”: pad with 50256.":
-            row == ids + [0] * len(padding),
-        "with pad_token_id=7 it still pads with 50256: use self.pad_token_id.":
+        f"{of_length} should become {length} ids; yours becomes {len(row)}.": len(row) != length,
+        "you truncated at the front. Keep the first tokens.": row == ids[-length:],
+        "you padded on the left. The padding should follow the message.": row == padding + ids,
+        "you padded with 0, which is the id of “!”. Pad with `pad_token_id`.":
+            pad_token_id != 0 and row == ids + [0] * len(padding),
+        f"with pad_token_id={pad_token_id} it still pads with 50256. Use the argument.":
             row == ids + [END_OF_TEXT] * len(padding),
-        f"the row should be {right}, not {row}.": True,
     })  # fmt: skip
+    raise unrecognised(f"the token ids {ids}, max_length = {length}", right, row)

@@ -1,109 +1,296 @@
-"""The check cells that look at more than an answer: a temperature, what the Freeze Explorer shows."""
+"""The short tasks: their answers, and the sentences for typical mistakes.
 
-from helpers.freezing import TRAINABLE, FreezePlan
+An answer is stored or computed here, so that it does not stand beside the question. What it depends
+on, such as the page's model, is given to `check` after the learner's answer.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from helpers.freezing import TRAINABLE, FreezePlan, parameter_report
 from helpers.measures import cross_entropy, fit_temperature
 from workshop.costs import training_cost
-from workshop.exercises.answers import NOT_YET, number_in, plain, show, unanswered
+from workshop.exercises.answers import describe_difference, number_in, plain, show, unanswered
 from workshop.exercises.record import OPEN, SOLVED, TRIED, report
 
-NEAR = 0.01  # nats of loss by which a temperature may miss the best one
+NEAR = 0.002  # nats of loss by which a temperature may miss the best one
 
 
-def check_temperature(given, labels, logits) -> None:
-    """Print whether the loss at temperature `given` is within NEAR of the lowest possible one.
+def check(name: str, given, *context) -> None:
+    """Print whether a learner's answer to a short task is right, and if not, what is wrong with it.
+
+    `name` is that of the task, "6.8 a stricter filter"; `context` is what its answer depends on, as
+    TASKS says. None means not answered yet. Numbers are compared by value, floats within 1 %;
+    numpy's, torch's and texts such as "890,498" are numbers, too. Texts are compared without
+    capitals, and a list is accepted for a set. What a learner gives raises nothing; a name that no
+    task has raises ValueError.
+
+        check("6.5 three classes", my_answer, cfg)
+    """
+    if name not in TASKS:
+        raise ValueError(f"no task is called {name!r}; there are {', '.join(TASKS)}")
+    given = plain(given)
+    if question := unanswered(given):
+        return report(name, OPEN, f"Not answered yet. {question}")
+    report(name, *TASKS[name](given, *context))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a task: `right`, a `hint`, and sentences for `wrong` answers."""
+
+    right: float | str | set[str]
+    hint: str
+    wrong: Mapping = ()
+
+    def judge(self, given) -> tuple[str, str]:
+        """Return the state of the task, and the reply to a learner's answer."""
+        remark = describe_difference(given, self.right, dict(self.wrong))
+        if remark is None:
+            return SOLVED, f"Right: {show(self.right)}."
+        parts = [f"{show(given)} is not right.", remark]
+        if remark not in dict(self.wrong):
+            parts.append(self.hint)
+        return TRIED, " ".join(filter(None, parts))
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+def another_split(table) -> Answer:
+    """For a table of messages, how many `random_split(table, 0.6, 0.15)` puts in the test set."""
+    total = len(table)
+    training, validation = int(0.6 * total), int(0.15 * total)
+    return Answer(
+        total - training - validation,
+        "The test set is what remains after the other two.",
+        {
+            "That is the fraction. How many messages are that?": 0.25,
+            "That is the training set.": training,
+            "That is the validation set.": validation,
+            "These are the training and the validation set together.": training + validation,
+        },
+    )
+
+
+def batches_of_16(dataset) -> Answer:
+    """For a dataset, the number of training batches with a batch size of 16."""
+    batches = len(dataset) // 16
+    not_full = {"The last batch is not full, and `drop_last` drops it.": batches + 1}
+    return Answer(
+        batches,
+        "Only whole batches count. Divide, and drop the remainder.",
+        not_full if len(dataset) % 16 else {},
+    )
+
+
+def numbers_of_a_block(model) -> Answer:
+    """For a GPTModel, the number of parameters of one block."""
+    d = model.cfg["emb_dim"]
+    return Answer(
+        sum(p.numel() for p in model.trf_blocks[0].parameters()),
+        "For each w multiply rows by columns, and add the biases and the two layer norms.",
+        {
+            f"The matrices are right. The {13 * d:,} parameters of the biases and the layer norms "
+            "are missing.": 12 * d**2,
+            f"The {9 * d:,} biases are missing.": 12 * d**2 + 4 * d,
+            f"The {4 * d:,} parameters of the two layer norms are missing.": 12 * d**2 + 9 * d,
+            "That is attention alone. The feed-forward and the norms are missing.":
+                4 * d**2 + 4 * d,
+        },
+    )  # fmt: skip
+
+
+def three_classes(cfg) -> Answer:
+    """For a configuration, the number of parameters of a head for three classes."""
+    d = cfg["emb_dim"]
+    return Answer(
+        3 * d + 3,
+        "Each of the three outputs has a weight for every input, and one bias.",
+        {"The biases are missing.": 3 * d, "That is a head for two classes.": 2 * d + 2},
+    )
+
+
+def how_many_steps(train_loader, settings) -> Answer:
+    """For the training's loader and settings, how often the book's loop moved the weights."""
+    return Answer(
+        len(train_loader) * settings.epochs,
+        "There is one step for each training batch, in each epoch.",
+        {
+            "That is one epoch.": len(train_loader),
+            "That is the number of messages seen. A step takes a batch.":
+                len(train_loader) * train_loader.batch_size * settings.epochs,
+        },
+    )  # fmt: skip
+
+
+def price_of_going_on(val_losses) -> Answer:
+    """For the validation losses of all epochs, the last one as a multiple of the lowest."""
+    return Answer(
+        val_losses[-1] / min(val_losses),
+        "Divide the last of the list by its smallest.",
+        {
+            "The other way round: divide the last by the smallest.": min(val_losses) / val_losses[-1],
+            "That is the difference. Divide.": val_losses[-1] - min(val_losses),
+            "You divided by the first one.": val_losses[-1] / val_losses[0],
+        },
+    )  # fmt: skip
+
+
+def size_of_adapter(cfg) -> Answer:
+    """For a configuration, the number of parameters of a rank-8 adapter on the first matrix of ff."""
+    d = cfg["emb_dim"]
+    return Answer(
+        8 * 5 * d,
+        "A is 8 × emb_dim, and B is 4 · emb_dim × 8.",
+        {"That is A alone.": 8 * d, "That is B alone.": 8 * 4 * d},
+    )
+
+
+def own_adapter(cfg, plan) -> Answer:
+    """For a configuration and a plan, the number of trainable parameters."""
+    return Answer(
+        parameter_report(cfg, plan).trainable,
+        "Add up the adapters of rank 1 on four matrices, and the head.",
+    )
+
+
+def tokens_predicted(recipe) -> Answer:
+    """For a pretraining recipe, how many tokens were predicted."""
+    return Answer(
+        recipe.steps * recipe.tokens_per_step, "Multiply the steps by the tokens of a step."
+    )
+
+
+FIXED = {
+    "6.1 which are classification": Answer(
+        {"a", "c", "e"},
+        "A classifier selects from a list that is fixed beforehand. It does not write.",
+    ),
+    "6.6 a price for doubt": Answer(
+        -math.log(0.75),
+        "The loss is minus the natural logarithm of the correct class's probability.",
+        {
+            "The sign is missing: a loss is never negative.": math.log(0.75),
+            "That is the logarithm to base 10. Take the natural one.": -math.log10(0.75),
+            "That is the logarithm to base 2. Take the natural one.": -math.log2(0.75),
+            "That is the probability of the other class. Take minus the logarithm of 0.75.": 0.25,
+        },
+    ),
+    "6.8 a stricter filter": Answer(
+        "recall",
+        "With a higher threshold fewer messages are predicted as spam. Can more of the spam be found?",
+    ),
+    "6.A a nat more": Answer(
+        math.e, "The perplexity is exp(loss), and exp(a + 1) is exp(a) times something."
+    ),
+    "6.C one message": Answer(4, "96.33 % − 95.00 % = 1.33 %, of 300 messages."),
+    "6.C how many messages": Answer(
+        7200, "An interval that is six times narrower needs 6² times as many messages."
+    ),
+}
+
+
+# --- tasks that look at more than an answer ------------------------------------------------------
+
+
+def judge_temperature(given, labels, logits) -> tuple[str, str]:
+    """Whether the loss at a temperature is within NEAR of the lowest possible one.
 
     `labels` are (num_messages,), `logits` (num_messages, 2), of messages that the model was not
-    trained on. None means not answered yet. Nothing is raised for what is given.
+    trained on.
     """
-    given, name = plain(given), "6.8 the temperature"
-    if question := unanswered(given):
-        return report(name, OPEN, NOT_YET + question)
     temperature = number_in(given)
     if temperature is None or temperature <= 0:
-        reply = f"{show(given)} is not it: a temperature is a number above 0."
-        return report(name, TRIED, reply)
+        return TRIED, f"{show(given)} is not right. A temperature is a number above 0."
     try:
         best = fit_temperature(labels, logits)
     except ValueError as error:
-        return report(name, TRIED, f"On these messages no temperature is best: {error}.")
+        return TRIED, f"On these messages no temperature is best: {error}."
     loss = cross_entropy(labels, logits, temperature)
     if loss > cross_entropy(labels, logits, best) + NEAR:
-        side = "less sure: go higher" if temperature < best else "surer: go lower"
+        side = "less confident: go higher" if temperature < best else "more confident: go lower"
         reply = f"at {temperature:g} the loss is {loss:.3f}. It falls if the answers become {side}."
-        return report(name, TRIED, f"Not yet: {reply}")
+        return TRIED, f"Not yet: {reply}"
     before = f"without a temperature it is {cross_entropy(labels, logits):.3f}"
-    report(name, SOLVED, f"Right: at {temperature:g} the loss is {loss:.3f}; {before}.")
+    return SOLVED, f"Right: at {temperature:g} the loss is {loss:.3f}; {before}."
 
 
-def check_cheapest_block(explorer) -> None:
-    """Print whether the shown plan has the cheapest backward pass in which a whole block is trained.
-
-    The last block alone costs least. `final_norm` adds nothing, and the head adds its matrix; as it
-    is random and should be trained, the plan is right with it and without. Only the book's choice
-    is not: the page's Explorer opens with it, before anything was looked for.
-    """
-    plan, name = explorer.plan, "6.5 the cheapest block"
+def judge_two_blocks(explorer) -> tuple[str, str]:
+    """Whether the plan shown trains two blocks and the head with the least backward compute."""
+    plan = explorer.plan
     blocks = [f"trf_blocks.{i}" for i in range(plan.n_layers)]
-    remark = ""
-    if all(plan.state(block) != TRAINABLE for block in blocks):
-        remark = "No block is wholly trainable: all four of its pieces have to learn."
-    elif explorer.reach.lowest != blocks[-1]:
-        remark = (
-            f"The gradient goes down to {explorer.reach.lowest}. "
-            "What could you change to make its way shorter?"
+    whole = [block for block in blocks if plan.state(block) == TRAINABLE]
+    amount = explorer.cost.backward.amount
+    least = _backward(explorer, FreezePlan(plan.n_layers, {*blocks[-2:], "out_head"}))
+    shown = f"the backward pass needs {amount:,} multiply–adds"
+    if len(whole) < 2:
+        return TRIED, f"Not yet. Whole blocks that are trainable: {len(whole)}. Two are asked for."
+    if plan.state("out_head") != TRAINABLE:
+        return TRIED, "Not yet. The head is random, so it has to be trained as well."
+    if amount > least:
+        return TRIED, (
+            f"Not yet: {shown}, because the gradient passes down to {explorer.reach.lowest}. Which "
+            "two blocks would it reach first?"
         )
-    elif plan == FreezePlan.book(plan.n_layers):
-        remark = (
-            "That is the book's choice, with which the Explorer opened. "
-            "Which part could be frozen as well, to save a little?"
-        )
-    if remark:
-        return report(name, TRIED, f"Not yet. {remark}")
-
-    block_alone = FreezePlan(plan.n_layers, {blocks[-1]})
-    least = _backward(explorer, block_alone)
-    most = _backward(explorer, block_alone.toggle("out_head"))
-    head = f"{most - least:,} of {most:,} multiply-adds"
-    rest = (
-        "Nothing is cheaper. But the head stays random like this: let it learn, too; "
-        f"its matrix takes {head}."
-    )
-    if plan.state("out_head") == TRAINABLE:
-        rest = (
-            f"Only a frozen head would be cheaper, by {head}. "
-            "But its weights are random: it has to learn, as in the book's choice."
-        )
-    path = "The gradient ends in the last block and crosses no other one."
-    report(name, SOLVED, f"Right. {path} {rest}")
+    return SOLVED, f"Right: {shown}, and the gradient stops at {explorer.reach.lowest}."
 
 
-def check_long_way(explorer) -> None:
-    """Print whether the shown plan trains few parameters and still has a long backward pass.
+def judge_long_way(explorer) -> tuple[str, str]:
+    """Whether the plan shown trains few parameters and still has a long backward pass.
 
-    That is less than 1 % of all parameters, and at least 40 % of the multiply-adds in the backward
+    That is less than 1 % of all parameters, and at least 40 % of the multiply–adds in the backward
     pass of training everything.
     """
-    percent, remark = explorer.report.percent, ""
+    percent = explorer.report.percent
     everything = _backward(explorer, FreezePlan.everything(explorer.plan.n_layers))
     share = 100 * explorer.cost.backward.amount / everything
     if percent == 0:
-        remark = "Nothing is trainable."
-    elif percent >= 1:
-        remark = (
-            f"{percent:.2f} % are trainable: too many. Which parts, or pieces of a block, have few?"
+        return TRIED, "Not yet. Nothing is trainable."
+    if percent >= 1:
+        return TRIED, (
+            f"Not yet. {percent:.2f} % of the parameters are trainable, which is too many. Which "
+            "parts, or pieces of a block, have few?"
         )
-    elif share < 40:
-        remark = (
-            f"The backward pass has {share:.0f} % of that work. How far down does the gradient go?"
+    if share < 40:
+        return TRIED, (
+            f"Not yet. The backward pass needs {share:.0f} % of that compute. How far down does the "
+            "gradient go?"
         )
-    name = "6.5 few parameters, a long way"
-    if remark:
-        report(name, TRIED, f"Not yet. {remark}")
-    else:
-        report(name, SOLVED, "Right.")
+    return SOLVED, (
+        f"Right: {percent:.3f} % of the parameters, and {share:.0f} % of the backward compute."
+    )
 
 
 def _backward(explorer, plan: FreezePlan) -> int:
-    """Return the multiply-adds of another plan's backward pass on the batch that is shown."""
+    """Return the multiply–adds of another plan's backward pass on the batch that is shown."""
     batch = explorer.batch_size, explorer.num_tokens, explorer.num_classes
     return training_cost(explorer.cfg, plan, *batch).backward.amount
+
+
+COMPUTED: dict[str, Callable[..., Answer]] = {  # the name of a task: its answer, by its context
+    "6.2 another split": another_split,
+    "6.3 batches of 16": batches_of_16,
+    "6.4 numbers of one block": numbers_of_a_block,
+    "6.5 three classes": three_classes,
+    "6.7 how many steps": how_many_steps,
+    "6.7 the price of going on": price_of_going_on,
+    "6.A how many questions": tokens_predicted,
+    "6.B an adapter's size": size_of_adapter,
+    "6.B your own adapter": own_adapter,
+}
+
+
+def _judge_computed(name: str) -> Callable[..., tuple[str, str]]:
+    """Return what judges an answer that is computed from a context."""
+    return lambda given, *context: COMPUTED[name](*context).judge(given)
+
+
+TASKS: dict[str, Callable[..., tuple[str, str]]] = {
+    **{name: answer.judge for name, answer in FIXED.items()},
+    **{name: _judge_computed(name) for name in COMPUTED},
+    "6.5 two blocks, little compute": judge_two_blocks,
+    "6.5 few parameters, a long way": judge_long_way,
+    "6.8 the temperature": judge_temperature,
+}

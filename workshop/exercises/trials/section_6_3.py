@@ -1,0 +1,189 @@
+"""The trials of section 6.3: a dataset, and a mask of the padding."""
+
+import copy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import torch
+
+from helpers.config import END_OF_TEXT
+from helpers.data import SpamDataset
+from workshop.exercises.mistakes import (
+    Exercise,
+    Mistake,
+    WordTokenizer,
+    call,
+    check_row,
+    expect,
+    rows,
+)
+
+MESSAGES = pd.DataFrame(
+    {"Label": [1, 0, 1], "Text": ["11 12 13", "21 22 23 24 25", "31 32 33 34 35 36 37"]}
+)
+OTHERS = pd.DataFrame({"Label": [0, 1], "Text": ["41 42 43 44", "51 52"]})
+DATASETS = (  # table, tokenizer, max_length, pad_token_id
+    (MESSAGES, WordTokenizer(), 5, END_OF_TEXT),
+    (MESSAGES, WordTokenizer(), 5, 7),
+    (OTHERS, WordTokenizer(100), 3, END_OF_TEXT),
+    (MESSAGES, WordTokenizer(100), None, END_OF_TEXT),
+)
+
+
+def from_tables(dataset_class):
+    """Return what makes a dataset of a table, of a class that may read a CSV file, as the book's."""
+
+    def dataset(table, *arguments, **settings):
+        try:
+            return dataset_class(table, *arguments, **settings)
+        except ValueError as error:
+            if "Invalid file path" not in str(error):  # what `read_csv` says of a table
+                raise
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "messages.csv")
+            table.to_csv(path, index=False)
+            return dataset_class(path, *arguments, **settings)
+
+    return dataset
+
+
+def try_dataset(solve) -> str:
+    """`solve` is the learner's class: item i is (token_ids (max_length,), label ())."""
+    for table, tokenizer, max_length, pad_token_id in DATASETS:
+        data = from_tables(solve)(table.copy(), tokenizer, max_length, pad_token_id)
+        encoded = [tokenizer.encode(text) for text in table["Text"]]
+        length = max_length or max(map(len, encoded))
+        if len(data) != len(table):
+            raise Mistake(f"its length is {len(data)} for a table of {len(table)} messages.")
+        if getattr(data, "max_length", None) != length:
+            raise Mistake(
+                f"`max_length` should be {length} here, and the page reads it: keep it as "
+                "`self.max_length`. With None it is the length of the longest message."
+            )
+        lists = {name: value for name, value in vars(data).items() if isinstance(value, list)}
+        before = copy.deepcopy(lists)
+        for i, (ids, label) in enumerate(zip(encoded, table["Label"], strict=True)):
+            check_item(call(data.__getitem__, i), ids, label, length, pad_token_id)
+        if lists != before:
+            raise Mistake(
+                "it changes the lists that the dataset keeps, so the next epoch starts with "
+                "padding in them. Make a new list for each item."
+            )
+    return "messages that are too short, just right and too long, two tokenizers, two pad tokens"
+
+
+def check_item(item, ids: list[int], label: int, length: int, pad_token_id: int) -> None:
+    """Raise Mistake where an item of the dataset is not the message's token ids and its label."""
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise Mistake("return two values: token ids, label.")
+    if {type(item[0]), type(item[1])} != {torch.Tensor}:
+        raise Mistake("the token ids and the label should be tensors: torch.tensor(…).")
+    row, got = item
+    if row.ndim == 0 and got.ndim == 1:
+        raise Mistake("the other way round: first the token ids, then the label.")
+    if row.ndim != 1 or got.ndim != 0:
+        raise Mistake(
+            f"the token ids have the shape {tuple(row.shape)} and the label {tuple(got.shape)}; "
+            f"they should be ({length},) and ()."
+        )
+    check_row(row.tolist(), ids, length, pad_token_id)
+    if got.item() != label:
+        raise Mistake(f"the label of a message is {got.item()} instead of {label}.")
+    if {row.dtype, got.dtype} != {torch.long}:
+        raise Mistake(f"they are {row.dtype} and {got.dtype}; both should be torch.long.")
+
+
+# --- the mask -------------------------------------------------------------------------------------
+
+# token ids, and with which id they are padded. A message never holds 50256; but 0 is also "!"
+PADDED = (
+    (rows("5 6 7 50256 50256; 8 9 5 6 7; 50256 50256 50256 50256 50256"),),
+    (rows("5 0 0 7 0 0; 0 6 0 0 0 0; 5 0 7 8 9 6; 0 0 0 0 0 0"), 0),
+    (rows("1 7 7 2; 3 7 7 7"), 7),
+)
+
+
+def padding_mask(token_ids, pad_token_id=END_OF_TEXT):
+    """Return which token ids (b, n) are not padding: bool (b, n), True also for "!" in between."""
+    return (token_ids != pad_token_id).flip(1).cumsum(1).flip(1) > 0
+
+
+def lengths(token_ids, pad_token_id=END_OF_TEXT) -> torch.Tensor:
+    """Return the numbers of real tokens, (b, 1)."""
+    return padding_mask(token_ids, pad_token_id).sum(1, keepdim=True)
+
+
+def positions(token_ids) -> torch.Tensor:
+    """Return the positions, (n,)."""
+    return torch.arange(token_ids.shape[1])
+
+
+def first_padding(token_ids, pad_token_id=END_OF_TEXT) -> torch.Tensor:
+    """Return where `argmax` finds the first padding id of each row, (b, 1); 0 where there is none."""
+    return (token_ids == pad_token_id).int().argmax(1, keepdim=True)
+
+
+INSIDE = (
+    "your mask is also False for a padding id inside a message: with pad_token_id=0, which is the "
+    "id of “!”, a “!” in the middle is a real token."
+)
+MASK_MISTAKES = (
+    (INSIDE, lambda ids, pad=END_OF_TEXT: ids != pad),
+    (
+        "your mask ends at the first padding id. With pad_token_id=0 that can be a “!” inside the "
+        "message.",
+        lambda ids, pad=END_OF_TEXT: (ids != pad).cumprod(1),
+    ),
+    (
+        "your mask is empty for a row without padding: `argmax` gives 0 there.",
+        lambda ids, pad=END_OF_TEXT: positions(ids) < first_padding(ids, pad),
+    ),
+    (
+        "True and False are swapped: True is for a real token, False for padding.",
+        lambda ids, pad=END_OF_TEXT: ~padding_mask(ids, pad),
+    ),
+    (
+        "True and False are swapped, and a padding id inside a message counts as padding.",
+        lambda ids, pad=END_OF_TEXT: ids == pad,
+    ),
+    (
+        "your mask also hides the last real token.",
+        lambda ids, pad=END_OF_TEXT: positions(ids) < lengths(ids, pad) - 1,
+    ),
+    (
+        "your mask shows the first padding id of each row.",
+        lambda ids, pad=END_OF_TEXT: (
+            (positions(ids) <= lengths(ids, pad)) & (lengths(ids, pad) > 0)
+        ),
+    ),
+    (
+        "in a row of padding alone no token is real, but your mask has a True there.",
+        lambda ids, pad=END_OF_TEXT: positions(ids) < lengths(ids, pad).clamp(min=1),
+    ),
+    (
+        "you reversed the rows, but did not reverse the result back.",
+        lambda ids, pad=END_OF_TEXT: (ids != pad).flip(1).cumsum(1) > 0,
+    ),
+    (
+        "your mask always looks for 50256. Use the argument `pad_token_id`.",
+        lambda ids, pad=END_OF_TEXT: padding_mask(ids),
+    ),
+)
+
+
+def try_padding_mask(solve) -> str:
+    """`solve` takes token ids (batch, num_tokens) and returns a mask of the same shape."""
+    for got in expect(solve, PADDED, padding_mask, MASK_MISTAKES):
+        if getattr(got, "dtype", None) != torch.bool:
+            raise Mistake(
+                f"the mask is {getattr(got, 'dtype', type(got).__name__)}; True and False are "
+                "torch.bool."
+            )
+    return "rows with and without padding, three padding ids, a row of padding alone"
+
+
+EXERCISES = {
+    "6.3 dataset": Exercise(try_dataset, SpamDataset, from_tables),
+    "6.3 padding mask": Exercise(try_padding_mask, padding_mask),
+}

@@ -1,0 +1,120 @@
+"""The trial of section 6.4: query, key and value out of one array of the checkpoint."""
+
+import torch
+from torch import nn
+
+from workshop.exercises.mistakes import Exercise, Mistake, alike, call, unrecognised
+
+NAMES = ("W_query", "W_key", "W_value")
+
+
+@torch.no_grad()
+def load_query_key_value(attention, w, b):
+    """Fill attention.W_query, W_key and W_value from w (emb, 3·emb) and b (3·emb,)."""
+    n = w.shape[0]
+    for name, matrix, bias in zip(NAMES, w.split(n, dim=1), b.split(n), strict=True):
+        layer = getattr(attention, name)
+        layer.weight.copy_(matrix.T)
+        layer.bias.copy_(bias)
+
+
+WEIGHT_MISTAKES = (  # from the array w and the old weights (3, n, n)
+    (
+        "the three parts are not transposed. TensorFlow computes x @ w, and Linear computes "
+        "x @ weight.T.",
+        lambda w, old: torch.stack(w.split(len(w), 1)),
+    ),
+    (
+        "you took every third column. Query, key and value stand side by side.",
+        lambda w, old: w.reshape(len(w), -1, 3).permute(2, 1, 0),
+    ),
+    (
+        "`reshape` mixes the rows of w. Split its columns.",
+        lambda w, old: w.reshape(3, len(w), len(w)),
+    ),
+    (
+        "`reshape` mixes the rows of w. Split its columns, then transpose each part.",
+        lambda w, old: w.reshape(3, len(w), len(w)).mT,
+    ),
+    (
+        "the three parts are in another order: first the query, then the key, then the value.",
+        lambda w, old: torch.stack(w.split(len(w), 1)).mT.flip(0),
+    ),
+    (
+        "all three layers have the first part, that of the query.",
+        lambda w, old: w[:, : len(w)].T.expand(3, -1, -1),
+    ),
+    (
+        "you added the parts to the numbers that were there. Replace them, with `copy_`.",
+        lambda w, old: torch.stack(w.split(len(w), 1)).mT + old,
+    ),
+)
+BIAS_MISTAKES = (
+    (
+        "all three biases are the first part of b.",
+        lambda b, old: b[: len(b) // 3].expand(3, -1),
+    ),
+    (
+        "the biases are in another order: first the query's, then the key's, then the value's.",
+        lambda b, old: b.reshape(3, -1).flip(0),
+    ),
+    (
+        "you added the parts of b to the old biases. Replace them, with `copy_`.",
+        lambda b, old: b.reshape(3, -1) + old,
+    ),
+)
+
+
+def try_query_key_value(solve) -> str:
+    """`solve` takes an attention module, w (emb, 3·emb) and b (3·emb,), and fills the module."""
+    generator = torch.Generator().manual_seed(4)
+    weights, biases = [], []
+    for n in (4, 6):  # square, so that no shape shows a matrix that is not transposed
+        attention = nn.Module()
+        for name in NAMES:
+            setattr(attention, name, nn.Linear(n, n))
+        old = [torch.stack([getattr(layer, kind).detach().clone() for layer in layers_of(attention)])
+               for kind in ("weight", "bias")]  # fmt: skip
+        w, b = torch.randn(n, 3 * n, generator=generator), torch.randn(3 * n, generator=generator)
+        # None is no mistake here; the module is to be changed, so it is no argument of `call`
+        call(lambda w, b, module=attention: (solve(module, w, b), True), w, b)
+        layers = layers_of(attention)
+        if not all(parameter.requires_grad for parameter in attention.parameters()):
+            raise Mistake("your function froze the layers: `requires_grad` should stay as it was.")
+        weights.append((w, old[0], torch.stack([layer.weight.detach() for layer in layers])))
+        biases.append((b, old[1], torch.stack([layer.bias.detach() for layer in layers])))
+    compare_parts(
+        weights, "weight", lambda w, old: torch.stack(w.split(len(w), 1)).mT, WEIGHT_MISTAKES
+    )
+    compare_parts(biases, "bias", lambda b, old: b.reshape(3, -1), BIAS_MISTAKES)
+    return "layers of two sizes, which had other numbers before"
+
+
+def layers_of(attention) -> list[nn.Module]:
+    """Return the three layers."""
+    return [getattr(attention, name) for name in NAMES]
+
+
+def compare_parts(cases, kind: str, right, mistakes) -> None:
+    """Raise Mistake unless the parameters of a kind are right; a case is (array, old, new)."""
+    if all(alike(new, right(array, old)) for array, old, new in cases):
+        return
+    for sentence, wrong in mistakes:
+        if all(alike(new, wrong(array, old)) for array, old, new in cases):
+            raise Mistake(sentence)
+    array, old, new = cases[0]
+    expected, not_transposed = right(array, old), right(array, old).mT
+    for what, values in (("still has its old numbers", old), ("is not transposed", not_transposed)):
+        names = [f"{NAMES[i]}.{kind}" for i in range(3)
+                 if alike(new[i], values[i]) and not alike(new[i], expected[i])]  # fmt: skip
+        if names:
+            raise Mistake(f"{names[0]} {what}." if len(names) == 1 else
+                          f"{' and '.join(names)}: each {what}.")  # fmt: skip
+    name = next(i for i in range(3) if not alike(new[i], expected[i]))
+    given = f"{'w' if kind == 'weight' else 'b'} of the shape {tuple(array.shape)}, {NAMES[name]}.{kind}"
+    raise unrecognised(given, expected[name], new[name])
+
+
+EXERCISES = {
+    "6.4 query, key and value": Exercise(try_query_key_value, load_query_key_value),
+}

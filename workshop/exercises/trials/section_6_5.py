@@ -1,0 +1,341 @@
+"""The trials of section 6.5: what is trainable, and what runs the same in every epoch."""
+
+import copy
+import re
+
+from torch import nn
+
+from helpers.config import BASE_CONFIG
+from helpers.freezing import FreezePlan
+from helpers.freezing import frozen_blocks as blocks_below
+from helpers.model import GPTModel
+from workshop.exercises.mistakes import Exercise, Mistake, contents, expect, refuse, unrecognised
+
+TINY = BASE_CONFIG | {"vocab_size": 11, "context_length": 6, "emb_dim": 2, "n_heads": 1}
+
+
+# --- counting -------------------------------------------------------------------------------------
+
+
+def count_trainable(model: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def models_to_count() -> list[nn.Module]:
+    """Return a model that is frozen in parts, a tiny GPT, and one that is wholly frozen."""
+    nested = nn.Sequential(nn.Linear(3, 5), nn.Sequential(nn.Linear(5, 2), nn.LayerNorm(2)))
+    nested[0].weight.requires_grad_(False)
+    nested[1][0].bias.requires_grad_(False)
+    gpt = FreezePlan.book(2).apply(GPTModel(TINY | {"n_layers": 2}))
+    return [nested, gpt, nn.Linear(4, 3).requires_grad_(False)]
+
+
+def first_trainable(model) -> int:
+    """Return the size of the first trainable parameter, 0 for none."""
+    return next((p.numel() for p in model.parameters() if p.requires_grad), 0)
+
+
+def first_parameter(model) -> int:
+    """Return the size of the first parameter where it is trainable, otherwise 0."""
+    first = next(model.parameters())
+    return first.numel() if first.requires_grad else 0
+
+
+def of_direct_children(model) -> int:
+    """Return the trainable parameters of the model's children, without what they contain."""
+    children = [p for child in model.children() for p in child.parameters(recurse=False)]
+    return sum(p.numel() for p in children if p.requires_grad)
+
+
+COUNT_MISTAKES = (
+    (
+        "you counted tensors. A weight of 2 rows and 5 columns has ten parameters: `numel()`.",
+        lambda model: sum(p.requires_grad for p in model.parameters()),
+    ),
+    (
+        "you counted all parameters, the frozen ones as well.",
+        lambda model: sum(p.numel() for p in model.parameters()),
+    ),
+    (
+        "you counted the frozen parameters, not the trainable ones.",
+        lambda model: sum(p.numel() for p in model.parameters() if not p.requires_grad),
+    ),
+    (
+        "`len(p)` is the number of a tensor's rows. `p.numel()` is the number of its entries.",
+        lambda model: sum(len(p) for p in model.parameters() if p.requires_grad),
+    ),
+    (
+        "you counted the modules of the outermost level only. `model.parameters()` also has the "
+        "parameters of the modules inside them.",
+        of_direct_children,
+    ),
+    ("it returns inside the loop, after the first parameter.", first_parameter),
+    ("it returns inside the loop, after the first trainable parameter.", first_trainable),
+)
+
+
+def try_count_trainable(solve) -> str:
+    """`solve` takes a model and returns how many trainable parameters it has."""
+    cases = [(model,) for model in models_to_count()]
+    expect(solve, cases, count_trainable, COUNT_MISTAKES)
+    return "modules inside modules, a tiny GPT, and a model that is wholly frozen"
+
+
+# --- freezing -------------------------------------------------------------------------------------
+
+
+def freeze(model: nn.Module, trainable: tuple[str, ...]) -> None:
+    """Make the named parts or parameters trainable, and freeze all others."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = is_named(name, trainable)
+
+
+def is_named(name: str, trainable: tuple[str, ...]) -> bool:
+    """Return whether a parameter is one of these parts, or in one of them."""
+    return any(f"{name}.".startswith(f"{part}.") for part in trainable)
+
+
+# the flag that a typical mistake gives to a parameter, by its name and the flag that it had
+FLAG_MISTAKES = (
+    (
+        "it is the wrong way round: `trainable` names what is not frozen.",
+        lambda name, parts, before: not is_named(name, parts),
+    ),
+    (
+        "a parameter's name is longer than that of its part, as in out_head.weight. Compare the "
+        "beginning of the name.",
+        lambda name, parts, before: name in parts,
+    ),
+    (
+        "it takes trf_blocks.10 for a part of trf_blocks.1. Compare with the name and a dot.",
+        lambda name, parts, before: name.startswith(tuple(parts)),
+    ),
+    (
+        "it takes every name that contains one of `trainable`, such as trf_blocks.10 for "
+        "trf_blocks.1. Compare with the beginning of the name, and a dot.",
+        lambda name, parts, before: any(part in name for part in parts),
+    ),
+    (
+        "what was frozen before stays frozen. Set the flag to True as well.",
+        lambda name, parts, before: before and is_named(name, parts),
+    ),
+    (
+        "what was trainable before stays trainable. Freeze what is not named this time.",
+        lambda name, parts, before: before or is_named(name, parts),
+    ),
+    (
+        "only the last name in `trainable` counts: each turn of the inner loop overwrites the "
+        "flag that the turn before has set.",
+        lambda name, parts, before: is_named(name, parts[-1:]),
+    ),
+    (
+        "only the first name in `trainable` counts.",
+        lambda name, parts, before: is_named(name, parts[:1]),
+    ),
+    (
+        "everything is frozen now, whatever `trainable` names.",
+        lambda name, parts, before: False,
+    ),
+)
+CHOICES = {  # number of blocks: choices, one after the other
+    11: (
+        ("trf_blocks.1", "final_norm", "out_head"),
+        ("trf_blocks.0.norm1", "trf_blocks.10"),
+        ("tok_emb.weight",),
+        (),
+        ("trf_blocks.1.att.W_key", "pos_emb"),
+    ),
+    2: (("final_norm", "trf_blocks.0"), ("out_head",)),
+}
+
+
+def try_freeze(solve) -> str:
+    """`solve` takes a model and names of parts, and sets each parameter's `requires_grad`."""
+    steps = []
+    for n_layers, choices in CHOICES.items():
+        model = GPTModel(TINY | {"n_layers": n_layers})
+        for parts in choices:
+            before = flags_of(model)
+            result = solve(model, parts)
+            steps.append((parts, before, flags_of(model)))
+            after_call(model, result)
+    for parts, _, got in steps:
+        wrong = [name for name in got if got[name] != is_named(name, parts)]
+        if wrong:
+            break
+    else:
+        return "two models, with whole blocks, a piece, one parameter, and nothing"
+    if all(got == before for _, before, got in steps):
+        raise Mistake("no flag has changed: all parameters are still trainable.")
+    for sentence, flag in FLAG_MISTAKES:
+        if all(got[name] == flag(name, parts, before[name])
+               for parts, before, got in steps for name in got):  # fmt: skip
+            raise Mistake(sentence)
+    flags = [list(got.values()) for _, _, got in steps[: len(CHOICES[11])]]
+    refuse({
+        "the flags are the same whatever `trainable` names. Use the argument.":
+            all(flag == flags[0] for flag in flags),
+    })  # fmt: skip
+    given = f"trainable = {parts}, the flag of {wrong[0]}"
+    raise unrecognised(given, not got[wrong[0]], got[wrong[0]])
+
+
+def flags_of(model: nn.Module) -> dict[str, bool]:
+    """Return the flag of each parameter."""
+    return {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+
+
+def after_call(model: nn.Module, result) -> None:
+    """Raise Mistake where a call has changed more than flags, or other flags than those."""
+    untouched = GPTModel(TINY | {"n_layers": len(model.trf_blocks)})
+    misspelt = {name for p in model.parameters() for name in vars(p)}
+    on_modules = any("requires_grad" in vars(module) for module in model.modules())
+    if isinstance(result, nn.Module) and result is not model:
+        raise Mistake("you changed a copy. Change the model that your function is given.")
+    if misspelt:
+        raise Mistake(
+            f"you set `{min(misspelt)}`, which torch does not know. The flag of a parameter is "
+            "`parameter.requires_grad`, and it is set with `=`."
+        )
+    refuse({
+        "you set `requires_grad` on modules, where it has no effect. Set it on each parameter, "
+        "from `named_parameters()`.": on_modules,
+        "your function removed or renamed parameters.":
+            flags_of(model).keys() != flags_of(untouched).keys(),
+    })  # fmt: skip
+
+
+def weights_stay(solve) -> str:
+    """Try `solve`, and raise Mistake where it changes a weight."""
+
+    def watched(model, parts):
+        before = copy.deepcopy(model)
+        result = solve(model, parts)
+        old, new = contents(before), contents(model)
+        if any(name in new and old[name][1] != new[name][1] for name in old):
+            raise Mistake("your function changed weights. It should only set flags.")
+        return result
+
+    return try_freeze(watched)
+
+
+# --- frozen blocks --------------------------------------------------------------------------------
+
+
+def frozen_blocks(trainable: set[str], n_layers: int) -> int:
+    """Return how many blocks, from the bottom, lie below all that is trainable; 0 where none does."""
+    return blocks_below(FreezePlan(n_layers, frozenset(trainable))) or 0
+
+
+def numbers_in(trainable) -> list[int]:
+    """Return the numbers of the blocks of which something is trainable."""
+    return [int(name.split(".")[1]) for name in trainable if name.startswith("trf_blocks.")]
+
+
+def embedding_in(trainable) -> bool:
+    """Return whether an embedding is trainable."""
+    return bool({"tok_emb", "pos_emb"} & set(trainable))
+
+
+def lowest(trainable, n_layers: int, numbers) -> int:
+    """Return the lowest of `numbers`, `n_layers` for none, 0 where an embedding is trainable."""
+    return 0 if embedding_in(trainable) else min(numbers, default=n_layers)
+
+
+def touched_by_prefix(trainable, n_layers: int) -> list[int]:
+    """Return the blocks for which `startswith` finds a name: block 1 for trf_blocks.10, too."""
+    return [i for i in range(n_layers) if any(n.startswith(f"trf_blocks.{i}") for n in trainable)]
+
+
+def last_digits(trainable) -> list[int]:
+    """Return the last digit of each block's name."""
+    return [int(re.match(r"trf_blocks\.\d*(\d)", n)[1]) for n in trainable if "trf_blocks" in n]
+
+
+BLOCK_MISTAKES = (
+    (
+        "an embedding lies below block 0: where one is trainable, each block gets another input in "
+        "every epoch, so the answer is 0.",
+        lambda trainable, n: min(numbers_in(trainable), default=n),
+    ),
+    (
+        "you took the highest trainable block. The lowest one decides.",
+        lambda trainable, n: (
+            0 if embedding_in(trainable) else max(numbers_in(trainable), default=n)
+        ),
+    ),
+    (
+        "you counted every frozen block. Those above the lowest trainable one get another input in "
+        "every epoch.",
+        lambda trainable, n: 0 if embedding_in(trainable) else n - len(set(numbers_in(trainable))),
+    ),
+    (
+        "you counted only whole blocks. The output of a block also changes if a piece of it is "
+        "trained.",
+        lambda trainable, n: lowest(
+            trainable, n, [int(m.split(".")[1]) for m in trainable if m.count(".") == 1]
+        ),
+    ),
+    (
+        "blocks are counted from 0: there are 5 blocks below block 5, not 6.",
+        lambda trainable, n: (
+            0 if embedding_in(trainable) else min(numbers_in(trainable), default=n - 1) + 1
+        ),
+    ),
+    (
+        "blocks are counted from 0: there are 5 blocks below block 5, not 4.",
+        lambda trainable, n: (
+            0 if embedding_in(trainable) else min(numbers_in(trainable), default=n + 1) - 1
+        ),
+    ),
+    (
+        "you compared texts, in which “10” comes before “9”. Compare numbers, with `int`.",
+        lambda trainable, n: int(lowest(trainable, n, sorted(map(str, numbers_in(trainable)))[:1])),
+    ),
+    (
+        "“trf_blocks.10” also begins with “trf_blocks.1”. Compare the numbers of the blocks.",
+        lambda trainable, n: lowest(trainable, n, touched_by_prefix(trainable, n)),
+    ),
+    (
+        "you took one digit of a block's number: that of trf_blocks.10 is 10.",
+        lambda trainable, n: lowest(trainable, n, last_digits(trainable)),
+    ),
+    (
+        "where no block is trainable, all of them stay the same, not none.",
+        lambda trainable, n: (
+            0 if embedding_in(trainable) else min(numbers_in(trainable), default=0)
+        ),
+    ),
+)
+PLANS = (
+    ({"trf_blocks.5", "final_norm", "out_head"}, 6),
+    ({"out_head"}, 6),
+    ({"final_norm", "out_head"}, 7),
+    ({"trf_blocks.1", "trf_blocks.4"}, 6),
+    ({"pos_emb", "trf_blocks.4"}, 6),
+    ({"tok_emb"}, 6),
+    ({"trf_blocks.2.norm1", "out_head"}, 6),
+    ({"trf_blocks.9", "trf_blocks.10"}, 12),
+    ({"trf_blocks.10", "out_head"}, 12),
+    ({"trf_blocks.10", "trf_blocks.11.att"}, 12),
+    (set(), 3),
+)  # fmt: skip
+
+
+def try_frozen_blocks(solve) -> str:
+    """`solve` takes names of trainable parts and the number of blocks; it counts blocks."""
+
+    def count(trainable, n_layers):
+        result = solve(trainable, n_layers)
+        return 0 if result is None and embedding_in(trainable) else result  # None as in the course
+
+    expect(count, PLANS, frozen_blocks, BLOCK_MISTAKES)
+    return "plans with blocks, pieces, embeddings, the head alone, and nothing"
+
+
+EXERCISES = {
+    "6.5 trainable parameters": Exercise(try_count_trainable, count_trainable),
+    "6.5 freezing": Exercise(weights_stay, freeze),
+    "6.5 frozen blocks": Exercise(try_frozen_blocks, frozen_blocks),
+}

@@ -1,0 +1,177 @@
+"""The trial of section 6.7: one training step."""
+
+import copy
+from numbers import Real
+
+import torch
+from torch.nn import functional as F
+from torch.nn.utils import parameters_to_vector
+
+from helpers.config import BASE_CONFIG
+from helpers.freezing import FreezePlan, replace_head
+from helpers.model import GPTModel
+from workshop.exercises.mistakes import Exercise, Mistake, alike, refuse, rows, show, unrecognised
+
+SIZES = BASE_CONFIG | {"vocab_size": 11, "context_length": 6, "drop_rate": 0.0}
+# settings of the model, learning rate, number of tokens, labels of two batches
+RUNS = (
+    ({"emb_dim": 2, "n_heads": 1, "n_layers": 1}, 0.5, 4, "0 1 1; 1 0 1"),
+    ({"emb_dim": 4, "n_heads": 2, "n_layers": 2}, 0.2, 5, "1 0; 0 0"),
+)
+
+
+class CountedSGD(torch.optim.SGD):
+    """Gradient descent that counts its steps."""
+
+    num_steps = 0
+
+    def step(self, closure=None):
+        """Take a step."""
+        self.num_steps += 1
+        return super().step(closure)
+
+
+def training_step(model, token_ids, labels, optimizer) -> float:
+    """Take one step of the optimizer with a batch; return the loss before it, in nats."""
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(token_ids)[:, -1], labels)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def step_with(loss_of, zero_grad=True, steps=1):
+    """Return a training step with another loss, without `zero_grad`, or with several steps."""
+
+    def step(model, token_ids, labels, optimizer):
+        if zero_grad:
+            optimizer.zero_grad()
+        loss = loss_of(model(token_ids), labels)
+        loss.backward()
+        for _ in range(steps):
+            optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def loss_at_the_end(logits, labels):
+    """Return the right loss."""
+    return F.cross_entropy(logits[:, -1], labels)
+
+
+def returns_the_loss_after_it(model, token_ids, labels, optimizer) -> float:
+    """Take a right step, and return the loss after it."""
+    training_step(model, token_ids, labels, optimizer)
+    return loss_at_the_end(model(token_ids), labels).item()
+
+
+STEP_MISTAKES = (
+    (
+        "the gradients of the first step are still there in the second, and add up. Reset them with "
+        "`optimizer.zero_grad()`.",
+        step_with(loss_at_the_end, zero_grad=False),
+    ),
+    (
+        "you averaged over all positions. Only the logits of the last one, `[:, -1]`, classify.",
+        step_with(
+            lambda logits, labels: F.cross_entropy(
+                logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1])
+            )
+        ),
+    ),
+    (
+        "you took the first position. The last one, `[:, -1]`, classifies.",
+        step_with(lambda logits, labels: F.cross_entropy(logits[:, 0], labels)),
+    ),
+    (
+        "you applied softmax twice: `cross_entropy` takes the logits, and includes softmax.",
+        step_with(lambda logits, labels: F.cross_entropy(logits[:, -1].softmax(-1), labels)),
+    ),
+    (
+        "you added the losses of the messages. Take their mean, as `cross_entropy` does.",
+        step_with(lambda logits, labels: F.cross_entropy(logits[:, -1], labels, reduction="sum")),
+    ),
+    ("you called `optimizer.step()` twice.", step_with(loss_at_the_end, steps=2)),
+    (
+        "that is the loss after the step. Return the loss that you computed before it.",
+        returns_the_loss_after_it,
+    ),
+)
+
+
+def trace(step) -> list[tuple]:
+    """Return what two steps on each of two models do.
+
+    An entry has the loss as it is returned, the weights before and after, the optimizer's steps,
+    and whether the flags changed.
+    """
+    entries = []
+    for i, (sizes, lr, num_tokens, labels) in enumerate(RUNS):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(7 + i)
+            model = replace_head(GPTModel(SIZES | sizes))
+        FreezePlan(sizes["n_layers"], ["trf_blocks.0", "final_norm", "out_head"]).apply(model)
+        optimizer = CountedSGD(model.parameters(), lr=lr)
+        flags = [p.requires_grad for p in model.parameters()]
+        for batch_labels in rows(labels):
+            token_ids = torch.arange(len(batch_labels) * num_tokens).reshape(-1, num_tokens) % 11
+            before = weights_of(model)
+            optimizer.num_steps = 0
+            returned = step(model, token_ids, copy.copy(batch_labels), optimizer)
+            kept = flags == [p.requires_grad for p in model.parameters()]
+            entries.append((returned, before, weights_of(model), optimizer.num_steps, kept))
+    return entries
+
+
+def weights_of(model) -> torch.Tensor:
+    """Return all weights, as one vector."""
+    return parameters_to_vector(model.parameters()).detach().clone()
+
+
+def same_trace(one: list[tuple], other: list[tuple]) -> bool:
+    """Return whether losses and weights are the same in two traces."""
+    pairs = zip(one, other, strict=True)
+    return all(alike(a[0], b[0]) and torch.allclose(a[2], b[2], atol=1e-5) for a, b in pairs)
+
+
+def try_training_step(solve) -> str:
+    """`solve` takes a model, token ids, labels and an optimizer; it takes a step, returns the loss."""
+    got, right = trace(solve), trace(training_step)
+    still = all(torch.equal(before, after) for _, before, after, *_ in got)
+    by_another = not still and not any(num_steps for *_, num_steps, _ in got)
+    refuse({
+        "your function changed `requires_grad` of some parameters.": not all(e[4] for e in got),
+        "no weight has changed. `zero_grad`, `backward` and `step`, in this order, of the model and "
+        "the optimizer that your function is given.": still,
+        "the weights have changed, but `optimizer.step()` was never called. Use the optimizer that "
+        "your function is given.": by_another,
+        "your function returns None. Return the loss: `loss.item()`.":
+            any(entry[0] is None for entry in got),
+    })  # fmt: skip
+    for returned, *_ in got:
+        if isinstance(returned, torch.Tensor) and returned.requires_grad:
+            raise Mistake(
+                "return `loss.item()`, a plain number. A tensor with its gradients keeps everything "
+                "in memory that was computed for it."
+            )
+        if not isinstance(returned, Real):
+            raise Mistake(f"return `loss.item()`, a plain number, not {show(returned)}.")
+    if same_trace(got, right):
+        return "two steps of two tiny models: their losses and their weights"
+    for sentence, wrong in STEP_MISTAKES:
+        if same_trace(got, trace(wrong)):
+            raise Mistake(sentence)
+    for step, (mine, due) in enumerate(zip(got, right, strict=True)):
+        given = f"step {step % 2 + 1} of a tiny model with {len(due[1])} weights"
+        if not alike(mine[0], due[0]):
+            raise unrecognised(f"{given}: the loss", due[0], mine[0])
+        if not torch.allclose(mine[2], due[2], atol=1e-5):
+            i = (mine[2] - due[2]).abs().argmax()
+            raise unrecognised(f"{given}: weight {i} after it", due[2][i], mine[2][i])
+    raise AssertionError("one entry differs")
+
+
+EXERCISES = {
+    "6.7 training step": Exercise(try_training_step, training_step),
+}
