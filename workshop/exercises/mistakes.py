@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -148,25 +147,33 @@ def inputs(solve: Callable, case: tuple) -> str:
 
 def show(value) -> str:
     """Return a short text for a value: numbers rounded to three decimals, long lists cut."""
-    if isinstance(value, torch.nn.Module):
-        return " ".join(str(value).split())
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray | np.generic):
-        value = np.round(value, 3).tolist() if value.dtype.kind == "f" else value.tolist()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if callable(value):
-        return f"the function {getattr(value, '__name__', '')}".rstrip()
-    text = str(_whole(value)) if isinstance(value, list) else reprlib.repr(value)
-    return text if len(text) <= 200 else f"{text[:200]} …"
+    match value:
+        case str():
+            text = value
+        case torch.nn.Module():
+            parts = [
+                f"{name} {tuple(p.shape)} {'trainable' if p.requires_grad else 'frozen'}"
+                for name, p in value.named_parameters()
+            ]
+            text = f"a model with {', '.join(parts)}"
+        case torch.utils.data.DataLoader():
+            text = " and ".join(show(list(batch)) for batch in value)
+        case _ if callable(value):
+            text = f"the function {getattr(value, '__name__', '')}".rstrip()
+        case _:
+            text = str(_rounded(value))
+    return text if len(text) <= 300 else f"{text[:300]} …"
 
 
-def _whole(value):
-    """Return nested lists, with whole numbers in place of floats such as 3.0."""
-    if isinstance(value, list):
-        return [_whole(entry) for entry in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _rounded(value):
+    """Return tensors and arrays as lists, and numbers without needless decimals."""
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return type(value)(_rounded(entry) for entry in value)
+    if not isinstance(value, float):
+        return value
+    return int(value) if value.is_integer() else round(value, 3)
 
 
 # --- inputs made by hand --------------------------------------------------------------------------

@@ -21,6 +21,11 @@ POSITION_MISTAKES = (
         lambda ids, pad=END_OF_TEXT: padding_mask(ids, pad).sum(1),
     ),
     (
+        "you counted the tokens. Positions begin at 0, so the last one is one lower; and a padding "
+        "id inside a message is not counted (with pad_token_id=0 that can be a “!”).",
+        lambda ids, pad=END_OF_TEXT: (ids != pad).sum(1),
+    ),
+    (
         "that is the first position of the padding. The last token is one before.",
         lambda ids, pad=END_OF_TEXT: first_padding(ids, pad)[:, 0],
     ),

@@ -49,16 +49,22 @@ class ToyClassifier(nn.Module):
         return self.logits[None, : token_ids.shape[1]].clone()
 
 
+# how much the logits of one class exceed those of the other, at each position
+STRENGTHS = torch.tensor([[1.0], [1.3], [0.9], [1.2], [1.1], [0.8], [1.0]])
+
+
 def logits_of(classes: list[int], margin: float, offset: float) -> torch.Tensor:
-    """Return logits (n, 2): the class's is larger by `margin`, and all are shifted by `offset`."""
-    return margin * nn.functional.one_hot(torch.tensor(classes), 2) + offset
+    """Return logits (n, 2): the class's is larger by about `margin`; all are shifted by `offset`."""
+    of_class = nn.functional.one_hot(torch.tensor(classes), 2)
+    strengths = STRENGTHS.roll(len(classes) // 6, 0)[: len(classes)]  # the largest elsewhere
+    return margin * strengths * of_class + offset
 
 
 # texts; the classes at the positions, and of how many of them; margin and offset of the logits
 TEXTS = {5: ("11 12 13", "21 22 23 24 25", "31 32 33 34 35 36 37"), 7: ("41 42 43 44", "51 52")}
 CLASSES = {
     5: rows("0 0 0 0 0; 1 1 1 1 1; 1 0 0 0 0; 0 1 1 1 1; 1 1 1 1 0; 0 0 0 0 1; 1 1 0 1 0").tolist(),
-    7: rows("0 0 0 1 1 1 1; 1 1 1 1 0 0 0; 0 0 0 0 0 0 1; 1 1 1 1 1 1 0").tolist(),
+    7: rows("0 1 0 1 0 0 1; 1 1 1 1 0 0 0; 0 0 0 0 0 0 1; 1 1 1 1 1 1 0").tolist(),
 }
 FORMS = ((3.0, -4.0), (0.8, 2.0), (1.0, -3.0))
 ANSWERS = ("not spam", "spam")
@@ -76,8 +82,6 @@ LABEL_MISTAKES = (  # from the logits (n, 2) and the number of real tokens to 0 
      "`argmax`.", lambda logits, n: int(logits[-1, 1] > 0)),
     ("you compare the probability of spam with 0.9. The larger logit decides, so with 0.5.",
      lambda logits, n: int(logits[-1].softmax(0)[1] > 0.9)),
-    ("`argmax` without `dim` looks at the logits of all positions. Take the last position first.",
-     lambda logits, n: int(logits.argmax() == 1)),
     ("`argmax` without `dim` looks at the logits of all positions. Take the last position first.",
      lambda logits, n: logits.argmax() % 2),
     ("every message is “not spam” for it.", lambda logits, n: 0),

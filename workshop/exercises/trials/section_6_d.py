@@ -74,7 +74,7 @@ def try_shared_texts(solve) -> str:
             raise Mistake(sentence)
     i = 0 if results[0] != right[0] else 1
     given = f"training part {PARTS[i][0]}, test part {PARTS[i][1]}"
-    raise unrecognised(given, str(right[i]), str(results[i]))
+    raise unrecognised(given, right[i], results[i])
 
 
 # --- macro-F1 -------------------------------------------------------------------------------------
