@@ -64,7 +64,7 @@ def logits_of(classes: list[int], margin: float, offset: float) -> torch.Tensor:
 TEXTS = {5: ("11 12 13", "21 22 23 24 25", "31 32 33 34 35 36 37"), 7: ("41 42 43 44", "51 52")}
 CLASSES = {
     5: rows("0 0 0 0 0; 1 1 1 1 1; 1 0 0 0 0; 0 1 1 1 1; 1 1 1 1 0; 0 0 0 0 1; 1 1 0 1 0").tolist(),
-    7: rows("0 1 0 1 0 0 1; 1 1 1 1 0 0 0; 0 0 0 0 0 0 1; 1 1 1 1 1 1 0").tolist(),
+    7: rows("0 1 0 1 0 0 1; 1 1 0 1 1 0 1; 0 0 0 0 0 0 1; 1 1 1 1 1 1 0").tolist(),
 }
 FORMS = ((3.0, -4.0), (0.8, 2.0), (1.0, -3.0))
 ANSWERS = ("not spam", "spam")
