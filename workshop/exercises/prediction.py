@@ -1,12 +1,14 @@
 """Questions to which a learner commits before the answer is revealed.
 
-`questions.toml` has their texts. The answer is computed in the notebook, by the model and the
-messages that are there. `workshop.widgets.predict` asks; what is typed is understood here.
+`questions.toml` has their texts. The answer depends on the model and the messages that are there;
+`predicted` computes some, the notebook's cell the others. `workshop.widgets.predict` asks. What is
+typed is understood here.
 """
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -15,58 +17,111 @@ from workshop.exercises.answers import number_in
 
 TOO_LOW, TOO_HIGH, ELSE = "too low", "too high", "else"  # guesses that share a reply
 MARKS = re.compile(r"`([^`]+)`|(?<![\w*])\*([^*\s`][^*`]*)\*(?![\w*])")  # code, or emphasis
+FIELD = re.compile(r"\{(\w+)(?::([^{}]*))?\}")  # {answer}, {share:.1f}
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+ABOUT = re.compile(r"^(≈|~|about|around|roughly|approximately)\s*", re.IGNORECASE)
+# what may follow a number: its unit, or what is counted; no exponent such as the "e5" of "1e5"
+UNIT = re.compile(r"(?<=[\d.])\s*[a-zA-Z][a-zA-Z ]*$")
+
+
+# --- kinds of answers -----------------------------------------------------------------------------
 
 
 class Kind:
-    """The kind of answer that is asked for: Number, Shape or OneOf."""
+    """The kind of answer that is asked for: Number, Shape or OneOf.
 
-    def read(self, text: str):
-        """Return the guess that a text says; raise ValueError, with the text in it, for none."""
-        guess, text = None, text.strip()
-        match self:
-            case Number():
-                guess, missing = number_in(text.removesuffix(self.unit)), "number"
-            case Shape():
-                missing = "shape, such as (1, 4, 2)"
-                if re.fullmatch(r"[\s(\[]*\d+([\s,x×]+\d+)*[\s,)\]]*", text):
-                    guess = tuple(int(length) for length in re.findall(r"\d+", text))
-            case OneOf():
-                missing = f"option here; there are {', '.join(self.options)}"
-                if text in self.options:
-                    guess = text
-        if guess is None:
-            raise ValueError(f"{text!r} is no {missing}")
-        return guess
+    `read` returns the guess that a text says. It raises ValueError, with a sentence for the learner,
+    where there is none, or where the text may mean two things: so no guess is spent.
+    """
 
     def same(self, guess, answer) -> bool:
         """Return whether a guess counts as right."""
-        if isinstance(self, Number):
-            return abs(guess - answer) <= max(self.within, self.tolerance * abs(answer), 1e-9)
         return guess == answer
-
-    def show(self, value) -> str:
-        """Return a guess or an answer as a text."""
-        match self:
-            case Number():
-                value = round(float(value), 4)
-                form = ",.0f" if value.is_integer() or abs(value) >= 1000 else ".3g"
-                return f"{value:{form}} {self.unit}".strip()
-            case Shape():
-                return str(tuple(value))
-        return str(value)
 
 
 @dataclass(frozen=True)
 class Number(Kind):
-    """A number in `unit`; a guess is right within the fraction `tolerance` of it, or `within` it."""
+    """A number in `unit`; a guess is right within the fraction `tolerance` of it, or `within` it.
+
+    The unit "fraction" is for numbers from 0 to 1, "%" for those from 0 to 100.
+    """
 
     tolerance: float = 0.0
     within: float = 0.0
     unit: str = ""
 
+    def read(self, text: str) -> float:
+        """Return the number of "1,024", "≈ 5", "two", "1 / 12", "86.6 %"; 8.3 for "1/12" in "%"."""
+        plain = ABOUT.sub("", text.strip())
+        is_percent, is_quotient = plain.endswith("%"), "/" in plain
+        if plain.lower() in WORDS:
+            plain = str(WORDS.index(plain.lower()))
+        plain = UNIT.sub("", plain.removesuffix("%").rstrip())
+        number = self._quotient(plain) if is_quotient else number_in(plain)
+        if number is None:
+            raise ValueError(f"{text!r} is not a number")
+        if number < 0:
+            raise ValueError(f"{text!r} is negative, and the answer is not")
+        if self.unit == "%":
+            if is_quotient and not is_percent:
+                return 100 * number
+            if 0 < number < 1 and not is_percent:
+                raise ValueError(
+                    f"Do you mean {100 * number:.4g} % or {number:g} %? Type it with the %"
+                )
+            if number > 100:
+                raise ValueError("A percentage of a whole is at most 100")
+        elif self.unit == "fraction":
+            number = number / 100 if is_percent else number
+            if number > 1:
+                raise ValueError(
+                    f"A fraction is at most 1. Type {number / 100:g} if you mean {number:g} %"
+                )
+        elif is_percent:
+            asked_for = f"in {self.unit}" if self.unit else "not a percentage"
+            raise ValueError(f"{text!r} is a percentage; the answer is {asked_for}")
+        return number
+
+    @staticmethod
+    def _quotient(text: str) -> float | None:
+        """Return the value of "1/12" or "1 / 12", None for another text."""
+        try:
+            return float(Fraction(text.replace(" ", "").replace(",", "")))
+        except (ValueError, ZeroDivisionError):
+            return None
+
+    def same(self, guess, answer) -> bool:
+        """Return whether a guess is near enough."""
+        return abs(guess - answer) <= max(self.within, self.tolerance * abs(answer), 1e-9)
+
+    def show(self, value) -> str:
+        """Return a number as a text."""
+        value = round(float(value), 4)
+        form = ",.0f" if value.is_integer() or abs(value) >= 1000 else ".3g"
+        return f"{value:{form}} {'' if self.unit == 'fraction' else self.unit}".strip()
+
 
 class Shape(Kind):
     """The shape of a tensor."""
+
+    def read(self, text: str) -> tuple[int, ...]:
+        """Return the shape that "torch.Size([8, 120])", "8, 120" or "8 x 50,257" says."""
+        plain = re.sub(r"^\s*(torch\.Size)?[\s(\[]*|[\s,)\]]*$", "", text)
+        thousands = re.search(r"(?<!\d)\d{1,3}(,\d{3})+(?!\d)", plain)
+        if thousands and re.search(
+            r"\d\s*[x×]|,\s|\d\s+\d", plain
+        ):  # so lengths are parted otherwise
+            plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", plain)
+        elif thousands:
+            together, apart = thousands[0].replace(",", ""), thousands[0].replace(",", ", ")
+            raise ValueError(f"Do you mean {together} or {apart}? Type it like this")
+        if not re.fullmatch(r"\d+([\s,x×]+\d+)*", plain):
+            raise ValueError(f"{text!r} is not a shape, such as (2, 3)")
+        return tuple(int(length) for length in re.findall(r"\d+", plain))
+
+    def show(self, value) -> str:
+        """Return a shape as a text."""
+        return str(tuple(value))
 
 
 class OneOf(Kind):
@@ -75,36 +130,81 @@ class OneOf(Kind):
     def __init__(self, *options: str):
         self.options = options
 
+    def read(self, text: str) -> str:
+        """Return the option."""
+        if text.strip() not in self.options:
+            raise ValueError(f"{text!r} is not an option here; there are {', '.join(self.options)}")
+        return text.strip()
+
+    def show(self, value) -> str:
+        """Return an option as it is."""
+        return str(value)
+
+
+# --- questions ------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Question:
     """A question and the replies to guesses.
 
-    `wrong` has a reply for a guess, or for those that are TOO_LOW, TOO_HIGH or anything ELSE;
-    `then` follows in either case. {answer} is filled in; `code` and *emphasis* are understood.
+    `right` is the reply to a right guess, or one for each possible answer. `wrong` has a reply for a
+    guess, or for those that are TOO_LOW, TOO_HIGH or anything ELSE; `then` follows in either case.
+    In all texts {answer} and the other named `values` are filled in, with a format where one is given,
+    {share:.1f}; a guess in `wrong` may be {longest}. `code` and *emphasis* are understood.
     """
 
     ask: str
     kind: Kind
-    right: str
+    right: str | dict
     wrong: dict
     then: str = ""
+    values: dict = field(default_factory=dict)
+
+    def missing(self) -> set[str]:
+        """Return the names that the texts use and that have no value."""
+        right = self.right.values() if isinstance(self.right, dict) else [self.right]
+        texts = [self.ask, *right, *map(str, self.wrong), *self.wrong.values(), self.then]
+        names = {name for text in texts for name, _ in FIELD.findall(text)}
+        return names - self.values.keys() - {"answer"}
 
     def reply(self, guess, answer) -> tuple[bool, str]:
         """Return whether a guess is right, and the reply to it."""
         if self.kind.same(guess, answer):
-            return True, self.fill(self.right, answer)
+            return True, self.reply_to_right(answer)
         reply = self.wrong.get(ELSE, "")
         if isinstance(self.kind, Number):
             reply = self.wrong.get(TOO_LOW if guess < answer else TOO_HIGH, reply)
         for known, special in self.wrong.items():
-            if known not in (TOO_LOW, TOO_HIGH, ELSE) and self.kind.same(guess, known):
+            if known in (TOO_LOW, TOO_HIGH, ELSE) or self._is_unfilled(known):
+                continue
+            if self.kind.same(guess, self.kind.read(self.fill(known, answer))):
                 reply = special
         return False, self.fill(reply, answer)
 
+    def reply_to_right(self, answer) -> str:
+        """Return the reply to a right guess."""
+        right = self.right
+        if isinstance(right, dict):
+            right = right.get(self.kind.show(answer), right.get(ELSE, ""))
+        return self.fill(right, answer)
+
+    def _is_unfilled(self, text: str) -> bool:
+        return any(name not in self.values and name != "answer" for name, _ in FIELD.findall(text))
+
     def fill(self, text: str, answer) -> str:
-        """Return a text with the answer in it."""
-        return text.replace("{answer}", self.kind.show(answer))
+        """Return a text with the answer and the values in it; what has no value stays as it is."""
+
+        def value_of(match: re.Match) -> str:
+            name, form = match.groups()
+            if name == "answer":
+                return format(answer, form) if form else self.kind.show(answer)
+            if name not in self.values:
+                return match[0]
+            value = self.values[name]
+            return format(value, form or ("," if isinstance(value, int) else ""))
+
+        return FIELD.sub(value_of, text)
 
 
 @cache
@@ -119,12 +219,14 @@ def questions() -> dict[str, Question]:
             kind = Shape()
         else:
             kind = Number(entry.get("tolerance", 0), entry.get("within", 0), entry.get("unit", ""))
-        wrong = {}
-        for guess, reply in entry["wrong"].items():
-            known = guess if guess in (TOO_LOW, TOO_HIGH, ELSE) else kind.read(guess)
-            wrong[known] = _join_lines(reply)
-        texts = [_join_lines(entry.get(name, "")) for name in ("ask", "right", "then")]
-        course[entry["name"]] = Question(texts[0], kind, texts[1], wrong, texts[2])
+        right = entry["right"]
+        if isinstance(right, dict):
+            right = {answer: _join_lines(reply) for answer, reply in right.items()}
+        else:
+            right = _join_lines(right)
+        wrong = {guess: _join_lines(reply) for guess, reply in entry["wrong"].items()}
+        ask, then = (_join_lines(entry.get(name, "")) for name in ("ask", "then"))
+        course[entry["name"]] = Question(ask, kind, right, wrong, then)
     return course
 
 

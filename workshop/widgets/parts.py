@@ -13,6 +13,11 @@ from ipywidgets import HTML, Button, HBox, Label, ToggleButton, VBox
 from workshop import ASSETS
 from workshop.tables import alert
 
+# how a question or an exercise is set off from the text where no style sheet of ours is: a thin
+# frame with a thick left side, in colours that are seen on white and on black
+BOX = "border: 1px solid #8885; border-left: 4px solid #2e86c1; padding: 2px 12px; margin: 6px 0"
+# where nothing is live; the published pages hide it, because nothing can be run there
+RUN_ALL = '<p class="course-not-live"><i>Run ▸ Run All Cells brings the widgets back.</i></p>'
 STYLE = (ASSETS / "widgets.css").read_text(encoding="utf-8")
 
 # --- sentences ------------------------------------------------------------------------------------
@@ -83,7 +88,10 @@ class CourseWidget(VBox):
         named(self, "fx-widget", css)
 
     def _ipython_display_(self, **_) -> None:
-        display_with_static_form(self, *self.static_form())
+        svg, html, text = self.static_form()
+        if RUN_ALL not in html:
+            html += RUN_ALL
+        display_with_static_form(self, svg, html, text)
 
 
 def display_with_static_form(widget, svg: str, html: str, text: str) -> None:

@@ -1,18 +1,32 @@
 """A question, a field and a button "Commit"; only then the answer.
 
-The texts are in `workshop/exercises/questions.toml`; the answer is computed in the notebook's cell.
+The texts are in `workshop/exercises/questions.toml`; the answer comes from the notebook's cell or
+from `workshop/exercises/predicted.py`.
 """
 
 import asyncio
 import base64
+from contextlib import suppress
+from dataclasses import replace
 from html import escape
 
 from ipywidgets import HTML, Text
 
+from workshop.exercises.predicted import ANSWERS
 from workshop.exercises.prediction import MARKS, OneOf, Question, in_html, questions
-from workshop.exercises.record import RIGHT, UNSAID, WRONG, record
+from workshop.exercises.record import RIGHT, UNSAID, WRONG, kept_guess, record
 from workshop.pictures.svg import Drawing
-from workshop.widgets.parts import Choice, CourseWidget, ask, button, named, problem_shown, row
+from workshop.widgets.parts import (
+    BOX,
+    RUN_ALL,
+    Choice,
+    CourseWidget,
+    ask,
+    button,
+    named,
+    problem_shown,
+    row,
+)
 
 ENTER = 0.2  # seconds in which what was typed arrives from the page after the key
 
@@ -21,8 +35,8 @@ class Prediction(CourseWidget):
     """One question of the course; `commit` takes a guess as it is typed.
 
     `name` is what it is kept as. `guess` and `is_right` are None until a guess is taken, which
-    happens once. `show` is a Drawing or a text that is shown only then. Raises ValueError for a
-    question whose right answer can't be what the cell has computed.
+    happens once: one that was kept beside the notebook is taken at once. `show` is a Drawing or a
+    text that is shown only after it.
     """
 
     def __init__(self, name: str, question: Question, answer, show: Drawing | str | None = None):
@@ -41,10 +55,22 @@ class Prediction(CourseWidget):
         self._button = button("fx-more pr-commit", "Commit", self._click)
         self._problem = named(HTML(), "fx-problem pr-problem")
         self._reply = named(HTML(), "pr-reply")
-        shown = named(HTML(_question_html(question)), "pr-question")
+        shown = named(HTML(_question_html(question, self.answer)), "pr-question")
         field = row(self._field, self._button, css="pr-row")
         super().__init__("prediction", [shown, field, self._problem, self._reply])
         record(name, UNSAID)
+        if kept := kept_guess(name):
+            self._restore(kept)
+
+    def _restore(self, kept: str) -> None:
+        """Take a guess that was kept; one that this question can't read is ignored."""
+        with suppress(ValueError):
+            self.question.kind.read(kept)
+            if isinstance(self._field, Choice):
+                self._field.choose(kept)
+            else:
+                self._field.value = kept
+            self.commit(kept)
 
     def _click(self) -> None:
         self.commit(self._field.value)
@@ -60,21 +86,26 @@ class Prediction(CourseWidget):
             return
         with problem_shown(self._problem):
             if not text.strip():
-                raise ValueError(
-                    "First your guess, then Commit: a wrong one teaches more than none"
-                )
+                raise ValueError("Enter a guess first. Even a wrong one helps you learn")
             self.guess = self.question.kind.read(text)
             self.is_right, words = self.question.reply(self.guess, self.answer)
-            record(self.name, RIGHT if self.is_right else WRONG)
-            show = self.question.kind.show
-            verdict = "as you said" if self.is_right else f"you said {show(self.guess)}"
+            record(self.name, RIGHT if self.is_right else WRONG, text.strip())
             for control in self._controls:
                 control.disabled = True  # a guess is made once
             self._button.description = "✓ Committed"  # it keeps the keyboard's focus
             self._reply.value = (
-                f'<div role="status"><p><b>{escape(show(self.answer))}</b>, {escape(verdict)}.</p>'
+                f'<div role="status">{self._verdict()}'
                 f"{in_html(words)}{self._shown_after_it(live=True)}</div>"
             )
+
+    def _verdict(self) -> str:
+        """Return right or wrong as HTML: by a sign, a colour and a word; and the answer."""
+        show = self.question.kind.show
+        answer, guess = escape(show(self.answer)), escape(show(self.guess))
+        if self.is_right:
+            near = "" if answer == guess else f" You said {guess}."
+            return f'<p class="pr-right"><b>✓ Right:</b> <b>{answer}</b>.{near}</p>'
+        return f'<p class="pr-wrong"><b>✗ Wrong:</b> the answer is <b>{answer}</b>. You said {guess}.</p>'
 
     def _shown_after_it(self, live: bool) -> str:
         """Return what follows, whatever was guessed, as HTML."""
@@ -90,34 +121,57 @@ class Prediction(CourseWidget):
         return f'<p><img src="data:image/svg+xml;base64,{svg}" alt="{words}"/></p>{then}'
 
     def static_form(self) -> tuple[str, str, str]:
-        """Return the question, and the answer folded."""
+        """Return the question in a box, and the answer folded."""
         question, answer = self.question, self.answer
-        right = in_html(question.fill(question.right, answer))
         options = ""
         if isinstance(question.kind, OneOf):
-            lines = [in_html(option) for option in question.kind.options]
-            lines = "".join(lines).replace("<p>", "<li>").replace("</p>", "</li>")
-            options = f'<ul style="list-style: none">{lines}</ul>'
+            lines = "".join(f"<li>{escape(option)}</li>" for option in question.kind.options)
+            options = f"<ul>{lines}</ul>"
         page = (
-            f"{_question_html(question)}{options}<details><summary>Answer</summary>"
+            f'<div class="course-question" style="{BOX}">{_question_html(question, answer)}{options}'
+            f"{RUN_ALL}<details><summary>Answer</summary>"
             f"<p><b>{escape(question.kind.show(answer))}</b></p>"
-            f"{right}{self._shown_after_it(live=False)}</details>"
+            f"{in_html(question.reply_to_right(answer))}{self._shown_after_it(live=False)}"
+            "</details></div>"
         )
-        ask = MARKS.sub(r"\1\2", question.ask)
-        return "", page, f"[Predict: {ask}]"
+        asked = MARKS.sub(r"\1\2", question.fill(question.ask, answer))
+        return "", page, f"[Predict: {asked}]"
 
 
-def _question_html(question: Question) -> str:
-    return f"<p><b>Predict:</b> {in_html(question.ask).removeprefix('<p>')}"
+def _question_html(question: Question, answer) -> str:
+    ask = in_html(question.fill(question.ask, answer))
+    return f"<p><b>Predict:</b> {ask.removeprefix('<p>')}"
 
 
-def predict(name: str, answer, show: Drawing | str | None = None) -> Prediction:
-    """Return the widget that asks a question of the course by its name, "6.3 longest message".
+def predict(
+    name: str, answer=None, show: Drawing | str | None = None, *, given=None, **values
+) -> Prediction:
+    """Return the widget that asks a question of the course by its name, "6.3 the longest message".
 
     `answer` is what the cell has computed: a number in the question's unit, a shape, an option's
-    text. Raises ValueError for a name that no question has.
+    text. For a question in `workshop.exercises.predicted.ANSWERS` it is computed there instead, from
+    `given`: one value, or a tuple of several. So the cell does not show how.
+
+    `values` are filled in where the texts of the question have their names, {median} or {share:.1f}.
+    `show`, a Drawing or a text, is shown after the guess. Raises ValueError for a name that no
+    question has, and for a value that its texts need and that is missing.
+
+        predict("6.5 the shape with the new head", tuple(outputs.shape))
+        predict("6.2 always ham", given=(ham, spam))
+        predict("6.3 padding", share, drawing, one_length=60.2)
     """
     known = questions()
     if name not in known:
         raise ValueError(f"no question is called {name!r}; there are {', '.join(known)}")
-    return Prediction(name, known[name], answer, show)
+    if answer is None:
+        answer = ANSWERS[name](*given) if isinstance(given, tuple) else ANSWERS[name](given)
+    if isinstance(answer, dict):
+        values = answer | values
+        answer = values.pop("answer")
+    plain = {
+        name: getattr(value, "item", lambda value=value: value)() for name, value in values.items()
+    }
+    question = replace(known[name], values=plain)
+    if missing := question.missing():
+        raise ValueError(f"the texts of {name!r} need values for {', '.join(sorted(missing))}")
+    return Prediction(name, question, answer, show)

@@ -1,0 +1,196 @@
+"""Answers to predictions whose computation would give them away on the page.
+
+A function takes what the cell gives to `predict`, and returns the answer, or a dictionary with the
+answer and further values for the texts of the question.
+"""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from helpers.config import END_OF_TEXT
+from helpers.training import last_token_positions
+from workshop.pictures.charts import batch_widths, share_of_padding
+
+# --- 6.2 ------------------------------------------------------------------------------------------
+
+
+def always_ham(ham: int, spam: int) -> float:
+    """Return the accuracy, in percent, of predicting ham for all of these messages."""
+    return 100 * ham / (ham + spam)
+
+
+def rows_after_balancing(ham: int, spam: int) -> int:
+    """Return how many messages are left when both classes are as large as the smaller one."""
+    return 2 * min(ham, spam)
+
+
+def furthest_from_half(parts) -> dict:
+    """Return the name of the table whose fraction of spam is furthest from a half."""
+    spam = {name: part["Label"].mean() for name, part in parts.items()}
+    percents = {name: 100 * fraction for name, fraction in spam.items()}
+    return {"answer": max(spam, key=lambda name: abs(spam[name] - 0.5))} | percents
+
+
+def range_of_spam(draws) -> dict:
+    """Return the range of spam, in points, in the validation sets of several splits."""
+    percents = [100 * validation["Label"].mean() for _, validation, _ in draws.values()]
+    lowest, highest = min(percents), max(percents)
+    return {"answer": round(highest - lowest), "lowest": lowest, "highest": highest}
+
+
+# --- 6.3 ------------------------------------------------------------------------------------------
+
+
+def compared_number_of_tokens(tokenizer, usual: str, hurry: str) -> str:
+    """Return whether the second text has more tokens than the first, as many, or fewer."""
+    difference = len(tokenizer.encode(hurry)) - len(tokenizer.encode(usual))
+    return "as many" if difference == 0 else "more" if difference > 0 else "fewer"
+
+
+def longest_message(lengths) -> dict:
+    """Return the largest of the numbers of tokens, the median, and how many come near the largest."""
+    longest = int(max(lengths))
+    near = round(0.8 * longest)
+    return {
+        "answer": longest,
+        "median": int(sorted(lengths)[len(lengths) // 2]),
+        "near": near,
+        "num_near": sum(int(length) >= near for length in lengths),
+        "total": len(lengths),
+    }
+
+
+def padding_of_eight(lengths) -> float:
+    """Return the percentage of padding in the first eight messages, padded to the longest of all."""
+    return 100 * share_of_padding(list(lengths[:8]), [int(max(lengths))] * 8)
+
+
+def padding_by_batch(lengths) -> dict:
+    """Return the percentage of padding with batches of eight, and with one length for all."""
+    one_length = 100 * share_of_padding(lengths, [int(max(lengths))] * len(lengths))
+    return {
+        "answer": 100 * share_of_padding(lengths, batch_widths(lengths, 8)),
+        "one_length": one_length,
+    }
+
+
+def padding_sorted(lengths) -> float:
+    """Return the percentage of padding with batches of eight, where the messages are sorted."""
+    in_order = sorted(lengths)
+    return 100 * share_of_padding(in_order, batch_widths(in_order, 8))
+
+
+# --- 6.4 ------------------------------------------------------------------------------------------
+
+
+def largest_part(model) -> str:
+    """Return the part of a GPTModel with the most parameters, its head left out."""
+    parts = ("tok_emb", "pos_emb", "trf_blocks", "final_norm")
+    sizes = {p: sum(w.numel() for w in model.get_submodule(p).parameters()) for p in parts}
+    return max(sizes, key=sizes.get)
+
+
+# --- 6.6 ------------------------------------------------------------------------------------------
+
+
+def loss_at(p: float) -> float:
+    """Return the loss, in nats, where the correct class has the probability `p`."""
+    return -math.log(p)
+
+
+def what_is_last(token_ids) -> str:
+    """Return what is at the last position of the shortest of the sequences (b, n)."""
+    shortest = token_ids[last_token_positions(token_ids).argmin()]
+    return "padding" if shortest[-1] == END_OF_TEXT else "its last word"
+
+
+def loss_against_accuracy(one, other) -> str:
+    """Return whether the other model has the lower loss and the lower accuracy.
+
+    Given are the probabilities of the correct classes.
+    """
+    losses = [sum(-math.log(p) for p in model) / len(model) for model in (one, other)]
+    right = [sum(p > 0.5 for p in model) / len(model) for model in (one, other)]
+    return "yes" if losses[1] < losses[0] and right[1] < right[0] else "no"
+
+
+# --- 6.7 ------------------------------------------------------------------------------------------
+
+
+def best_epoch(film) -> str:
+    """Return in which epochs the validation loss is lowest."""
+    best, last = film.history.best_epoch, len(film.frames) - 1
+    if best <= 3:
+        return "the first to the third"
+    return "the last" if best == last else "the fourth"
+
+
+def confident_mistakes(film) -> str:
+    """Return what fraction of the last epoch's mistakes have a confidence above 0.9."""
+    last = len(film.frames) - 1
+    confidence = film.frames[last].probabilities.amax(dim=1)[film.mistakes[last]]
+    fraction = (confidence > 0.9).float().mean()
+    return (
+        "hardly any" if fraction < 0.15 else "about a quarter" if fraction < 0.4 else "half or more"
+    )
+
+
+def expensive_mistakes(film) -> str:
+    """Return whether the loss rises, from the best epoch to the last, because of a few messages."""
+    best, last = (
+        F.cross_entropy(film.frames[epoch].logits, film.labels, reduction="none")
+        for epoch in (film.history.best_epoch, len(film.frames) - 1)
+    )
+    few = last.median() <= best.median()
+    return "a few messages cost much more" if few else "many messages cost a little more"
+
+
+def which_have_gradients(parts) -> str:
+    """Return which of three parts have a gradient: token embedding, first block, last block."""
+    have = tuple(weight.grad is not None for weight in parts)
+    in_words = {
+        (False, False, False): "none of them",
+        (False, False, True): "the last block only",
+        (False, True, True): "both blocks",
+    }
+    return in_words.get(have, "all three")
+
+
+def change_of_loss(before: float, after: float) -> str:
+    """Return whether a loss fell or rose by more than a tenth."""
+    change = after / before
+    return "lower" if change < 0.9 else "higher" if change > 1.1 else "about as before"
+
+
+# --- 6.8 ------------------------------------------------------------------------------------------
+
+
+def changed_labels(p_spam: torch.Tensor) -> str:
+    """Return how many predicted labels change with a threshold of 0.9 instead of 0.5."""
+    changed = int(((p_spam > 0.5) != (p_spam > 0.9)).sum())
+    return "fewer than 20" if changed < 20 else "20 to 60" if changed <= 60 else "more than 60"
+
+
+ANSWERS = {
+    "6.2 always ham": always_ham,
+    "6.2 rows of the balanced collection": rows_after_balancing,
+    "6.2 the part that strays": furthest_from_half,
+    "6.2 forty seeds": range_of_spam,
+    "6.3 the same words in a hurry": compared_number_of_tokens,
+    "6.3 the longest message": longest_message,
+    "6.3 padding in a batch": padding_of_eight,
+    "6.3 each batch its own length": padding_by_batch,
+    "6.3 sorted by length": padding_sorted,
+    "6.4 the largest part": largest_part,
+    "6.6 a sure wrong answer": loss_at,
+    "6.6 the last position": what_is_last,
+    "6.6 lower loss, lower accuracy": loss_against_accuracy,
+    "6.7 gradient": which_have_gradients,
+    "6.7 first step": change_of_loss,
+    "6.7 best epoch": best_epoch,
+    "6.7 sure mistakes": confident_mistakes,
+    "6.7 dear mistakes": expensive_mistakes,
+    "6.8 a stricter threshold": changed_labels,
+}
