@@ -32,6 +32,31 @@ NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+SETUP = """\
+import subprocess
+import sys
+from pathlib import Path
+
+starts = [Path.cwd()]
+if "__vsc_ipynb_file__" in globals():  # VS Code says where the notebook is
+    starts.insert(0, Path(globals()["__vsc_ipynb_file__"]).parent)
+folders = [folder for start in starts for folder in (start, *start.parents)]
+folders.append(Path.cwd() / "course")
+mark = "workshop/widgets/prediction.py"  # a file that only the course has
+course = next((folder for folder in folders if (folder / mark).exists()), None)
+if course is None and "google.colab" in sys.modules:  # only this notebook is here
+    repository = "https://github.com/{repository}.git"
+    clone = ["git", "clone", "--quiet", "--depth=1", repository, "course"]
+    subprocess.run(clone, check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "-r", "course/requirements.txt"], check=True)
+    course = Path.cwd() / "course"
+if course is None:
+    raise FileNotFoundError(
+        f"The course's files are not in {Path.cwd()} or in a folder above it. "
+        "Open this notebook inside the course's folder `notebooks`."
+    )
+sys.path.insert(0, str(course))"""
 CHOICES = """\
 CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: downloaded once
 CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI"""
@@ -53,6 +78,12 @@ class CannotBuild(Exception):
 def names(folder: Path = FOLDER) -> list[str]:
     """Return the notebooks' names, in chapter order, without an ending."""
     return sorted(path.stem for path in (folder / "scripts").glob("*.py"))
+
+
+def setup_cell(folder: Path = FOLDER) -> str:
+    """Return the first code cell of every notebook, with the repository's present address."""
+    stamped = (folder / "repository.txt").read_text(encoding="utf-8").strip()
+    return SETUP.replace("{repository}", stamped)
 
 
 # --- pairs ----------------------------------------------------------------------------------------
@@ -153,7 +184,9 @@ def _leave_sigint_to_python() -> None:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Strip what changes from run to run or needs a live kernel, and fold the setup away.
+    """Strip what changes from run to run or needs a live kernel, and fold cells away.
+
+    These are the setup, and cells with the tag `hide-input`, whose code would give an answer away.
 
     Raises ValueError for anything written to stderr.
     """
@@ -165,6 +198,8 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         if cell is setup:
             cell.metadata = nbformat.from_dict(FOLDED_AWAY)
+        elif "hide-input" in (tags or []):
+            cell.metadata = nbformat.from_dict(FOLDED_AWAY | {"tags": tags})
         if cell.cell_type == "code":
             cell.outputs = [still for output in cell.outputs for still in _without_widget(output)]
         for output in cell.get("outputs", []):
@@ -234,9 +269,11 @@ def save(asked: list[str], prefer: str | None) -> None:
     ) as bar:
         for name, notebook in sources.items():
             bar.set_description(name)
-            for cell in notebook.cells:
-                if cell.cell_type == "code":
-                    cell.outputs, cell.execution_count = [], None
+            code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+            for cell in code:
+                cell.outputs, cell.execution_count = [], None
+            if "hide-input" in code[0].metadata.get("tags", []):
+                code[0].source = setup_cell()
             execute(name, notebook, bar)
             try:
                 tidy(notebook)

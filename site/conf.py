@@ -94,8 +94,8 @@ site/pages/speed
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # a widget shows its static form
-nb_code_prompt_show = "Show the setup code"
-nb_code_prompt_hide = "Hide the setup code"
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 OURS = 'class="fx-drawing"'  # of a drawing that workshop/pictures made

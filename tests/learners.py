@@ -5,6 +5,7 @@ import re
 import nbformat
 
 FOLD = re.compile(r"<details><summary>Solution</summary>(.*?)</details>", re.DOTALL)
+CHECK = re.compile(r'^(?:\w+ = )?check(?:_code)?\(\s*"[^"]+",\s*(\w+)', re.MULTILINE)
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -22,7 +23,7 @@ def answers(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
-        for name in re.findall(r"^check\w*\(\s*(\w+)", cell.source, re.MULTILINE):
+        for name in CHECK.findall(cell.source):
             defines = re.compile(rf"^(def |class )?{name}\b", re.MULTILINE)
             fitting = [(place, code) for place, code in solutions if defines.search(code)]
             if fitting:

@@ -12,7 +12,8 @@ from notebooks import build
 from tests.conftest import ROOT
 from tests.learners import answers
 from workshop.exercises.prediction import questions
-from workshop.exercises.trials import TRIALS
+from workshop.exercises.tasks import TASKS
+from workshop.exercises.trials import EXERCISES
 from workshop.explorer import MODULE
 
 NAMES = build.names()
@@ -52,7 +53,7 @@ def test_a_notebook_has_the_parts_that_every_notebook_has(name):
     assert cells[0].source.startswith(f"# {section} ")
     assert "After this notebook you" in cells[0].source
     assert f"/blob/main/notebooks/{name}.ipynb)" in cells[0].source  # the Colab badge
-    assert code[0].source == code_cells(NAMES[0])[0].source  # the same setup cell everywhere
+    assert code[0].source == build.setup_cell()
     assert code[1].source == build.CHOICES
     assert "## Try it" in text and "## What to take away" in text
     assert "<details><summary>Solution</summary>" in text
@@ -65,7 +66,7 @@ def test_a_notebook_has_the_parts_that_every_notebook_has(name):
 
 
 FOLD = re.compile(r"<details>.*?</details>", re.DOTALL)
-EXERCISE = re.compile(r"^\*\*.+\*\* (?:difficulty .*?|\((?:[a-z]+, )?)(\d+) minutes", re.MULTILINE)
+EXERCISE = re.compile(r"^> \*\*.+\*\* \((?:easy|medium|hard), (\d+) minutes\)", re.MULTILINE)
 WORDS_A_MINUTE, MINUTES_A_PREDICTION = 200, 0.5
 
 
@@ -122,11 +123,26 @@ def test_where_no_script_runs_6_5_shows_the_explorer_as_a_diagram_and_tables():
 SECTIONS = {f"6.{name.split('_')[1]}": build.read(name) for name in build.names()}
 
 
-@pytest.mark.parametrize("exercise", TRIALS)
-def test_every_exercise_stands_on_its_page_with_a_solution(exercise):
-    section, name = exercise.split()
-    checks = [check for _, check in answers(SECTIONS[section])]
-    assert any(f"check_code({name})" in check for check in checks)
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_every_exercise_stands_on_its_page_with_a_solution_and_the_page_uses_it(exercise):
+    checks = [check for _, check in answers(SECTIONS[exercise.split()[0]])]
+    (check,) = [" ".join(check.split()) for check in checks if f'"{exercise}"' in check]
+    assert re.search(rf'\w+ = check_code\( ?"{re.escape(exercise)}", \w+ ?\)', check)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_short_task_stands_on_its_page(task):
+    code = "\n".join(cell.source for cell in SECTIONS[task.split()[0]].cells)
+    assert f'check("{task}", ' in code
+
+
+def test_no_exercise_is_without_its_box_and_none_states_its_difficulty_twice():
+    for name in NAMES:
+        text = text_of(name)
+        starts = re.findall(
+            r"^(.*)\*\*(?:Write it|\d\.|[A-Z]\.) ?.*\d+ minutes", text, re.MULTILINE
+        )
+        assert set(starts) <= {"> "} and "difficulty" not in text
 
 
 def test_every_question_is_asked_once_on_its_page_and_no_other_is():
@@ -138,7 +154,7 @@ def test_every_question_is_asked_once_on_its_page_and_no_other_is():
                 assert all(name.split()[0] == section for name in names)
                 asked += names
     assert sorted(asked) == sorted(questions())
-    assert len(TRIALS) == 16 and "sixteen functions" in (ROOT / "README.md").read_text("utf-8")
+    assert len(EXERCISES) == 16 and "sixteen functions" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_last_cell_of_every_page_shows_its_progress_and_a_learner_answers_every_page(request):

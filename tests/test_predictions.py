@@ -3,6 +3,7 @@
 import asyncio
 import re
 import tomllib
+from dataclasses import replace
 from html import unescape
 from xml.etree import ElementTree
 
@@ -18,11 +19,12 @@ from notebooks import build
 from tests.clicks import one, static_form, text_of
 from tests.conftest import ROOT, load_parts
 from workshop.exercises import prediction
+from workshop.exercises.predicted import ANSWERS, longest_message, padding_by_batch
 from workshop.exercises.prediction import Number, OneOf, Question, Shape, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, progress
-from workshop.pictures.charts import batch_widths, share_of_padding
+from workshop.pictures.charts import share_of_padding
 from workshop.pictures.svg import Drawing
-from workshop.widgets.prediction import Prediction
+from workshop.widgets.prediction import Prediction, predict
 
 GUESSES = tomllib.loads((ROOT / "tests" / "wrong" / "guesses.toml").read_text("utf-8"))
 TOML = tomllib.loads((ROOT / "workshop" / "exercises" / "questions.toml").read_text("utf-8"))
@@ -48,22 +50,35 @@ def saved_answers() -> dict:
             pages = "".join(str(output.get("data", "")) for output in cell.outputs)
             shown = re.search(r"<summary>Answer</summary><p><b>(.*?)</b>", pages)[1]
             answers[asked[1]] = questions()[asked[1]].kind.read(unescape(shown))
+            assert asked[1] not in ANSWERS or "given=" in cell.source, asked[1]
     return answers
 
 
-ANSWERS = saved_answers()
+ANSWERS_ON_PAGES = saved_answers()
+VALUES = {  # what the cells give for the bundled model and data
+    "6.2 the part that strays": {"training": 50.9, "validation": 59.0, "test": 43.5},
+    "6.2 forty seeds": {"lowest": 39, "highest": 61},
+    "6.3 the longest message": {"median": 31, "num_near": 25, "total": 700, "near": 65},
+    "6.3 the shape of an item": {"own_length": 55, "longest": 82},
+    "6.3 each batch its own length": {"one_length": 60.1},
+    "6.3 the shape of a batch": {"longest": 82},
+    "6.4 shape of the embedding": {"emb_dim": 192},
+}
 
 
 @pytest.mark.parametrize("name", questions())
 def test_a_wrong_guess_gets_its_sentence_and_each_sentence_has_a_guess(name):
-    question, answer = questions()[name], ANSWERS[name]
-    assert question.reply(answer, answer) == (True, question.fill(question.right, answer))
+    question, answer = questions()[name], ANSWERS_ON_PAGES[name]
+    question = replace(question, values=VALUES.get(name, {}))
+    assert not question.missing()
+    assert question.reply(answer, answer) == (True, question.reply_to_right(answer))
     replies = set()
     for typed, words in GUESSES[name].items():
         is_right, reply = question.reply(question.kind.read(typed), answer)
         assert not is_right and words in reply, (typed, reply)
         replies.add(reply)
-    assert replies == {question.fill(reply, answer) for reply in question.wrong.values()}
+    possible = {key for key in question.wrong if key != question.kind.show(answer)}
+    assert replies == {question.fill(question.wrong[key], answer) for key in possible}
     if isinstance(question.kind, OneOf):
         assert len(GUESSES[name]) == min(3, len(question.kind.options) - 1)
     else:
@@ -77,8 +92,7 @@ def test_a_question_has_what_it_needs_and_nothing_misspelt(entry):
     assert any(rest <= kind for kind in kinds)
     assert len(questions()) == len(TOML["questions"]) == len(GUESSES)  # a name stands once
     question = questions()[entry["name"]]
-    texts = [question.ask, question.right, *question.wrong.values(), question.then]
-    assert set(re.findall(r"\{.*?\}", "".join(texts))) <= {"{answer}"}
+    assert question.missing() == set(VALUES.get(entry["name"], {}))
     has_any_reply = "else" in question.wrong or {"too low", "too high"} <= set(question.wrong)
     assert has_any_reply or len(question.wrong) == len(question.kind.options) - 1
 
@@ -86,14 +100,14 @@ def test_a_question_has_what_it_needs_and_nothing_misspelt(entry):
 @pytest.mark.parametrize(
     ("which", "typed", "is_right", "words"),
     [
-        ("share", "60,0", True, "60.2 %, as you said.Yes, 60.2 %."),
-        ("share", "50", False, "60.2 %, you said 50 %.More."),
-        ("share", "70", False, "Less."),
-        ("share", "97", False, "Then no word is left."),
-        ("shape", "(1, 4, 2)", True, "(1, 4, 2), as you said."),
-        ("shape", "[1 4]", False, "That went in."),
+        ("share", "60,0", True, "✓ Right: 60.2 %. You said 60 %.Yes, 60.2 %."),
+        ("share", "50", False, "✗ Wrong: the answer is 60.2 %. You said 50 %.More."),
+        ("share", "≈ 70%", False, "Less."),
+        ("share", "19/20", False, "Then no word is left."),
+        ("shape", "(1, 4, 2)", True, "✓ Right: (1, 4, 2).Two classes."),
+        ("shape", "torch.Size([1, 4])", False, "That went in."),
         ("shape", "2", False, "No."),
-        ("label", "spam & co", False, "you said spam & co.No list."),
+        ("label", "spam & co", False, "You said spam & co.No list."),
     ],
 )
 def test_a_guess_is_understood_and_gets_its_sentence(which, typed, is_right, words):
@@ -107,19 +121,67 @@ def test_a_guess_is_understood_and_gets_its_sentence(which, typed, is_right, wor
     assert '<svg class="here">' in after and ("&lt;|endoftext|&gt;" in after) == (which == "share")
 
 
-NO_GUESSES = {
-    "share": ("<b>9", "'<b>9' is no number"),
-    "shape": ("four", "'four' is no shape, such as (1, 4, 2)."),
-    "label": (" ", "First your guess, then Commit"),
-}
+NO_GUESSES = [
+    ("share", "<b>9", "'<b>9' is not a number"),
+    ("share", "0.866", "Do you mean 86.6 % or 0.866 %? Type it with the %."),
+    ("share", "-2", "'-2' is negative, and the answer is not."),
+    ("share", "120", "A percentage of a whole is at most 100."),
+    ("shape", "four", "'four' is not a shape, such as (2, 3)."),
+    ("shape", "8,120", "Do you mean 8120 or 8, 120? Type it like this."),
+    ("label", " ", "Enter a guess first. Even a wrong one helps you learn."),
+]
 
 
-@pytest.mark.parametrize("which", NO_GUESSES)
-def test_what_is_no_guess_is_answered_in_a_sentence_and_reveals_nothing(which):
-    widget, (typed, words) = asked(which), NO_GUESSES[which]
+@pytest.mark.parametrize(("which", "typed", "words"), NO_GUESSES)
+def test_what_is_no_guess_or_may_mean_two_things_spends_none_and_reveals_nothing(
+    which, typed, words
+):
+    widget = asked(which)
     widget.commit(typed)
     assert words in text_of(widget, "pr-problem") and not one(widget, "pr-reply").value
     assert widget.guess is None and len(one(widget, "pr-row").children) == 2
+
+
+PERCENT, FRACTION, PLAIN = Number(unit="%"), Number(unit="fraction"), Number(unit="nats")
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "guess"),
+    [
+        (PERCENT, "50%", 50),
+        (PERCENT, "0.5 %", 0.5),
+        (PERCENT, "1 / 12", 100 / 12),
+        (PERCENT, "1/12 %", 1 / 12),
+        (FRACTION, "86.6 %", 0.866),
+        (FRACTION, "1/2", 0.5),
+        (PLAIN, "1,024", 1024),
+        (PLAIN, "about 5", 5),
+        (PLAIN, "~4,6 nats", 4.6),
+        (PLAIN, "two", 2),
+        (PLAIN, "1/4", 0.25),
+        (Shape(), "torch.Size([8, 120])", (8, 120)),
+        (Shape(), "8, 120", (8, 120)),
+        (Shape(), "[82]", (82,)),
+        (Shape(), "50,257 × 192", (50257, 192)),
+        (Shape(), "(1, 4, 50,257)", (1, 4, 50257)),
+    ],
+)
+def test_a_guess_may_be_written_in_many_ways(kind, typed, guess):
+    assert kind.read(typed) == pytest.approx(guess)
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "words"),
+    [
+        (FRACTION, "86.6", "Type 0.866 if you mean 86.6 %"),
+        (PLAIN, "50 %", "the answer is in nats"),
+        (PLAIN, "1/0", "is not a number"),
+        (Shape(), "(50,257)", "Do you mean 50257 or 50, 257"),
+    ],
+)
+def test_what_may_mean_two_things_is_asked_back(kind, typed, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        kind.read(typed)
 
 
 def test_texts_may_have_code_and_emphasis_and_no_markup_of_their_own():
@@ -169,8 +231,9 @@ def test_where_nothing_is_live_the_answer_is_folded_below_the_question(which, mo
     question, fold = page.split("<details><summary>Answer</summary>")
     right = case.fill(case.right, answer)
     assert "Predict:" in question and right in fold and right not in question
-    assert page.endswith("</details>") and "&lt;b&gt;" in fold and "image/svg+xml" not in data
+    assert page.endswith("</details></div>") and "&lt;b&gt;" in fold and "image/svg+xml" not in data
     assert data["text/plain"] == f"[Predict: {case.ask.replace('*', '')}]"
+    assert page.count("Run ▸ Run All Cells brings the widgets back.") == 1
     assert ("<li>ham</li><li>spam &amp; co</li>" in question) == (which == "label")
 
 
@@ -180,9 +243,44 @@ def test_what_was_predicted_is_kept_and_only_the_first_time(capsys):
     asked("shape")
     progress("9.9")
     printed = capsys.readouterr().out
-    assert "predictions: 2 of 3 made, 1 came true" in printed
+    assert "predictions: 2 of 3 made, 1 right" in printed
     for state, name in ((WRONG, "share"), (RIGHT, "label"), (UNSAID, "shape")):
         assert f"{state:<18} {name}\n" in printed
+
+
+@pytest.mark.parametrize(("which", "typed"), [("share", "60"), ("label", "spam & co")])
+def test_a_guess_is_there_with_its_reply_when_the_notebook_is_opened_again(which, typed):
+    asked(which).commit(typed)
+    again = asked(which)
+    assert text_of(again, "pr-reply") == text_of(asked(which), "pr-reply") != ""
+    assert again.guess is not None and one(again, "pr-commit").description == "✓ Committed"
+    assert typed in shown(again)
+    other = Prediction(f"9.9 {which}", *CASES["shape"])  # the course's question has changed
+    assert other.guess is None
+
+
+def test_a_question_is_filled_with_the_values_of_its_cell_and_says_which_one_is_missing(
+    monkeypatch,
+):
+    question = Question(
+        "How many of {total}?",
+        Number(),
+        right={"3": "Three.", "else": "{answer} of {total}, {share:.1f} %."},
+        wrong={"{total}": "That is all {total}.", "else": "No."},
+    )
+    monkeypatch.setattr("workshop.widgets.prediction.questions", lambda: {"9.9 q": question})
+    with pytest.raises(ValueError, match="the texts of '9.9 q' need values for share"):
+        predict("9.9 q", 4, total=1000)
+    asked = predict("9.9 q", torch.tensor(4), total=np.int64(1000), share=0.4).question
+    assert asked.fill(asked.ask, 4) == "How many of 1,000?"
+    assert asked.reply(1000, 4) == (False, "That is all 1,000.")
+    assert asked.reply(4, 4) == (True, "4 of 1,000, 0.4 %.")
+    assert asked.reply(3, 3) == (True, "Three.")
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_that_is_computed_in_the_workshop_is_asked_for_on_a_page(name):
+    assert name in ANSWERS_ON_PAGES and name in QUESTIONS
 
 
 TOKENIZER, QUESTIONS = get_tokenizer(), questions()
@@ -190,7 +288,7 @@ TOKENIZER, QUESTIONS = get_tokenizer(), questions()
 
 def words_of(name: str) -> str:
     question = QUESTIONS[name]
-    return " ".join([question.ask, question.right, *question.wrong.values(), question.then])
+    return " ".join([question.ask, str(question.right), *question.wrong.values(), question.then])
 
 
 PARTS = load_parts("sms-mini")
@@ -213,23 +311,12 @@ def test_what_balancing_leaves_out_of_the_collection():
     assert 2 * SMS_COUNTS["ham"] in QUESTIONS["6.2 rows of the balanced collection"].wrong
 
 
-def test_the_shares_of_spam_in_the_parts():
-    train, validation, test = (100 * part["Label"].mean() for part in PARTS)
-    text = words_of("6.2 the part that strays")
-    assert f"{validation:.1f} % of the validation data" in text and f"{test:.1f} % of the" in text
-    commoner = f"({max(train, 100 - train):.0f} and {max(validation, 100 - validation):.0f} %)"
-    assert commoner in words_of("6.2 a list of words")
-
-
-def test_the_lengths_of_the_training_messages():
+def test_the_values_that_fill_the_questions_of_the_lengths():
     lengths = [len(TOKENIZER.encode(text)) for text in PARTS[0]["Text"]]
-    text = words_of("6.3 the longest message")
-    assert sum(length >= 65 for length in lengths) == 25 and "25 of the 700" in text
-    assert sorted(lengths)[350] == 31 and "at most 31 tokens" in text
-    shape = QUESTIONS["6.3 the shape of an item"].wrong
-    assert (lengths[1],) in shape and (1, max(lengths)) in shape
-    assert (max(lengths), 8) in QUESTIONS["6.3 the shape of a batch"].wrong
-    padding = share_of_padding(lengths, [max(lengths)] * 700)
-    ask = QUESTIONS["6.3 each batch its own length"].ask
-    assert f"{padding:.0%}".replace("%", " %") in ask
-    assert share_of_padding(lengths, batch_widths(lengths, 8)) < padding
+    values = longest_message(lengths)
+    assert values == {"answer": 82} | VALUES["6.3 the longest message"]
+    by_batch = padding_by_batch(lengths)
+    assert by_batch["answer"] < by_batch["one_length"]
+    assert by_batch["one_length"] == pytest.approx(60.1, abs=0.1)
+    assert by_batch["one_length"] == pytest.approx(100 * share_of_padding(lengths, [82] * 700))
+    assert lengths[1] == VALUES["6.3 the shape of an item"]["own_length"]

@@ -131,7 +131,7 @@ predict("6.1 the share that is trained", report.percent, figure_6_12())
 # %% [markdown]
 # ## Try it
 #
-# **1. Which of these are classification?** (easy, 3 minutes) Put the letters into the set, such as `{"a", "b"}`.
+# > **1. Which of these are classification?** (easy, 3 minutes) Put the letters into the set, such as `{"a", "b"}`.
 #
 # - a: say whether a review is good, bad or mixed
 # - b: translate a recipe
@@ -145,12 +145,7 @@ my_answer = None
 # %%
 from workshop.exercises import check
 
-check(
-    my_answer,
-    {"a", "c", "e"},
-    "A classifier picks from a list that is fixed beforehand; it does not write.",
-    name="6.1 which are classification",
-)
+check("6.1 which are classification", my_answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -164,7 +159,7 @@ check(
 #
 # </details>
 #
-# **2. Ask it something else.** (easy, 2 minutes)
+# > **2. Ask it something else.** (easy, 2 minutes)
 
 # %%
 print(goes_on("What is the capital of France?"))

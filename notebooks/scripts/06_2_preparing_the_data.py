@@ -60,7 +60,7 @@ messages["Label"].value_counts()
 from workshop.widgets import predict
 
 ham, spam = 4825, 747  # of the SMS Spam Collection
-predict("6.2 always ham", 100 * ham / (ham + spam))
+predict("6.2 always ham", given=(ham, spam))
 
 # %% [markdown]
 # ## Balance
@@ -69,12 +69,12 @@ predict("6.2 always ham", 100 * ham / (ham + spam))
 # random numbers, makes the draw come out the same every time; the book's is 123.
 
 # %%
-predict("6.2 rows of the balanced collection", 2 * min(ham, spam))
+predict("6.2 rows of the balanced collection", given=(ham, spam))
 
 # %% [markdown]
-# **Write it: balance the data.** difficulty ●●○○○ (2 of 5), importance ●●●○○ (3 of 5), 8 minutes
-#
-# Return a table with as many ham rows as there are spam rows, drawn with the book's seed, and below them all spam.
+# > **Write it: balance the data.** (easy, 8 minutes)
+# >
+# > Return a table with as many ham rows as there are spam rows, drawn with the book's seed, and below them all spam.
 #
 # <details><summary>A hint</summary>
 #
@@ -113,10 +113,10 @@ def my_create_balanced_dataset(df: pd.DataFrame) -> pd.DataFrame:
 # %%
 from workshop.exercises import check_code
 
-check_code(my_create_balanced_dataset)
+balance = check_code("6.2 balanced data", my_create_balanced_dataset)
 
 # %% [markdown]
-# From here on the course's own version works; it also refuses what can't be balanced.
+# The course's own version also raises an error for data that can't be balanced.
 
 # %%
 from helpers.data import create_balanced_dataset
@@ -125,7 +125,7 @@ from workshop.exercises import show_source
 show_source(create_balanced_dataset)
 
 # %%
-balanced = create_balanced_dataset(messages)
+balanced = balance(messages)
 balanced["Label"].value_counts()
 
 # %% [markdown]
@@ -172,18 +172,13 @@ print(f"{len(train)} training, {len(validation)} validation, {len(test)} test me
 
 # %%
 parts = {"training": train, "validation": validation, "test": test}
-furthest = max(parts, key=lambda name: abs(parts[name]["Label"].mean() - 0.5))
-
-predict("6.2 the part that strays", furthest, draw_splits(parts))
+predict("6.2 the part that strays", given=parts, show=draw_splits(parts))
 
 # %%
 from workshop.pictures.charts import draw_chances
 
 draws = {seed: random_split(numbered, 0.7, 0.1, seed) for seed in range(100, 140)}
-percents = [100 * part["Label"].mean() for _, part, _ in draws.values()]  # of validation data
-apart = round(max(percents) - min(percents))
-
-predict("6.2 forty seeds", apart, draw_chances(draws, marked=123))
+predict("6.2 forty seeds", given=draws, show=draw_chances(draws, marked=123))
 
 # %% [markdown]
 # From here on one call does all of this section:
@@ -223,23 +218,23 @@ predict("6.2 a list of words", accuracy, shown)
 # %% [markdown]
 # ## Try it
 #
-# **1. A better list.** (easy, 5 minutes) Try words on the training data; when you have finished, look at the validation
-# data once. Leave the test data alone.
+# > **1. A better list.** (easy, 5 minutes) Try words on the training data; when you have finished, look at the validation
+# > data once. Leave the test data alone.
 
 # %%
 my_words = ["free", "reply", "tell", "hello"]
 print(judge(my_words, train)[1])
 
 # %% [markdown]
-# **2. Another seed.** (easy, 2 minutes) Change the last number: which part's share of spam changes least?
+# > **2. Another seed.** (easy, 2 minutes) Change the last number: which part's share of spam changes least?
 
 # %%
 names = ("training", "validation", "test")
 draw_splits(dict(zip(names, random_split(numbered, 0.7, 0.1, 7), strict=True)))
 
 # %% [markdown]
-# **3. Another split.** (medium, 3 minutes) How many messages would `random_split(numbered, 0.6, 0.15)` put in the *test*
-# part? Work it out first.
+# > **3. Another split.** (medium, 3 minutes) How many messages would `random_split(numbered, 0.6, 0.15)` put in the *test*
+# > part? Work it out first.
 
 # %%
 my_answer = None
@@ -247,12 +242,7 @@ my_answer = None
 # %%
 from workshop.exercises import check
 
-check(
-    my_answer,
-    len(random_split(numbered, 0.6, 0.15)[2]),
-    "The test part is what the other two fractions leave over.",
-    name="6.2 another split",
-)
+check("6.2 another split", my_answer, numbered)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -59,11 +59,10 @@ draw_tokens(["Do you have time"])
 # %%
 from workshop.widgets import predict
 
-usual, hurry = (len(tokenizer.encode(text)) for text in ("Do you have time", "do u hav time"))
-compared = "as many" if hurry == usual else "more" if hurry > usual else "fewer"
-shown = draw_tokens(["do u hav time", "Congratulations!! tinyurl 💰"])
+usual, hurry = "Do you have time", "do u hav time"
+shown = draw_tokens([hurry, "Congratulations!! tinyurl 💰"])
 
-predict("6.3 the same words in a hurry", compared, shown)
+predict("6.3 the same words in a hurry", given=(tokenizer, usual, hurry), show=shown)
 
 # %% [markdown]
 # ## Different lengths
@@ -73,9 +72,9 @@ from helpers.data import load_splits
 from workshop.pictures.charts import draw_lengths
 
 train, validation, test = load_splits(CHOOSE_DATA)
-lengths = train["Text"].map(lambda text: len(tokenizer.encode(text)))
+lengths = [len(tokenizer.encode(text)) for text in train["Text"]]
 
-predict("6.3 the longest message", lengths.max(), draw_lengths(lengths.tolist()))
+predict("6.3 the longest message", given=lengths, show=draw_lengths(lengths))
 
 # %% [markdown]
 # A *batch* is several messages that go through the model together, in one tensor, and a tensor is a rectangle: all its
@@ -83,12 +82,10 @@ predict("6.3 the longest message", lengths.max(), draw_lengths(lengths.tolist())
 # we fill up. That is called *padding*.
 
 # %%
-from workshop.pictures.charts import batch_widths, draw_batch, share_of_padding
+from workshop.pictures.charts import draw_batch
 
-first, longest = lengths.tolist()[:8], int(lengths.max())
-share = 100 * share_of_padding(first, [longest] * len(first))
-
-predict("6.3 padding in a batch", share, draw_batch(first, width=longest))
+shown = draw_batch(lengths[:8], width=max(lengths))
+predict("6.3 padding in a batch", given=lengths, show=shown)
 
 # %% [markdown]
 # GPT-2 has no token that means "nothing here". Like the book we take `<|endoftext|>`, which stood between documents in
@@ -106,10 +103,10 @@ print(END_OF_TEXT, repr(tokenizer.decode([END_OF_TEXT])))
 # label of message i.
 
 # %% [markdown]
-# **Write it: an item of the dataset.** difficulty ●●○○○ (2 of 5), importance ●●●●● (5 of 5), 10 minutes
-#
-# Write `__getitem__`: return the ids of message `index`, cut or padded at the end to `max_length`, and its label, both as
-# tensors of whole numbers.
+# > **Write it: an item of the dataset.** (easy, 10 minutes)
+# >
+# > Write `__getitem__`: return the ids of message `index`, truncated or padded at the end to `max_length`, and its label,
+# > both as tensors of whole numbers. (The book's whole class is accepted as well.)
 #
 # <details><summary>A hint</summary>
 #
@@ -128,12 +125,14 @@ print(END_OF_TEXT, repr(tokenizer.decode([END_OF_TEXT])))
 #
 # ```python
 # class MySpamDataset(Dataset):
-#     def __init__(self, encoded, labels, max_length, pad_token_id=50256):
-#         self.encoded, self.labels = encoded, labels
-#         self.max_length, self.pad_token_id = max_length, pad_token_id
+#     def __init__(self, data, tokenizer, max_length=None, pad_token_id=50256):
+#         self.labels = data["Label"].tolist()
+#         self.encoded = [tokenizer.encode(text) for text in data["Text"]]
+#         self.max_length = max_length or max(map(len, self.encoded))
+#         self.pad_token_id = pad_token_id
 #
 #     def __len__(self):
-#         return len(self.encoded)
+#         return len(self.labels)
 #
 #     def __getitem__(self, index):
 #         ids = self.encoded[index]
@@ -150,15 +149,18 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class MySpamDataset(Dataset):
-    """Messages as rows of token ids, cut or padded to one length."""
+    """Messages as sequences of token ids, truncated or padded to one length."""
 
-    def __init__(self, encoded, labels, max_length, pad_token_id=50256):
-        self.encoded = encoded  # of each message a list of token ids, of any length
-        self.labels = labels  # of each message 0 (ham) or 1 (spam)
-        self.max_length, self.pad_token_id = max_length, pad_token_id
+    def __init__(self, data, tokenizer, max_length=None, pad_token_id=50256):
+        self.labels = data["Label"].tolist()  # one label per message: 0 or 1
+        # one list of token ids per message, of any length
+        self.encoded = [tokenizer.encode(text) for text in data["Text"]]
+        # None: the length of the longest message
+        self.max_length = max_length or max(map(len, self.encoded))
+        self.pad_token_id = pad_token_id
 
     def __len__(self):
-        return len(self.encoded)
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (token_ids (max_length,), label ()), both torch.long."""
@@ -168,17 +170,17 @@ class MySpamDataset(Dataset):
 # %%
 from workshop.exercises import check_code
 
-check_code(MySpamDataset)
+SpamDataset = check_code("6.3 dataset", MySpamDataset)
 
 # %% [markdown]
-# The course's `SpamDataset` encodes the texts itself, and pads all rows beforehand. It is a `TextDataset`, which takes any
-# number of classes, with two of them.
+# The course's own `SpamDataset` pads all sequences in advance. It is a `TextDataset`, which takes any number of classes,
+# with two of them.
 
 # %%
-from helpers.data import SpamDataset, TextDataset, pad
+from helpers import data
 from workshop.exercises import show_source
 
-show_source(SpamDataset, TextDataset, pad)
+show_source(data.SpamDataset, data.TextDataset, data.pad)
 
 # %%
 draw_tokens([train["Text"].iloc[1]])
@@ -187,7 +189,13 @@ draw_tokens([train["Text"].iloc[1]])
 train_dataset = SpamDataset(train, tokenizer, max_length=None)  # None: the longest message's
 token_ids, label = train_dataset[1]
 
-predict("6.3 the shape of an item", tuple(token_ids.shape), f"{token_ids}\nlabel {label}")
+predict(
+    "6.3 the shape of an item",
+    tuple(token_ids.shape),
+    f"{token_ids}\nlabel {label}",
+    own_length=lengths[1],
+    longest=max(lengths),
+)
 
 # %% [markdown]
 # Validation and test messages are padded to the *training* length, and cut if they are longer: the model must be used as
@@ -201,14 +209,14 @@ test_dataset = SpamDataset(test, tokenizer, max_length=train_dataset.max_length)
 # %% [markdown]
 # ## Which ids are padding?
 #
-# A *mask* says it: True for a real token, False for padding. But `<|endoftext|>` may also stand inside a message; only at
-# the end of a row it is padding.
+# A *mask* marks it: True for a real token, False for padding. With another padding id, such as 0, which is also the id of
+# "!", the id can also occur inside a message. Only at the end of a row it is padding.
 
 # %% [markdown]
-# **Write it: the mask of padding.** difficulty ●●●○○ (3 of 5), importance ●●●○○ (3 of 5), 8 minutes
-#
-# Return True for each token that is real: it is none of the padding ids with which its row ends. Do it for all rows at
-# once, without changing them.
+# > **Write it: the mask of padding.** (medium, 8 minutes)
+# >
+# > Return True for each token that is real: it is none of the padding ids with which its row ends. Do it for all rows at
+# > once, without changing them.
 #
 # <details><summary>A hint</summary>
 #
@@ -244,7 +252,7 @@ def my_padding_mask(token_ids: torch.Tensor, pad_token_id: int = 50256) -> torch
 
 
 # %%
-check_code(my_padding_mask)
+padding_mask = check_code("6.3 padding mask", my_padding_mask)
 
 # %% [markdown]
 # The book's model gets no such mask: it has to learn what padding is. Section 6.6 finds the last real token of each row.
@@ -256,14 +264,10 @@ check_code(my_padding_mask)
 # %%
 from workshop.pictures.charts import draw_padding
 
-every = lengths.tolist()
-predict("6.3 each batch its own length", 100 * share_of_padding(every, batch_widths(every, 8)))
+predict("6.3 each batch its own length", given=lengths)
 
 # %%
-in_order = sorted(every)
-share = 100 * share_of_padding(in_order, batch_widths(in_order, 8))
-
-predict("6.3 sorted by length", share, draw_padding(every, batch_size=8))
+predict("6.3 sorted by length", given=lengths, show=draw_padding(lengths, batch_size=8))
 
 # %% [markdown]
 # ## Loaders
@@ -279,7 +283,7 @@ validation_loader = DataLoader(validation_dataset, batch_size=8)
 test_loader = DataLoader(test_dataset, batch_size=8)
 
 input_batch, target_batch = next(iter(train_loader))
-predict("6.3 the shape of a batch", tuple(input_batch.shape))
+predict("6.3 the shape of a batch", tuple(input_batch.shape), longest=max(lengths))
 
 # %% tags=["key-figure"]
 print(
@@ -300,8 +304,8 @@ show_source(create_dataloaders)
 # %% [markdown]
 # ## Try it
 #
-# **1. Half as many batches?** (easy, 3 minutes) How many training batches are there with a batch size of 16? Remember
-# `drop_last`.
+# > **1. Half as many batches?** (easy, 3 minutes) How many training batches are there with a batch size of 16? Remember
+# > `drop_last`.
 
 # %%
 my_answer = None
@@ -309,12 +313,7 @@ my_answer = None
 # %%
 from workshop.exercises import check
 
-check(
-    my_answer,
-    len(train_dataset) // 16,
-    "Only whole batches count: divide and drop the remainder.",
-    name="6.3 batches of 16",
-)
+check("6.3 batches of 16", my_answer, train_dataset)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -327,11 +326,11 @@ check(
 #
 # </details>
 #
-# **2. Too long.** (easy, 2 minutes) Change the 2000 until it is accepted. Where does the limit come from?
+# > **2. Too long.** (easy, 2 minutes) Change the 2000 until it is accepted. Where does the limit come from?
 
 # %%
 try:
-    SpamDataset(train, tokenizer, max_length=2000)
+    data.SpamDataset(train, tokenizer, max_length=2000)
 except ValueError as error:
     print(error)
 else:

@@ -121,7 +121,7 @@ print(settings)
 print(list(params))
 
 # %%
-predict("6.4 shape of the embedding", params["wte"].shape)
+predict("6.4 shape of the embedding", params["wte"].shape, emb_dim=settings["n_embd"])
 
 
 # %% [markdown]
@@ -188,10 +188,10 @@ print(write_on("Every effort moves you"))
 
 
 # %% [markdown]
-# **Write it: one variable in its place.** difficulty ●●●○○ (3 of 5), importance ●●●●○ (4 of 5), 10 minutes
-#
-# Fill the layers `W_query`, `W_key` and `W_value` of an attention module with the thirds of `c_attn`, in place. TensorFlow
-# multiplies vector times matrix; `torch.nn.Linear` keeps its matrix the other way round.
+# > **Write it: one variable in its place.** (medium, 10 minutes)
+# >
+# > Fill the layers `W_query`, `W_key` and `W_value` of an attention module with the thirds of `c_attn`, in place. TensorFlow
+# > multiplies vector times matrix; `torch.nn.Linear` keeps its matrix the other way round.
 #
 # <details><summary>A hint</summary>
 #
@@ -232,7 +232,7 @@ def my_put_in_place(attention, w, b):
 # %%
 from workshop.exercises import check_code
 
-check_code(my_put_in_place)
+load_query_key_value = check_code("6.4 query, key and value", my_put_in_place)
 
 # %% [markdown]
 # `load_weights_into_gpt` puts every array in its place. It checks names and shapes first, so a checkpoint of another size
@@ -243,6 +243,10 @@ from workshop.exercises import show_source
 from helpers.loading import load_weights_into_gpt
 
 load_weights_into_gpt(model, params)
+for block, arrays in zip(model.trf_blocks, params["blocks"], strict=True):
+    c_attn = arrays["attn"]["c_attn"]
+    w, b = torch.tensor(c_attn["w"]), torch.tensor(c_attn["b"])
+    load_query_key_value(block.att, w, b)  # once more, with the function above
 model.eval()
 pretrained_text = write_on("Every effort moves you")
 print(pretrained_text)
@@ -278,7 +282,7 @@ parts = {
 }
 shown = "\n".join(f"{numbers:>11,} in {name}" for name, numbers in parts.items())
 
-predict("6.4 the largest part", max(parts, key=parts.get), shown)
+predict("6.4 the largest part", given=model, show=shown)
 
 
 # %% [markdown]
@@ -338,7 +342,7 @@ predict(
 # %% [markdown]
 # ## Try it
 #
-# **1. Your own sentence.** (easy, 3 minutes) What does the verb look at, in the same two heads? And how does your model go on?
+# > **1. Your own sentence.** (easy, 3 minutes) What does the verb look at, in the same two heads? And how does your model go on?
 
 # %%
 my_sentence = "The dog chased the cat"
@@ -348,8 +352,8 @@ print(write_on(my_sentence, max_new_tokens=10))
 draw_attention_step(model, my_ids, my_tokens, at=2, block=4, head=3)
 
 # %% [markdown]
-# **2. A wrong turn.** (easy, 3 minutes) One block gets its attention output matrix the wrong way round. Does the test
-# sentence notice?
+# > **2. A wrong turn.** (easy, 3 minutes) One block gets its attention output matrix the wrong way round. Does the test
+# > sentence notice?
 
 # %%
 weight = model.trf_blocks[0].att.out_proj.weight
@@ -362,7 +366,7 @@ print(write_on("Every effort moves you"))
 # (The course's tests compare them all, and the logits with those of two other implementations.) Run the cell with
 # `load_pretrained` again to repair the model.
 #
-# **3. How many numbers has one block?** (medium, 5 minutes) Add up the shapes that `show` printed.
+# > **3. How many numbers has one block?** (medium, 5 minutes) Add up the shapes that `show` printed.
 
 # %%
 my_answer = None
@@ -370,12 +374,7 @@ my_answer = None
 # %%
 from workshop.exercises import check
 
-check(
-    my_answer,
-    sum(p.numel() for p in model.trf_blocks[0].parameters()),
-    "Multiply rows by columns for each w, and don't forget the biases and the two layer norms.",
-    name="6.4 numbers of one block",
-)
+check("6.4 numbers of one block", my_answer, model)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

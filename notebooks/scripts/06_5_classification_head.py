@@ -147,9 +147,9 @@ predict("6.5 the shape with the new head", tuple(outputs.shape), str(outputs.num
 
 
 # %% [markdown]
-# **Write it: how many learn.** difficulty ●○○○○ (1 of 5), importance ●●●●○ (4 of 5), 3 minutes
-#
-# Return how many of the model's parameters learn. A parameter is one number; torch gives them out in tensors.
+# > **Write it: how many learn.** (easy, 3 minutes)
+# >
+# > Return how many of the model's parameters learn. A parameter is one number; torch gives them out in tensors.
 #
 # <details><summary>A hint</summary>
 #
@@ -180,7 +180,10 @@ def my_count_trainable(model: torch.nn.Module) -> int:
 # %%
 from workshop.exercises import check_code
 
-check_code(my_count_trainable)
+count_trainable = check_code("6.5 trainable parameters", my_count_trainable)
+
+# %%
+print(f"{count_trainable(model):,} trainable parameters")
 
 # %% [markdown]
 # ## The Freeze Explorer
@@ -227,9 +230,9 @@ predict("6.5 two blocks", two.trainable, str(two))
 
 
 # %% [markdown]
-# **Write it: freeze by name.** difficulty ●●○○○ (2 of 5), importance ●●●●● (5 of 5), 6 minutes
-#
-# What do the buttons do to a model? Parameters have names, such as `trf_blocks.1.norm1.scale`. Let those learn whose name is one of `trainable`, or begins with one and a dot; freeze all others.
+# > **Write it: freeze by name.** (easy, 6 minutes)
+# >
+# > What do the buttons do to a model? Parameters have names, such as `trf_blocks.1.norm1.scale`. Let those learn whose name is one of `trainable`, or begins with one and a dot; freeze all others.
 #
 # <details><summary>A hint</summary>
 #
@@ -264,7 +267,11 @@ def my_freeze(model: torch.nn.Module, trainable: tuple[str, ...]) -> None:
 
 
 # %%
-check_code(my_freeze)
+freeze = check_code("6.5 freezing", my_freeze)
+
+# %%
+freeze(model, tuple(explorer.plan.trainable))  # what the Explorer shows
+print(f"{count_trainable(model):,} trainable parameters")
 
 # %% [markdown]
 # `explorer.apply_to(model)` does it with your choice. It uses the course's own:
@@ -300,39 +307,36 @@ work = [training_cost(cfg, choice, 1, 4).backward.amount for choice in (plan, fi
 predict("6.5 the first block in place of the last", work[1] / work[0])
 
 # %% [markdown]
-# **A. The cheapest block.** (medium, 4 minutes) Find the choice that needs the least compute in the
-# backward pass and in which at least one whole block is trainable. Here is the Explorer again, with
-# your last choice. Click, then run the check.
+# > **A. Two blocks, little compute.** (medium, 4 minutes) Find the choice that needs the least compute in the
+# > backward pass and in which the head and at least two whole blocks are trainable. Here is the Explorer
+# > again, with your last choice. Click, then run the check.
 
 # %%
 explorer
 
 # %%
-from workshop.exercises import check_cheapest_block
+from workshop.exercises import check
 
-check_cheapest_block(explorer)
+check("6.5 two blocks, little compute", explorer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
-# explorer.plan = FreezePlan(cfg["n_layers"], {f"trf_blocks.{cfg['n_layers'] - 1}"})
+# explorer.plan = FreezePlan.last_blocks(cfg["n_layers"], 2)
 # ```
 #
-# Only the last block: the gradient crosses no other one. `final_norm` makes no difference: it holds no matrix, and the
-# gradient has to pass it anyway. The head's learning adds 1,536 of 3,554,304 multiply-adds. As it is random, you would want
-# to train it.
+# The last two blocks: the gradient passes no frozen block. `final_norm` makes no difference: it has no matrix, and the
+# gradient has to pass through it anyway.
 #
 # </details>
 #
-# **B. Few parameters, a long backward pass.** (medium, 4 minutes) Find a choice that trains less than
-# 1 % of the parameters and still needs at least 40 % of the compute that *everything* needs in the
-# backward pass.
+# > **B. Few parameters, a long backward pass.** (medium, 4 minutes) Find a choice that trains less than
+# > 1 % of the parameters and still needs at least 40 % of the compute that *everything* needs in the
+# > backward pass.
 
 # %%
-from workshop.exercises import check_long_way
-
-check_long_way(explorer)
+check("6.5 few parameters, a long way", explorer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -369,9 +373,9 @@ predict("6.5 where running once saves nothing", min(saved, key=saved.get))
 
 
 # %% [markdown]
-# **Write it: the frozen blocks.** difficulty ●●●○○ (3 of 5), importance ●●●○○ (3 of 5), 6 minutes
-#
-# From the bottom, how many of the blocks run the same in every epoch? `trainable` holds names such as the Explorer's, `trf_blocks.2` or `trf_blocks.2.att`.
+# > **Write it: the frozen blocks.** (medium, 6 minutes)
+# >
+# > From the bottom, how many of the blocks run the same in every epoch? `trainable` holds names such as the Explorer's, `trf_blocks.2` or `trf_blocks.2.att`.
 #
 # <details><summary>A hint</summary>
 #
@@ -406,15 +410,15 @@ def my_frozen_blocks(trainable: set[str], n_layers: int) -> int:
 
 
 # %%
-check_code(my_frozen_blocks)
+frozen_blocks = check_code("6.5 frozen blocks", my_frozen_blocks)
 
 # %% [markdown]
 # The course's own says None where an embedding learns: then not even the embeddings stay the same.
 
 # %%
-from helpers.freezing import frozen_blocks
+from helpers import freezing
 
-show_source(frozen_blocks)
+show_source(freezing.frozen_blocks)
 
 # %% [markdown]
 # ## Step 6: from the last token to probabilities
@@ -474,7 +478,7 @@ figure_6_13()
 # %% [markdown]
 # ## Try it
 #
-# **1. Another second word.** (easy, 2 minutes) Which rows change now? Run it, then try your own message of four tokens.
+# > **1. Another second word.** (easy, 2 minutes) Which rows change now? Run it, then try your own message of four tokens.
 
 # %%
 my_message = "Do they have time"
@@ -485,20 +489,13 @@ for row, (before, after) in enumerate(zip(outputs[0], other[0], strict=False)):
     print(f"row {row}: {'same' if torch.allclose(before, after, atol=1e-4) else 'different'}")
 
 # %% [markdown]
-# **2. Three classes.** (easy, 2 minutes) How many parameters would a head for *three* classes have? Don't forget the bias.
+# > **2. Three classes.** (easy, 2 minutes) How many parameters would a head for *three* classes have? Don't forget the bias.
 
 # %%
 my_answer = None
 
 # %%
-from workshop.exercises import check
-
-check(
-    my_answer,
-    parameter_report(cfg, plan, num_classes=3).parts[-1].parameters,
-    "Each of the three outputs has a weight for every input, and one bias.",
-    name="6.5 three classes",
-)
+check("6.5 three classes", my_answer, cfg)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -47,11 +47,9 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # the *nat*, as the logarithm is the natural one.
 
 # %%
-import math
-
 from workshop.widgets import predict
 
-predict("6.6 a sure wrong answer", -math.log(0.01))
+predict("6.6 a sure wrong answer", given=0.01)
 
 # %% [markdown]
 # Move the slider. (From the grey line on, the correct class is the answer.)
@@ -103,10 +101,10 @@ print("correct  ", labels.tolist())
 
 
 # %% [markdown]
-# **Write it: the loss of the last position.** difficulty ●●○○○ (2 of 5), importance ●●●●● (5 of 5), 6 minutes
-#
-# Return the mean loss of a batch, taken at the last position of each message. torch's `cross_entropy` does softmax,
-# logarithm and mean at once.
+# > **Write it: the loss of the last position.** (easy, 6 minutes)
+# >
+# > Return the mean loss of a batch, taken at the last position of each message. torch's `cross_entropy` does softmax,
+# > logarithm and mean at once.
 #
 # <details><summary>A hint</summary>
 #
@@ -142,7 +140,10 @@ def my_loss_of_last_position(logits, labels):
 # %%
 from workshop.exercises import check_code
 
-check_code(my_loss_of_last_position)
+loss_of_last_position = check_code("6.6 loss", my_loss_of_last_position)
+
+# %%
+print(f"{loss_of_last_position(logits, labels):.2f} nats for the eight messages")
 
 # %% [markdown]
 # The course's functions, under the book's names, run the model, too, batch by batch:
@@ -155,11 +156,6 @@ show_source(calc_loss_batch, calc_loss_loader)
 
 # %% tags=["key-figure"]
 loss = calc_loss_loader(test_loader, model, device, num_batches=10)
-assert math.isclose(
-    calc_loss_batch(token_ids, labels, model, device).item(),
-    torch.nn.functional.cross_entropy(logits[:, -1], labels).item(),
-    rel_tol=1e-3,
-)
 print("measured on", 10 * len(labels), "messages")
 
 # %%
@@ -175,10 +171,10 @@ predict("6.6 accuracy before training", round(100 * accuracy))
 
 
 # %% [markdown]
-# **Write it: accuracy over a loader.** difficulty ●●○○○ (2 of 5), importance ●●●●○ (4 of 5), 6 minutes
-#
-# A loader gives batches of token ids and labels; `predict_labels` names a label for each row of token ids. Return the
-# share of right ones among all messages.
+# > **Write it: accuracy over a loader.** (easy, 6 minutes)
+# >
+# > A loader gives batches of token ids and labels; `predict_labels` names a label for each row of token ids. Return the
+# > share of right ones among all messages.
 #
 # <details><summary>A hint</summary>
 #
@@ -216,7 +212,16 @@ def my_accuracy(data_loader, predict_labels):
 
 
 # %%
-check_code(my_accuracy)
+accuracy_of = check_code("6.6 accuracy", my_accuracy)
+
+
+# %%
+def predict_labels(token_ids):
+    with torch.no_grad():
+        return model(token_ids.to(device))[:, -1].argmax(dim=-1).cpu()
+
+
+print(f"{accuracy_of(val_loader, predict_labels):.0%} of the validation messages")
 
 # %%
 show_source(calc_accuracy_loader)
@@ -225,19 +230,14 @@ show_source(calc_accuracy_loader)
 # Which of the two should one believe?
 
 # %%
-probabilities = {
-    "a": [0.6, 0.6, 0.6, 0.01],
-    "b": [0.9, 0.9, 0.49, 0.49],
-}  # of the correct class
-means = {name: -sum(map(math.log, ps)) / len(ps) for name, ps in probabilities.items()}
-right = {name: sum(p > 0.5 for p in ps) for name, ps in probabilities.items()}
-shown = "\n".join(
-    f"{name}: {ps}, {right[name]} of 4 right, loss {means[name]:.2f}"
-    for name, ps in probabilities.items()
-)
-found = "yes" if right["b"] < right["a"] and means["b"] < means["a"] else "no"
+a = [0.6, 0.6, 0.6, 0.01]  # probabilities of the correct class
+b = [0.9, 0.9, 0.49, 0.49]
 
-predict("6.6 lower loss, lower accuracy", found, shown)
+shown = []
+for name, chances in {"a": a, "b": b}.items():
+    right, loss = sum(p > 0.5 for p in chances), -torch.tensor(chances).log().mean()
+    shown.append(f"{name}: {chances}, {right} of 4 right, loss {loss:.2f}")
+predict("6.6 lower loss, lower accuracy", given=(a, b), show="\n".join(shown))
 
 # %% [markdown]
 # ## Which token is "the last"?
@@ -248,16 +248,15 @@ from helpers.training import last_token_positions
 row = last_token_positions(token_ids).argmin().item()
 message = token_ids[row]
 print("the shortest:", tokenizer.decode(message[message != 50256].tolist()))
-stands_there = "padding" if message[-1] == 50256 else "its last word"
 
-predict("6.6 the last position", stands_there)
+predict("6.6 the last position", given=token_ids)
 
 
 # %% [markdown]
-# **Write it: the last real token.** difficulty ●●●○○ (3 of 5), importance ●●●●● (5 of 5), 8 minutes
-#
-# Return for each row the position of its last token that is not padding. A message may hold the token 50256 itself, and a
-# row of padding alone gives 0.
+# > **Write it: the last real token.** (medium, 8 minutes)
+# >
+# > Return for each row the position of its last token that is not padding. With another padding id, such as 0, which is
+# > also the id of "!", the id can also occur inside a message. A row of padding alone gives 0.
 #
 # <details><summary>A hint</summary>
 #
@@ -289,7 +288,7 @@ def my_last_token_positions(token_ids, pad_token_id=50256):
 
 
 # %%
-check_code(my_last_token_positions)
+last_positions = check_code("6.6 last real token", my_last_token_positions)
 
 # %%
 show_source(last_token_positions)
@@ -310,7 +309,7 @@ def attention_to_the_message(message, tail):
     return from_the_last.sum(dim=-1).mean(dim=-1).cpu()
 
 
-positions = last_token_positions(token_ids)
+positions = last_positions(token_ids)
 messages = [ids[: p + 1].tolist() for ids, p in zip(token_ids, positions, strict=True)]
 shares = {}
 for mark in (".", "<|endoftext|>"):
@@ -399,7 +398,7 @@ predict("6.6 what stays", changed)
 #
 # ## Try it
 #
-# **1. A price for doubt.** (easy, 2 minutes) A model gives the correct class 75 %. What is the loss for this message?
+# > **1. A price for doubt.** (easy, 2 minutes) A model gives the correct class 75 %. What is the loss for this message?
 
 # %%
 my_answer = None
@@ -407,18 +406,15 @@ my_answer = None
 # %%
 from workshop.exercises import check
 
-check(
-    my_answer,
-    -math.log(0.75),
-    "Minus the natural logarithm of the correct class's probability: -math.log(…).",
-    name="6.6 a price for doubt",
-)
+check("6.6 a price for doubt", my_answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
-# my_answer = -math.log(0.75)  # about 0.29
+# from math import log
+#
+# my_answer = -log(0.75)  # about 0.29
 # ```
 #
 # </details>

@@ -86,21 +86,14 @@ from workshop.widgets import predict
 
 calc_loss_batch(*next(iter(train_loader)), model, device).backward()
 watched = model.tok_emb, model.trf_blocks[0].ff.layers[0], model.trf_blocks[-1].ff.layers[0]
-have = tuple(part.weight.grad is not None for part in watched)
-optimizer.zero_grad()  # forget it: the real training starts below
-in_words = {
-    (False, False, False): "none of them",
-    (False, False, True): "the last block only",
-    (False, True, True): "both blocks",
-}
-predict("6.7 gradient", in_words.get(have, "all three"))
+predict("6.7 gradient", given=([part.weight for part in watched],))
 
 
 # %% [markdown]
-# **Write it: one training step.** difficulty ●●○○○ (2 of 5), importance ●●●●● (5 of 5), 8 minutes
-#
-# The function takes a batch and moves the weights once. It returns the batch's loss, as it was before the move, as
-# a plain number. Of each message the last position's logits classify.
+# > **Write it: one training step.** (easy, 8 minutes)
+# >
+# > The function takes a batch and moves the weights once. It returns the batch's loss, as it was before the move, as
+# > a plain number. Of each message the last position's logits classify.
 #
 # <details><summary>A hint</summary>
 #
@@ -144,26 +137,23 @@ def my_training_step(model, token_ids, labels, optimizer):
 # %%
 from workshop.exercises import check_code
 
-check_code(my_training_step)
+training_step = check_code("6.7 training step", my_training_step)
 
 # %%
 import copy
 
+optimizer.zero_grad()  # the gradients of the question above
 trial = copy.deepcopy(model)  # one step of its own; the real training starts below
 trials = torch.optim.AdamW(
     trial.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
 )
 torch.manual_seed(123)
 batch = next(iter(train_loader))
-before = calc_loss_batch(*batch, trial, device)
-before.backward()
-trials.step()
-change = calc_loss_batch(*batch, trial, device).item() / before.item()
+token_ids, labels = (tensor.to(device) for tensor in batch)
+before = training_step(trial, token_ids, labels, trials)
+after = calc_loss_batch(*batch, trial, device).item()
 
-predict(
-    "6.7 first step",
-    "lower" if change < 0.9 else "higher" if change > 1.1 else "about as before",
-)
+predict("6.7 first step", given=(before, after))
 
 # %% [markdown]
 # ## Training
@@ -274,29 +264,13 @@ film = film_of(chosen_model, train_set, val_set, plan, seed=123, keep="best", **
 best_epoch, last_epoch = film.history.best_epoch, len(film.frames) - 1
 
 # %%
-late = "the last" if best_epoch == last_epoch else "the fourth"
-predict("6.7 best epoch", late if best_epoch > 3 else "the first to the third")
+predict("6.7 best epoch", given=film)
 
 # %%
-sureness = film.frames[last_epoch].probabilities.amax(dim=1)[film.mistakes[last_epoch]]
-share = (sureness > 0.9).float().mean()
-in_words = (
-    "hardly any" if share < 0.15 else "about a quarter" if share < 0.4 else "half or more"
-)
-predict("6.7 sure mistakes", in_words)
+predict("6.7 sure mistakes", given=film)
 
 # %%
-from torch.nn.functional import cross_entropy
-
-best, last = (
-    cross_entropy(film.frames[epoch].logits, film.labels, reduction="none")
-    for epoch in (best_epoch, last_epoch)
-)
-few = last.median() <= best.median()
-predict(
-    "6.7 dear mistakes",
-    "a few messages cost much more" if few else "many messages cost a little more",
-)
+predict("6.7 dear mistakes", given=film)
 
 # %% [markdown]
 # Now see it happen. Each dot is a message, along the two directions in which the vectors differ most over the whole
@@ -397,7 +371,7 @@ print(classifier.classify("You have won a cruise! Call now to claim your free ca
 # %% [markdown]
 # ## Try it
 #
-# **1. How many steps?** (easy, 3 minutes) How many times did the book's loop move the weights?
+# > **1. How many steps?** (easy, 3 minutes) How many times did the book's loop move the weights?
 #
 # <details><summary>Solution</summary>
 #
@@ -415,16 +389,11 @@ my_answer = None
 # %%
 from workshop.exercises import check
 
-check(
-    my_answer,
-    len(train_loader) * settings.epochs,
-    "One step for each training batch, in each epoch.",
-    name="6.7 how many steps",
-)
+check("6.7 how many steps", my_answer, train_loader, settings)
 
 # %% [markdown]
-# **2. The price of going on.** (easy, 3 minutes) `film.val_losses` holds the validation loss of each frame, the first
-# from before the training. How many times its lowest is the last?
+# > **2. The price of going on.** (easy, 3 minutes) `film.val_losses` holds the validation loss of each frame, the first
+# > from before the training. How many times its lowest is the last?
 #
 # <details><summary>Solution</summary>
 #
@@ -440,12 +409,7 @@ check(
 my_factor = None
 
 # %%
-check(
-    my_factor,
-    film.val_losses[-1] / min(film.val_losses),
-    "Divide the last of the list by its smallest.",
-    name="6.7 the price of going on",
-)
+check("6.7 the price of going on", my_factor, film.val_losses)
 
 # %% [markdown]
 # ## Five questions

@@ -422,8 +422,8 @@ predict("6.A what pretraining is worth", "less than 3 points" if gained < 3 else
 # %% [markdown]
 # ## Try it
 #
-# **1. How many questions?** (easy, 2 minutes) How many next tokens did your model guess in the training above, from the
-# first step to the last?
+# > **1. How many questions?** (easy, 2 minutes) How many next tokens did your model guess in the training above, from the
+# > first step to the last?
 
 # %%
 my_answer = None
@@ -431,12 +431,7 @@ my_answer = None
 # %%
 from workshop.exercises import check
 
-check(
-    my_answer,
-    recipe.steps * recipe.tokens_per_step,
-    "Steps, times the tokens of a step.",
-    name="6.A how many questions",
-)
+check("6.A how many questions", my_answer, recipe)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -450,19 +445,14 @@ check(
 #
 # </details>
 #
-# **2. A nat more.** (medium, 5 minutes) Model B's loss is exactly one nat higher than model A's. How many times as large is
-# B's perplexity?
+# > **2. A nat more.** (medium, 5 minutes) Model B's loss is exactly one nat higher than model A's. How many times as large is
+# > B's perplexity?
 
 # %%
 my_factor = None
 
 # %%
-check(
-    my_factor,
-    math.e,
-    "The perplexity is exp(loss), and exp(a + 1) is exp(a) times something.",
-    name="6.A a nat more",
-)
+check("6.A a nat more", my_factor)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -477,9 +467,9 @@ check(
 # </details>
 
 # %% [markdown]
-# **3. More text, or a larger model?** (medium, 10 minutes) Keep `held_out_tokens`. Train twice more: on half of the text
-# (`encode_documents(train_chapters[::2])` in the place of `train_tokens`), and on all of it with `emb_dim` 128 in `shape`.
-# Compare the last held-out losses. Which change made the larger difference?
+# > **3. More text, or a larger model?** (medium, 10 minutes) Keep `held_out_tokens`. Train twice more: on half of the text
+# > (`encode_documents(train_chapters[::2])` in the place of `train_tokens`), and on all of it with `emb_dim` 128 in `shape`.
+# > Compare the last held-out losses. Which change made the larger difference?
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -491,7 +481,7 @@ check(
 # </details>
 
 # %% [markdown]
-# **4. Your own text.** (as long as you like) Pretrain on texts of your own.
+# > **4. Your own text.** (as long as you like) Pretrain on texts of your own.
 #
 # <details><summary>How</summary>
 #

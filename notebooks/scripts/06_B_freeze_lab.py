@@ -152,12 +152,7 @@ my_number = None
 # %%
 from workshop.exercises import check
 
-check(
-    my_number,
-    8 * 5 * cfg["emb_dim"],
-    "A is 8 × emb_dim, B is 4 · emb_dim × 8.",
-    name="6.B an adapter's size",
-)
+check("6.B an adapter's size", my_number, cfg)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -204,8 +199,8 @@ with torch.no_grad():
 #
 # Each has a check cell that looks at your rows. Train in the Lab above, then run the cell again.
 #
-# **A. A tenth.** (easy, 5 minutes) Be as good as the book's plan with a tenth of its parameters, or fewer. Train the book's
-# plan, too, at the position *last*, or there is nothing to compare with.
+# > **A. A tenth.** (easy, 5 minutes) Be as good as the book's plan with a tenth of its parameters, or fewer. Train the book's
+# > plan, too, at the position *last*, or there is nothing to compare with.
 
 # %%
 from workshop.challenges import check_a_tenth
@@ -220,8 +215,8 @@ check_a_tenth(lab)
 #
 # </details>
 #
-# **B. Five seconds.** (medium, 5 minutes) Find the best that can be had within five seconds for one training. Choose by the
-# validation messages: once you have opened the test set, it can no longer tell you whether you chose well.
+# > **B. Five seconds.** (medium, 5 minutes) Find the best that can be had within five seconds for one training. Choose by the
+# > validation messages: once you have opened the test set, it can no longer tell you whether you chose well.
 
 # %%
 from workshop.challenges import check_within_five_seconds
@@ -237,8 +232,8 @@ check_within_five_seconds(lab)
 # </details>
 
 # %% [markdown]
-# **C. More is worse.** (medium, 5 minutes) Find two runs that differ in nothing but the number of epochs, of which the
-# longer one has the *higher* validation loss. Then say why, with a letter in the place of `None`:
+# > **C. More is worse.** (medium, 5 minutes) Find two runs that differ in nothing but the number of epochs, of which the
+# > longer one has the *higher* validation loss. Then say why, with a letter in the place of `None`:
 #
 # - a: it has stopped learning the training messages;
 # - b: it learns the training messages by heart;
@@ -296,21 +291,16 @@ draw_runs(runs)
 # %% [markdown]
 # ## Try it
 #
-# **1. Your own adapter.** (medium, 5 minutes) Choose *adds or takes an adapter* under *A press*, then *head only*, and give
-# an adapter to the attention (`att`) of the last block alone: ▸ opens the block. How many parameters learn with rank 1? Reckon
-# before you look.
+# > **1. Your own adapter.** (medium, 5 minutes) Choose *adds or takes an adapter* under *A press*, then *head only*, and give
+# > an adapter to the attention (`att`) of the last block alone: ▸ opens the block. How many parameters learn with rank 1? Reckon
+# > before you look.
 
 # %%
 my_count = None
 
 # %%
 plan = FreezePlan(n_layers, {"out_head"}, {f"trf_blocks.{n_layers - 1}.att"}, rank=1, alpha=2.0)
-check(
-    my_count,
-    parameter_report(cfg, plan).trainable,
-    "Four matrices with an adapter of rank 1 each, and the head.",
-    name="6.B your own adapter",
-)
+check("6.B your own adapter", my_count, cfg, plan)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -323,7 +313,7 @@ check(
 #
 # </details>
 #
-# **2. The first token.** (easy, 3 minutes) Train at the position *first*. Why does it hardly matter which parts learn?
+# > **2. The first token.** (easy, 3 minutes) Train at the position *first*. Why does it hardly matter which parts learn?
 #
 # <details><summary>Solution</summary>
 #

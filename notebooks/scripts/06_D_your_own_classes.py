@@ -106,10 +106,10 @@ print(f"{len(train):,} to train with, {len(test)} to test with")
 
 
 # %% [markdown]
-# **Write it: texts on both sides.** difficulty ●●○○○ (2 of 5), importance ●●●●○ (4 of 5), 10 minutes
-#
-# Return the texts of the test part, as they are written there and in their order, that the training part has too. Capitals make
-# no difference, nor does how much white space there is, or of which kind.
+# > **Write it: texts on both sides.** (easy, 10 minutes)
+# >
+# > Return the texts of the test part, as they are written there and in their order, that the training part has too. Capitals make
+# > no difference, nor does how much white space there is, or of which kind.
 #
 # <details><summary>A hint</summary>
 #
@@ -147,7 +147,7 @@ def my_shared_texts(train_texts, test_texts):
 # %%
 from workshop.exercises import check_code, show_source
 
-check_code(my_shared_texts)
+shared_texts = check_code("6.D shared texts", my_shared_texts)
 
 # %% [markdown]
 # The course's own form. (`casefold` does in all languages what `lower` does in English: a German ß becomes ss.)
@@ -158,9 +158,8 @@ from workshop.texts import normalised
 show_source(normalised)
 
 # %%
-known = {normalised(text) for text in train["Text"]}
-num_shared = sum(normalised(text) in known for text in test["Text"])
-predict("6.D copies", 100 * num_shared / len(test))
+shared = shared_texts(train["Text"].tolist(), test["Text"].tolist())
+predict("6.D copies", 100 * len(shared) / len(test))
 
 # %% [markdown]
 # What does that do to the figures? `split_stratified` cuts a table so that equal texts are in one part, and each class
@@ -218,10 +217,10 @@ print(f"counting words:           accuracy {counting.accuracy:.2f}")
 # For a that is 2 · 3 / (4 + 5), for b 2 · 2 / (4 + 3); the mean is 0.62.
 
 # %% [markdown]
-# **Write it: macro-F1.** difficulty ●●○○○ (2 of 5), importance ●●●○○ (3 of 5), 8 minutes
-#
-# Given is a table like that, a NumPy array: rows are correct classes, columns called ones. Each class has texts; perhaps
-# nothing is called by its name. A class of which nothing is right has an F1 of 0.
+# > **Write it: macro-F1.** (easy, 8 minutes)
+# >
+# > Given is a table like that, a NumPy array: rows are correct classes, columns called ones. Each class has texts; perhaps
+# > nothing is called by its name. A class of which nothing is right has an F1 of 0.
 #
 # <details><summary>A hint</summary>
 #
@@ -255,7 +254,7 @@ def my_macro_f1(table):
 
 
 # %%
-check_code(my_macro_f1)
+macro_f1 = check_code("6.D macro-F1", my_macro_f1)
 
 # %%
 shown = f"counting words: accuracy {counting.accuracy:.2f}, macro-F1 {counting.macro_f1:.2f}"
@@ -420,8 +419,8 @@ path.unlink()  # tidy up
 #
 # ## Try it
 #
-# **1. By the validation texts.** (play, 5 minutes) Find settings that are right more often on the *validation* texts, say with
-# `position="mean"`, more `epochs` or another `plan`. Three seeds each. Only then look at the test texts, once.
+# > **1. By the validation texts.** (play, 5 minutes) Find settings that are right more often on the *validation* texts, say with
+# > `position="mean"`, more `epochs` or another `plan`. Three seeds each. Only then look at the test texts, once.
 #
 # <details><summary>What we found</summary>
 #
@@ -442,8 +441,8 @@ mine = {}  # what you tried, and its accuracy; take the # away, then change and 
 mine
 
 # %% [markdown]
-# **2. A table of your own.** (play, 5 minutes) Twenty texts for each of two classes are enough to begin with: your own
-# messages, headlines, titles of books. Does anything beat counting words?
+# > **2. A table of your own.** (play, 5 minutes) Twenty texts for each of two classes are enough to begin with: your own
+# > messages, headlines, titles of books. Does anything beat counting words?
 #
 # <details><summary>No table at hand?</summary>
 #

@@ -134,10 +134,10 @@ predict("6.E losses", "not, but for rounding" if same else side)
 
 
 # %% [markdown]
-# **Write it: attention for the last token.** difficulty ●●○○○ (2 of 5), importance ●●●○○ (3 of 5), 10 minutes
-#
-# Given are the queries, keys and values of one head. Put out what attention puts out for the *last* token of each
-# message, without computing it for the others. That token may see all, so no mask is needed.
+# > **Write it: attention for the last token.** (easy, 10 minutes)
+# >
+# > Given are the queries, keys and values of one head. Put out what attention puts out for the *last* token of each
+# > message, without computing it for the others. That token may see all, so no mask is needed.
 #
 # <details><summary>A hint</summary>
 #
@@ -174,7 +174,7 @@ def my_last_query_attention(queries, keys, values):
 from workshop.exercises import check_code, show_source
 from workshop.fast import attention_at
 
-check_code(my_last_query_attention)
+last_query_attention = check_code("6.E attention of the last token", my_last_query_attention)
 
 # %% [markdown]
 # The course's own has several heads, and any place. It saves the product of the key matrix with all tokens, too.
@@ -266,9 +266,9 @@ predict("6.E the book's three", ", ".join(sorted(found, key=found.get, reverse=T
 # %% [markdown]
 # ## Try it
 #
-# **1. Plan or position?** (play, 5 minutes) Try `retrain` with `plan`, the book's, and with
-# `FreezePlan.last_blocks(plan.n_layers, 2)`, each at both positions and with the same seeds. When does
-# it matter how much you train? And what does it do to the time?
+# > **1. Plan or position?** (play, 5 minutes) Try `retrain` with `plan`, the book's, and with
+# > `FreezePlan.last_blocks(plan.n_layers, 2)`, each at both positions and with the same seeds. When does
+# > it matter how much you train? And what does it do to the time?
 #
 # <details><summary>What we found</summary>
 #
@@ -293,8 +293,8 @@ mine = {}  # what you tried, and its accuracy; take the # away, then change and 
 mine
 
 # %% [markdown]
-# **2. The book's own three.** (play, 5 minutes, and some of waiting) `retrain` with `sets=long_sets`, with
-# `FreezePlan.everything(plan.n_layers)`, and with `position="first"`.
+# > **2. The book's own three.** (play, 5 minutes, and some of waiting) `retrain` with `sets=long_sets`, with
+# > `FreezePlan.everything(plan.n_layers)`, and with `position="first"`.
 #
 # <details><summary>What we found</summary>
 #

@@ -52,7 +52,7 @@ def compared_number_of_tokens(tokenizer, usual: str, hurry: str) -> str:
 def longest_message(lengths) -> dict:
     """Return the largest of the numbers of tokens, the median, and how many come near the largest."""
     longest = int(max(lengths))
-    near = round(0.8 * longest)
+    near = 4 * longest // 5
     return {
         "answer": longest,
         "median": int(sorted(lengths)[len(lengths) // 2]),
