@@ -50,6 +50,18 @@ def test_tidying_strips_what_is_volatile():
     assert tidy.cells[0].metadata == build.FOLDED_AWAY
 
 
+def test_the_code_of_a_cell_that_would_give_an_answer_away_can_be_folded():
+    cells = [nbformat.v4.new_code_cell("setup")]
+    for tags in (["hide-input", "nbval-ignore-output"], ["key-figure"]):
+        cells.append(nbformat.v4.new_code_cell("x", metadata={"tags": tags}))
+    tidy = build.tidy(nbformat.v4.new_notebook(cells=cells))
+    assert tidy.cells[1].metadata == {
+        "jupyter": {"source_hidden": True},
+        "tags": ["hide-input", "nbval-ignore-output"],
+    }
+    assert tidy.cells[2].metadata == {"tags": ["key-figure"]}
+
+
 @pytest.fixture
 def course(tmp_path):
     """A course with the builder, and the notebooks `first` and `second`, executed and in step."""

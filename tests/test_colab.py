@@ -15,7 +15,10 @@ OVERLAY = ROOT / ".overlays" / "colab"
 NAME = "06_5_classification_head"
 VERSIONS = """import ipywidgets, pandas, sys
 print(ipywidgets.__version__, pandas.__version__, sys.modules["jupyterlab"])"""
-BLOCK = "import sys; sys.modules['jupyterlab'] = None"  # there is none in Colab
+BLOCK = """import sys, types
+sys.modules["jupyterlab"] = None  # there is none in Colab
+sys.modules["google.colab"] = types.ModuleType("google.colab")
+"""
 pytestmark = pytest.mark.skipif(
     not OVERLAY.exists(), reason="`make test` first installs ipywidgets 7.7.1 into .overlays/colab"
 )

@@ -1,24 +1,42 @@
 """A check cell says what is wrong, whatever it is given."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from helpers.config import LEARNERS_FOLDER, beside_the_notebook
+from helpers.config import LEARNERS_FOLDER, beside_the_notebook, gpt_config
 from helpers.freezing import FreezePlan
-from workshop.exercises import check, check_temperature, progress
-from workshop.exercises import check_cheapest_block as cheapest
-from workshop.exercises import check_long_way as long_way
-from workshop.exercises.record import FILE, OPEN, RIGHT, SOLVED, TRIED, UNSAID, WRONG, record
+from helpers.model import GPTModel
+from workshop.exercises import check, progress
+from workshop.exercises.record import (
+    FILE,
+    OPEN,
+    RIGHT,
+    SOLVED,
+    TRIED,
+    UNSAID,
+    WRONG,
+    kept_guess,
+    record,
+)
+from workshop.exercises.tasks import FIXED, TASKS, Answer
 from workshop.widgets import FreezeExplorer
 
 pytestmark = pytest.mark.filterwarnings("error")
+NANO = "gpt2-nano (12M)"
 HINT = "Think of the bias."
 LETTERS = {"a", "c", "e"}
 
 
 def count_parameters():
     return 386
+
+
+def reply(given, expected) -> str:
+    return Answer(expected, HINT, {"The bias is missing.": 384}).judge(given)[1]
 
 
 RIGHT_ANSWERS = [
@@ -34,77 +52,165 @@ RIGHT_ANSWERS = [
     (["a", "C ", "e", "a"], LETTERS, "{'a', 'c', 'e'}."),
     (np.array(["a", "c", "e"]), LETTERS, "{'a', 'c', 'e'}."),
 ]
-NO_NUMBER = "is not it: the answer is a number."
-WRONG_ANSWERS = [
-    (384, 386, "384 is not it: too low."),
-    ("9" * 5000, 5, f"{'9' * 60}… {NO_NUMBER}"),
-    (True, 1, f"True {NO_NUMBER}"),
-    ((890, 498), 890498, f"(890, 498) {NO_NUMBER}"),
-    (count_parameters, 386, "the function count_parameters is not it: a function has to be called"),
-    ("precision", "recall", "precision is not it. Think"),
-    (5, "recall", "5 is not it: the answer is a text, in quotes."),
-    ({"a", "b"}, LETTERS, "{'a', 'b'} is not it: missing: c, e; too much: b."),
-    ({"b"}, LETTERS, "{'b'} is not it: nothing in it belongs there."),
-    (5, LETTERS, "5 is not it: the answer is a set: entries in curly brackets"),
-]  # fmt: skip
-
-
-def reply(given, expected, capsys) -> str:
-    check(given, expected, HINT)
-    return capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("given", "expected", "words"), RIGHT_ANSWERS)
-def test_the_right_answer_is_right_in_whatever_form(given, expected, words, capsys):
-    assert reply(given, expected, capsys) == f"Right: {words}\n"
+def test_the_right_answer_is_right_in_whatever_form(given, expected, words, monkeypatch, capsys):
+    monkeypatch.setitem(TASKS, "9.9 task", Answer(expected, HINT).judge)
+    check("9.9 task", given)
+    assert capsys.readouterr().out.startswith("Right: " + words[:4])
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (None, "put your answer in the place of None and run both cells again."),
-        (set(), "your answer is empty."),
-        (["a", None], "there is still a None in your answer."),
+        (None, "Replace None with your answer, then run both cells."),
+        (set(), "Your answer is empty."),
+        (["a", None], "There is still a None in your answer."),
     ],
 )
 def test_what_is_not_answered_yet_is_not_called_wrong(given, words, capsys):
-    assert reply(given, LETTERS, capsys) == f"Not answered yet: {words}\n"
+    check("6.1 which are classification", given)
+    assert capsys.readouterr().out == f"Not answered yet. {words}\n"
 
 
-@pytest.mark.parametrize(("given", "expected", "words"), WRONG_ANSWERS)
-def test_a_wrong_answer_hears_what_is_wrong_and_then_the_hint(given, expected, words, capsys):
-    printed = reply(given, expected, capsys)
-    assert words in printed and printed.endswith(f". {HINT}\n"), printed
+@pytest.mark.parametrize(
+    ("given", "expected", "words"),
+    [
+        (384, 386, "384 is not right. The bias is missing."),
+        (385, 386, "385 is not right. That is too low. Think of the bias."),
+        ("9" * 5000, 5, f"{'9' * 60}… is not right. The answer is a number."),
+        (True, 1, "True is not right. The answer is a number."),
+        ((890, 498), 890498, "(890, 498) is not right. The answer is a number."),
+        (count_parameters, 386, "This is a function. Call it, with round brackets"),
+        ("precision", "recall", "precision is not right. Think of the bias."),
+        (5, "recall", "5 is not right. The answer is a text, in quotes."),
+        ({"a", "b"}, LETTERS, "Of your letters, missing: c, e; wrong: b."),
+        ({"b"}, LETTERS, "None of them fits."),
+        ({"a, c, e"}, LETTERS, "Put quotes around each letter"),
+        ("ace", LETTERS, "Put quotes around each letter"),
+    ],
+)
+def test_a_wrong_answer_hears_what_is_wrong_and_then_the_hint(given, expected, words):
+    assert words in reply(given, expected)
+
+
+def nano():
+    return SimpleNamespace(cfg=gpt_config(NANO), trf_blocks=GPTModel(gpt_config(NANO)).trf_blocks)
+
+
+LOADER = DataLoader(range(700), batch_size=8, drop_last=True)
+SETTINGS = SimpleNamespace(epochs=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "context", "right", "wrong"),
+    [
+        ("6.1 which are classification", (), {"a", "c", "e"}, {"ace": "quotes around each letter"}),
+        (
+            "6.2 another split",
+            (range(1000),),
+            250,
+            {0.25: "the fraction", 150: "validation", 600: "training", 750: "together"},
+        ),
+        ("6.3 batches of 16", (range(700),), 43, {44: "`drop_last`", 40: "Only whole batches"}),
+        (
+            "6.4 numbers of one block",
+            (nano(),),
+            444864,
+            {
+                442368: "The 2,496 parameters of",
+                443136: "The 1,728 biases",
+                444096: "The 768 parameters of the two",
+                148224: "attention alone",
+                444672: "too low",
+            },
+        ),
+        (
+            "6.5 three classes",
+            ({"emb_dim": 192},),
+            579,
+            {576: "The biases", 386: "for two classes"},
+        ),
+        (
+            "6.6 a price for doubt",
+            (),
+            0.29,
+            {-0.2877: "never negative", 0.1249: "base 10", 0.415: "base 2", 0.25: "other class"},
+        ),
+        ("6.7 how many steps", (LOADER, SETTINGS), 435, {87: "one epoch", 3480: "messages seen"}),
+        (
+            "6.7 the price of going on",
+            ([0.7, 0.3, 0.66],),
+            2.2,
+            {0.4545: "other way round", 0.36: "the difference", 0.943: "by the first"},
+        ),
+        ("6.8 a stricter filter", (), "Recall", {"precision": "higher threshold"}),
+        (
+            "6.A how many questions",
+            (SimpleNamespace(steps=3, tokens_per_step=7),),
+            21,
+            {10: "Multiply"},
+        ),
+        ("6.A a nat more", (), 2.718, {1: "exp(a + 1)"}),
+        ("6.B an adapter's size", ({"emb_dim": 192},), 7680, {1536: "A alone", 6144: "B alone"}),
+        (
+            "6.B your own adapter",
+            (gpt_config(NANO), FreezePlan.head_only(6)),
+            386,
+            {384: "four matrices"},
+        ),
+        ("6.C one message", (), 4, {3: "of 300 messages"}),
+        ("6.C how many messages", (), 7200, {1200: "6² times"}),
+    ],
+)
+def test_each_short_task_has_its_answer_and_names_typical_mistakes(
+    name, context, right, wrong, capsys
+):
+    check(name, right, *context)
+    assert capsys.readouterr().out.startswith("Right: ")
+    for given, words in wrong.items():
+        check(name, given, *context)
+        assert words in capsys.readouterr().out, given
+
+
+def test_a_task_that_there_is_not_is_said_to_the_author_of_the_page():
+    with pytest.raises(ValueError, match="no task is called '6.1 which'; there are 6.1 which are"):
+        check("6.1 which", {"a"})
+    assert set(FIXED) <= set(TASKS)
 
 
 TOP, LOW = "trf_blocks.5", "trf_blocks.0"
 
 
+TWO, LONG = "6.5 two blocks, little compute", "6.5 few parameters, a long way"
+NEXT, MANY = "trf_blocks.4", "out_head"
+
+
 @pytest.mark.parametrize(
     ("task", "parts", "words"),
     [
-        (cheapest, {"out_head"}, "No block is wholly trainable"),
-        (cheapest, {f"{TOP}.att"}, "No block is wholly trainable"),
-        (cheapest, {TOP, LOW}, "The gradient goes down to trf_blocks.0"),
-        (cheapest, {TOP, "pos_emb"}, "The gradient goes down to pos_emb"),
-        (cheapest, {TOP, "final_norm", "out_head"}, "Not yet. That is the book's choice"),
-        (cheapest, {TOP, "final_norm"}, "Right."),
-        (cheapest, {TOP}, "let it learn, too; its matrix takes 1,536 of 3,554,304 multiply-adds."),
-        (cheapest, {TOP, "out_head"}, "a frozen head would be cheaper, by 1,536 of 3,554,304 multiply-adds."),
-        (cheapest, {"trf_blocks.4"}, "Not yet. The gradient goes down to trf_blocks.4."),
-        (long_way, set(), "Nothing is trainable"),
-        (long_way, {"tok_emb"}, "% are trainable: too many"),
-        (long_way, {"out_head"}, "The backward pass has 0 % of that work"),
-        (long_way, {"trf_blocks.3.norm1"}, "% of that work"),
-        (long_way, {f"{LOW}.norm1"}, "Right."),
-        (long_way, {f"{LOW}.norm2"}, "Right."),
-        (long_way, {TOP, "final_norm", "out_head"}, "Not yet."),
+        (TWO, {MANY}, "Whole blocks that are trainable: 0. Two are asked for."),
+        (TWO, {f"{TOP}.att", NEXT}, "Whole blocks that are trainable: 1."),
+        (TWO, {TOP, "final_norm", MANY}, "Whole blocks that are trainable: 1."),
+        (TWO, {TOP, NEXT}, "The head is random"),
+        (TWO, {TOP, LOW, MANY}, "passes down to trf_blocks.0"),
+        (TWO, {TOP, NEXT, MANY, "pos_emb"}, "passes down to pos_emb"),
+        (TWO, {TOP, NEXT, MANY}, "Right: the backward pass needs"),
+        (TWO, {TOP, NEXT, MANY, "final_norm"}, "the gradient stops at trf_blocks.4."),
+        (LONG, set(), "Nothing is trainable"),
+        (LONG, {"tok_emb"}, "% of the parameters are trainable, which is too many"),
+        (LONG, {MANY}, "The backward pass needs 0 % of that compute"),
+        (LONG, {"trf_blocks.3.norm1"}, "% of that compute"),
+        (LONG, {f"{LOW}.norm1"}, "Right: 0.003 % of the parameters"),
+        (LONG, {f"{LOW}.norm2"}, "Right:"),
+        (LONG, {TOP, "final_norm", MANY}, "Not yet."),
     ],
-)  # fmt: skip
+)
 def test_each_choice_in_the_explorer_gets_its_own_remark(task, parts, words, capsys):
-    explorer = FreezeExplorer("gpt2-nano (12M)", "Do you have time")
+    explorer = FreezeExplorer(NANO, "Do you have time")
     explorer.plan = FreezePlan(6, parts)
-    task(explorer)
+    check(task, explorer)
     assert words in capsys.readouterr().out
 
 
@@ -117,19 +223,19 @@ CONFIDENT = ([1, 1, 1, 0], [[0.0, 2.0]] * 4)
     [
         (None, "Not answered yet"),
         (1.82, "Right: at 1.82 the loss is 0.562; without a temperature it is 0.627."),
-        (1, "Not yet: at 1 the loss is 0.627. It falls if the answers become less sure: go higher"),
-        (9, "It falls if the answers become surer: go lower."),
-        (0, "0 is not it: a temperature is a number above 0."),
-        ("warm", "warm is not it: a temperature is a number above 0."),
+        (1.5, "Not yet: at 1.5 the loss is 0.567. It falls if the answers become less confident"),
+        (9, "It falls if the answers become more confident: go lower."),
+        (0, "0 is not right. A temperature is a number above 0."),
+        ("warm", "warm is not right. A temperature is a number above 0."),
     ],
 )
 def test_a_temperature_near_the_best_is_right_and_another_hears_which_way(given, words, capsys):
-    check_temperature(given, *CONFIDENT)
+    check("6.8 the temperature", given, *CONFIDENT)
     assert words in capsys.readouterr().out
 
 
 def test_where_every_answer_is_right_no_temperature_is_best(capsys):
-    check_temperature(1, [1, 1], [[0.0, 2.0]] * 2)
+    check("6.8 the temperature", 1, [1, 1], [[0.0, 2.0]] * 2)
     assert capsys.readouterr().out.startswith("On these messages no temperature is best: ")
 
 
@@ -159,18 +265,25 @@ def test_a_page_shows_its_own_section(capsys):
         record(f"6.{name}", state)
     record("6.3 four", UNSAID)
     text = printed(capsys)
-    assert "exercises:   1 of 2 solved\npredictions: 1 of 2 made, 1 came true\n" in text
+    assert "exercises:   1 of 2 solved\npredictions: 1 of 2 made, 1 right\n" in text
     assert "other" not in text and f"Kept in {FILE} beside this notebook" in text
     assert printed(capsys, "6.8").startswith("exercises:   0 of 0 solved\npredictions: 0 of 0 made")
 
 
 def test_an_answer_is_kept_under_its_name_until_the_file_is_deleted(capsys):
     for answer, state in ((None, OPEN), (7, TRIED), (43, SOLVED)):
-        check(answer, 43, name="6.3 batches of 16")
+        check("6.3 batches of 16", answer, range(700))
         assert f"{state:<18} batches of 16\n" in printed(capsys)
     beside_the_notebook(FILE).unlink()
     record("6.3 two", OPEN)
     assert "0 of 1 solved" in printed(capsys)
+
+
+def test_a_guess_is_kept_as_it_was_typed_and_files_of_before_are_read():
+    beside_the_notebook(FILE).write_text('{"6.3 two": "solved"}')
+    record("6.3 one", WRONG, "≈ 5")
+    record("6.3 one", RIGHT, "6")
+    assert kept_guess("6.3 one") == "≈ 5" and kept_guess("6.3 two") == kept_guess("6.3 six") == ""
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '{"6.3 one": 5, " ": "solved", "6.3 b": []}'])
@@ -190,4 +303,4 @@ def test_where_no_file_can_be_written_it_is_said(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv(LEARNERS_FOLDER, str(tmp_path))
     record("6.3 two", SOLVED)  # goes into the file with the first one
     text = printed(capsys)
-    assert "2 of 2 solved" in text and "delete it to begin anew" in text
+    assert "2 of 2 solved" in text and "Delete the file to start over" in text
