@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 
 import workshop.exercises
 from tests.conftest import ROOT
@@ -260,3 +261,26 @@ def test_gradients_are_on_again_after_a_function_that_switched_them_off():
     source = "import torch\ndef my(a, b):\n    torch.set_grad_enabled(False)\n    return 1"
     check_code("6.6 loss", written(source))
     assert torch.is_grad_enabled()
+
+
+@pytest.fixture
+def shell():
+    """IPython, as a notebook's kernel has it."""
+    shell = InteractiveShell.instance()
+    yield shell
+    InteractiveShell.clear_instance()
+
+
+def test_after_a_syntax_error_the_reply_says_that_the_version_before_is_checked(shell, capsys):
+    def run(*cells) -> str:
+        capsys.readouterr()
+        for cell in cells:
+            shell.run_cell(cell, store_history=True)
+        return capsys.readouterr().out
+
+    check = 'from workshop.exercises import check_code\n_ = check_code("6.6 loss", my_loss)'
+    cell = "def my_loss(logits, labels):\n    return 1"
+    note = "This is an older version of `my_loss`: its cell has changed since"
+    assert note not in run(cell, check)
+    assert note in run(cell + " +", check)
+    assert note not in run(cell + " + 1", check)

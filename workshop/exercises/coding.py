@@ -6,10 +6,13 @@ An error inside the learner's code is shown with the learner's own line.
 import dis
 import inspect
 import linecache
+import re
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
+from IPython import get_ipython
 
 from workshop.exercises.mistakes import Exercise, Mistake
 from workshop.exercises.record import OPEN, SOLVED, TRIED, report
@@ -40,7 +43,7 @@ def check_code(name: str, given: Callable) -> Callable:
         TRIED: f"{reply}\nThe page continues with {until}",
         SOLVED: f"{reply} The page continues with your {kind}.",
     }
-    report(name, state, endings[state])
+    report(name, state, endings[state] + _note_of_an_older_version(given))
     return exercise.finish(given) if state == SOLVED else exercise.course
 
 
@@ -48,11 +51,7 @@ def judge(given: Callable, exercise: Exercise) -> tuple[str, str]:
     """Return the state of an exercise (see `record`) and the reply to what a learner wrote."""
     if not callable(given):
         return TRIED, "Not yet: give the function itself, without brackets after its name."
-    functions = [given]
-    if isinstance(given, type):
-        functions = [value for value in vars(given).values() if inspect.isfunction(value)]
-    # without decorators; what else can be called, such as a `partial`, has no code of its own
-    functions = [f for f in map(inspect.unwrap, functions) if inspect.isfunction(f)]
+    functions = _functions_of(given)
     if any(_is_stub(function) for function in functions):
         return OPEN, ""
     gradients = torch.is_grad_enabled()
@@ -70,6 +69,39 @@ def judge(given: Callable, exercise: Exercise) -> tuple[str, str]:
         return TRIED, f"Not yet: {_describe_error(error, functions)}"
     finally:
         torch.set_grad_enabled(gradients)
+
+
+def _note_of_an_older_version(given) -> str:
+    """Return a note where the notebook's last cell that defines a function did not run.
+
+    After a SyntaxError the name still means the version before, and it would be checked unnoticed.
+    """
+    shell, name = get_ipython(), getattr(given, "__name__", "")
+    functions = _functions_of(given)
+    if shell is None or not functions:
+        return ""
+    cells = shell.user_ns.get("In", [])
+    defining = [c for c in cells if re.search(rf"^\s*(def|class) {name}\b", c, re.MULTILINE)]
+    if not defining:
+        return ""
+    with suppress(SyntaxError):
+        cell = "".join(linecache.getlines(functions[0].__code__.co_filename))
+        if shell.transform_cell(defining[-1]).strip() == cell.strip():
+            return ""
+    return (
+        f"\nThis is an older version of `{name}`: its cell has changed since, and raised an error. "
+        "Correct that first."
+    )
+
+
+def _functions_of(given) -> list:
+    """Return a function, or those of a class, without decorators.
+
+    What else can be called, such as a `partial`, has no code of its own.
+    """
+    functions = vars(given).values() if isinstance(given, type) else [given]
+    unwrapped = [inspect.unwrap(f) for f in functions if callable(f)]
+    return [function for function in unwrapped if inspect.isfunction(function)]
 
 
 def _describe_error(error: BaseException, functions: list) -> str:
