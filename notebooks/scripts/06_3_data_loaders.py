@@ -265,6 +265,10 @@ def my_padding_mask(token_ids: torch.Tensor, pad_token_id: int = 50256) -> torch
 # %%
 padding_mask = check_code("6.3 padding mask", my_padding_mask)
 
+# %%
+is_real = padding_mask(token_ids.unsqueeze(0))  # of item 1, as a batch of one
+print(f"{is_real.sum()} of {is_real.numel()} token ids are real tokens")
+
 # %% [markdown]
 # The book's model gets no such mask: it has to learn what padding is. Section 6.6 finds the last real token of each row.
 #

@@ -24,14 +24,25 @@ import subprocess
 import sys
 from pathlib import Path
 
-places = (Path.cwd(), Path.cwd().parent, Path.cwd() / "course")
-course = next((place for place in places if (place / "helpers" / "model.py").exists()), None)
-if course is None:  # only this notebook is here, as in Colab: fetch the rest
+starts = [Path.cwd()]
+if "__vsc_ipynb_file__" in globals():  # VS Code says where the notebook is
+    starts.insert(0, Path(globals()["__vsc_ipynb_file__"]).parent)
+folders = [folder for start in starts for folder in (start, *start.parents)]
+folders.append(Path.cwd() / "course")
+mark = "workshop/widgets/prediction.py"  # a file that only the course has
+course = next((folder for folder in folders if (folder / mark).exists()), None)
+if course is None and "google.colab" in sys.modules:  # only this notebook is here
     repository = "https://github.com/owner/gpt2-classification-course.git"
-    subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "course"], check=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "-r", "course/requirements.txt"]
-    subprocess.run(pip, check=True)
+    clone = ["git", "clone", "--quiet", "--depth=1", repository, "course"]
+    subprocess.run(clone, check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "-r", "course/requirements.txt"], check=True)
     course = Path.cwd() / "course"
+if course is None:
+    raise FileNotFoundError(
+        f"The course's files are not in {Path.cwd()} or in a folder above it. "
+        "Open this notebook inside the course's folder `notebooks`."
+    )
 sys.path.insert(0, str(course))
 
 # %%
