@@ -154,8 +154,8 @@ from workshop.pictures.model import figure_lora
 figure_lora(cfg, rank=4, alpha=8.0)
 
 # %% [markdown]
-# **An adapter's size.** (easy, 3 minutes) The first matrix of a feed-forward network has four times as many rows as columns
-# (768 × 192 in the nano). How many parameters does its adapter of rank 8 have? Put your number in the place of `None`.
+# > **An adapter's size.** (easy, 3 minutes) The first matrix of a feed-forward network has four times as many rows as columns
+# > (768 × 192 in the nano). How many parameters does its adapter of rank 8 have? Put your number in the place of `None`.
 
 # %%
 my_number = None

@@ -110,10 +110,10 @@ print("in pairs: {:+.1%}, {:+.1%} to {:+.1%}".format(*paired_interval(other, one
 #
 # ## The game
 #
-# **Fourteen guesses.** (easy, 7 minutes) For each row, say what you expect of its test accuracy beside row 1, or another
-# row that is named: `"better"`, `"worse"` or `"no difference"`. Put it in the place of `None` and run the cell. Only then
-# it shows what was measured. "No difference" means: zero lies in the interval, so these messages can't tell. Under each
-# cell a reason is folded; unfold it after your guess.
+# > **Fourteen guesses.** (easy, 7 minutes) For each row, say what you expect of its test accuracy beside row 1, or another
+# > row that is named: `"better"`, `"worse"` or `"no difference"`. Put it in the place of `None` and run the cell. Only then
+# > it shows what was measured. "No difference" means: zero lies in the interval, so these messages can't tell. Under each
+# > cell a reason is folded; unfold it after your guess.
 
 # %%
 guesses = Guesses(results)

@@ -432,7 +432,7 @@ path.unlink()  # tidy up
 #
 # ## Try it
 #
-# > **1. By the validation texts.** (play, 5 minutes) Find settings that are right more often on the *validation* texts, say with
+# > **1. By the validation texts.** (easy, 5 minutes) Find settings that are right more often on the *validation* texts, say with
 # > `position="mean"`, more `epochs` or another `plan`. Three seeds each. Only then look at the test texts, once.
 #
 # <details><summary>What we found</summary>
@@ -454,7 +454,7 @@ mine = {}  # what you tried, and its accuracy; take the # away, then change and 
 mine
 
 # %% [markdown]
-# > **2. A table of your own.** (play, 5 minutes) Twenty texts for each of two classes are enough to begin with: your own
+# > **2. A table of your own.** (easy, 5 minutes) Twenty texts for each of two classes are enough to begin with: your own
 # > messages, headlines, titles of books. Does anything beat counting words?
 #
 # <details><summary>No table at hand?</summary>

@@ -277,7 +277,7 @@ predict("6.E the book's three", ", ".join(sorted(found, key=found.get, reverse=T
 # %% [markdown]
 # ## Try it
 #
-# > **1. Plan or position?** (play, 5 minutes) Try `retrain` with `plan`, the book's, and with
+# > **1. Plan or position?** (easy, 5 minutes) Try `retrain` with `plan`, the book's, and with
 # > `FreezePlan.last_blocks(plan.n_layers, 2)`, each at both positions and with the same seeds. When does
 # > it matter how much you train? And what does it do to the time?
 #
@@ -304,7 +304,7 @@ mine = {}  # what you tried, and its accuracy; take the # away, then change and 
 mine
 
 # %% [markdown]
-# > **2. The book's own three.** (play, 5 minutes, and some of waiting) `retrain` with `sets=long_sets`, with
+# > **2. The book's own three.** (easy, 5 minutes) `retrain` with `sets=long_sets`, with
 # > `FreezePlan.everything(plan.n_layers)`, and with `position="first"`.
 #
 # <details><summary>What we found</summary>
