@@ -107,7 +107,11 @@ NOTHING_DONE = re.compile(
     | \[a\ progress\ bar:""",
     re.VERBOSE,
 )
-NO_RUN = re.compile(r"<p>No run yet\.</p>|\n?accuracy against trainable parameters: no run yet")
+# and what a widget says there
+NO_RUN = re.compile(
+    r"<p>No run yet\.</p>|\n?accuracy against trainable parameters: no run yet"
+    r'|<p class="course-not-live">.*?</p>'
+)
 # the classes of a drawing's lines and texts that lie on its paper, and their colours in the dark
 ON_PAPER = re.compile(r'<\w+ [^>]*class="(?:ink|way)"[^>]*>')
 LIGHT, DARK = ("#333333", "#a3326e"), ("#d6d6d6", "#f0a0c8")

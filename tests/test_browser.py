@@ -216,10 +216,12 @@ def test_a_guess_is_committed_by_keyboard_or_click_and_only_then_answered(page):
     field.fill("much")
     page.keyboard.press("Tab")
     page.keyboard.press("Space")  # JupyterLab may take Enter on a button as "edit this cell"
-    root.get_by_role("alert").filter(has_text="'much' is no number").wait_for()
+    root.get_by_role("alert").filter(has_text="'much' is not a number").wait_for()
     field.fill("40")
     page.keyboard.press("Enter")
-    root.get_by_role("status").filter(has_text="60.2 %, you said 40 %.").wait_for()
+    root.get_by_role("status").filter(
+        has_text="✗ Wrong: the answer is 60.2 %. You said 40 %."
+    ).wait_for()
     root.get_by_text("More than that.").wait_for()
     assert root.get_by_role("img", name="a bar").count() == 1
     assert root.get_by_role("alert").count() == 0 and field.is_disabled()
@@ -227,7 +229,9 @@ def test_a_guess_is_committed_by_keyboard_or_click_and_only_then_answered(page):
     root.get_by_role("button", name="spam", exact=True).click()
     root.get_by_role("button", name="✓ spam", exact=True).wait_for()
     root.get_by_role("button", name="Commit").click()
-    root.get_by_role("status").filter(has_text="ham, you said spam.").wait_for()
+    root.get_by_role("status").filter(
+        has_text="✗ Wrong: the answer is ham. You said spam."
+    ).wait_for()
 
 
 def test_a_click_on_train_ends_in_a_row_and_one_on_stop_is_heard(page, course):

@@ -15,7 +15,7 @@ from notebooks import build
 from tests import lab
 from tests.conftest import ROOT
 from tests.lab import AXE, COLOURS, VIOLATIONS
-from workshop.exercises.trials import TRIALS
+from workshop.exercises.trials import EXERCISES
 
 NAMES = build.names()
 NOTEBOOKS = [f"notebooks/{name}" for name in NAMES]
@@ -106,7 +106,7 @@ def test_the_landing_page_leads_to_the_explorers_section_the_lab_and_own_texts(p
     assert cards == [f"{NOTEBOOKS[n]}.html" for n in (0, 9, 11)]
     chapter = text_of(landing.select_one(".cards p"))
     assert chapter.startswith("Eight notebooks") and NAMES[7].startswith("06_8")
-    assert "write sixteen functions" in chapter and len(TRIALS) == 16
+    assert "write sixteen functions" in chapter and len(EXERCISES) == 16
     assert landing.select_one('a[href="site/pages/install.html"]')
 
 
@@ -141,7 +141,7 @@ def test_each_page_has_a_description_the_licence_and_the_source_and_names_its_pi
 
 
 def test_no_page_asks_for_what_cannot_be_done_there(pages):
-    asked = r"no run yet|\d of \d+ (?:made|solved)|not (?:guessed|written|answered|predicted) yet"
+    asked = r"Run All Cells|no run yet|\d of \d+ (?:made|solved)|not (?:guessed|written|answered|predicted) yet"
     for name in NOTEBOOKS:
         for output in pages[name].select(".cell_output"):
             words = [text_of(output)] + [image["alt"] for image in output.select("img")]
