@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from workshop.exercises.mistakes import Exercise, Mistake, alike, call, unrecognised
+from workshop.exercises.mistakes import Exercise, Mistake, alike, refuse, unrecognised
 
 NAMES = ("W_query", "W_key", "W_value")
 
@@ -73,46 +73,52 @@ def try_query_key_value(solve) -> str:
         attention = nn.Module()
         for name in NAMES:
             setattr(attention, name, nn.Linear(n, n))
-        old = [torch.stack([getattr(layer, kind).detach().clone() for layer in layers_of(attention)])
-               for kind in ("weight", "bias")]  # fmt: skip
         w, b = torch.randn(n, 3 * n, generator=generator), torch.randn(3 * n, generator=generator)
-        # None is no mistake here; the module is to be changed, so it is no argument of `call`
-        call(lambda w, b, module=attention: (solve(module, w, b), True), w, b)
-        layers = layers_of(attention)
-        if not all(parameter.requires_grad for parameter in attention.parameters()):
-            raise Mistake("your function froze the layers: `requires_grad` should stay as it was.")
-        weights.append((w, old[0], torch.stack([layer.weight.detach() for layer in layers])))
-        biases.append((b, old[1], torch.stack([layer.bias.detach() for layer in layers])))
-    compare_parts(
-        weights, "weight", lambda w, old: torch.stack(w.split(len(w), 1)).mT, WEIGHT_MISTAKES
-    )
+        old = numbers_of(attention, "weight"), numbers_of(attention, "bias")
+        given = w.clone(), b.clone()
+        solve(attention, *given)
+        refuse({
+            "your function changed its input. Work on a copy instead.":
+                not (torch.equal(given[0], w) and torch.equal(given[1], b)),
+            "your function froze the layers: `requires_grad` should stay as it was.":
+                not all(parameter.requires_grad for parameter in attention.parameters()),
+        })  # fmt: skip
+        weights.append((w, old[0], numbers_of(attention, "weight")))
+        biases.append((b, old[1], numbers_of(attention, "bias")))
+    compare_parts(weights, "weight", right_weights, WEIGHT_MISTAKES)
     compare_parts(biases, "bias", lambda b, old: b.reshape(3, -1), BIAS_MISTAKES)
     return "layers of two sizes, which had other numbers before"
 
 
-def layers_of(attention) -> list[nn.Module]:
-    """Return the three layers."""
-    return [getattr(attention, name) for name in NAMES]
+def right_weights(w, old) -> torch.Tensor:
+    """Return the weights of the three layers, (3, n, n), in the array w (n, 3·n)."""
+    return torch.stack(w.split(len(w), 1)).mT
+
+
+def numbers_of(attention, kind: str) -> torch.Tensor:
+    """Return a copy of the weights (3, n, n) or of the biases (3, n) of the three layers."""
+    layers = [getattr(attention, name) for name in NAMES]
+    return torch.stack([getattr(layer, kind).detach().clone() for layer in layers])
 
 
 def compare_parts(cases, kind: str, right, mistakes) -> None:
     """Raise Mistake unless the parameters of a kind are right; a case is (array, old, new)."""
-    if all(alike(new, right(array, old)) for array, old, new in cases):
+    failed = [case for case in cases if not alike(case[2], right(*case[:2]))]
+    if not failed:
         return
     for sentence, wrong in mistakes:
         if all(alike(new, wrong(array, old)) for array, old, new in cases):
             raise Mistake(sentence)
-    array, old, new = cases[0]
-    expected, not_transposed = right(array, old), right(array, old).mT
-    for what, values in (("still has its old numbers", old), ("is not transposed", not_transposed)):
-        names = [f"{NAMES[i]}.{kind}" for i in range(3)
-                 if alike(new[i], values[i]) and not alike(new[i], expected[i])]  # fmt: skip
+    array, old, new = failed[0]
+    expected = right(array, old)
+    wrong = [i for i in range(3) if not alike(new[i], expected[i])]
+    for what, values in (("still has its old numbers", old), ("is not transposed", expected.mT)):
+        names = [f"{NAMES[i]}.{kind}" for i in wrong if alike(new[i], values[i])]
         if names:
-            raise Mistake(f"{names[0]} {what}." if len(names) == 1 else
-                          f"{' and '.join(names)}: each {what}.")  # fmt: skip
-    name = next(i for i in range(3) if not alike(new[i], expected[i]))
-    given = f"{'w' if kind == 'weight' else 'b'} of the shape {tuple(array.shape)}, {NAMES[name]}.{kind}"
-    raise unrecognised(given, expected[name], new[name])
+            each = ": each" if len(names) > 1 else ""
+            raise Mistake(f"{' and '.join(names)}{each} {what}.")
+    given = f"{'w' if kind == 'weight' else 'b'} of the shape {tuple(array.shape)}"
+    raise unrecognised(f"{given}, {NAMES[wrong[0]]}.{kind}", expected[wrong[0]], new[wrong[0]])
 
 
 EXERCISES = {

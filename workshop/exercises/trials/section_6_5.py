@@ -1,15 +1,15 @@
 """The trials of section 6.5: what is trainable, and what runs the same in every epoch."""
 
-import copy
 import re
 
+import torch
 from torch import nn
 
 from helpers.config import BASE_CONFIG
 from helpers.freezing import FreezePlan
 from helpers.freezing import frozen_blocks as blocks_below
 from helpers.model import GPTModel
-from workshop.exercises.mistakes import Exercise, Mistake, contents, expect, refuse, unrecognised
+from workshop.exercises.mistakes import Exercise, Mistake, expect, refuse, unrecognised
 
 TINY = BASE_CONFIG | {"vocab_size": 11, "context_length": 6, "emb_dim": 2, "n_heads": 1}
 
@@ -151,10 +151,10 @@ def try_freeze(solve) -> str:
     for n_layers, choices in CHOICES.items():
         model = GPTModel(TINY | {"n_layers": n_layers}).requires_grad_(n_layers > 2)
         for parts in choices:
-            before = flags_of(model)
+            before, weights = flags_of(model), weights_of(model)
             result = solve(model, parts)
+            check_rest(model, weights, result)
             steps.append((parts, before, flags_of(model)))
-            after_call(model, result)
     for parts, _, got in steps:
         wrong = [name for name in got if got[name] != is_named(name, parts)]
         if wrong:
@@ -181,38 +181,29 @@ def flags_of(model: nn.Module) -> dict[str, bool]:
     return {name: parameter.requires_grad for name, parameter in model.named_parameters()}
 
 
-def after_call(model: nn.Module, result) -> None:
-    """Raise Mistake where a call has changed more than flags, or other flags than those."""
-    untouched = GPTModel(TINY | {"n_layers": len(model.trf_blocks)})
-    misspelt = {name for p in model.parameters() for name in vars(p)}
-    on_modules = any("requires_grad" in vars(module) for module in model.modules())
+def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a copy of each parameter."""
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def check_rest(model: nn.Module, weights: dict, result) -> None:
+    """Raise Mistake where a call has changed something else than flags, or other flags than those."""
     if isinstance(result, nn.Module) and result is not model:
         raise Mistake("you changed a copy. Change the model that your function is given.")
-    if misspelt:
+    if misspelt := {name for parameter in model.parameters() for name in vars(parameter)}:
         raise Mistake(
             f"you set `{min(misspelt)}`, which torch does not know. The flag of a parameter is "
             "`parameter.requires_grad`, and it is set with `=`."
         )
+    now = weights_of(model)
     refuse({
         "you set `requires_grad` on modules, where it has no effect. Set it on each parameter, "
-        "from `named_parameters()`.": on_modules,
-        "your function removed or renamed parameters.":
-            flags_of(model).keys() != flags_of(untouched).keys(),
+        "from `named_parameters()`.":
+            any("requires_grad" in vars(module) for module in model.modules()),
+        "your function removed or renamed parameters.": now.keys() != weights.keys(),
+        "your function changed weights. It should only set flags.":
+            any(name in now and not torch.equal(now[name], weights[name]) for name in weights),
     })  # fmt: skip
-
-
-def weights_stay(solve) -> str:
-    """Try `solve`, and raise Mistake where it changes a weight."""
-
-    def watched(model, parts):
-        before = copy.deepcopy(model)
-        result = solve(model, parts)
-        old, new = contents(before), contents(model)
-        if any(name in new and old[name][1] != new[name][1] for name in old):
-            raise Mistake("your function changed weights. It should only set flags.")
-        return result
-
-    return try_freeze(watched)
 
 
 # --- frozen blocks --------------------------------------------------------------------------------
@@ -339,6 +330,6 @@ def try_frozen_blocks(solve) -> str:
 
 EXERCISES = {
     "6.5 trainable parameters": Exercise(try_count_trainable, count_trainable),
-    "6.5 freezing": Exercise(weights_stay, freeze),
+    "6.5 freezing": Exercise(try_freeze, freeze),
     "6.5 frozen blocks": Exercise(try_frozen_blocks, frozen_blocks),
 }
