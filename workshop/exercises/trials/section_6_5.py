@@ -27,7 +27,8 @@ def models_to_count() -> list[nn.Module]:
     nested = nn.Sequential(nn.Linear(3, 5), nn.Sequential(nn.Linear(5, 2), nn.LayerNorm(2)))
     nested[0].weight.requires_grad_(False)
     nested[1][0].bias.requires_grad_(False)
-    gpt = FreezePlan.book(2).apply(GPTModel(TINY | {"n_layers": 2}))
+    plan = FreezePlan(2, ["tok_emb", "trf_blocks.1", "out_head"])
+    gpt = plan.apply(GPTModel(TINY | {"n_layers": 2}))
     return [nested, gpt, nn.Linear(4, 3).requires_grad_(False)]
 
 

@@ -38,6 +38,10 @@ POSITION_MISTAKES = (
         lambda ids, pad=END_OF_TEXT: (ids != pad).sum(1).sub(1).clamp(min=0),
     ),
     (
+        "every position is one too high. The first position is 0.",
+        lambda ids, pad=END_OF_TEXT: last_token_positions(ids, pad) + 1,
+    ),
+    (
         "in a row of padding alone there is no last token. Return 0 there, not −1.",
         lambda ids, pad=END_OF_TEXT: padding_mask(ids, pad).sum(1) - 1,
     ),
@@ -74,6 +78,11 @@ def try_last_token_positions(solve) -> str:
 def loss_of_last_position(logits, labels) -> torch.Tensor:
     """Return the mean cross-entropy at the last position: (b, n, 2) and (b,) → ()."""
     return F.cross_entropy(logits[:, -1], labels)
+
+
+def probabilities_of(logits, labels) -> torch.Tensor:
+    """Return the probabilities of the labels at the last position, (b,)."""
+    return logits[:, -1].softmax(-1)[torch.arange(len(labels)), labels]
 
 
 LOSS_MISTAKES = (
@@ -120,6 +129,14 @@ LOSS_MISTAKES = (
     (
         "the classes are swapped: you took the probability of the wrong one.",
         lambda logits, labels: F.cross_entropy(logits[:, -1], 1 - labels),
+    ),
+    (
+        "that is the mean probability. The loss is minus the logarithm of each, and then the mean.",
+        lambda logits, labels: probabilities_of(logits, labels).mean(),
+    ),
+    (
+        "you took the logarithm of the mean. Take the logarithm of each probability, then the mean.",
+        lambda logits, labels: -probabilities_of(logits, labels).mean().log(),
     ),
     (
         "you took the probability of spam for every message. Take that of the message's label.",

@@ -66,6 +66,11 @@ def returns_the_loss_after_it(model, token_ids, labels, optimizer) -> float:
     return loss_at_the_end(model(token_ids), labels).item()
 
 
+def moves_up_the_gradient(model, token_ids, labels, optimizer) -> float:
+    """Take a step that makes the loss larger; return the loss before it."""
+    return -step_with(lambda *batch: -loss_at_the_end(*batch))(model, token_ids, labels, optimizer)
+
+
 STEP_MISTAKES = (
     (
         "the gradients of the first step are still there in the second, and add up. Reset them with "
@@ -91,6 +96,18 @@ STEP_MISTAKES = (
     (
         "you added the losses of the messages. Take their mean, as `cross_entropy` does.",
         step_with(lambda logits, labels: F.cross_entropy(logits[:, -1], labels, reduction="sum")),
+    ),
+    (
+        "the classes are swapped: the loss is that of the wrong ones.",
+        step_with(lambda logits, labels: F.cross_entropy(logits[:, -1], 1 - labels)),
+    ),
+    (
+        "you averaged the logits over the positions. Take those of the last one, `[:, -1]`.",
+        step_with(lambda logits, labels: F.cross_entropy(logits.mean(1), labels)),
+    ),
+    (
+        "the weights move the wrong way, up the gradient: `loss.backward()` without a minus.",
+        moves_up_the_gradient,
     ),
     ("you called `optimizer.step()` twice.", step_with(loss_at_the_end, steps=2)),
     (

@@ -66,7 +66,7 @@ CLASSES = {
     5: rows("0 0 0 0 0; 1 1 1 1 1; 1 0 0 0 0; 0 1 1 1 1; 1 1 1 1 0; 0 0 0 0 1; 1 1 0 1 0").tolist(),
     7: rows("0 1 0 1 0 0 1; 1 1 0 1 1 0 1; 0 0 0 0 0 0 1; 1 1 1 1 1 1 0").tolist(),
 }
-FORMS = ((3.0, -4.0), (0.8, 2.0), (1.0, -3.0))
+FORMS = ((3.0, -4.0), (3.0, -1.0), (0.8, 2.0), (1.0, -3.0))
 ANSWERS = ("not spam", "spam")
 
 LABEL_MISTAKES = (  # from the logits (n, 2) and the number of real tokens to 0 or 1
@@ -165,6 +165,10 @@ PRECISION_RECALL_MISTAKES = (
      lambda labels, p, t: [100 * value for value in precision_recall(labels, p, t)]),
     ("a probability of exactly the threshold is not predicted as spam: > instead of ≥.",
      lambda labels, p, t: precision_recall(labels, p, t - 1e-9)),
+    ("you divided both by the number of spam messages. Precision is a fraction of what is predicted "
+     "as spam.", lambda labels, p, t: [precision_recall(labels, p, t)[1]] * 2),
+    ("you divided both by the number of messages predicted as spam. Recall is a fraction of the spam.",
+     lambda labels, p, t: [precision_recall(labels, p, t)[0]] * 2),
     ("you divided both by the number of messages.",
      lambda labels, p, t: [((p > t) & (labels == 1)).mean()] * 2),
     ("recall is a fraction of the spam. You divided by the number of messages.",
