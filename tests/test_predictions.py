@@ -65,6 +65,15 @@ VALUES = {  # what the cells give for the bundled model and data
     "6.3 each batch its own length": {"one_length": 60.1},
     "6.3 the shape of a batch": {"longest": 82},
     "6.4 shape of the embedding": {"emb_dim": 192},
+    "6.5 the shape with the old head": {"emb_dim": 192},
+    "6.5 the share that learns": {
+        "one_of_blocks": 100 / 6,
+        "num_blocks": 6,
+        "embedding": 77.1,
+        "last_block": 3.55,
+    },
+    "6.5 the first block in place of the last": {"num_blocks": 6, "blocks_more": 5},
+    "6.5 two blocks": {"one_block": 445634},
 }
 
 

@@ -101,7 +101,7 @@ from workshop.widgets import predict
 with torch.no_grad():  # no training here, so no gradients are kept
     outputs = model(inputs)
 
-predict("6.5 the shape with the old head", tuple(outputs.shape))
+predict("6.5 the shape with the old head", tuple(outputs.shape), emb_dim=cfg["emb_dim"])
 
 # %% [markdown]
 # ## Step 3: freeze everything
@@ -145,7 +145,7 @@ shown = "\n".join(
     for name, size in sizes.items()
 )
 
-predict("6.5 the share that learns", parameter_report(cfg, plan).percent, shown)
+predict("6.5 the share that learns", given=(cfg, plan), show=shown)
 
 # %% [markdown]
 # ## Step 5: what comes out now
@@ -237,7 +237,7 @@ draw_classifier(parameter_report(cfg, plan))
 # %%
 two = parameter_report(cfg, FreezePlan.last_blocks(cfg["n_layers"], 2))
 
-predict("6.5 two blocks", two.trainable, str(two))
+predict("6.5 two blocks", given=(cfg,), show=str(two))
 
 
 # %% [markdown]
@@ -310,12 +310,7 @@ show_source(FreezePlan.apply)
 # the forward pass keeps for the backward pass.
 
 # %%
-from workshop.costs import training_cost
-
-first_block = FreezePlan(cfg["n_layers"], {"trf_blocks.0", "final_norm", "out_head"})
-work = [training_cost(cfg, choice, 1, 4).backward.amount for choice in (plan, first_block)]
-
-predict("6.5 the first block in place of the last", work[1] / work[0])
+predict("6.5 the first block in place of the last", given=(cfg, 4))  # of four tokens
 
 # %% [markdown]
 # > **A. Two blocks, little compute.** (medium, 4 minutes) Find the choice that needs the least compute in the

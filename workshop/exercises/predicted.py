@@ -10,7 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from helpers.config import END_OF_TEXT
+from helpers.freezing import FreezePlan, parameter_report
 from helpers.training import last_token_positions
+from workshop.costs import training_cost
 from workshop.pictures.charts import batch_widths, share_of_padding
 
 # --- 6.2 ------------------------------------------------------------------------------------------
@@ -90,6 +92,40 @@ def largest_part(model) -> str:
     parts = ("tok_emb", "pos_emb", "trf_blocks", "final_norm")
     sizes = {p: sum(w.numel() for w in model.get_submodule(p).parameters()) for p in parts}
     return max(sizes, key=sizes.get)
+
+
+# --- 6.5 ------------------------------------------------------------------------------------------
+
+
+def trainable_percent(cfg, plan) -> dict:
+    """Return the percentage of trainable parameters, and those of two parts of the model."""
+    report = parameter_report(cfg, plan)
+    sizes = {part.part: 100 * part.parameters / report.total for part in report.parts}
+    return {
+        "answer": report.percent,
+        "num_blocks": plan.n_layers,
+        "one_of_blocks": 100 / plan.n_layers,
+        "embedding": sizes["tok_emb"],
+        "last_block": sizes[f"trf_blocks.{plan.n_layers - 1}"],
+    }
+
+
+def two_blocks(cfg) -> dict:
+    """Return the trainable parameters with the last two blocks, and with the last one."""
+    plans = (FreezePlan.last_blocks(cfg["n_layers"], k) for k in (2, 1))
+    two, one = (parameter_report(cfg, plan).trainable for plan in plans)
+    return {"answer": two, "one_block": one}
+
+
+def first_for_last(cfg, num_tokens: int) -> dict:
+    """Return how many times the backward compute training the first block needs, not the last."""
+    n_layers = cfg["n_layers"]
+    plans = (
+        FreezePlan.book(n_layers),
+        FreezePlan(n_layers, {"trf_blocks.0", "final_norm", "out_head"}),
+    )
+    last, first = (training_cost(cfg, plan, 1, num_tokens).backward.amount for plan in plans)
+    return {"answer": first / last, "num_blocks": n_layers, "blocks_more": n_layers - 1}
 
 
 # --- 6.6 ------------------------------------------------------------------------------------------
@@ -184,6 +220,9 @@ ANSWERS = {
     "6.3 each batch its own length": padding_by_batch,
     "6.3 sorted by length": padding_sorted,
     "6.4 the largest part": largest_part,
+    "6.5 the share that learns": trainable_percent,
+    "6.5 two blocks": two_blocks,
+    "6.5 the first block in place of the last": first_for_last,
     "6.6 a sure wrong answer": loss_at,
     "6.6 the last position": what_is_last,
     "6.6 lower loss, lower accuracy": loss_against_accuracy,
