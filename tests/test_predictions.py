@@ -58,8 +58,6 @@ def saved_answers() -> dict:
 
 ANSWERS_ON_PAGES = saved_answers()
 VALUES = {  # what the cells give for the bundled model and data
-    "6.2 the part that strays": {"training": 50.9, "validation": 59.0, "test": 43.5},
-    "6.2 forty seeds": {"lowest": 39, "highest": 61},
     "6.3 the longest message": {"median": 31, "num_near": 25, "total": 700, "near": 65},
     "6.3 the shape of an item": {"own_length": 55, "longest": 82},
     "6.3 each batch its own length": {"one_length": 60.1},
@@ -301,7 +299,7 @@ def test_the_share_of_the_parameters_that_sit_in_blocks_and_embeddings():
     report = parameter_report(gpt_config("gpt2-small (124M)"), FreezePlan.book(12))
     counts = {part.part: part.parameters for part in report.parts}
     embeddings = counts["tok_emb"] + counts["pos_emb"]
-    text = words_of("6.1 the share that is trained")
+    text = words_of("6.1 the trained percentage")
     assert 0.30 < embeddings / report.total < 1 / 3 and "Almost a third" in text
     assert round(counts["trf_blocks.0"] / 1e6) == 7 and "seven million" in text
 
