@@ -222,7 +222,7 @@ OF_EACH = TABLE.groupby("Label")
         (TABLE[:12], "Not yet. 0.0% of your messages are spam"),
         (OF_EACH.head(6), "the first messages of each class"),
         (OF_EACH.sample(frac=0.2, random_state=1), "You selected 24 messages, and a tenth of 120"),
-        (TABLE.sample(12, replace=True, random_state=5), "A message is there twice"),
+        (pd.concat([OF_EACH.sample(3)] * 2), "A message is there twice"),
         (OF_EACH.sample(6).assign(Label="ham"), "or is none of the dataset's rows"),
         (TABLE["Text"], "The answer is a DataFrame"),
         (0.1, "The answer is a DataFrame"),

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from helpers.config import gpt_config
-from helpers.data import SMS_COUNTS
 from helpers.freezing import FreezePlan, parameter_report
 from helpers.tokenizer import get_tokenizer
 from notebooks import build
@@ -302,14 +301,6 @@ def test_the_share_of_the_parameters_that_sit_in_blocks_and_embeddings():
     text = words_of("6.1 the trained percentage")
     assert 0.30 < embeddings / report.total < 1 / 3 and "Almost a third" in text
     assert round(counts["trf_blocks.0"] / 1e6) == 7 and "seven million" in text
-
-
-def test_what_balancing_leaves_out_of_the_collection():
-    text = words_of("6.2 rows of the balanced collection")
-    left_out = SMS_COUNTS["ham"] - SMS_COUNTS["spam"]
-    assert f"{left_out:,} ham messages" in text
-    assert f"collection's {sum(SMS_COUNTS.values()):,}" in text
-    assert str(2 * SMS_COUNTS["ham"]) in QUESTIONS["6.2 rows of the balanced collection"].wrong
 
 
 def test_the_values_that_fill_the_questions_of_the_lengths():

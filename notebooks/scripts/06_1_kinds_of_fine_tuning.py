@@ -14,16 +14,14 @@
 # %% [markdown]
 # # 6.1 Two kinds of fine-tuning
 #
-# After this notebook you will be able to explain what classification fine-tuning is, how it differs from instruction
-# fine-tuning, and what this course covers. You need to know how a GPT model predicts the next token: chapters 2 to 5 of
-# the book explain that. Terms in italics link to the [glossary](../site/pages/glossary.md) or to documentation. About 12 minutes.
+# After this notebook you will be able to explain what classification fine-tuning is and how it differs from instruction
+# fine-tuning. You need chapters 2 to 5 of the book. Terms in italics are in the [glossary](../site/pages/glossary.md). About 12 minutes.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_1_kinds_of_fine_tuning.ipynb)
 
 # %% [markdown]
-# Run the first cell to import the course's code. In Colab it is downloaded first. The second cell selects the model and
-# the dataset. The defaults are bundled with the course: *nano*, a very small GPT-2, and *sms-mini*, 1,000 text messages.
-# The continuations on this page come from *nano*; another model will give different ones. The dataset is not used here.
+# The first cell imports the course's code. In Colab it downloads the code first. The second cell selects the model, here
+# the bundled *nano*, a very small GPT-2, and the dataset.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -58,10 +56,8 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## Can a pretrained model classify?
 #
-# GPT-2 was *[pretrained](../site/pages/glossary.md)*. It was trained on a large amount of text to predict, at every position, the next
-# *[token](../site/pages/glossary.md)*: a word or a part of a word. Can such a model classify messages?
-#
-# Choose an answer below, then click Commit.
+# GPT-2 was *[pretrained](../site/pages/glossary.md)* on a large amount of text: it was trained to predict the next *[token](../site/pages/glossary.md)*, a word or a
+# part of a word. Can such a model classify messages? Choose an answer, then click Commit.
 
 # %%
 from helpers.loading import load_pretrained
@@ -94,26 +90,22 @@ predict(
 # %% [markdown]
 # ## Classification and instruction fine-tuning
 #
-# *[Fine-tuning](../site/pages/glossary.md)* continues the training of such a model on a smaller, task-specific dataset. There are two common
-# kinds:
+# *[Fine-tuning](../site/pages/glossary.md)* continues the training of such a model on a smaller, task-specific dataset.
 #
 # | | classification | instructions |
 # | --- | --- | --- |
 # | output | one of a few classes | a text |
-# | training example | a message and its *[label](../site/pages/glossary.md)*, such as “spam” | a request and a good answer |
+# | training example | a message and its *[label](../site/pages/glossary.md)* | a request and a good answer |
 # | handles | one task | many tasks |
-# | training data and time | little | much more |
+# | data and time | little | much more |
 #
-# This course covers the first kind; the book's chapter 7 covers the second. Our spam filter outputs one of two classes,
-# “spam” or “ham”. (*[Ham](../site/pages/glossary.md)*, a pun on “spam”, is the usual name for legitimate messages.) It can therefore be small
-# and fast.
+# This course covers classification. The classes are *spam* and *[ham](../site/pages/glossary.md)*, the usual name for legitimate messages.
 
 # %% [markdown]
 # ## What changes in the model
 #
-# For each token of its input, the pretrained model outputs one number for each token in its *[vocabulary](../site/pages/glossary.md)*. A spam
-# filter only has to choose between two classes. One number, the probability of spam, would be enough, but like the book
-# we use one output per class.
+# For each token the pretrained model outputs one number per token of its *[vocabulary](../site/pages/glossary.md)*. A spam filter needs one
+# output per class. (A single one, the probability of spam, would be enough, but the book uses two.)
 
 # %% tags=["key-figure"]
 from helpers.data import LABELS
@@ -122,13 +114,11 @@ before, after = model.out_head.out_features, len(LABELS)
 print(f"outputs for each token: {before:,} before fine-tuning, {after} after")
 
 # %% [markdown]
-# So the last layer is replaced. The other layers keep their shapes, and most of them keep their weights. Four terms you
-# will need:
+# So the last layer is replaced. The other layers keep their shapes, and most keep their weights. Terms you will need:
 #
 # - A *[parameter](../site/pages/glossary.md)* (often called a *weight*) is a number that training can change.
-# - In a *[block](../site/pages/glossary.md)*, *[attention](../site/pages/glossary.md)* first combines the vectors of the tokens. A
-#   *[feed-forward network](../site/pages/glossary.md)* then processes each token separately.
-# - A *[layer norm](../site/pages/glossary.md)* rescales the vector of each token, which keeps training stable.
+# - A *[block](../site/pages/glossary.md)* contains *[attention](../site/pages/glossary.md)* and a *[feed-forward network](../site/pages/glossary.md)*.
+# - A *[layer norm](../site/pages/glossary.md)* rescales the vector of each token.
 # - The *[head](../site/pages/glossary.md)* is the last layer; it produces the output.
 
 # %%
@@ -147,15 +137,11 @@ predict(
 # %% [markdown]
 # ## What the notebooks cover
 #
-# As in the book, there are three stages:
-#
-# | stage | notebooks |
-# | --- | --- |
-# | 1. data | [6.2](06_2_preparing_the_data.ipynb): read, balance and split the messages · [6.3](06_3_data_loaders.ipynb): turn them into batches of token ids |
-# | 2. model | [6.4](06_4_pretrained_weights.ipynb): load pretrained weights · [6.5](06_5_classification_head.ipynb): replace the head, freeze most of the model · [6.6](06_6_loss_and_accuracy.ipynb): measure loss and accuracy |
-# | 3. training | [6.7](06_7_fine_tuning.ipynb): fine-tune the classifier · [6.8](06_8_using_the_classifier.ipynb): classify your own messages, examine its mistakes |
-#
-# Each notebook can be run on its own, but they are meant to be read in order. Section 6.5 is the core of the chapter.
+# As in the book, there are three stages: the data ([6.2](06_2_preparing_the_data.ipynb),
+# [6.3](06_3_data_loaders.ipynb)), the model ([6.4](06_4_pretrained_weights.ipynb),
+# [6.5](06_5_classification_head.ipynb), [6.6](06_6_loss_and_accuracy.ipynb)) and the training
+# ([6.7](06_7_fine_tuning.ipynb), [6.8](06_8_using_the_classifier.ipynb)). Read the notebooks in order, although each can be
+# run on its own. Section 6.5 is the core of the chapter.
 
 # %% [markdown]
 # ## Try it
@@ -184,13 +170,12 @@ check("6.1 which are classification", my_answer)
 # my_answer = {"a", "c", "e"}
 # ```
 #
-# Each of these answers is one of a short, fixed list. Translating and summarising require generating text, which is what
+# Each answer is one of a short, fixed list. Translating and summarising require generating text, which is what
 # instruction fine-tuning is for.
 #
 # </details>
 #
-# > **2. Ask the pretrained model something else.** (easy, 2 minutes) Change the question and run the cell. Does the model
-# > ever answer?
+# > **2. Ask something else.** (easy, 2 minutes) Change the question and run the cell. Does the model ever answer?
 
 # %%
 print(continue_text("What is the capital of France?"))
@@ -198,9 +183,8 @@ print(continue_text("What is the capital of France?"))
 # %% [markdown]
 # <details><summary>What you may see</summary>
 #
-# The model continues your text, and sometimes the continuation happens to be an answer. `<|endoftext|>` is a *special
-# token* that separates the texts in the training data. When the model predicts it, your text ends there and another text
-# begins.
+# The model continues your text, and the continuation may happen to be an answer. `<|endoftext|>` is a *special token* that
+# separates texts in the training data: after it another text begins.
 #
 # </details>
 
@@ -209,13 +193,12 @@ print(continue_text("What is the capital of France?"))
 #
 # <details><summary>1. A shop sorts e-mails into complaints, orders and questions. Which kind of fine-tuning fits, and how many outputs does the head need?</summary>
 #
-# Classification fine-tuning fits, because each e-mail gets one of a few fixed labels. The head needs three outputs, one
-# per class.
+# Classification fine-tuning fits, because each e-mail gets one of three labels. The head needs three outputs.
 #
 # </details>
-# <details><summary>2. Which parameters does training change if the rest of the model is frozen?</summary>
+# <details><summary>2. What does it mean that most of the model is frozen?</summary>
 #
-# Training changes only the parameters that are not frozen. The frozen ones keep the values from pretraining.
+# Training does not change these parameters. They keep the values from pretraining.
 #
 # </details>
 
@@ -228,7 +211,6 @@ progress("6.1")
 # ## What to take away
 #
 # - Pretraining trains a model to continue texts, not to answer questions.
-# - Classification fine-tuning trains it to select one of a few classes. It needs little data, and it handles one task.
-# - Only the output layer has to be replaced. Most of the other layers can stay frozen.
+# - Classification fine-tuning trains it to select one of a few classes. Only the output layer has to be replaced.
 #
 # Next: [6.2, preparing the data](06_2_preparing_the_data.ipynb).

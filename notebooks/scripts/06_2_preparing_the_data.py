@@ -14,15 +14,13 @@
 # %% [markdown]
 # # 6.2 Preparing the data
 #
-# After this notebook you will be able to turn a file of labelled messages into a balanced dataset, split it, and measure
-# a simple baseline. You need to have read [6.1](06_1_kinds_of_fine_tuning.ipynb) and to know a little Python. In the
-# chapter's three stages this is the first: the data. About 30 minutes.
+# After this notebook you will be able to turn a file of labelled messages into a balanced dataset and split it. You need
+# [6.1](06_1_kinds_of_fine_tuning.ipynb). This is the first stage: the data. About 25 minutes.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_2_preparing_the_data.ipynb)
 
 # %% [markdown]
-# As on every page, the first cell imports the course's code, and the second selects model and dataset. Only the dataset
-# matters here. All numbers in the text are for the bundled data; other data give other numbers.
+# The second cell selects the dataset. All numbers in the text are for the bundled one.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -57,13 +55,11 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## The file
 #
-# Choose one of two datasets:
-#
-# - **sms-mini**: 1,000 text messages written for this course, half *[ham](../site/pages/glossary.md)* (legitimate), half spam. A hundred are
-#   deliberately hard, such as a genuine one-time code from a bank or a scam that sounds like a friend.
+# - **sms-mini**: 1,000 messages written for this course, half *[ham](../site/pages/glossary.md)* (legitimate), half spam. A hundred are
+#   deliberately hard, such as a bank's genuine one-time code or a scam that sounds like a friend.
 # - **SMS Spam Collection**: the book's real messages, collected by Almeida, Gómez Hidalgo and Yamakami (2011).
 #
-# In both files each line is a message: its *[label](../site/pages/glossary.md)*, a tab (`\t`), and the text.
+# Each line has a *[label](../site/pages/glossary.md)*, a tab (`\t`) and a text.
 
 # %%
 from helpers.data import SMS_MINI, load_messages
@@ -93,12 +89,9 @@ df
 df["Label"].value_counts()
 
 # %% [markdown]
-# (The collection's file has 5,574 lines. Because of unmatched quotation marks pandas merges some of them, so both the
-# book and this course get 5,572 rows.)
+# (The collection has 5,574 lines, but 5,572 rows here and in the book: pandas merges some because of quotation marks.)
 #
-# ## Why imbalanced classes are a problem
-#
-# In the SMS Spam Collection most messages are ham.
+# ## Balancing the classes
 
 # %%
 from workshop.widgets import predict
@@ -106,19 +99,12 @@ from workshop.widgets import predict
 ham, spam = 4825, 747  # of the SMS Spam Collection
 predict("6.2 always ham", given=(ham, spam))
 
+
 # %% [markdown]
-# ## Balancing the classes
-#
-# The book therefore balances the classes by *[undersampling](../site/pages/glossary.md)*: it keeps all spam and randomly selects the same number
-# of ham messages. A fixed *[random seed](../site/pages/glossary.md)* makes the selection *[reproducible](../site/pages/glossary.md)*; the book uses 123.
-#
-# The book does this because it is simple, and because a small dataset is fast to train on. You can also keep all messages
-# and use *[class weights](../site/pages/glossary.md)*, or another measure than accuracy. A balanced test set has one drawback: it does not have
-# the percentage of spam that a real inbox has.
-
-# %%
-predict("6.2 rows of the balanced collection", given=(ham, spam))
-
+# So the book balances the classes by *[undersampling](../site/pages/glossary.md)*: it keeps all spam and randomly selects the same number of ham
+# messages. A fixed *[random seed](../site/pages/glossary.md)* makes the selection *[reproducible](../site/pages/glossary.md)*. The dataset becomes smaller, and
+# training faster. There are two drawbacks: the model cannot learn from the discarded ham messages, and the test set no
+# longer has the percentage of spam of a real inbox. (*[Class weights](../site/pages/glossary.md)* are an alternative.)
 
 # %% [markdown]
 # > **Write it: balance the data.** (easy, 8 minutes)
@@ -178,18 +164,16 @@ print(f"{len(df)} messages before balancing, {len(balanced_df)} after")
 balanced_df
 
 # %% [markdown]
-# sms-mini was already balanced, so no messages were dropped. Only their order is new.
+# sms-mini was already balanced, so no messages were dropped. The collection keeps 1,494 messages of 5,572.
 #
 # ## Splitting the data
 #
-# We split the messages into three sets, each with its own purpose:
-#
 # - The **training set** is for training the model.
 # - The **[validation set](../site/pages/glossary.md)** is for choosing settings, such as when to stop the training.
-# - The **[test set](../site/pages/glossary.md)** is for measuring the finished model, once, at the end.
+# - The **[test set](../site/pages/glossary.md)** is for one measurement, at the end.
 #
-# A model can memorise its training messages (*[overfitting](../site/pages/glossary.md)*). So only unseen messages show how well it recognises
-# spam. `random_split` shuffles the rows with a fixed seed and splits them into 70 %, 10 % and the remaining 20 %.
+# A model can memorise its training messages (*[overfitting](../site/pages/glossary.md)*), so only unseen messages show how well it recognises
+# spam. `random_split` shuffles the rows and splits them into 70 %, 10 % and the remaining 20 %.
 
 # %%
 from helpers.data import random_split
@@ -203,7 +187,7 @@ sizes = len(train_df), len(validation_df), len(test_df)
 print("{} training, {} validation, {} test messages".format(*sizes))
 
 # %% [markdown]
-# (For the collection you get 1045, 149 and 300, as in the book.) The book saves the three sets as CSV files:
+# (The collection gives 1045, 149 and 300, as in the book.) The book saves the sets as CSV files:
 
 # %%
 train_df.to_csv("train.csv", index=None)
@@ -211,8 +195,7 @@ validation_df.to_csv("validation.csv", index=None)
 test_df.to_csv("test.csv", index=None)
 
 # %% [markdown]
-# Is each set balanced as well? Not necessarily. (For a text description of a figure, run `print(_.words)` in a new cell
-# right after it.)
+# Is each set balanced as well? Not necessarily. (`print(_.words)`, right after a figure, prints a description.)
 
 # %%
 from workshop.pictures.charts import draw_splits
@@ -220,9 +203,7 @@ from workshop.pictures.charts import draw_splits
 draw_splits({"training": train_df, "validation": validation_df})
 
 # %% [markdown]
-# The lengths of the messages are similar in both sets. (The *median* is the length that half of the messages do not
-# exceed.) The percentages of spam are less similar. How much do they vary by chance? Here are 40 splits, each with
-# another seed:
+# The lengths are similar, but the percentages of spam are not. Here are 40 splits with other seeds:
 
 # %%
 from workshop.pictures.charts import draw_chances
@@ -232,22 +213,22 @@ draws = {seed: random_split(balanced_df, 0.7, 0.1, seed) for seed in seeds}
 draw_chances(draws, marked=123)
 
 # %% [markdown]
-# The smaller a set, the more its percentage varies by chance. For sms-mini the book's seed, 123, gives one of the less
-# balanced splits. But picking a seed because its results look good is self-deception, so we keep it. It also means that a
-# classifier that always predicts the larger class of a set, the *[majority class](../site/pages/glossary.md)*, gets more than 50 % there.
+# The smaller a set, the more its percentage varies by chance. With sms-mini the book's seed gives one of the less balanced
+# splits. But picking a seed because its results look good is self-deception, so we keep it. We compare every accuracy with
+# that of predicting the *[majority class](../site/pages/glossary.md)*:
 
 # %%
 for name, part in (("training", train_df), ("validation", validation_df)):
     majority = part["Label"].value_counts(normalize=True).max()
-    print(f"{name}: always predicting one class gets {majority:.1%}")
+    print(f"{name}: {100 * majority:.1f} %")
 
 # %% [markdown]
 # The next pages call `load_splits(CHOOSE_DATA)`, which repeats all steps up to here.
 #
-# ## Two baselines without a language model
+# ## Baselines without a language model
 #
-# A *[baseline](../site/pages/glossary.md)* shows how much a simple method achieves. The first one needs no training: it predicts spam if a
-# message contains one of a few typical spam words.
+# How much does a simple method, a *[baseline](../site/pages/glossary.md)*, achieve? The first one predicts spam if a message contains a typical
+# spam word.
 
 # %%
 import re
@@ -275,9 +256,10 @@ shown = f"training:   {on_training}\nvalidation: {on_validation}"
 predict("6.2 a list of words", accuracy, show=shown)
 
 # %% [markdown]
-# The second baseline uses a *[bag of words](../site/pages/glossary.md)*: each message is represented by the words that it contains, without
-# their order. *[TF-IDF](https://scikit-learn.org/stable/modules/feature_extraction.html#tfidf-term-weighting)* gives rare words more weight, and
-# [logistic regression](https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression) is trained to give each word a weight for spam or ham.
+# The second one is a *[bag of words](../site/pages/glossary.md)*:
+# [TF-IDF](https://scikit-learn.org/stable/modules/feature_extraction.html#tfidf-term-weighting) counts words, with more
+# weight for rare ones, and [logistic
+# regression](https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression) is trained on the counts.
 
 # %%
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -288,18 +270,18 @@ word_model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
 word_model.fit(train_df["Text"], train_df["Label"])
 for name, part in (("training", train_df), ("validation", validation_df)):
     accuracy = word_model.score(part["Text"], part["Label"])
-    print(f"{name}: {accuracy:.1%}")
+    print(f"{name}: {100 * accuracy:.1f} % correct")
 
 # %% [markdown]
-# Trained weights achieve much more than a list of words. GPT-2 can also use the order of the words. Whether that helps on
-# so small a dataset, sections 6.7 and 6.8 show. (On sms-mini, [the nano's description](../helpers/assets/gpt2/12M/PROVENANCE.md) gives 88.0 % for this
-# baseline on test messages. Fine-tuned as in the book, nano gets 84.3 %, and 89.2 % with the last token of each message.)
+# Sections 6.7 and 6.8 show whether GPT-2, which also uses the order of words, is better. (On the test set of sms-mini this
+# baseline gets 88.0 %, and nano, fine-tuned as in the book, 84.3 %, says
+# [its description](../helpers/assets/gpt2/12M/PROVENANCE.md).)
 
 # %% [markdown]
 # ## Try it
 #
 # > **1. A better list.** (easy, 5 minutes) Improve the list using the training data only. Then evaluate it once on the
-# > validation data, and leave the test data alone.
+# > validation data.
 
 # %%
 my_words = ["free", "reply", "tell", "hello"]
@@ -316,14 +298,13 @@ print(accuracy_of_words(my_words, train_df)[1])
 # print(pd.Series(classifier.coef_[0], words).nlargest(20))
 # ```
 #
-# On the validation data the list is usually less accurate than on the training data, because you selected its words with
-# the training data.
+# Expect less on the validation data, because you did not select the words with it.
 #
 # </details>
 #
-# > **2. A stratified split.** (medium, 5 minutes) In a *[stratified split](https://scikit-learn.org/stable/modules/cross_validation.html#stratification)* each
-# > set has the same percentage of spam. Select at random a validation set of a tenth of `balanced_df` in which half of
-# > the messages are spam.
+# > **2. A stratified split.** (medium, 5 minutes) In a *[stratified
+# > split](https://scikit-learn.org/stable/modules/cross_validation.html#stratification)* each set has the same percentage of
+# > spam. Select such a validation set at random: a tenth of `balanced_df`.
 
 # %%
 my_validation_df = None
@@ -348,7 +329,7 @@ check("6.2 a stratified split", my_validation_df, balanced_df)
 # )
 # ```
 #
-# scikit-learn's `train_test_split(balanced_df, stratify=balanced_df["Label"])` does the same for a split into two sets.
+# scikit-learn's `train_test_split` does the same with its argument `stratify`.
 #
 # </details>
 
@@ -362,8 +343,7 @@ check("6.2 a stratified split", my_validation_df, balanced_df)
 # </details>
 # <details><summary>2. Why do we not choose settings with the test set?</summary>
 #
-# The settings would fit these messages by chance, so the test accuracy would be higher than the accuracy on new
-# messages. Validation data is for choosing, test data for one measurement at the end.
+# The settings would fit these messages by chance, so the test accuracy would be higher than that on new messages.
 #
 # </details>
 
@@ -375,8 +355,7 @@ progress("6.2")
 # %% [markdown]
 # ## What to take away
 #
-# - With imbalanced classes, accuracy is misleading. Balance the classes, or use another measure.
-# - Training data is for training, validation data for choosing, and test data for one measurement at the end.
-# - A fixed seed makes random choices reproducible. Random splits of few messages vary a lot.
+# - With imbalanced classes accuracy is misleading. Balance the classes, or use another measure.
+# - Training data is for training, validation data for choosing, test data for one measurement at the end.
 #
 # Next: [6.3, data loaders](06_3_data_loaders.ipynb).

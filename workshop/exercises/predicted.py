@@ -34,11 +34,6 @@ def always_ham(ham: int, spam: int) -> float:
     return 100 * ham / (ham + spam)
 
 
-def rows_after_balancing(ham: int, spam: int) -> int:
-    """Return how many messages are left when both classes are as large as the smaller one."""
-    return 2 * min(ham, spam)
-
-
 # --- 6.3 ------------------------------------------------------------------------------------------
 
 
@@ -175,7 +170,6 @@ def changed_labels(p_spam: torch.Tensor) -> str:
 ANSWERS = {
     "6.1 what the pretrained model answers": beginning_of_answer,
     "6.2 always ham": always_ham,
-    "6.2 rows of the balanced collection": rows_after_balancing,
     "6.3 the same words in a hurry": compared_number_of_tokens,
     "6.3 the longest message": longest_message,
     "6.3 padding in a batch": padding_of_eight,
