@@ -15,13 +15,13 @@
 # # 6.1 Two kinds of fine-tuning
 #
 # After this notebook you will be able to explain what classification fine-tuning is and how it differs from instruction
-# fine-tuning. You need chapters 2 to 5 of the book. Terms in italics are in the [glossary](../site/pages/glossary.md). About 12 minutes.
+# fine-tuning. You need to have read chapters 2 to 5 of the book. The [glossary](../site/pages/glossary.md) explains the terms in italics. About 12 minutes.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_1_kinds_of_fine_tuning.ipynb)
 
 # %% [markdown]
-# The first cell imports the course's code. In Colab it downloads the code first. The second cell selects the model, here
-# the bundled *nano*, a very small GPT-2, and the dataset.
+# The first cell imports the course's code; Colab downloads it first. The second cell selects the dataset and the model:
+# here the bundled *nano*, a very small GPT-2.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -105,7 +105,7 @@ predict(
 # ## What changes in the model
 #
 # For each token the pretrained model outputs one number per token of its *[vocabulary](../site/pages/glossary.md)*. A spam filter needs one
-# output per class. (A single one, the probability of spam, would be enough, but the book uses two.)
+# output per class. (One output would be enough, but the book uses two.)
 
 # %% tags=["key-figure"]
 from helpers.data import LABELS
@@ -114,7 +114,7 @@ before, after = model.out_head.out_features, len(LABELS)
 print(f"outputs for each token: {before:,} before fine-tuning, {after} after")
 
 # %% [markdown]
-# So the last layer is replaced. The other layers keep their shapes, and most keep their weights. Terms you will need:
+# So the last layer is replaced. The other layers keep their shapes, and most keep their weights. Some terms:
 #
 # - A *[parameter](../site/pages/glossary.md)* (often called a *weight*) is a number that training can change.
 # - A *[block](../site/pages/glossary.md)* contains *[attention](../site/pages/glossary.md)* and a *[feed-forward network](../site/pages/glossary.md)*.
@@ -140,8 +140,8 @@ predict(
 # As in the book, there are three stages: the data ([6.2](06_2_preparing_the_data.ipynb),
 # [6.3](06_3_data_loaders.ipynb)), the model ([6.4](06_4_pretrained_weights.ipynb),
 # [6.5](06_5_classification_head.ipynb), [6.6](06_6_loss_and_accuracy.ipynb)) and the training
-# ([6.7](06_7_fine_tuning.ipynb), [6.8](06_8_using_the_classifier.ipynb)). Read the notebooks in order, although each can be
-# run on its own. Section 6.5 is the core of the chapter.
+# ([6.7](06_7_fine_tuning.ipynb), [6.8](06_8_using_the_classifier.ipynb)). Read them in order, although each can be run on its
+# own.
 
 # %% [markdown]
 # ## Try it

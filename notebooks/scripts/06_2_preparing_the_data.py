@@ -15,12 +15,12 @@
 # # 6.2 Preparing the data
 #
 # After this notebook you will be able to turn a file of labelled messages into a balanced dataset and split it. You need
-# [6.1](06_1_kinds_of_fine_tuning.ipynb). This is the first stage: the data. About 25 minutes.
+# to have read [6.1](06_1_kinds_of_fine_tuning.ipynb). This is the first stage: the data. About 25 minutes.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_2_preparing_the_data.ipynb)
 
 # %% [markdown]
-# The second cell selects the dataset. All numbers in the text are for the bundled one.
+# The second cell below selects the dataset. Numbers in the text are for the bundled dataset, if no other is named.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -55,11 +55,13 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## The file
 #
+# The course has two datasets:
+#
 # - **sms-mini**: 1,000 messages written for this course, half *[ham](../site/pages/glossary.md)* (legitimate), half spam. A hundred are
 #   deliberately hard, such as a bank's genuine one-time code or a scam that sounds like a friend.
 # - **SMS Spam Collection**: the book's real messages, collected by Almeida, Gómez Hidalgo and Yamakami (2011).
 #
-# Each line has a *[label](../site/pages/glossary.md)*, a tab (`\t`) and a text.
+# Each line of a file has a *[label](../site/pages/glossary.md)*, a tab (`\t`) and a text.
 
 # %%
 from helpers.data import SMS_MINI, load_messages
@@ -76,7 +78,7 @@ for line in lines[:5]:
 
 # %% [markdown]
 # [`read_csv`](https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html) reads the file into a
-# [DataFrame](https://pandas.pydata.org/docs/reference/api/pandas.DataFrame.html), the tables of pandas.
+# [DataFrame](https://pandas.pydata.org/docs/reference/api/pandas.DataFrame.html), which is a table in pandas.
 
 # %%
 import pandas as pd
@@ -164,9 +166,12 @@ print(f"{len(df)} messages before balancing, {len(balanced_df)} after")
 balanced_df
 
 # %% [markdown]
-# sms-mini was already balanced, so no messages were dropped. The collection keeps 1,494 messages of 5,572.
+# sms-mini was already balanced, so no messages were dropped. Of the collection's 5,572 messages 1,494 remain: 747 of each
+# class.
 #
 # ## Splitting the data
+#
+# We split the messages at random into three sets:
 #
 # - The **training set** is for training the model.
 # - The **[validation set](../site/pages/glossary.md)** is for choosing settings, such as when to stop the training.
@@ -203,7 +208,8 @@ from workshop.pictures.charts import draw_splits
 draw_splits({"training": train_df, "validation": validation_df})
 
 # %% [markdown]
-# The lengths are similar, but the percentages of spam are not. Here are 40 splits with other seeds:
+# The lengths are similar, but the percentages of spam are not. Here are 40 splits, each with another seed. (We only count
+# labels, so the test set stays unused.)
 
 # %%
 from workshop.pictures.charts import draw_chances
@@ -227,7 +233,7 @@ for name, part in (("training", train_df), ("validation", validation_df)):
 #
 # ## Baselines without a language model
 #
-# How much does a simple method, a *[baseline](../site/pages/glossary.md)*, achieve? The first one predicts spam if a message contains a typical
+# How much does a simple method, a *[baseline](../site/pages/glossary.md)*, achieve? The first baseline predicts spam if a message contains a typical
 # spam word.
 
 # %%
@@ -256,7 +262,7 @@ shown = f"training:   {on_training}\nvalidation: {on_validation}"
 predict("6.2 a list of words", accuracy, show=shown)
 
 # %% [markdown]
-# The second one is a *[bag of words](../site/pages/glossary.md)*:
+# The second baseline is a *[bag of words](../site/pages/glossary.md)*:
 # [TF-IDF](https://scikit-learn.org/stable/modules/feature_extraction.html#tfidf-term-weighting) counts words, with more
 # weight for rare ones, and [logistic
 # regression](https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression) is trained on the counts.
@@ -274,7 +280,7 @@ for name, part in (("training", train_df), ("validation", validation_df)):
 
 # %% [markdown]
 # Sections 6.7 and 6.8 show whether GPT-2, which also uses the order of words, is better. (On the test set of sms-mini this
-# baseline gets 88.0 %, and nano, fine-tuned as in the book, 84.3 %, says
+# baseline gets 88.0 %, and nano, fine-tuned as in the book, gets 84.3 %. This is measured in
 # [its description](../helpers/assets/gpt2/12M/PROVENANCE.md).)
 
 # %% [markdown]
@@ -298,7 +304,7 @@ print(accuracy_of_words(my_words, train_df)[1])
 # print(pd.Series(classifier.coef_[0], words).nlargest(20))
 # ```
 #
-# Expect less on the validation data, because you did not select the words with it.
+# Expect a lower accuracy on the validation data, because you selected the words with the training data.
 #
 # </details>
 #
