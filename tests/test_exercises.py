@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -107,12 +108,6 @@ SETTINGS = SimpleNamespace(epochs=5)
     ("name", "context", "right", "wrong"),
     [
         ("6.1 which are classification", (), {"a", "c", "e"}, {"ace": "quotes around each letter"}),
-        (
-            "6.2 another split",
-            (range(1000),),
-            250,
-            {0.25: "the fraction", 150: "validation", 600: "training", 750: "together"},
-        ),
         ("6.3 batches of 16", (range(700),), 43, {44: "`drop_last`", 40: "Only whole batches"}),
         (
             "6.4 numbers of one block",
@@ -211,6 +206,31 @@ def test_each_choice_in_the_explorer_gets_its_own_remark(task, parts, words, cap
     explorer = FreezeExplorer(NANO, "Do you have time")
     explorer.plan = FreezePlan(6, parts)
     check(task, explorer)
+    assert words in capsys.readouterr().out
+
+
+TABLE = pd.DataFrame({"Label": [0] * 60 + [1] * 60, "Text": [f"message {i}" for i in range(120)]})
+OF_EACH = TABLE.groupby("Label")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (OF_EACH.sample(frac=0.1, random_state=1), "Right: 50.0% of your messages are spam"),
+        (OF_EACH.sample(6, random_state=2).reset_index(drop=True), "Right: "),
+        (TABLE.sample(frac=0.1, random_state=1), "50.0% of the whole dataset. Sample from each"),
+        (TABLE[:12], "Not yet. 0.0% of your messages are spam"),
+        (OF_EACH.head(6), "the first messages of each class"),
+        (OF_EACH.sample(frac=0.2, random_state=1), "You selected 24 messages, and a tenth of 120"),
+        (pd.concat([OF_EACH.sample(3)] * 2), "A message is there twice"),
+        (OF_EACH.sample(6).assign(Label="ham"), "or is none of the dataset's rows"),
+        (TABLE["Text"], "The answer is a DataFrame"),
+        (0.1, "The answer is a DataFrame"),
+        (None, "Not answered yet."),
+    ],
+)
+def test_a_stratified_split_is_a_random_tenth_of_each_class(given, words, capsys):
+    check("6.2 a stratified split", given, TABLE)
     assert words in capsys.readouterr().out
 
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from helpers.config import gpt_config
-from helpers.data import SMS_COUNTS
 from helpers.freezing import FreezePlan, parameter_report
 from helpers.tokenizer import get_tokenizer
 from notebooks import build
@@ -58,8 +57,6 @@ def saved_answers() -> dict:
 
 ANSWERS_ON_PAGES = saved_answers()
 VALUES = {  # what the cells give for the bundled model and data
-    "6.2 the part that strays": {"training": 50.9, "validation": 59.0, "test": 43.5},
-    "6.2 forty seeds": {"lowest": 39, "highest": 61},
     "6.3 the longest message": {"median": 31, "num_near": 25, "total": 700, "near": 65},
     "6.3 the shape of an item": {"own_length": 55, "longest": 82},
     "6.3 each batch its own length": {"one_length": 60.1},
@@ -310,17 +307,9 @@ def test_the_share_of_the_parameters_that_sit_in_blocks_and_embeddings():
     report = parameter_report(gpt_config("gpt2-small (124M)"), FreezePlan.book(12))
     counts = {part.part: part.parameters for part in report.parts}
     embeddings = counts["tok_emb"] + counts["pos_emb"]
-    text = words_of("6.1 the share that is trained")
+    text = words_of("6.1 the trained percentage")
     assert 0.30 < embeddings / report.total < 1 / 3 and "Almost a third" in text
     assert round(counts["trf_blocks.0"] / 1e6) == 7 and "seven million" in text
-
-
-def test_what_balancing_leaves_out_of_the_collection():
-    text = words_of("6.2 rows of the balanced collection")
-    left_out = SMS_COUNTS["ham"] - SMS_COUNTS["spam"]
-    assert f"{left_out:,} ham messages" in text
-    assert f"collection's {sum(SMS_COUNTS.values()):,}" in text
-    assert str(2 * SMS_COUNTS["ham"]) in QUESTIONS["6.2 rows of the balanced collection"].wrong
 
 
 def test_the_values_that_fill_the_questions_of_the_lengths():

@@ -14,15 +14,14 @@
 # %% [markdown]
 # # 6.1 Two kinds of fine-tuning
 #
-# After this notebook you can say what fine-tuning for classification is, how it differs from fine-tuning for
-# instructions, and what this course will do. About 10 minutes.
+# After this notebook you will be able to explain what classification fine-tuning is and how it differs from instruction
+# fine-tuning. You need to have read chapters 2 to 5 of the book. The [glossary](../site/pages/glossary.md) explains the terms in italics. About 12 minutes.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_1_kinds_of_fine_tuning.ipynb)
 
 # %% [markdown]
-# The first cell makes the course's `helpers` importable; in Colab it fetches them first. The second holds two choices:
-# figures are those of the *bundled* pair, the nano, a very small GPT-2 trained for this course, and sms-mini, 1,000
-# messages written for it; with another choice expect others.
+# The first cell imports the course's code; Colab downloads it first. The second cell selects the dataset and the model:
+# here the bundled *nano*, a very small GPT-2.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -55,8 +54,10 @@ CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: down
 CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI
 
 # %% [markdown]
-# GPT-2 was *pretrained*: it read a great deal of text, and at every place it had to guess the next *token*, a word or a
-# piece of one. Can such a model sort messages? Guess, press Commit, and see.
+# ## Can a pretrained model classify?
+#
+# GPT-2 was *[pretrained](../site/pages/glossary.md)* on a large amount of text: it was trained to predict the next *[token](../site/pages/glossary.md)*, a word or a
+# part of a word. Can such a model classify messages? Choose an answer, then click Commit.
 
 # %%
 from helpers.loading import load_pretrained
@@ -66,88 +67,92 @@ from helpers.tokenizer import text_to_token_ids, token_ids_to_text
 model = load_pretrained(CHOOSE_MODEL)
 
 
-def goes_on(text):
-    """Return a text and what the model writes behind it: section 6.4 explains how."""
-    return token_ids_to_text(generate_text_simple(model, text_to_token_ids(text), 12, 1024))
+def continue_text(prompt):
+    """Return the prompt followed by the model's continuation."""
+    token_ids = generate_text_simple(
+        model, text_to_token_ids(prompt), max_new_tokens=12, context_size=1024
+    )
+    return token_ids_to_text(token_ids)
 
 
 # %%
 from workshop.widgets import predict
 
-question = (
-    "Is the following message spam? Answer yes or no. Message: You won a free phone! Answer:"
+prompt = "Is the following message spam? Answer yes or no. "
+prompt += "Message: You won a free phone! Answer:"
+continued = continue_text(prompt)
+predict(
+    "6.1 what the pretrained model answers",
+    given=(prompt, continued),
+    show=continued,
 )
-whole = goes_on(question)
-written = whole.removeprefix(question).strip().lower()
-begins = next((word for word in ("yes", "no") if written.startswith(word)), "something else")
-
-predict("6.1 what the pretrained model answers", f"with {begins}", whole)
 
 # %% [markdown]
-# ## Two kinds
+# ## Classification and instruction fine-tuning
 #
-# *Fine-tuning* trains such a model a little further, on few examples, for one purpose.
+# *[Fine-tuning](../site/pages/glossary.md)* continues the training of such a model on a smaller, task-specific dataset.
 #
 # | | classification | instructions |
 # | --- | --- | --- |
-# | answers | one of a few classes | a text |
-# | example | a message and its label, "spam" | a request and a good answer |
-# | can do | one task | many tasks |
-# | needs | little data and time | much more |
+# | output | one of a few classes | a text |
+# | training example | a message and its *[label](../site/pages/glossary.md)* | a request and a good answer |
+# | handles | one task | many tasks |
+# | data and time | little | much more |
 #
-# This course does the first. A spam filter says "spam" or "ham" (the old joke name for wanted mail) and nothing else: it
-# can be small and quick.
+# This course covers classification. The classes are *spam* and *[ham](../site/pages/glossary.md)*, the usual name for legitimate messages.
 
 # %% [markdown]
 # ## What changes in the model
+#
+# For each token the pretrained model outputs one number per token of its *[vocabulary](../site/pages/glossary.md)*. A spam filter needs one
+# output per class. (One output would be enough, but the book uses two.)
 
 # %% tags=["key-figure"]
-print(f"outputs for each token: {model.out_head.out_features:,} before fine-tuning")
-
-# %%
 from helpers.data import LABELS
 
-predict("6.1 outputs of a classifier", len(LABELS))
+before, after = model.out_head.out_features, len(LABELS)
+print(f"outputs for each token: {before:,} before fine-tuning, {after} after")
 
 # %% [markdown]
-# The rest keeps its shape, and most of it its weights. Four words:
+# So the last layer is replaced. The other layers keep their shapes, and most keep their weights. Some terms:
 #
-# - a *parameter* is a number that training can change; many are called *weights*;
-# - a *block* first lets each token gather information from earlier ones (*attention*), then reworks each by itself
-#   (*feed-forward*);
-# - a *layer norm* rescales each token's numbers, which keeps training stable;
-# - the *head* is the last layer, which gives the answer.
+# - A *[parameter](../site/pages/glossary.md)* (often called a *weight*) is a number that training can change.
+# - A *[block](../site/pages/glossary.md)* contains *[attention](../site/pages/glossary.md)* and a *[feed-forward network](../site/pages/glossary.md)*.
+# - A *[layer norm](../site/pages/glossary.md)* rescales the vector of each token.
+# - The *[head](../site/pages/glossary.md)* is the last layer; it produces the output.
 
 # %%
 from helpers.config import gpt_config
-from workshop.pictures.model import figure_6_12
 from helpers.freezing import FreezePlan, parameter_report
+from workshop.pictures.model import draw_classifier
 
-report = parameter_report(gpt_config("gpt2-small (124M)"), FreezePlan.book(12))
-predict("6.1 the share that is trained", report.percent, figure_6_12())
+book = FreezePlan.book(12)  # the book's choice for a model of 12 blocks
+report = parameter_report(gpt_config("gpt2-small (124M)"), book)
+predict(
+    "6.1 the trained percentage",
+    report.percent,
+    show=draw_classifier(report),
+)
 
 # %% [markdown]
-# ## The map
+# ## What the notebooks cover
 #
-# - [6.2](06_2_preparing_the_data.ipynb): get messages, balance them, split them in three
-# - [6.3](06_3_data_loaders.ipynb): turn them into equally long rows of token ids
-# - [6.4](06_4_pretrained_weights.ipynb): read a GPT-2 checkpoint and let the model write
-# - [6.5](06_5_classification_head.ipynb): exchange the head, freeze the rest
-# - [6.6](06_6_loss_and_accuracy.ipynb): measure how good the classifier is
-# - [6.7](06_7_fine_tuning.ipynb): train it, watch loss and accuracy
-# - [6.8](06_8_using_the_classifier.ipynb): classify your own messages, see its mistakes
-#
-# Each notebook runs alone; in order they are a path. 6.5 is the heart.
+# As in the book, there are three stages: the data ([6.2](06_2_preparing_the_data.ipynb),
+# [6.3](06_3_data_loaders.ipynb)), the model ([6.4](06_4_pretrained_weights.ipynb),
+# [6.5](06_5_classification_head.ipynb), [6.6](06_6_loss_and_accuracy.ipynb)) and the training
+# ([6.7](06_7_fine_tuning.ipynb), [6.8](06_8_using_the_classifier.ipynb)). Read them in order, although each can be run on its
+# own.
 
 # %% [markdown]
 # ## Try it
 #
-# > **1. Which of these are classification?** (easy, 3 minutes) Put the letters into the set, such as `{"a", "b"}`.
+# > **1. Which of these are classification tasks?** (easy, 3 minutes) Replace `None` with a set of letters, such as
+# > `{"a", "b"}`.
 #
 # - a: say whether a review is good, bad or mixed
 # - b: translate a recipe
 # - c: name the language that a text is written in
-# - d: shorten a letter to three sentences
+# - d: summarise a report in three sentences
 # - e: sort newspaper articles into politics, sport and culture
 
 # %%
@@ -165,42 +170,35 @@ check("6.1 which are classification", my_answer)
 # my_answer = {"a", "c", "e"}
 # ```
 #
-# Each answer is one from a short, fixed list. Translating and shortening need new text: a matter for instruction
-# fine-tuning.
+# Each answer is one of a short, fixed list. Translating and summarising require generating text, which is what
+# instruction fine-tuning is for.
 #
 # </details>
 #
-# > **2. Ask it something else.** (easy, 2 minutes)
+# > **2. Ask something else.** (easy, 2 minutes) Change the question and run the cell. Does the model ever answer?
 
 # %%
-print(goes_on("What is the capital of France?"))
+print(continue_text("What is the capital of France?"))
 
 # %% [markdown]
-# ## Five questions
+# <details><summary>What you may see</summary>
 #
-# <details><summary>1. What does a pretrained model do with a question?</summary>
-#
-# It goes on as such texts usually do.
-#
-# </details>
-# <details><summary>2. What can a classifier answer?</summary>
-#
-# One of the few classes that it was trained for.
+# The model continues your text, and the continuation may happen to be an answer. `<|endoftext|>` is a *special token* that
+# separates texts in the training data: after it another text begins.
 #
 # </details>
-# <details><summary>3. Which kind of fine-tuning needs more data?</summary>
+
+# %% [markdown]
+# ## Two questions
 #
-# That for instructions.
+# <details><summary>1. A shop sorts e-mails into complaints, orders and questions. Which kind of fine-tuning fits, and how many outputs does the head need?</summary>
+#
+# Classification fine-tuning fits, because each e-mail gets one of three labels. The head needs three outputs.
 #
 # </details>
-# <details><summary>4. How many outputs has the head of a spam filter, and what had it before?</summary>
+# <details><summary>2. What does it mean that most of the model is frozen?</summary>
 #
-# Two, one for every class; before, one for each of 50,257 tokens.
-#
-# </details>
-# <details><summary>5. What does “frozen” mean?</summary>
-#
-# Training leaves these parameters as they are.
+# Training does not change these parameters. They keep the values from pretraining.
 #
 # </details>
 
@@ -212,8 +210,7 @@ progress("6.1")
 # %% [markdown]
 # ## What to take away
 #
-# - Pretraining teaches a model to continue texts; it does not teach it to answer.
-# - Classification fine-tuning teaches it to pick one of a few classes: little data, one task.
-# - Only the output layer has to change; most of the rest can stay frozen.
+# - Pretraining trains a model to continue texts, not to answer questions.
+# - Classification fine-tuning trains it to select one of a few classes. Only the output layer has to be replaced.
 #
 # Next: [6.2, preparing the data](06_2_preparing_the_data.ipynb).

@@ -5,6 +5,7 @@ answer and further values for the texts of the question.
 """
 
 import math
+import re
 
 import torch
 from torch.nn import functional as F
@@ -15,31 +16,24 @@ from helpers.training import last_token_positions
 from workshop.costs import training_cost
 from workshop.pictures.charts import batch_widths, share_of_padding
 
+# --- 6.1 ------------------------------------------------------------------------------------------
+
+
+def beginning_of_answer(prompt: str, continued: str) -> str:
+    """Return whether the text that follows a prompt begins with yes, with no or otherwise."""
+    answer = continued.removeprefix(prompt).strip().lower()
+    for word in ("yes", "no"):
+        if re.match(rf"{word}\b", answer):
+            return f"with {word}"
+    return "with something else"
+
+
 # --- 6.2 ------------------------------------------------------------------------------------------
 
 
 def always_ham(ham: int, spam: int) -> float:
     """Return the accuracy, in percent, of predicting ham for all of these messages."""
     return 100 * ham / (ham + spam)
-
-
-def rows_after_balancing(ham: int, spam: int) -> int:
-    """Return how many messages are left when both classes are as large as the smaller one."""
-    return 2 * min(ham, spam)
-
-
-def furthest_from_half(parts) -> dict:
-    """Return the name of the table whose fraction of spam is furthest from a half."""
-    spam = {name: part["Label"].mean() for name, part in parts.items()}
-    percents = {name: 100 * fraction for name, fraction in spam.items()}
-    return {"answer": max(spam, key=lambda name: abs(spam[name] - 0.5))} | percents
-
-
-def range_of_spam(draws) -> dict:
-    """Return the range of spam, in points, in the validation sets of several splits."""
-    percents = [100 * validation["Label"].mean() for _, validation, _ in draws.values()]
-    lowest, highest = min(percents), max(percents)
-    return {"answer": round(highest - lowest), "lowest": lowest, "highest": highest}
 
 
 # --- 6.3 ------------------------------------------------------------------------------------------
@@ -210,10 +204,8 @@ def changed_labels(p_spam: torch.Tensor) -> str:
 
 
 ANSWERS = {
+    "6.1 what the pretrained model answers": beginning_of_answer,
     "6.2 always ham": always_ham,
-    "6.2 rows of the balanced collection": rows_after_balancing,
-    "6.2 the part that strays": furthest_from_half,
-    "6.2 forty seeds": range_of_spam,
     "6.3 the same words in a hurry": compared_number_of_tokens,
     "6.3 the longest message": longest_message,
     "6.3 padding in a batch": padding_of_eight,

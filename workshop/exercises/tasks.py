@@ -5,8 +5,11 @@ on, such as the page's model, is given to `check` after the learner's answer.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import pandas as pd
 
 from helpers.freezing import TRAINABLE, FreezePlan, parameter_report
 from helpers.measures import cross_entropy, fit_temperature
@@ -56,22 +59,6 @@ class Answer:
 
 
 # --- answers --------------------------------------------------------------------------------------
-
-
-def another_split(table) -> Answer:
-    """For a table of messages, how many `random_split(table, 0.6, 0.15)` puts in the test set."""
-    total = len(table)
-    training, validation = int(0.6 * total), int(0.15 * total)
-    return Answer(
-        total - training - validation,
-        "The test set is what remains after the other two.",
-        {
-            "That is the fraction. How many messages are that?": 0.25,
-            "That is the training set.": training,
-            "That is the validation set.": validation,
-            "These are the training and the validation set together.": training + validation,
-        },
-    )
 
 
 def batches_of_16(dataset) -> Answer:
@@ -195,6 +182,26 @@ FIXED = {
 # --- tasks that look at more than an answer ------------------------------------------------------
 
 
+def judge_stratified_split(given, table) -> tuple[str, str]:
+    """Whether messages are a random tenth of those in a table, with the same percentage of spam."""
+    if not isinstance(given, pd.DataFrame) or not {"Label", "Text"} <= set(given.columns):
+        return TRIED, "Not yet. The answer is a DataFrame with the columns Label and Text."
+    rows, known = (Counter(zip(df["Text"], df["Label"], strict=True)) for df in (given, table))
+    if rows - known:
+        return TRIED, "Not yet. A message is there twice, or is none of the dataset's rows."
+    if abs(len(given) - len(table) / 10) > 1:
+        tenth = f"a tenth of {len(table):,} is {len(table) / 10:,.0f}"
+        return TRIED, f"Not yet. You selected {len(given):,} messages, and {tenth}."
+    spam, expected = given["Label"].mean(), table["Label"].mean()
+    percentages = f"{spam:.1%} of your messages are spam, and {expected:.1%} of the whole dataset"
+    if abs(spam - expected) > 1 / len(given):
+        return TRIED, f"Not yet. {percentages}. Sample from each class separately."
+    first = table.groupby("Label").head(len(given) // 2)
+    if set(first["Text"]) <= set(given["Text"]):
+        return TRIED, "Not yet. These are the first messages of each class. Select them at random."
+    return SOLVED, f"Right: {percentages}."
+
+
 def judge_temperature(given, labels, logits) -> tuple[str, str]:
     """Whether the loss at a temperature is within NEAR of the lowest possible one.
 
@@ -270,7 +277,6 @@ def _backward(explorer, plan: FreezePlan) -> int:
 
 
 COMPUTED: dict[str, Callable[..., Answer]] = {  # the name of a task: its answer, by its context
-    "6.2 another split": another_split,
     "6.3 batches of 16": batches_of_16,
     "6.4 numbers of one block": numbers_of_a_block,
     "6.5 three classes": three_classes,
@@ -290,6 +296,7 @@ def _judge_computed(name: str) -> Callable[..., tuple[str, str]]:
 TASKS: dict[str, Callable[..., tuple[str, str]]] = {
     **{name: answer.judge for name, answer in FIXED.items()},
     **{name: _judge_computed(name) for name in COMPUTED},
+    "6.2 a stratified split": judge_stratified_split,
     "6.5 two blocks, little compute": judge_two_blocks,
     "6.5 few parameters, a long way": judge_long_way,
     "6.8 the temperature": judge_temperature,
