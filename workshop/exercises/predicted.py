@@ -49,37 +49,24 @@ def compared_number_of_tokens(tokenizer, usual: str, hurry: str) -> str:
     return "as many" if difference == 0 else "more" if difference > 0 else "fewer"
 
 
-def longest_message(lengths) -> dict:
-    """Return the largest of the numbers of tokens, the median, and how many come near the largest."""
-    longest = int(max(lengths))
-    near = 4 * longest // 5
+def padding_sorted(lengths) -> dict:
+    """Return how much of the padding in batches of eight is left if the messages are sorted first.
+
+    Also returned are the percentages of padding: `one_length` for all messages, `by_batch` with
+    each batch padded to its own longest message, and `in_order`, the same after sorting.
+    """
+    ordered = sorted(lengths)
+    one_length = share_of_padding(lengths, [max(lengths)] * len(lengths))
+    by_batch = share_of_padding(lengths, batch_widths(lengths, 8))
+    in_order = share_of_padding(ordered, batch_widths(ordered, 8))
+    left = in_order / by_batch
+    answer = "most of it" if left > 0.7 else "about half of it" if left > 0.3 else "almost nothing"
     return {
-        "answer": longest,
-        "median": int(sorted(lengths)[len(lengths) // 2]),
-        "near": near,
-        "num_near": sum(int(length) >= near for length in lengths),
-        "total": len(lengths),
+        "answer": answer,
+        "one_length": 100 * one_length,
+        "by_batch": 100 * by_batch,
+        "in_order": 100 * in_order,
     }
-
-
-def padding_of_eight(lengths) -> float:
-    """Return the percentage of padding in the first eight messages, padded to the longest of all."""
-    return 100 * share_of_padding(list(lengths[:8]), [int(max(lengths))] * 8)
-
-
-def padding_by_batch(lengths) -> dict:
-    """Return the percentage of padding with batches of eight, and with one length for all."""
-    one_length = 100 * share_of_padding(lengths, [int(max(lengths))] * len(lengths))
-    return {
-        "answer": 100 * share_of_padding(lengths, batch_widths(lengths, 8)),
-        "one_length": one_length,
-    }
-
-
-def padding_sorted(lengths) -> float:
-    """Return the percentage of padding with batches of eight, where the messages are sorted."""
-    in_order = sorted(lengths)
-    return 100 * share_of_padding(in_order, batch_widths(in_order, 8))
 
 
 # --- 6.4 ------------------------------------------------------------------------------------------
@@ -179,9 +166,6 @@ ANSWERS = {
     "6.2 the part that strays": furthest_from_half,
     "6.2 forty seeds": range_of_spam,
     "6.3 the same words in a hurry": compared_number_of_tokens,
-    "6.3 the longest message": longest_message,
-    "6.3 padding in a batch": padding_of_eight,
-    "6.3 each batch its own length": padding_by_batch,
     "6.3 sorted by length": padding_sorted,
     "6.4 the largest part": largest_part,
     "6.6 a sure wrong answer": loss_at,
