@@ -69,16 +69,6 @@ def padding_sorted(lengths) -> dict:
     }
 
 
-# --- 6.4 ------------------------------------------------------------------------------------------
-
-
-def largest_part(model) -> str:
-    """Return the part of a GPTModel with the most parameters, its head left out."""
-    parts = ("tok_emb", "pos_emb", "trf_blocks", "final_norm")
-    sizes = {p: sum(w.numel() for w in model.get_submodule(p).parameters()) for p in parts}
-    return max(sizes, key=sizes.get)
-
-
 # --- 6.6 ------------------------------------------------------------------------------------------
 
 
@@ -167,7 +157,6 @@ ANSWERS = {
     "6.2 forty seeds": range_of_spam,
     "6.3 the same words in a hurry": compared_number_of_tokens,
     "6.3 sorted by length": padding_sorted,
-    "6.4 the largest part": largest_part,
     "6.6 a sure wrong answer": loss_at,
     "6.6 the last position": what_is_last,
     "6.6 lower loss, lower accuracy": loss_against_accuracy,
