@@ -89,8 +89,8 @@ def continue_text(model, prompt, max_new_tokens=15):
 
 
 torch.manual_seed(5)
-model = GPTModel(cfg)
-print(continue_text(model, "Every effort moves you"))
+random_model = GPTModel(cfg)
+print(continue_text(random_model, "Every effort moves you"))
 
 # %% [markdown]
 # ## The checkpoint
@@ -161,7 +161,7 @@ show(params["blocks"][0])
 # In the book's model, these parts have other names:
 
 # %%
-print(model.trf_blocks[0])
+print(random_model.trf_blocks[0])
 
 
 # %% [markdown]
@@ -215,14 +215,15 @@ load_query_key_value = check_code("6.4 query, key and value", my_put_in_place)
 # %% [markdown]
 # ## Loading the weights
 #
-# `load_weights_into_gpt` copies every array into the model. It checks names and shapes first. So it raises an error for a
-# checkpoint of another size, and leaves the model unchanged. Then your function (or the course's) loads queries, keys and
-# values again.
+# `load_weights_into_gpt` copies every array into a model. It checks names and shapes first. So it raises an error for a
+# checkpoint of another size, and leaves the model unchanged. After it, we call your function, or the course's, for queries,
+# keys and values.
 
 # %%
 from helpers.loading import load_weights_into_gpt
 from workshop.exercises import show_source
 
+model = GPTModel(cfg)
 load_weights_into_gpt(model, params)
 for block, arrays in zip(model.trf_blocks, params["blocks"], strict=True):
     c_attn = arrays["attn"]["c_attn"]
@@ -232,8 +233,8 @@ print(continue_text(model, "Every effort moves you"))
 show_source(load_weights_into_gpt)
 
 # %% [markdown]
-# This is English, but not very meaningful, because the nano was trained on little text (see
-# [6.A](06_A_where_nano_comes_from.ipynb)). The book prints for GPT-2 124M: *Every effort moves you forward. The first step
+# This is English, but not very meaningful, because the nano was trained on little text
+# ([6.A](06_A_where_nano_comes_from.ipynb) describes it). The book prints for GPT-2 124M: *Every effort moves you forward. The first step
 # is to understand the importance of your work*.
 #
 # Can this model already recognise spam? The book asks it:
@@ -253,7 +254,7 @@ print(continue_text(model, prompt, max_new_tokens=23))
 # ## Are all weights correct?
 #
 # Random weights give nonsense, but one wrong matrix can still give good English. So we compare every parameter with its
-# array in the checkpoint:
+# array in the checkpoint. This also tests your function:
 
 # %%
 import numpy as np
@@ -322,8 +323,8 @@ print(f"{cosine_similarity(first, second).mean():.2f} for two random tokens")
 draw_nearest(model, ["Monday", "u"])
 
 # %% [markdown]
-# In the nano, two random tokens are more similar than two of these words. Most of its 50,257 tokens are rare or absent in
-# its training text, and their embeddings are nearly equal.
+# In the nano, two random tokens are more similar than two of these words, because tokens that are absent from its training
+# text have nearly equal embeddings. Try other words in `draw_nearest`. Each must be one token.
 
 # %%
 options = ["lose", "prize", "free"]
@@ -382,8 +383,8 @@ predict(
     largest["the"],
     draw_sentence("My sister lost the phone", 3),
     before=largest["her"],
-    weight_before=weights["her"].max(),
-    weight=weights["the"].max(),
+    weight_before=100 * weights["her"].max(),
+    weight=100 * weights["the"].max(),
 )
 
 # %% [markdown]
