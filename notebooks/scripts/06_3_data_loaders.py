@@ -56,8 +56,7 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # ## From text to token ids
 #
 # A [*tokenizer*](../site/pages/glossary.md) splits a text into *tokens* and maps each token to an integer, its *token id*.
-# GPT-2 uses *byte-pair encoding*, with a *vocabulary* of 50,257 tokens. A frequent word is a single token. A rare word is
-# split into several.
+# GPT-2 uses *byte-pair encoding*, with a *vocabulary* of 50,257 tokens. A frequent word is one token; a rare word is split.
 
 # %%
 from helpers.tokenizer import get_tokenizer
@@ -68,8 +67,7 @@ print(tokenizer.encode("Do you have time"))
 draw_tokens(["Do you have time"])
 
 # %% [markdown]
-# Each box is a token, with its id below. ␣ marks a space: in GPT-2, a space is part of the token that follows it. (Run
-# `print(_.words)` directly after a cell that ends with a figure, and you get a text description.)
+# Each box is a token, with its id below. ␣ marks a space: in GPT-2, a space is part of the token that follows it.
 
 # %%
 from workshop.widgets import predict
@@ -100,13 +98,9 @@ draw_lengths(lengths)
 # GPT-2 reads at most 1,024 tokens, its *context length*. No message comes near it.
 #
 # A *batch* is a group of messages that the model processes together. Their token ids are stored as one 2-D
-# [*tensor*](https://docs.pytorch.org/tutorials/beginner/basics/tensorqs_tutorial.html), whose rows must all have the same
-# length. There are two ways to get there:
-#
-# - *Truncation*: each message is shortened to the length of the shortest one. Words are lost.
-# - *Padding*: each message is extended to the length of the longest one. Nothing is lost.
-#
-# Like the book, we pad. These are the first eight training messages:
+# [*tensor*](https://docs.pytorch.org/tutorials/beginner/basics/tensorqs_tutorial.html), whose rows have the same length.
+# *Truncation* to the length of the shortest message would lose words. So we use *padding*, as the book does: each message is
+# extended to the length of the longest one.
 
 # %%
 from workshop.pictures.charts import draw_batch
@@ -198,9 +192,8 @@ from workshop.exercises import check_code
 SpamDataset = check_code("6.3 dataset", MySpamDataset)
 
 # %% [markdown]
-# From here on, `SpamDataset` is your class if it passed, and the course's otherwise. The book's class reads a CSV file; this
-# one takes a DataFrame. With `max_length=None`, the length is that of the longest message. This is message 1 of the training
-# set:
+# From here on, `SpamDataset` is your class if it passed, and the course's otherwise. It takes a DataFrame, whereas the book's
+# class reads a CSV file. This is message 1 of the training set:
 
 # %%
 draw_tokens([train["Text"].iloc[1]])
@@ -218,8 +211,8 @@ predict(
 )
 
 # %% [markdown]
-# Validation and test messages are padded to the same length, and longer ones are truncated to it. So the inputs have the
-# same length as in training. The book notes that this is optional: `max_length=None` would also work.
+# Validation and test messages are padded or truncated to the length of the training messages. The book notes that this is
+# optional: `max_length=None` would also work.
 
 # %%
 length = train_dataset.max_length
@@ -231,9 +224,7 @@ for name, messages in [("validation", validation), ("test", test)]:
     print(f"{longer} of {len(messages)} {name} messages are truncated")
 
 # %% [markdown]
-# The book's model does not know which token ids are padding, and has to learn to ignore them. Many other models get a
-# *mask*, a tensor that marks the padding. In [6.6](06_6_loss_and_accuracy.ipynb) you will find the last real token of each
-# message.
+# Many models get a *mask*, a tensor that marks the padding. The book's model gets none, and has to learn to ignore padding.
 #
 # ## Data loaders
 #
@@ -246,7 +237,7 @@ train_loader = DataLoader(
     batch_size=8,
     shuffle=True,
     drop_last=True,
-    num_workers=0,
+    num_workers=0,  # no additional processes load the data
 )
 validation_loader = DataLoader(validation_dataset, batch_size=8, num_workers=0)
 test_loader = DataLoader(test_dataset, batch_size=8, num_workers=0)
@@ -262,9 +253,7 @@ predict(
 
 # %% [markdown]
 # - `shuffle=True`: the order is new in each *epoch*, which is one pass through all training messages.
-# - `drop_last=True`: the last batch is dropped if it has fewer than eight messages. Otherwise it would change the weights
-#   as much as a full batch, although it holds less information.
-# - `num_workers=0`: no additional processes load the data.
+# - `drop_last=True`: a last batch of fewer than eight messages is dropped. It would change the weights as much as a full one.
 #
 # For evaluation we keep all messages, in their original order.
 
@@ -275,8 +264,7 @@ print(
 )
 
 # %% [markdown]
-# The SMS Spam Collection gives the book's 130, 19 and 38 batches. In later notebooks, one helper does all of this, with the
-# course's `SpamDataset`:
+# The SMS Spam Collection gives the book's 130, 19 and 38 batches. In later notebooks, one helper does all of this:
 
 # %%
 from helpers.data import create_dataloaders
@@ -288,8 +276,7 @@ show_source(create_dataloaders)
 # ## What padding costs
 #
 # The model processes padding like any other token, so padding takes time. But only the messages *within one batch* need the
-# same length. There are two ways to save padding: pad each batch to the length of *its own* longest message, and sort the
-# messages by length first.
+# same length.
 
 # %%
 from workshop.pictures.charts import draw_padding
@@ -298,8 +285,7 @@ figure = draw_padding(lengths, batch_size=8)
 predict("6.3 sorted by length", given=lengths, show=figure)
 
 # %% [markdown]
-# Like the book, the course pads everything to one length, for simplicity. [Appendix 6.E](06_E_a_fraction_of_the_time.ipynb)
-# shows how to avoid the cost.
+# Like the book, we pad to one length, for simplicity. [Appendix 6.E](06_E_a_fraction_of_the_time.ipynb) avoids the cost.
 #
 # ## Try it
 #

@@ -55,8 +55,8 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## The model before loading
 #
-# The configuration is the book's `BASE_CONFIG`, together with the sizes of the chosen model. `context_length` is the largest
-# number of tokens that the model can read. The longest message of 6.3 is shorter.
+# The configuration is the book's `BASE_CONFIG` with the sizes of the chosen model. No message of 6.3 has more tokens than the
+# `context_length`, the most that the model can read.
 
 # %%
 import torch
@@ -108,13 +108,11 @@ for path in sorted(find_checkpoint(size).iterdir()):
         print(path.name)
 
 # %% [markdown]
-# - `hparams.json` contains the model's sizes.
-# - `encoder.json` and `vocab.bpe` belong to the tokenizer.
-# - `model.ckpt…` is a TensorFlow checkpoint: an index, and one large file with the weights. The small file `checkpoint`
-#   contains its name.
+# `hparams.json` contains the model's sizes. `encoder.json` and `vocab.bpe` belong to the tokenizer. `model.ckpt…` are an
+# index and the weights, and `checkpoint` contains their file name.
 #
-# `download_and_load_gpt2` reads the folder: `settings` are the sizes, and `params` the weights as nested dictionaries. It
-# needs TensorFlow, which takes a few seconds to start.
+# `download_and_load_gpt2` returns the sizes, `settings`, and the weights, `params`, as nested dictionaries. TensorFlow, which
+# it needs, takes a few seconds to start.
 
 # %%
 from helpers.loading import download_and_load_gpt2
@@ -151,12 +149,12 @@ def show(tree, indent=""):
 show(params["blocks"][0])
 
 # %% [markdown]
-# - `attn` is *attention*. For each token, `c_attn` computes three vectors: a *query*, a *key* and a *value*. Their weights
-#   are next to each other, so there are 3 · `n_embd` columns. `c_proj` is the output layer of attention.
+# - `attn` is *attention*. For each token, `c_attn` computes a *query*, a *key* and a *value*, so it has 3 · `n_embd` columns.
+#   `c_proj` is the output layer of attention.
 # - `mlp` is the *feed-forward network*. `c_fc` expands each vector to four times its size, and `c_proj` projects it back.
 # - `ln_1` and `ln_2` are the [*layer norms*](https://docs.pytorch.org/docs/stable/generated/torch.nn.LayerNorm.html) before
 #   them. They scale each vector to mean 0 and variance 1, then apply the trained scale `g` and shift `b`.
-# - In the other layers, `w` is a matrix, and `b` the *bias*, which is added after the multiplication.
+# - Elsewhere `w` is a matrix, and `b` the *bias* that is added.
 #
 # In the book's model, these parts have other names:
 
@@ -215,9 +213,8 @@ load_query_key_value = check_code("6.4 query, key and value", my_put_in_place)
 # %% [markdown]
 # ## Loading the weights
 #
-# `load_weights_into_gpt` copies every array into a model. It checks names and shapes first. So it raises an error for a
-# checkpoint of another size, and leaves the model unchanged. After it, we call your function, or the course's, for queries,
-# keys and values.
+# `load_weights_into_gpt` copies every array into a model. For a checkpoint of another size, it raises an error and changes
+# nothing. After it, we call your function, or the course's, for queries, keys and values.
 
 # %%
 from helpers.loading import load_weights_into_gpt
@@ -248,8 +245,8 @@ prompt = (
 print(continue_text(model, prompt, max_new_tokens=23))
 
 # %% [markdown]
-# The nano does not answer. In the book, GPT-2 124M does not either: it repeats the question. A pretrained model has not
-# been trained to follow instructions, so we fine-tune it.
+# The nano does not answer. In the book, GPT-2 124M repeats the question. They have not been trained to follow instructions,
+# so we fine-tune them.
 #
 # ## Are all weights correct?
 #
@@ -289,8 +286,7 @@ print(torch.equal(model.out_head.weight, model.tok_emb.weight), "equal values")
 print(model.out_head.weight is model.tok_emb.weight, "the same tensor")
 
 # %% [markdown]
-# The later notebooks call `load_pretrained`. The first call does the same as we did here. It also saves a copy in the
-# format safetensors, which later calls load without TensorFlow.
+# The later notebooks call `load_pretrained`. It does the same, and saves a copy that loads without TensorFlow.
 
 # %%
 from helpers.loading import load_pretrained
@@ -302,8 +298,8 @@ print(f"{sum(loaded.values())} of {len(loaded)} parameter tensors are equal")
 # ## Optional: token embeddings
 #
 # The model represents each token by a row of numbers, its [*embedding*](../site/pages/glossary.md). *Cosine similarity*
-# measures how similar two embeddings are: it is 1 if they point in the same direction. What is a low value? That depends
-# on the model, so we compute averages.
+# measures how similar two embeddings are: it is 1 if they point in the same direction. Other values need an average to be
+# compared with.
 
 # %%
 from torch.nn.functional import cosine_similarity
@@ -323,8 +319,8 @@ print(f"{cosine_similarity(first, second).mean():.2f} for two random tokens")
 draw_nearest(model, ["Monday", "u"])
 
 # %% [markdown]
-# In the nano, two random tokens are more similar than two of these words, because tokens that are absent from its training
-# text have nearly equal embeddings. Try other words in `draw_nearest`. Each must be one token.
+# In the nano, two random tokens are more similar than two of these words: tokens that are absent from its training text have
+# nearly equal embeddings. Try other words; each must be one token.
 
 # %%
 options = ["lose", "prize", "free"]
@@ -347,15 +343,14 @@ predict(
 # Each block has several *attention heads*, which compute in parallel. In each head, a token has a *score* for itself and for
 # each earlier token: the *dot product* of its query and the other's key, divided by the square root of the vectors' size.
 # [*Softmax*](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html) turns the scores into
-# *attention weights*, which are positive and sum to 1. The output is the sum of the values, each multiplied by its weight.
-# Blocks and heads are counted from 0.
+# *attention weights*, which sum to 1. The output is the sum of the values, each multiplied by its weight.
 
 # %%
 from helpers.tokenizer import get_tokenizer, visible_tokens
 from workshop.inside import attention_weights
 from workshop.pictures.attention import draw_attention_step
 
-block, head = 4, 3
+block, head = 4, 3  # counted from 0
 
 
 def draw_sentence(sentence, position):
@@ -367,8 +362,7 @@ def draw_sentence(sentence, position):
 draw_sentence("My sister lost her phone", 3)
 
 # %% [markdown]
-# A causal mask hides *phone*, which comes later. Does this head find out whose phone it is? Another sentence tests this
-# idea: *the* does not refer to a person.
+# A *causal mask* hides *phone*, which comes later. Does this head find out whose phone it is? We test that with *the*.
 
 # %%
 weights, largest = {}, {}
