@@ -109,7 +109,6 @@ def test_a_constant_and_what_ignores_an_argument_never_passes(name, argument):
 
 
 REFERENCES = {  # inputs, and functions that make the typical mistakes
-    "mask": (section_6_3.PADDED, section_6_3.MASK_MISTAKES, section_6_3.padding_mask),
     "count": (
         [(model,) for model in section_6_5.models_to_count()],
         section_6_5.COUNT_MISTAKES,

@@ -18,7 +18,7 @@ from notebooks import build
 from tests.clicks import one, static_form, text_of
 from tests.conftest import ROOT, load_parts
 from workshop.exercises import prediction
-from workshop.exercises.predicted import ANSWERS, longest_message, padding_by_batch
+from workshop.exercises.predicted import ANSWERS, padding_sorted
 from workshop.exercises.prediction import Number, OneOf, Question, Shape, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, progress
 from workshop.pictures.charts import share_of_padding
@@ -57,9 +57,8 @@ def saved_answers() -> dict:
 
 ANSWERS_ON_PAGES = saved_answers()
 VALUES = {  # what the cells give for the bundled model and data
-    "6.3 the longest message": {"median": 31, "num_near": 25, "total": 700, "near": 65},
     "6.3 the shape of an item": {"own_length": 55, "longest": 82},
-    "6.3 each batch its own length": {"one_length": 60.1},
+    "6.3 sorted by length": {"one_length": 60.04, "by_batch": 44.2, "in_order": 1.27},
     "6.3 the shape of a batch": {"longest": 82},
     "6.4 shape of the embedding": {"emb_dim": 192},
     "6.5 the shape with the old head": {"emb_dim": 192},
@@ -71,6 +70,8 @@ VALUES = {  # what the cells give for the bundled model and data
     },
     "6.5 the first block in place of the last": {"num_blocks": 6, "blocks_more": 5},
     "6.5 two blocks": {"one_block": 445634},
+    "6.4 most like win": {"lose": 0.63, "prize": 0.34, "free": 0.12},
+    "6.4 whose phone": {"before": "sister", "weight_before": 82.2, "weight": 81.8},
 }
 
 
@@ -314,10 +315,8 @@ def test_the_share_of_the_parameters_that_sit_in_blocks_and_embeddings():
 
 def test_the_values_that_fill_the_questions_of_the_lengths():
     lengths = [len(TOKENIZER.encode(text)) for text in PARTS[0]["Text"]]
-    values = longest_message(lengths)
-    assert values == {"answer": 82} | VALUES["6.3 the longest message"]
-    by_batch = padding_by_batch(lengths)
-    assert by_batch["answer"] < by_batch["one_length"]
-    assert by_batch["one_length"] == pytest.approx(60.1, abs=0.1)
-    assert by_batch["one_length"] == pytest.approx(100 * share_of_padding(lengths, [82] * 700))
+    values = padding_sorted(lengths)
+    assert values.pop("answer") == "almost nothing"
+    assert values == pytest.approx(VALUES["6.3 sorted by length"], abs=0.06)
+    assert values["one_length"] == pytest.approx(100 * share_of_padding(lengths, [82] * 700))
     assert lengths[1] == VALUES["6.3 the shape of an item"]["own_length"]

@@ -106,7 +106,7 @@ def test_the_landing_page_leads_to_the_explorers_section_the_lab_and_own_texts(p
     assert cards == [f"{NOTEBOOKS[n]}.html" for n in (0, 9, 11)]
     chapter = text_of(landing.select_one(".cards p"))
     assert chapter.startswith("Eight notebooks") and NAMES[7].startswith("06_8")
-    assert "write sixteen functions" in chapter and len(EXERCISES) == 16
+    assert "write fifteen functions" in chapter and len(EXERCISES) == 15
     assert landing.select_one('a[href="site/pages/install.html"]')
 
 

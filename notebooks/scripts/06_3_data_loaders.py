@@ -14,8 +14,11 @@
 # %% [markdown]
 # # 6.3 Data loaders
 #
-# After this notebook you can turn messages of different lengths into batches of equally long rows of numbers, the form
-# in which a model takes them. About 30 minutes. Figures are those of the bundled pair; with another choice expect others.
+# After this notebook you can turn messages into batches of token ids, the model's input format. You need chapter 2 of the
+# book (tokens) and the [data sets of 6.2](06_2_preparing_the_data.ipynb). About 25 minutes.
+#
+# All numbers are for the bundled data; other data give other numbers. `CHOOSE_MODEL` has no effect on this page. The
+# [glossary](../site/pages/glossary.md) explains every term.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_3_data_loaders.ipynb)
 
@@ -52,31 +55,36 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## From text to token ids
 #
-# A *tokenizer* cuts a text into tokens and gives each its number, its *id*. GPT-2's knows 50,257 tokens: frequent words
-# are one token, rare words are put together from several.
+# A [*tokenizer*](../site/pages/glossary.md) splits a text into *tokens* and maps each token to an integer, its *token id*.
+# GPT-2 uses *byte-pair encoding*, with a *vocabulary* of 50,257 tokens. A frequent word is one token; a rare word is split.
 
 # %%
-from workshop.pictures.message import draw_tokens
 from helpers.tokenizer import get_tokenizer
+from workshop.pictures.message import draw_tokens
 
 tokenizer = get_tokenizer()
 print(tokenizer.encode("Do you have time"))
 draw_tokens(["Do you have time"])
 
 # %% [markdown]
-# Each box is a token, with its id below it. The sign ␣ stands for a space, which belongs to the word that follows it. (This
-# course's pictures also speak: `print(_.words)`, right after one, says in words all that it shows.)
+# Each box is a token, with its id below. ␣ marks a space: in GPT-2, a space is part of the token that follows it.
 
 # %%
 from workshop.widgets import predict
 
 usual, hurry = "Do you have time", "do u hav time"
-shown = draw_tokens([hurry, "Congratulations!! tinyurl 💰"])
+figure = draw_tokens([hurry, "Congratulations!! tinyurl 💰"])
 
-predict("6.3 the same words in a hurry", given=(tokenizer, usual, hurry), show=shown)
+predict(
+    "6.3 the same words in a hurry",
+    given=(tokenizer, usual, hurry),
+    show=figure,
+)
 
 # %% [markdown]
-# ## Different lengths
+# ## Padding and truncation
+#
+# How long are the training messages, in tokens?
 
 # %%
 from helpers.data import load_splits
@@ -84,51 +92,51 @@ from workshop.pictures.charts import draw_lengths
 
 train, validation, test = load_splits(CHOOSE_DATA)
 lengths = [len(tokenizer.encode(text)) for text in train["Text"]]
-
-predict("6.3 the longest message", given=lengths, show=draw_lengths(lengths))
+draw_lengths(lengths)
 
 # %% [markdown]
-# A *batch* is several messages that go through the model together, in one tensor, and a tensor is a rectangle: all its
-# rows are equally long. We could cut all messages to the shortest, or fill all up to the longest. Cutting loses words, so
-# we fill up. That is called *padding*.
+# GPT-2 reads at most 1,024 tokens, its *context length*. No message comes near it.
+#
+# A *batch* is a group of messages that the model processes together. Their token ids are stored as one 2-D
+# [*tensor*](https://docs.pytorch.org/tutorials/beginner/basics/tensorqs_tutorial.html), whose rows have the same length.
+# *Truncation* to the length of the shortest message would lose words. So we use *padding*, as the book does: each message is
+# extended to the length of the longest one.
 
 # %%
 from workshop.pictures.charts import draw_batch
 
-shown = draw_batch(lengths[:8], width=max(lengths))
-predict("6.3 padding in a batch", given=lengths, show=shown)
+draw_batch(lengths[:8], width=max(lengths))
 
 # %% [markdown]
-# GPT-2 has no token that means "nothing here". Like the book we take `<|endoftext|>`, which stood between documents in
-# GPT-2's training.
+# GPT-2 has no padding token. Like the book, we use its only *special token*, `<|endoftext|>`, which separated the documents
+# in GPT-2's training data.
 
 # %%
 from helpers.config import END_OF_TEXT
 
-print(END_OF_TEXT, repr(tokenizer.decode([END_OF_TEXT])))
+print(END_OF_TEXT, tokenizer.decode([END_OF_TEXT]))
 
 # %% [markdown]
 # ## A dataset
 #
-# A *dataset*, for torch, is anything that knows its length and gives out item number i: here the row of token ids and the
-# label of message i.
-
-# %% [markdown]
+# In PyTorch, a [*dataset*](https://docs.pytorch.org/docs/stable/data.html#map-style-datasets) is an object with the methods
+# `__len__` and `__getitem__`. Here, item i consists of the token ids and the label of message i.
+#
 # > **Write it: an item of the dataset.** (easy, 10 minutes)
 # >
-# > Write `__getitem__`: return the ids of message `index`, truncated or padded at the end to `max_length`, and its label,
-# > both as tensors of whole numbers. (The book's whole class is accepted as well.)
+# > Write `__getitem__`. Return the token ids of message `index`, truncated or padded at the end to `max_length`, and its
+# > label. Both are integer tensors. (The book's whole class is accepted as well.)
 #
 # <details><summary>A hint</summary>
 #
-# `ids[:n]` cuts a list at the end, and `[7] * 3` is `[7, 7, 7]`; a list times a negative number is empty.
+# `ids[:n]` keeps the first n ids, and `[7] * 3` is `[7, 7, 7]`. A list times a negative number is empty.
 #
 # </details>
 #
 # <details><summary>A bigger hint</summary>
 #
-# Append `self.max_length - len(ids)` padding ids with `+`, which makes a new list, and cut. `torch.tensor` of whole numbers
-# is `torch.long`.
+# Append `self.max_length - len(ids)` padding ids with `+`, which makes a new list. Then truncate. `torch.tensor` of Python
+# integers has the dtype `torch.long`.
 #
 # </details>
 #
@@ -160,7 +168,7 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class MySpamDataset(Dataset):
-    """Messages as sequences of token ids, truncated or padded to one length."""
+    """Token ids of messages, truncated or padded to one length."""
 
     def __init__(self, data, tokenizer, max_length=None, pad_token_id=50256):
         self.labels = data["Label"].tolist()  # one label per message: 0 or 1
@@ -184,20 +192,14 @@ from workshop.exercises import check_code
 SpamDataset = check_code("6.3 dataset", MySpamDataset)
 
 # %% [markdown]
-# The course's own `SpamDataset` pads all sequences in advance. It is a `TextDataset`, which takes any number of classes,
-# with two of them.
-
-# %%
-from helpers import data
-from workshop.exercises import show_source
-
-show_source(data.SpamDataset, data.TextDataset, data.pad)
+# From here on, `SpamDataset` is your class if it passed, and the course's otherwise. It takes a DataFrame, whereas the book's
+# class reads a CSV file. This is message 1 of the training set:
 
 # %%
 draw_tokens([train["Text"].iloc[1]])
 
 # %%
-train_dataset = SpamDataset(train, tokenizer, max_length=None)  # None: the longest message's
+train_dataset = SpamDataset(train, tokenizer, max_length=None)
 token_ids, label = train_dataset[1]
 
 predict(
@@ -209,114 +211,82 @@ predict(
 )
 
 # %% [markdown]
-# Validation and test messages are padded to the *training* length, and cut if they are longer: the model must be used as
-# it was trained.
+# Validation and test messages are padded or truncated to the length of the training messages. The book notes that this is
+# optional: `max_length=None` would also work.
 
 # %%
-validation_dataset = SpamDataset(validation, tokenizer, max_length=train_dataset.max_length)
-test_dataset = SpamDataset(test, tokenizer, max_length=train_dataset.max_length)
+length = train_dataset.max_length
+validation_dataset = SpamDataset(validation, tokenizer, max_length=length)
+test_dataset = SpamDataset(test, tokenizer, max_length=length)
 
+for name, messages in [("validation", validation), ("test", test)]:
+    longer = sum(len(tokenizer.encode(t)) > length for t in messages["Text"])
+    print(f"{longer} of {len(messages)} {name} messages are truncated")
 
 # %% [markdown]
-# ## Which ids are padding?
+# Many models get a *mask*, a tensor that marks the padding. The book's model gets none, and has to learn to ignore padding.
 #
-# A *mask* marks it: True for a real token, False for padding. With another padding id, such as 0, which is also the id of
-# "!", the id can also occur inside a message. Only at the end of a row it is padding.
+# ## Data loaders
+#
+# A [`DataLoader`](https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.DataLoader) returns a dataset in batches.
+
+# %%
+torch.manual_seed(123)
+train_loader = DataLoader(
+    train_dataset,
+    batch_size=8,
+    shuffle=True,
+    drop_last=True,
+    num_workers=0,  # no additional processes load the data
+)
+validation_loader = DataLoader(validation_dataset, batch_size=8, num_workers=0)
+test_loader = DataLoader(test_dataset, batch_size=8, num_workers=0)
+
+input_batch, target_batch = next(iter(train_loader))
+predict(
+    "6.3 the shape of a batch",
+    tuple(input_batch.shape),
+    f"the first batch: token ids {tuple(input_batch.shape)}, "
+    f"labels {tuple(target_batch.shape)}",
+    longest=max(lengths),
+)
 
 # %% [markdown]
-# > **Write it: the mask of padding.** (medium, 8 minutes)
-# >
-# > Return True for each token that is real: it is none of the padding ids with which its row ends. Do it for all rows at
-# > once, without changing them.
+# - `shuffle=True`: the order is new in each *epoch*, which is one pass through all training messages.
+# - `drop_last=True`: a last batch of fewer than eight messages is dropped. It would change the weights as much as a full one.
 #
-# <details><summary>A hint</summary>
-#
-# A place is real if at it, or anywhere behind it, stands something else than padding.
-#
-# </details>
-#
-# <details><summary>A bigger hint</summary>
-#
-# `flip(1)` turns the rows round, and `cumsum(1)` counts along a row; what has been met is above 0. Then turn back.
-#
-# </details>
-#
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_padding_mask(token_ids, pad_token_id=50256):
-#     real = token_ids != pad_token_id
-#     from_here_on = real.flip(1).cumsum(1).flip(1)  # how many there are from each place on
-#     return from_here_on > 0
-# ```
-#
-# </details>
+# For evaluation we keep all messages, in their original order.
 
-
-# %%
-def my_padding_mask(token_ids: torch.Tensor, pad_token_id: int = 50256) -> torch.Tensor:
-    """Return which of `token_ids` (batch, num_tokens) are no padding: bool, of the same shape.
-
-    In a row of padding alone nothing is real.
-    """
-    ...
-
-
-# %%
-padding_mask = check_code("6.3 padding mask", my_padding_mask)
-
-# %%
-is_real = padding_mask(token_ids.unsqueeze(0))  # of item 1, as a batch of one
-print(f"{is_real.sum()} of {is_real.numel()} token ids are real tokens")
+# %% tags=["key-figure"]
+print(
+    f"{len(train_loader)} training, {len(validation_loader)} validation, "
+    f"{len(test_loader)} test batches"
+)
 
 # %% [markdown]
-# The book's model gets no such mask: it has to learn what padding is. Section 6.6 finds the last real token of each row.
-#
+# The SMS Spam Collection gives the book's 130, 19 and 38 batches. In later notebooks, one helper does all of this:
+
+# %%
+from helpers.data import create_dataloaders
+from workshop.exercises import show_source
+
+show_source(create_dataloaders)
+
+# %% [markdown]
 # ## What padding costs
 #
-# The model computes with every id, but only the rows of *one batch* must be equal.
+# The model processes padding like any other token, so padding takes time. But only the messages *within one batch* need the
+# same length.
 
 # %%
 from workshop.pictures.charts import draw_padding
 
-predict("6.3 each batch its own length", given=lengths)
-
-# %%
-predict("6.3 sorted by length", given=lengths, show=draw_padding(lengths, batch_size=8))
+figure = draw_padding(lengths, batch_size=8)
+predict("6.3 sorted by length", given=lengths, show=figure)
 
 # %% [markdown]
-# ## Loaders
+# Like the book, we pad to one length, for simplicity. [Appendix 6.E](06_E_a_fraction_of_the_time.ipynb) avoids the cost.
 #
-# A `DataLoader` gives a dataset out in batches. For training it shuffles, in a new order each epoch (an *epoch* is one
-# pass through all training messages), and drops the last batch if it is not full, since a batch of two messages would
-# weigh as much as one of eight. For measuring, every message counts, in order.
-
-# %%
-torch.manual_seed(123)
-train_loader = DataLoader(train_dataset, batch_size=8, shuffle=True, drop_last=True)
-validation_loader = DataLoader(validation_dataset, batch_size=8)
-test_loader = DataLoader(test_dataset, batch_size=8)
-
-input_batch, target_batch = next(iter(train_loader))
-predict("6.3 the shape of a batch", tuple(input_batch.shape), longest=max(lengths))
-
-# %% tags=["key-figure"]
-print(
-    f"{len(train_loader)} training, {len(validation_loader)} validation, {len(test_loader)} test batches"
-)
-
-# %% [markdown]
-# (The SMS Spam Collection gives 130, 19 and 38 batches, as in the book.) Again one call does it all:
-
-# %%
-from helpers.data import create_dataloaders
-
-train_loader, validation_loader, test_loader = create_dataloaders(
-    CHOOSE_DATA, tokenizer, batch_size=8
-)
-show_source(create_dataloaders)
-
-# %% [markdown]
 # ## Try it
 #
 # > **1. Half as many batches?** (easy, 3 minutes) How many training batches are there with a batch size of 16? Remember
@@ -337,46 +307,40 @@ check("6.3 batches of 16", my_answer, train_dataset)
 # my_answer = len(train_dataset) // 16
 # ```
 #
-# For sms-mini 700 // 16 = 43, and 12 messages are left out in each epoch, not always the same ones.
+# For sms-mini, 700 // 16 = 43. The other 12 messages are left out, and in each epoch they are other ones.
 #
 # </details>
 #
-# > **2. Too long.** (easy, 2 minutes) Change the 2000 until it is accepted. Where does the limit come from?
+# > **2. Too long.** (easy, 2 minutes) Run the next cell. Why is there a limit to `max_length`? Then change 2000 to the largest
+# > value that is accepted.
+#
+# <details><summary>Solution</summary>
+#
+# The largest value is 1024, GPT-2's context length. The model has an embedding for each of 1,024 positions, and none for a later one.
+#
+# </details>
 
 # %%
+from helpers import data
+
 try:
     data.SpamDataset(train, tokenizer, max_length=2000)
+    print("accepted")
 except ValueError as error:
     print(error)
-else:
-    print("accepted")
 
 # %% [markdown]
-# ## Five questions
+# ## Two questions
 #
-# <details><summary>1. Why must the rows of a batch be equally long?</summary>
+# <details><summary>1. Why are messages padded, and with which token?</summary>
 #
-# They are one tensor, which is a rectangle.
-#
-# </details>
-# <details><summary>2. With which token do we pad, and why with this one?</summary>
-#
-# With `<|endoftext|>`, 50256: GPT-2 has none that means "nothing here", and this one stood between documents.
+# The token ids of a batch are stored in one 2-D tensor, whose rows have the same length. Padding is `<|endoftext|>`, 50256,
+# because GPT-2 has no padding token.
 #
 # </details>
-# <details><summary>3. What makes padding cost so much?</summary>
+# <details><summary>2. Why is the last batch dropped in training, but not in evaluation?</summary>
 #
-# One length for all, and long and short messages in one batch. Sorted by length, hardly any is left.
-#
-# </details>
-# <details><summary>4. Why is only the training data shuffled?</summary>
-#
-# Training should meet the messages in another order each epoch; for measuring, the order changes nothing.
-#
-# </details>
-# <details><summary>5. Why drop the last batch in training, but not in measuring?</summary>
-#
-# In training a small batch would weigh as much as a full one; in measuring every message counts.
+# In training, a small batch would change the weights as much as a full one. In evaluation, every message counts.
 #
 # </details>
 
@@ -388,8 +352,8 @@ progress("6.3")
 # %% [markdown]
 # ## What to take away
 #
-# - Messages become token ids, padded to one length, because a batch is a rectangle.
-# - Padding is `<|endoftext|>`, 50256. How much of it there is depends on which messages share a length.
-# - Only training data is shuffled, and only there the last, smaller batch is dropped.
+# - Messages become token ids, padded to one length, because a batch is one tensor.
+# - How much padding is needed depends on which messages are batched together.
+# - Only the training data are shuffled, and only there the last, smaller batch is dropped.
 #
 # Next: [6.4, pretrained weights](06_4_pretrained_weights.ipynb).

@@ -14,9 +14,11 @@
 # %% [markdown]
 # # 6.4 Pretrained weights
 #
-# After this notebook you can read a GPT-2 checkpoint as OpenAI published it, put its weights into the model, and check by
-# the model's own writing that they arrived. About 30 minutes. Figures are those of the bundled pair; with another choice
-# expect others.
+# After this notebook you can read a GPT-2 checkpoint, load its weights into the model, and check that they are correct. You
+# need chapters 3 and 4 of the book (attention, `GPTModel`) and section 5.5 (loading). About 30 minutes.
+#
+# All numbers are for the bundled model; other models give other numbers. `CHOOSE_DATA` has no effect on this page. The
+# [glossary](../site/pages/glossary.md) explains every term.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_4_pretrained_weights.ipynb)
 
@@ -51,65 +53,50 @@ CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: down
 CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI
 
 # %% [markdown]
-# ## What pretraining has put there
+# ## The model before loading
 #
-# All that the model knows of a word, before it looks around, is the word's row of numbers. How alike two rows are is
-# measured by their *cosine similarity*, the cosine of the angle between them: 1 if they point the same way, about 0 if they
-# have nothing to do with each other. Try words of your own; each must be one token.
+# The configuration is the book's `BASE_CONFIG` with the sizes of the chosen model. No message of 6.3 has more tokens than the
+# `context_length`, the most that the model can read.
 
 # %%
-from helpers.loading import load_pretrained
-from workshop.pictures.charts import draw_nearest
+import torch
 
-model = load_pretrained(CHOOSE_MODEL)
-draw_nearest(model, ["Monday", "mother", "dinner", "u"])
+from helpers.config import gpt_config
+from helpers.model import GPTModel
 
-# %%
-from torch.nn.functional import cosine_similarity
-
-from helpers.tokenizer import get_tokenizer
-from workshop.widgets import predict
-
-tokenizer = get_tokenizer()
-
-
-def row(word):
-    return model.tok_emb.weight[tokenizer.encode(f" {word}")[0]].detach()
-
-
-alike = {
-    word: cosine_similarity(row("win"), row(word), dim=0) for word in ("lose", "prize", "free")
-}
-
-predict("6.4 most like win", max(alike, key=alike.get), draw_nearest(model, ["win", "£"]))
-
-# %%
-from itertools import combinations
-
-from torch import stack
-
-from workshop.pictures.charts import draw_words
-
-groups = {
-    "days": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
-    "family": ["mother", "father", "sister", "brother", "husband", "wife", "daughter", "son"],
-    "numbers": ["two", "three", "four", "five", "six", "seven", "eight", "ten"],
-    "cities": ["London", "Paris", "Seattle", "Toronto", "Sydney", "Chicago", "Boston"],
-}
-rows = {name: stack([row(word) for word in words]) for name, words in groups.items()}
-alike = {
-    f"{a} and {b}": cosine_similarity(rows[a][:, None], rows[b][None], dim=-1).mean()
-    for a, b in combinations(groups, 2)
-}
-
-predict("6.4 groups of words", max(alike, key=alike.get), draw_words(model, groups))
+cfg = gpt_config(CHOOSE_MODEL)
+for name, value in cfg.items():
+    print(f"{name:<15} {value}")
 
 # %% [markdown]
-# ## What a checkpoint is
+# A new `GPTModel` has random [*parameters*](../site/pages/glossary.md). The function `generate_text_simple` repeatedly
+# appends the most likely next token to a text:
+
+# %%
+from helpers.model import generate_text_simple
+from helpers.tokenizer import text_to_token_ids, token_ids_to_text
+
+
+def continue_text(model, prompt, max_new_tokens=15):
+    model.eval()
+    token_ids = generate_text_simple(
+        model,
+        text_to_token_ids(prompt),
+        max_new_tokens,
+        model.cfg["context_length"],
+    )
+    return token_ids_to_text(token_ids)
+
+
+torch.manual_seed(5)
+random_model = GPTModel(cfg)
+print(continue_text(random_model, "Every effort moves you"))
+
+# %% [markdown]
+# ## The checkpoint
 #
-# A *checkpoint* is a model's weights on disk. OpenAI's come as a folder: the sizes (`hparams.json`), the tokenizer's two
-# tables, and a TensorFlow checkpoint, which is an index and one large file of numbers. The nano is stored in just this
-# form. OpenAI's sizes are downloaded at the first use: about 0.5 GB for 124M and up to 6 GB for 1558M.
+# A *checkpoint* contains the weights of a model. OpenAI distributes each model as a folder, and the nano has the same format.
+# Larger models are downloaded when you first use them: about 0.5 GB for 124M, up to 6 GB for 1558M.
 
 # %%
 from helpers.config import model_size
@@ -121,8 +108,11 @@ for path in sorted(find_checkpoint(size).iterdir()):
         print(path.name)
 
 # %% [markdown]
-# `download_and_load_gpt2` reads it: `settings` are the sizes, `params` the numbers, nested by name. TensorFlow is needed
-# only for this, and takes a few seconds to start.
+# `hparams.json` contains the model's sizes. `encoder.json` and `vocab.bpe` belong to the tokenizer. `model.ckpt…` are an
+# index and the weights, and `checkpoint` contains their file name.
+#
+# `download_and_load_gpt2` returns the sizes, `settings`, and the weights, `params`, as nested dictionaries. TensorFlow, which
+# it needs, takes a few seconds to start.
 
 # %%
 from helpers.loading import download_and_load_gpt2
@@ -132,11 +122,18 @@ print(settings)
 print(list(params))
 
 # %%
-predict("6.4 shape of the embedding", params["wte"].shape, emb_dim=settings["n_embd"])
+from workshop.widgets import predict
+
+predict(
+    "6.4 shape of the embedding",
+    params["wte"].shape,
+    emb_dim=settings["n_embd"],
+)
 
 
 # %% [markdown]
-# `g` and `b` are scale and shift of the last layer norm, and `blocks` is a list with a dictionary for each block:
+# `n_ctx` is the context length. `g` and `b` are the scale and the shift of the last layer norm. `blocks` has a dictionary
+# for each *transformer block*:
 
 
 # %%
@@ -152,67 +149,35 @@ def show(tree, indent=""):
 show(params["blocks"][0])
 
 # %% [markdown]
-# For *attention*, the model computes three vectors for each token: a *query*, a *key* and a *value*. Each token compares
-# its query with the keys of the tokens up to itself. That gives each of them a *weight*, all together 1, and the token
-# takes on the sum of their values, each times its weight. Several *heads* do so side by side.
+# - `attn` is *attention*. For each token, `c_attn` computes a *query*, a *key* and a *value*, so it has 3 · `n_embd` columns.
+#   `c_proj` is the output layer of attention.
+# - `mlp` is the *feed-forward network*. `c_fc` expands each vector to four times its size, and `c_proj` projects it back.
+# - `ln_1` and `ln_2` are the [*layer norms*](https://docs.pytorch.org/docs/stable/generated/torch.nn.LayerNorm.html) before
+#   them. They scale each vector to mean 0 and variance 1, then apply the trained scale `g` and shift `b`.
+# - Elsewhere `w` is a matrix, and `b` the *bias* that is added.
 #
-# `c_attn` makes queries, keys and values, side by side (so 3 · `n_embd` columns); `attn/c_proj` is attention's output layer.
-
-# %% [markdown]
-# `c_fc` and `mlp/c_proj` are the two layers of the *feed-forward* part, which widens each vector fourfold and narrows it
-# again. `ln_1` and `ln_2` are the *layer norms* before the two: they bring each token's vector to mean 0 and variance 1
-# first. (A *bias* `b` is what a layer adds after its matrix.)
-
-# %% [markdown]
-# ## Into the model
-#
-# First a model with random weights. The printout of one block shows the names that the book uses.
+# In the book's model, these parts have other names:
 
 # %%
-import torch
-
-from helpers.config import gpt_config
-from helpers.model import GPTModel
-
-cfg = gpt_config(CHOOSE_MODEL)
-torch.manual_seed(5)
-model = GPTModel(cfg)
-print(model.trf_blocks[0])
-
-# %% [markdown]
-# Before the weights go in, let it write. `generate_text_simple` asks for the likeliest next token, appends it, and asks
-# again.
-
-# %%
-from helpers.model import generate_text_simple
-from helpers.tokenizer import text_to_token_ids, token_ids_to_text
-
-
-def write_on(prompt, max_new_tokens=15):
-    token_ids = text_to_token_ids(prompt)
-    token_ids = generate_text_simple(model, token_ids, max_new_tokens, cfg["context_length"])
-    return token_ids_to_text(token_ids)
-
-
-model.eval()
-print(write_on("Every effort moves you"))
+print(random_model.trf_blocks[0])
 
 
 # %% [markdown]
-# > **Write it: one variable in its place.** (medium, 10 minutes)
+# > **Write it: load query, key and value.** (medium, 10 minutes)
 # >
-# > Fill the layers `W_query`, `W_key` and `W_value` of an attention module with the thirds of `c_attn`, in place. TensorFlow
-# > multiplies vector times matrix; `torch.nn.Linear` keeps its matrix the other way round.
+# > Split `w` and `b` of `c_attn` into three parts. Copy them into the layers `W_query`, `W_key` and `W_value`. OpenAI's code
+# > computes `x @ w`, and `torch.nn.Linear` computes `x @ weight.T`. So the matrices must be *transposed*.
 #
 # <details><summary>A hint</summary>
 #
-# `w.split(n, dim=1)` gives a matrix's columns in pieces of n; `.T` turns one.
+# `w.split(n, dim=1)` splits a matrix into parts of n columns. `.T` transposes a matrix.
 #
 # </details>
 #
 # <details><summary>A bigger hint</summary>
 #
-# `layer.weight.copy_(…)` fills what is there. As no gradient is wanted, it needs `with torch.no_grad():` around it.
+# `layer.weight.copy_(…)` overwrites a parameter. It has to stand inside `with torch.no_grad():`, because PyTorch does not
+# allow such a change where it records gradients.
 #
 # </details>
 #
@@ -233,9 +198,9 @@ print(write_on("Every effort moves you"))
 
 # %%
 def my_put_in_place(attention, w, b):
-    """Fill attention.W_query, W_key and W_value, each a Linear(emb, emb), and return nothing.
+    """Fill attention.W_query, W_key and W_value, each a Linear(emb, emb).
 
-    w (emb, 3·emb) and b (3·emb,) are tensors: query, key and value, side by side.
+    w (emb, 3·emb) and b (3·emb,) are tensors: query, key, value side by side.
     """
     ...
 
@@ -246,138 +211,212 @@ from workshop.exercises import check_code
 load_query_key_value = check_code("6.4 query, key and value", my_put_in_place)
 
 # %% [markdown]
-# `load_weights_into_gpt` puts every array in its place. It checks names and shapes first, so a checkpoint of another size
-# is refused before anything has changed.
+# ## Loading the weights
+#
+# `load_weights_into_gpt` copies every array into a model. For a checkpoint of another size, it raises an error and changes
+# nothing. After it, we call your function, or the course's, for queries, keys and values.
 
 # %%
-from workshop.exercises import show_source
 from helpers.loading import load_weights_into_gpt
+from workshop.exercises import show_source
 
+model = GPTModel(cfg)
 load_weights_into_gpt(model, params)
 for block, arrays in zip(model.trf_blocks, params["blocks"], strict=True):
     c_attn = arrays["attn"]["c_attn"]
     w, b = torch.tensor(c_attn["w"]), torch.tensor(c_attn["b"])
-    load_query_key_value(block.att, w, b)  # once more, with the function above
-model.eval()
-pretrained_text = write_on("Every effort moves you")
-print(pretrained_text)
+    load_query_key_value(block.att, w, b)
+print(continue_text(model, "Every effort moves you"))
 show_source(load_weights_into_gpt)
 
 # %% [markdown]
-# That is English, if not wise: the nano has read little ([6.A](06_A_where_nano_comes_from.ipynb) tells what). With GPT-2 124M
-# the book prints: *Every effort moves you forward. The first step is to understand the importance of your work*.
+# This is English, but not very meaningful, because the nano was trained on little text
+# ([6.A](06_A_where_nano_comes_from.ipynb) describes it). The book prints for GPT-2 124M: *Every effort moves you forward. The first step
+# is to understand the importance of your work*.
 #
-# Such a sentence is a quick test, not a proof: scrambled weights give gibberish, but a single wrong matrix may still give
-# something like English. So we check numbers, too.
+# Can this model already recognise spam? The book asks it:
+
+# %%
+prompt = (
+    "Is the following text 'spam'? Answer with 'yes' or 'no':"
+    " 'You are a winner you have been specially"
+    " selected to receive $1000 cash or a $2000 award.'"
+)
+print(continue_text(model, prompt, max_new_tokens=23))
+
+# %% [markdown]
+# The nano does not answer. In the book, GPT-2 124M repeats the question. They have not been trained to follow instructions,
+# so we fine-tune them.
+#
+# ## Are all weights correct?
+#
+# Random weights give nonsense, but one wrong matrix can still give good English. So we compare every parameter with its
+# array in the checkpoint. This also tests your function:
 
 # %%
 import numpy as np
 
-w_q, w_k, w_v = np.split(params["blocks"][0]["attn"]["c_attn"]["w"], 3, axis=-1)
-attention = model.trf_blocks[0].att
-print(np.array_equal(attention.W_query.weight.detach().numpy(), w_q.T))
-print(np.array_equal(attention.W_key.weight.detach().numpy(), w_k.T))
-print(np.array_equal(attention.W_value.weight.detach().numpy(), w_v.T))
-
-# %% [markdown]
-# GPT-2 uses the token embedding twice: at the bottom, to turn ids into vectors, and at the top, as the weights of the
-# output head (the last layer, not one of the attention heads). So the checkpoint holds it once.
-
-# %%
-print(torch.equal(model.out_head.weight, model.tok_emb.weight))
-
-# %%
-parts = {
-    name: sum(p.numel() for p in model.get_submodule(name).parameters())
-    for name in ("tok_emb", "pos_emb", "trf_blocks", "final_norm")
-}
-shown = "\n".join(f"{numbers:>11,} in {name}" for name, numbers in parts.items())
-
-predict("6.4 the largest part", given=model, show=shown)
+from helpers.loading import checkpoint_variables
 
 
-# %% [markdown]
-# Did *all* arrive? Both must hold equally many numbers, the head left out, as it is a copy.
+def equal_parameters(model):
+    weights, equal = model.state_dict(), {}
+    for variable in checkpoint_variables(settings):
+        array = params
+        for key in variable.path:  # such as "blocks", 0, "attn", "c_attn", "w"
+            array = array[key]
+        if variable.path[-1] == "w":
+            array = array.T
+        parts = np.split(array, len(variable.parameters))
+        for name, part in zip(variable.parameters, parts, strict=True):
+            equal[name] = np.array_equal(weights[name], part)
+    return equal
 
 
 # %% tags=["key-figure"]
-def count(tree):
-    if isinstance(tree, np.ndarray):
-        return tree.size
-    return sum(count(branch) for branch in (tree.values() if isinstance(tree, dict) else tree))
-
-
-print(f"{sum(parts.values()):>11,} parameters in the model, its head left out")
-print(f"{count(params):>11,} numbers in the checkpoint")
+equal = equal_parameters(model)
+print(f"{sum(equal.values())} of {len(equal)} parameter tensors are equal")
 
 # %% [markdown]
-# The later notebooks call `load_pretrained`. The first time it does what we did here; then it keeps a copy in another
-# format, safetensors, which loads without TensorFlow.
+# One parameter has no array of its own: GPT-2 uses the token embedding twice, first to turn token ids into vectors, and
+# again as the weights of the output head. The book's model has two tensors for this, so the second one is a copy:
 
 # %%
-model = load_pretrained(CHOOSE_MODEL)
-assert write_on("Every effort moves you") == pretrained_text
+print(torch.equal(model.out_head.weight, model.tok_emb.weight), "equal values")
+print(model.out_head.weight is model.tok_emb.weight, "the same tensor")
 
 # %% [markdown]
-# ## A word looks around
+# The later notebooks call `load_pretrained`. It does the same, and saves a copy that loads without TensorFlow.
+
+# %%
+from helpers.loading import load_pretrained
+
+loaded = equal_parameters(load_pretrained(CHOOSE_MODEL))
+print(f"{sum(loaded.values())} of {len(loaded)} parameter tensors are equal")
+
+# %% [markdown]
+# ## Optional: token embeddings
 #
-# In each head a token multiplies its query with the keys of the tokens up to itself, number by number, adds the products
-# up, and divides by the square root of how many there are. These *scores* become the weights, and the values, each times
-# its weight, are added.
+# The model represents each token by a row of numbers, its [*embedding*](../site/pages/glossary.md). *Cosine similarity*
+# measures how similar two embeddings are: it is 1 if they point in the same direction. Other values need an average to be
+# compared with.
 
 # %%
+from torch.nn.functional import cosine_similarity
+
+from workshop.pictures.charts import draw_nearest, word_id
+
+embedding = model.tok_emb.weight.detach()
+words = ["Monday", "Sunday", "mother", "sister", "two", "seven"]
+words += ["London", "Paris", "bus", "dinner"]
+rows = embedding[[word_id(word) for word in words]]
+cosines = cosine_similarity(rows[:, None], rows[None], dim=-1)
+common = cosines[~torch.eye(len(words), dtype=torch.bool)].mean()
+torch.manual_seed(123)
+first, second = embedding[torch.randint(len(embedding), (2, 20_000))]
+print(f"{common:.2f} on average for two of these words")
+print(f"{cosine_similarity(first, second).mean():.2f} for two random tokens")
+draw_nearest(model, ["Monday", "u"])
+
+# %% [markdown]
+# In the nano, two random tokens are more similar than two of these words: tokens that are absent from its training text have
+# nearly equal embeddings. Try other words; each must be one token.
+
+# %%
+options = ["lose", "prize", "free"]
+win = embedding[word_id("win")]
+similarity = {}
+for word in options:
+    other = embedding[word_id(word)]
+    similarity[word] = cosine_similarity(win, other, dim=0).item()
+
+predict(
+    "6.4 most like win",
+    max(options, key=similarity.get),
+    draw_nearest(model, ["win", "£"]),
+    **similarity,
+)
+
+# %% [markdown]
+# ## Optional: one attention head
+#
+# Each block has several *attention heads*, which compute in parallel. In each head, a token has a *score* for itself and for
+# each earlier token: the *dot product* of its query and the other's key, divided by the square root of the vectors' size.
+# [*Softmax*](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html) turns the scores into
+# *attention weights*, which sum to 1. The output is the sum of the values, each multiplied by its weight.
+
+# %%
+from helpers.tokenizer import get_tokenizer, visible_tokens
 from workshop.inside import attention_weights
 from workshop.pictures.attention import draw_attention_step
-from helpers.tokenizer import visible_tokens
 
-token_ids = text_to_token_ids("My sister lost her phone")
-tokens = visible_tokens(token_ids[0].tolist(), tokenizer)
-weights = attention_weights(model, token_ids)[:, 0]  # (n_layers, n_heads, n, n)
-looks_at = tokens[weights[4, 3, 3].argmax()].strip(" ␣")
+block, head = 4, 3  # counted from 0
+
+
+def draw_sentence(sentence, position):
+    ids = text_to_token_ids(sentence)
+    tokens = visible_tokens(ids[0].tolist(), get_tokenizer())
+    return draw_attention_step(model, ids, tokens, position, block, head)
+
+
+draw_sentence("My sister lost her phone", 3)
+
+# %% [markdown]
+# A *causal mask* hides *phone*, which comes later. Does this head find out whose phone it is? We test that with *the*.
+
+# %%
+weights, largest = {}, {}
+for word in ("her", "the"):
+    token_ids = text_to_token_ids(f"My sister lost {word} phone")
+    every_head = attention_weights(model, token_ids)
+    weights[word] = every_head[block, 0, head, 3, :4]  # of the fourth token
+    largest[word] = ["My", "sister", "lost", word][weights[word].argmax()]
 
 predict(
     "6.4 whose phone",
-    looks_at,
-    draw_attention_step(model, token_ids, tokens, at=3, block=4, head=3),
-)
-
-# %%
-looks_at = tokens[weights[1, 4, 3].argmax()].strip(" ␣")
-
-predict(
-    "6.4 another head",
-    looks_at,
-    draw_attention_step(model, token_ids, tokens, at=3, block=1, head=4),
+    largest["the"],
+    draw_sentence("My sister lost the phone", 3),
+    before=largest["her"],
+    weight_before=100 * weights["her"].max(),
+    weight=100 * weights["the"].max(),
 )
 
 # %% [markdown]
 # ## Try it
 #
-# > **1. Your own sentence.** (easy, 3 minutes) What does the verb look at, in the same two heads? And how does your model go on?
+# > **1. Your own sentence.** (easy, 3 minutes) Which word does the verb attend to most? Try other sentences, and other values
+# > of `block` and `head`, such as 1 and 4.
 
 # %%
-my_sentence = "The dog chased the cat"
-my_ids = text_to_token_ids(my_sentence)
-my_tokens = visible_tokens(my_ids[0].tolist(), tokenizer)
-print(write_on(my_sentence, max_new_tokens=10))
-draw_attention_step(model, my_ids, my_tokens, at=2, block=4, head=3)
+block, head = 4, 3
+draw_sentence("The dog chased the cat", position=2)
 
 # %% [markdown]
-# > **2. A wrong turn.** (easy, 3 minutes) One block gets its attention output matrix the wrong way round. Does the test
-# > sentence notice?
+# > **2. A matrix that is not transposed.** (easy, 3 minutes) In a copy of the model, one matrix has the wrong orientation.
+# > Can you tell from the text? Which test finds it?
 
 # %%
-weight = model.trf_blocks[0].att.out_proj.weight
+import copy
+
+damaged = copy.deepcopy(model)
+weight = damaged.trf_blocks[4].att.W_query.weight
 with torch.no_grad():
     weight.copy_(weight.T.clone())
-print(write_on("Every effort moves you"))
+print(continue_text(model, "Every effort moves you"))
+print("--- with one matrix that is not transposed:")
+print(continue_text(damaged, "Every effort moves you"))
+print("--- not equal:")
+print([name for name, same in equal_parameters(damaged).items() if not same])
 
 # %% [markdown]
-# Who doesn't know the right sentence sees no mistake. Nor would the comparisons above; every matrix needs its own check.
-# (The course's tests compare them all, and the logits with those of two other implementations.) Run the cell with
-# `load_pretrained` again to repair the model.
+# <details><summary>Solution</summary>
 #
-# > **3. How many numbers has one block?** (medium, 5 minutes) Add up the shapes that `show` printed.
+# The nano's text with the wrong matrix is just as good, so the text does not show the mistake. The comparison of all
+# parameters finds it. In a square matrix, the shape does not show it either.
+#
+# </details>
+#
+# > **3. How many parameters does one block have?** (medium, 5 minutes) Add up the shapes that `show` printed.
 
 # %%
 my_answer = None
@@ -390,44 +429,29 @@ check("6.4 numbers of one block", my_answer, model)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# With d for `n_embd`: `c_attn` 3·d·d + 3·d, `attn/c_proj` d·d + d, `c_fc` 4·d·d + 4·d, `mlp/c_proj` 4·d·d + d, the two norms
-# 2·d each.
+# With d for `n_embd`: `c_attn` has 3·d·d + 3·d parameters, `attn/c_proj` d·d + d, `c_fc` 4·d·d + 4·d, `mlp/c_proj`
+# 4·d·d + d, and each of the two layer norms 2·d.
 #
 # ```python
 # d = settings["n_embd"]
 # my_answer = 12 * d**2 + 13 * d
 # ```
 #
-# For the nano, d = 192: 444,864. For GPT-2 124M, d = 768: 7,087,872.
+# For the nano, with d = 192, that is 444,864. For GPT-2 124M, with d = 768, it is 7,087,872.
 #
 # </details>
 
 # %% [markdown]
-# ## Five questions
+# ## Two questions
 #
-# <details><summary>1. What is a checkpoint?</summary>
+# <details><summary>1. Why are the matrices transposed while they are loaded?</summary>
 #
-# A model's weights on disk: names, shapes and numbers.
-#
-# </details>
-# <details><summary>2. Why are the matrices turned while they are loaded?</summary>
-#
-# TensorFlow multiplies vector times matrix; `torch.nn.Linear` keeps its matrix the other way round.
+# OpenAI's code computes `x @ w`, and `torch.nn.Linear` computes `x @ weight.T`.
 #
 # </details>
-# <details><summary>3. The model writes good English after loading. Is all in its place?</summary>
+# <details><summary>2. The model generates good English after loading. Are all weights correct?</summary>
 #
-# Not proved: with one wrong matrix it may still write something like English. Numbers have to be compared.
-#
-# </details>
-# <details><summary>4. When do two tokens get like rows in the embedding?</summary>
-#
-# When they are used alike, which is not the same as meaning the same.
-#
-# </details>
-# <details><summary>5. What makes up an attention weight?</summary>
-#
-# How well a token's query fits another's key; the weights of one token are together 1.
+# Not necessarily. With one wrong matrix, the text can be just as good. Only a comparison of all parameters shows it.
 #
 # </details>
 
@@ -439,9 +463,8 @@ progress("6.4")
 # %% [markdown]
 # ## What to take away
 #
-# - A checkpoint is names, shapes and numbers; loading is putting each in its place.
-# - Check by use *and* by numbers: a model that is loaded nearly right writes nearly right.
-# - A word is a row of the embedding, and words used alike have like rows. Attention lets a word take on what others hold.
-# - GPT-2's head shares its weights with the token embedding; the next section replaces that head.
+# - A checkpoint contains names, shapes and weights. Loading copies each array to the right parameter, transposed if needed.
+# - Check both the generated text and every parameter.
+# - The output head of GPT-2 has the same weights as the token embedding. The next section replaces this head.
 #
 # Next: [6.5, the classification head](06_5_classification_head.ipynb).

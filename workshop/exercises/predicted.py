@@ -45,47 +45,24 @@ def compared_number_of_tokens(tokenizer, usual: str, hurry: str) -> str:
     return "as many" if difference == 0 else "more" if difference > 0 else "fewer"
 
 
-def longest_message(lengths) -> dict:
-    """Return the largest of the numbers of tokens, the median, and how many come near the largest."""
-    longest = int(max(lengths))
-    near = 4 * longest // 5
+def padding_sorted(lengths) -> dict:
+    """Return how much of the padding in batches of eight is left if the messages are sorted first.
+
+    Also returned are the percentages of padding: `one_length` for all messages, `by_batch` with
+    each batch padded to its own longest message, and `in_order`, the same after sorting.
+    """
+    ordered = sorted(lengths)
+    one_length = share_of_padding(lengths, [max(lengths)] * len(lengths))
+    by_batch = share_of_padding(lengths, batch_widths(lengths, 8))
+    in_order = share_of_padding(ordered, batch_widths(ordered, 8))
+    left = in_order / by_batch
+    answer = "most of it" if left > 0.7 else "about half of it" if left > 0.3 else "almost nothing"
     return {
-        "answer": longest,
-        "median": int(sorted(lengths)[len(lengths) // 2]),
-        "near": near,
-        "num_near": sum(int(length) >= near for length in lengths),
-        "total": len(lengths),
+        "answer": answer,
+        "one_length": 100 * one_length,
+        "by_batch": 100 * by_batch,
+        "in_order": 100 * in_order,
     }
-
-
-def padding_of_eight(lengths) -> float:
-    """Return the percentage of padding in the first eight messages, padded to the longest of all."""
-    return 100 * share_of_padding(list(lengths[:8]), [int(max(lengths))] * 8)
-
-
-def padding_by_batch(lengths) -> dict:
-    """Return the percentage of padding with batches of eight, and with one length for all."""
-    one_length = 100 * share_of_padding(lengths, [int(max(lengths))] * len(lengths))
-    return {
-        "answer": 100 * share_of_padding(lengths, batch_widths(lengths, 8)),
-        "one_length": one_length,
-    }
-
-
-def padding_sorted(lengths) -> float:
-    """Return the percentage of padding with batches of eight, where the messages are sorted."""
-    in_order = sorted(lengths)
-    return 100 * share_of_padding(in_order, batch_widths(in_order, 8))
-
-
-# --- 6.4 ------------------------------------------------------------------------------------------
-
-
-def largest_part(model) -> str:
-    """Return the part of a GPTModel with the most parameters, its head left out."""
-    parts = ("tok_emb", "pos_emb", "trf_blocks", "final_norm")
-    sizes = {p: sum(w.numel() for w in model.get_submodule(p).parameters()) for p in parts}
-    return max(sizes, key=sizes.get)
 
 
 # --- 6.5 ------------------------------------------------------------------------------------------
@@ -207,11 +184,7 @@ ANSWERS = {
     "6.1 what the pretrained model answers": beginning_of_answer,
     "6.2 always ham": always_ham,
     "6.3 the same words in a hurry": compared_number_of_tokens,
-    "6.3 the longest message": longest_message,
-    "6.3 padding in a batch": padding_of_eight,
-    "6.3 each batch its own length": padding_by_batch,
     "6.3 sorted by length": padding_sorted,
-    "6.4 the largest part": largest_part,
     "6.5 the share that learns": trainable_percent,
     "6.5 two blocks": two_blocks,
     "6.5 the first block in place of the last": first_for_last,

@@ -1,4 +1,4 @@
-"""The trials of section 6.3: a dataset, and a mask of the padding."""
+"""The trial of section 6.3: a dataset; and padded rows, for the trial of section 6.6."""
 
 import copy
 from pathlib import Path
@@ -15,7 +15,6 @@ from workshop.exercises.mistakes import (
     WordTokenizer,
     call,
     check_row,
-    expect,
     rows,
 )
 
@@ -94,7 +93,7 @@ def check_item(item, ids: list[int], label: int, length: int, pad_token_id: int)
         raise Mistake(f"they are {row.dtype} and {got.dtype}; both should be torch.long.")
 
 
-# --- the mask -------------------------------------------------------------------------------------
+# --- padded rows ---------------------------------------------------------------------------------
 
 # token ids, and with which id they are padded. A message never holds 50256; but 0 is also "!"
 PADDED = (
@@ -124,66 +123,6 @@ def first_padding(token_ids, pad_token_id=END_OF_TEXT) -> torch.Tensor:
     return (token_ids == pad_token_id).int().argmax(1, keepdim=True)
 
 
-INSIDE = (
-    "your mask is also False for a padding id inside a message: with pad_token_id=0, which is the "
-    "id of “!”, a “!” in the middle is a real token."
-)
-MASK_MISTAKES = (
-    (INSIDE, lambda ids, pad=END_OF_TEXT: ids != pad),
-    (
-        "your mask ends at the first padding id. With pad_token_id=0 that can be a “!” inside the "
-        "message.",
-        lambda ids, pad=END_OF_TEXT: (ids != pad).cumprod(1),
-    ),
-    (
-        "your mask is empty for a row without padding: `argmax` gives 0 there.",
-        lambda ids, pad=END_OF_TEXT: positions(ids) < first_padding(ids, pad),
-    ),
-    (
-        "True and False are swapped: True is for a real token, False for padding.",
-        lambda ids, pad=END_OF_TEXT: ~padding_mask(ids, pad),
-    ),
-    (
-        "True and False are swapped, and a padding id inside a message counts as padding.",
-        lambda ids, pad=END_OF_TEXT: ids == pad,
-    ),
-    (
-        "your mask also hides the last real token.",
-        lambda ids, pad=END_OF_TEXT: positions(ids) < lengths(ids, pad) - 1,
-    ),
-    (
-        "your mask shows the first padding id of each row.",
-        lambda ids, pad=END_OF_TEXT: (
-            (positions(ids) <= lengths(ids, pad)) & (lengths(ids, pad) > 0)
-        ),
-    ),
-    (
-        "in a row of padding alone no token is real, but your mask has a True there.",
-        lambda ids, pad=END_OF_TEXT: positions(ids) < lengths(ids, pad).clamp(min=1),
-    ),
-    (
-        "you reversed the rows, but did not reverse the result back.",
-        lambda ids, pad=END_OF_TEXT: (ids != pad).flip(1).cumsum(1) > 0,
-    ),
-    (
-        "your mask always looks for 50256. Use the argument `pad_token_id`.",
-        lambda ids, pad=END_OF_TEXT: padding_mask(ids),
-    ),
-)
-
-
-def try_padding_mask(solve) -> str:
-    """`solve` takes token ids (batch, num_tokens) and returns a mask of the same shape."""
-    for got in expect(solve, PADDED, padding_mask, MASK_MISTAKES):
-        if getattr(got, "dtype", None) != torch.bool:
-            raise Mistake(
-                f"the mask is {getattr(got, 'dtype', type(got).__name__)}; True and False are "
-                "torch.bool."
-            )
-    return "rows with and without padding, three padding ids, a row of padding alone"
-
-
 EXERCISES = {
     "6.3 dataset": Exercise(try_dataset, SpamDataset, from_tables),
-    "6.3 padding mask": Exercise(try_padding_mask, padding_mask),
 }
