@@ -389,17 +389,22 @@ def trained_from(model_name: str, data_name: str) -> dict[str, str]:
     return origin(model_name, train, settings.seed, settings) | {"data": data_name}
 
 
+def checksum_of(texts: pd.DataFrame) -> str:
+    """Return the SHA-256 of texts and labels, a frame with columns Text and Label."""
+    columns = json.dumps([texts["Label"].tolist(), texts["Text"].tolist()])
+    return hashlib.sha256(columns.encode()).hexdigest()
+
+
 def origin(model_name: str, train: pd.DataFrame, seed: int, settings) -> dict[str, str]:
     """Return what a classifier is trained from, to save along with it.
 
     That is the model's name, the seed, the `settings`, a dataclass, checksums of the checkpoint and
     of the training texts (columns Text and Label), and TRAINING_VERSION.
     """
-    texts = json.dumps([train["Label"].tolist(), train["Text"].tolist()])
     return {
         "model": model_name,
         "checkpoint": file_sha256(find_checkpoint(model_size(model_name)) / INDEX),
-        "messages": hashlib.sha256(texts.encode()).hexdigest(),
+        "messages": checksum_of(train),
         "seed": str(seed),
         "settings": json.dumps(asdict(settings), sort_keys=True),
         "code": f"version {TRAINING_VERSION}",

@@ -269,13 +269,14 @@ class TextTable:
 
     `frame` has the columns `Text` and `Label`, a class's number: its position in `labels`, which are
     sorted. `report` holds sentences on what was found and set aside, `source` says where the texts
-    are from.
+    are from, `columns` names those of the texts and of the labels.
     """
 
     frame: pd.DataFrame
     labels: tuple[str, ...]
     report: tuple[str, ...]
     source: str
+    columns: tuple[str, str]
 
 
 def normalised(text: str) -> str:
@@ -329,7 +330,8 @@ def read_texts(
     frame = large_classes(frame, source, report).reset_index(drop=True)
     report += describe_texts(frame)
     frame["Label"], labels = pd.factorize(frame["Label"], sort=True)
-    return TextTable(frame, tuple(labels), tuple(report), source)
+    columns = names[text_column], names[label_column]
+    return TextTable(frame, tuple(labels), tuple(report), source, columns)
 
 
 def unify_spellings(labels: pd.Series, report: list[str]) -> pd.Series:

@@ -25,7 +25,7 @@ from helpers.tokenizer import get_tokenizer, visible_tokens
 from workshop.fast import History
 from workshop.inside import main_directions
 from workshop.lab import Run
-from workshop.own import MOST_CLASSES, ClassFigures
+from workshop.class_figures import MOST_CLASSES, ClassFigures
 from workshop.pictures.svg import (
     BLUE,
     GREY,
