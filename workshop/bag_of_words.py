@@ -89,7 +89,7 @@ class BagOfWords:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays of all that was trained; the terms are bytes of JSON."""
-        terms = np.frombuffer(json.dumps(self.terms).encode(), np.uint8)
+        terms = np.array(bytearray(json.dumps(self.terms).encode()))
         return {"terms": terms, "idf": self.idf, "weights": self.weights, "bias": self.bias}
 
     @classmethod
