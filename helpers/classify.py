@@ -147,7 +147,7 @@ class TextClassifier:
         for start in range(0, len(rows), BATCH_SIZE):
             batch = order[start : start + BATCH_SIZE]
             length = self.max_length
-            if self.position == "last_token" and has_causal_mask(self.model):
+            if self.position in ("last_token", "mean_tokens") and has_causal_mask(self.model):
                 length = len(rows[batch[-1]])  # the padding behind the last token has no effect
             token_ids = [pad(rows[i], length) for i in batch]
             token_ids = torch.tensor(token_ids, device=self.device)  # (b, n)

@@ -48,7 +48,7 @@ def topics(labels=TOPICS, position="last_token", **settings) -> TextClassifier:
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize(("num_classes", "mask"), [(2, "causal"), (7, "none")])
 def test_each_text_gets_the_name_of_the_class_whose_logit_is_largest_in_any_order(
-    num_classes, position, mask, monkeypatch
+    num_classes, position, mask, monkeypatch, tmp_path
 ):
     monkeypatch.setattr("helpers.classify.BATCH_SIZE", 3)
     monkeypatch.setattr(forward, "TOKENS_ON_CPU", 25)
@@ -72,6 +72,8 @@ def test_each_text_gets_the_name_of_the_class_whose_logit_is_largest_in_any_orde
     assert named.classify_many(TEXTS) == answers
     assert [named.classify(text) for text in TEXTS] == answers
     assert named.classify_many(pd.Series(TEXTS)) == answers and named.classify_many([]) == []
+    loaded = TextClassifier.load(named.save(tmp_path / "topics"))
+    assert loaded.position == position and torch.equal(loaded.logits(TEXTS), logits)
 
 
 def test_the_books_function_and_the_class_agree_on_the_last_position():

@@ -10,13 +10,14 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -51,6 +52,8 @@ NUMBERS = ("step_losses", "train_accs", "val_losses", "val_accs")  # of a Histor
 
 # raised by hand whenever the same settings train another model than before
 TRAINING_VERSION = 1
+# settings that files written before them do not name
+LATER_SETTINGS = ("head_lr", "schedule", "clip", "by_length")
 
 
 # --- what is known of a training ------------------------------------------------------------------
@@ -148,6 +151,67 @@ def batch_order(
     return order
 
 
+def order_by_length(
+    lengths: Sequence[int], batch_size: int, epochs: int, seed: int
+) -> list[list[list[int]]]:
+    """Return the indices of messages of these lengths in each batch of each epoch, from `seed`.
+
+    A batch holds messages of similar lengths, so that little of it is padding: they are sorted as if
+    each were up to a tenth longer, at random. Batches are in random order. One may be small, as no
+    message is left out.
+    """
+    lengths, order = torch.tensor(lengths), []
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        longer = lengths * (1 + 0.1 * torch.rand(len(lengths), generator=generator))
+        batches = longer.argsort().split(batch_size)
+        shuffled = torch.randperm(len(batches), generator=generator)
+        order.append([batches[i].tolist() for i in shuffled])
+    return order
+
+
+class TokenRows:
+    """The rows of a token embedding for some tokens, as an optimizer's parameter `rows`.
+
+    The messages of a training hold a few thousand of the 50,257 tokens. The others have no gradient,
+    so all that AdamW does with their rows is to shrink them by the weight decay, each by the same
+    factor: `write_all` does that once for many steps. It saves half of the time in which the nano
+    is trained.
+    """
+
+    def __init__(self, embedding: nn.Embedding, token_ids: Sequence[int]):
+        self.embedding = embedding
+        self.tokens = torch.tensor(sorted(token_ids), device=embedding.weight.device)
+        self.rows = nn.Parameter(embedding.weight.detach()[self.tokens])
+        self.factor = 1.0  # by which the other rows are still to be multiplied
+
+    def read(self) -> None:
+        """Give the rows the embedding's weights; from now on its gradient is sparse."""
+        self.rows.data.copy_(self.embedding.weight.data[self.tokens])
+        self.embedding.sparse = True
+
+    def take_gradient(self) -> None:
+        """Give the rows the embedding's gradient."""
+        gradient, self.embedding.weight.grad = self.embedding.weight.grad, None
+        self.rows.grad = torch.zeros_like(self.rows)
+        if gradient is not None:  # None where another process has all messages of the batch
+            gradient = gradient.coalesce()
+            self.rows.grad[torch.searchsorted(self.tokens, gradient.indices()[0])] = (
+                gradient.values()
+            )
+
+    def write(self, shrunk_by: float) -> None:
+        """Write the rows into the embedding after a step that shrinks each weight by a factor."""
+        self.embedding.weight.data[self.tokens] = self.rows.data
+        self.factor *= shrunk_by
+
+    def write_all(self) -> None:
+        """Write the other rows, too, as they are after the steps so far."""
+        self.embedding.weight.data *= self.factor
+        self.factor = 1.0
+        self.write(1.0)
+
+
 class Training:
     """The epochs of a fine-tuning, after each of which it may stop.
 
@@ -159,36 +223,54 @@ class Training:
         self,
         train: Messages,
         validation: Messages,
+        order: list[list[list[int]]],
         settings: TrainingSettings,
         history: History,
         checkpoint: EpochCheckpoint | None,
     ):
-        self.train, self.validation = train, validation
+        self.train, self.validation, self.order = train, validation, order
+        self.num_steps = sum(len(batches) for batches in order)
         self.settings, self.history, self.checkpoint = settings, history, checkpoint
         self.model, self.processes = train.model, train.processes
         class_weights = settings.class_weights or [1.0] * self.model.out_head.out_features
         self.class_weights = torch.tensor(class_weights, device=train.device)
         parameters = self.model.named_parameters()
         self.trainable = {name: p for name, p in parameters if p.requires_grad}
-        # fused: one pass over the memory instead of a dozen
-        self.optimizer = torch.optim.AdamW(
-            self.trainable.values(), settings.lr, weight_decay=settings.weight_decay, fused=True
-        )
+        self.optimized, self.token_rows = dict(self.trainable), None
+        if "tok_emb.weight" in self.trainable:
+            self.token_rows = TokenRows(self.model.tok_emb, set().union(*train.rows))
+            self.optimized["tok_emb.weight"] = self.token_rows.rows
+        self.optimizer = self.make_optimizer()
+        kept = {}
         if checkpoint is not None:
-            vars(history).update(checkpoint.load(self.trainable, self.optimizer))
+            numbers, kept = checkpoint.load(self.trainable, self.optimizer)
+            vars(history).update(numbers)
         self.processes.copy_from_first(self.trainable.values())
-        self.saved = 0, {}, {}  # the epoch of the weights, the weights, the history's numbers
+        # the epoch of the weights, the weights, the history's numbers
+        self.saved = history.best_epoch or 0, kept, {}
         self.save_epoch()
 
-    def steps(self, order: list[list[list[int]]]) -> Iterator[int]:
+    def make_optimizer(self) -> torch.optim.AdamW:
+        """Return AdamW for what is trained, the head apart; `update` sets the learning rates."""
+        head = [p for name, p in self.optimized.items() if name.startswith("out_head")]
+        rest = [p for name, p in self.optimized.items() if not name.startswith("out_head")]
+        groups = [{"params": rest}, {"params": head}]
+        # fused: one pass over the memory instead of a dozen
+        return torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay, fused=True)
+
+    def steps(self) -> Iterator[int]:
         """Train the epochs that are not yet in the history; yield 1 after a step, 0 in between."""
         history = self.history
-        for batches in order[len(history.val_accs) :]:
+        if self.token_rows is not None:
+            self.token_rows.read()
+        for batches in self.order[len(history.val_accs) :]:
             self.model.train()
             num_correct = 0
             for batch in batches:
                 num_correct += self.step(batch)
                 yield 1
+            if self.token_rows is not None:
+                self.token_rows.write_all()
             val_loss, val_acc = yield from self.validation.measure()
             check_finite(val_loss, len(history.step_losses))
             history.train_accs.append(num_correct / sum(len(batch) for batch in batches))
@@ -196,7 +278,9 @@ class Training:
             history.val_accs.append(val_acc)
             self.save_epoch()
             if self.checkpoint is not None and self.processes.number == 0:
-                self.checkpoint.save(self.trainable, self.optimizer, self.saved[-1])
+                epoch, weights, numbers = self.saved
+                kept = weights if epoch < len(history.val_accs) else {}
+                self.checkpoint.save(self.trainable, self.optimizer, numbers, kept)
             yield 0
 
     def step(self, batch: list[int]) -> float:
@@ -224,12 +308,27 @@ class Training:
                     part.backward()
                     loss += part.item()
                     num_correct += (logits.argmax(dim=-1) == labels[indices]).sum().item()
-        self.processes.sum_gradients(self.trainable.values())
+        if self.token_rows is not None:
+            self.token_rows.take_gradient()
+        self.processes.sum_gradients(self.optimized.values())
         loss, num_correct = self.processes.sum(loss, num_correct)
         check_finite(loss, number)
-        self.optimizer.step()
+        self.update(number)
         self.history.step_losses.append(loss)
         return num_correct
+
+    def update(self, number: int) -> None:
+        """Change the weights by their gradients in step `number`."""
+        settings = self.settings
+        factor = settings.lr_factor(number, self.num_steps)
+        rest, head = self.optimizer.param_groups
+        rest["lr"] = factor * settings.lr
+        head["lr"] = factor * (settings.head_lr or settings.lr)
+        if settings.clip is not None:
+            nn.utils.clip_grad_norm_(self.optimized.values(), settings.clip)
+        self.optimizer.step()
+        if self.token_rows is not None:
+            self.token_rows.write(1 - rest["lr"] * settings.weight_decay)
 
     def save_epoch(self) -> None:
         """Save the history's numbers, and the present weights if they are to be kept."""
@@ -244,6 +343,7 @@ class Training:
     def restore(self) -> None:
         """Give the model the saved weights, and the history its numbers and a note of what stopped."""
         epoch, weights, numbers = self.saved
+        self.model.tok_emb.sparse = False
         self.model.load_state_dict(weights, strict=False)
         vars(self.history).update(numbers)
         if self.history.interrupted:
@@ -273,20 +373,23 @@ def fine_tuning_steps(
 
     Several `processes` share the work: each runs the frozen layers for its own messages only, and
     takes its own of each batch. Losses and weights are those of one process except for rounding.
-    With a `checkpoint` each whole epoch is saved, and a training that was killed resumes after the
-    last one; that needs `keep` "last".
+    With a `checkpoint` each whole epoch is saved, with the weights that are kept, and a training that
+    was killed resumes after the last one.
     """
     num_classes_of(model)  # refuses a language-model head
     if not (plan.trainable or plan.adapted):
         raise ValueError(NOTHING_TO_TRAIN)
     device = torch.device(device or get_device())
-    batch_size = settings.batch_size * settings.accumulation
-    order = batch_order(len(train), batch_size, settings.epochs, settings.seed)
     sets = []
     for data in (train, validation):
         sets.append(
             Messages(model, data.encoded_texts, settings.position, data.labels, device, processes)
         )
+    rest = settings.batch_size * settings.accumulation, settings.epochs, settings.seed
+    if settings.by_length:
+        order = order_by_length([len(row) for row in sets[0].rows], *rest)
+    else:
+        order = batch_order(len(train), *rest)
     with own_random_numbers(device, settings.seed):  # from which new adapters start
         plan.apply(model).to(device)
     num_blocks, precision, note = what_runs_once(plan, settings, sets)
@@ -294,15 +397,14 @@ def fine_tuning_steps(
     if num_blocks is not None:
         blocks = f" and {counted(num_blocks, 'block')}" if num_blocks else ""
         history.cached = f"the embeddings{blocks}"
-    training = Training(*sets, settings, history, checkpoint)
+    training = Training(*sets, order, settings, history, checkpoint)
     try:
         if num_blocks is not None:
             total = sum(len(messages.own) for messages in sets)
             steps = (n for messages in sets for n in messages.encode(num_blocks, precision))
             yield from _timed("encoding", 0, total, steps, history)
-        total = sum(len(batches) for batches in order)
         done = len(history.step_losses)
-        yield from _timed("training", done, total, training.steps(order), history)
+        yield from _timed("training", done, training.num_steps, training.steps(), history)
     except (KeyboardInterrupt, GeneratorExit):
         history.interrupted = True
     finally:
@@ -406,8 +508,21 @@ def origin(model_name: str, train: pd.DataFrame, seed: int, settings) -> dict[st
         "checkpoint": file_sha256(find_checkpoint(model_size(model_name)) / INDEX),
         "messages": checksum_of(train),
         "seed": str(seed),
-        "settings": json.dumps(asdict(settings), sort_keys=True),
+        "settings": json.dumps(settings_by_name(settings), sort_keys=True),
         "code": f"version {TRAINING_VERSION}",
+    }
+
+
+def settings_by_name(settings) -> dict:
+    """Return the fields of a dataclass of settings as a dictionary, as files hold them.
+
+    LATER_SETTINGS are left out where they have their default, so a file from before them still fits.
+    """
+    defaults = {field.name: field.default for field in fields(settings)}
+    return {
+        name: value
+        for name, value in vars(settings).items()
+        if name not in LATER_SETTINGS or value != defaults[name]
     }
 
 

@@ -48,6 +48,7 @@ POSITIONS = {
     "last_token": "last real token",
     "first": "first token",
     "mean": "mean of all",
+    "mean_tokens": "mean without padding",
 }
 MEAN = "mean of all heads"
 CHIPS = (
