@@ -5,7 +5,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from helpers.freezing import FreezePlan, replace_head
-from helpers.model import without_causal_mask
 from helpers.training import (
     POSITIONS,
     TrainingSettings,
@@ -75,18 +74,6 @@ def test_each_position_gives_the_logits_of_its_token_and_the_means_those_of_seve
         by_hand = sum(everywhere[i, :length]) / length
         torch.testing.assert_close(logits["mean_tokens"][i], by_hand, atol=1e-5, rtol=0)
     assert classifying_place([5, 6], "mean") is classifying_place([5, 6], "mean_tokens") is None
-
-
-@pytest.mark.parametrize("mask", ["causal", "none"])
-def test_padding_changes_the_mean_of_a_messages_own_tokens_only_without_the_causal_mask(mask):
-    model = classifier() if mask == "causal" else without_causal_mask(classifier())
-    with torch.no_grad():
-        alone, padded = (
-            class_logits(model, torch.tensor([ids]), "mean_tokens")
-            for ids in ([5, 6, 7], [5, 6, 7] + [PAD] * 9)
-        )
-    difference = (alone - padded).abs().max()
-    assert difference < 1e-5 if mask == "causal" else difference > 1e-4
 
 
 def test_loss_and_accuracy_are_those_of_their_definitions():

@@ -141,9 +141,12 @@ class OwnClassifier:
     def save(self, path: str | Path) -> Path:
         """Write all into one safetensors file; return its path.
 
-        The tensors and settings are those of `TextClassifier.save`, and those of the bag of words.
-        Raises OSError where it can't be written.
+        An older file stays until the new one is whole. Raises OSError where it can't be written.
         """
+        return write_classifier(path, *self.state())
+
+    def state(self) -> tuple[dict, dict[str, torch.Tensor]]:
+        """Return the settings and tensors of the file: those of GPT-2, and those of the bag of words."""
         settings, tensors = {}, {}
         if self.gpt2 is not None:
             settings, tensors = self.gpt2.state()
@@ -152,7 +155,7 @@ class OwnClassifier:
             settings["words"] = self.words.kind
             for name, array in self.words.arrays().items():
                 tensors[f"words.{name}"] = torch.from_numpy(array)
-        return write_classifier(path, settings, tensors)
+        return settings, tensors
 
     @classmethod
     def load(cls, path: str | Path) -> "OwnClassifier":

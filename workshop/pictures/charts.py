@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from helpers.checks import finite_number
 from helpers.model import GPTModel
 from helpers.tokenizer import get_tokenizer, visible_tokens
+from workshop.class_figures import MOST_CLASSES, ClassFigures
 from workshop.fast import History
 from workshop.inside import main_directions
 from workshop.lab import Run
-from workshop.class_figures import MOST_CLASSES, ClassFigures
 from workshop.pictures.svg import (
     BLUE,
     GREY,
