@@ -1,23 +1,13 @@
 """The measures of two or more classes are scikit-learn's; the baselines need no language model."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn import metrics
 
 from helpers.measures import wilson_interval
-from workshop.own import ClassFigures, class_table, compare, summary_table
+from workshop.class_figures import ClassFigures, class_table, summary_table
 
 LABELS = ("work", "home", "play")
-
-
-TRAIN = {
-    "the meeting starts at nine": 0, "the boss is in the meeting": 0, "a report for the boss": 0,
-    "dinner is in the oven": 1, "feed the cat before dinner": 1, "we won the match": 2,
-    "a match and then a game": 2,
-}  # fmt: skip
-TEST = {"boss wants the report": 0, "feed the cat": 1, "we won a game": 2, "dinner in the oven": 1}
-TRAIN, TEST = (pd.DataFrame(part.items(), columns=["Text", "Label"]) for part in (TRAIN, TEST))
 
 
 @pytest.mark.parametrize("num_classes", [2, 40])
@@ -45,18 +35,15 @@ def test_the_measures_are_those_of_scikit_learn(num_classes):
         assert figures.by_class[name].tolist() == pytest.approx(expected.tolist(), nan_ok=True)
 
 
-def test_the_classifier_is_compared_with_the_largest_class_and_counting_words():
-    figures = compare(LABELS, TRAIN, TEST, [0, 1, 2, 2])
-    assert list(figures) == ["this classifier", "always work", "counting words"]
-    assert [measured.right for measured in figures.values()] == [3, 1, 4]
-    assert figures["always work"].by_class["called so"]["work"] == 4
-    assert list(compare(LABELS, TRAIN[3:5], TEST[1:2], [1]))[1] == "always home"
-    lines = summary_table(figures).split("\n")
-    assert lines[:2] == [
-        "what            accuracy           95 % macro-F1",
-        "this classifier    0.750  0.301 – 0.954    0.778",
+def test_the_summary_has_a_line_for_each_classifier():
+    correct = [0, 1, 2, 1]
+    figures = {"sum of both": ClassFigures(LABELS, correct, [0, 1, 2, 2]),
+               "always work": ClassFigures(LABELS, correct, [0] * 4)}  # fmt: skip
+    assert summary_table(figures).split("\n") == [
+        "what        accuracy           95 % macro-F1",
+        "sum of both    0.750  0.301 – 0.954    0.778",
+        "always work    0.250  0.046 – 0.699    0.133",
     ]
-    assert [line[:15].strip() for line in lines[2:]] == ["always work", "counting words"]
 
 
 def test_the_class_table_has_the_largest_class_first_and_a_dash_for_a_fraction_of_nothing():

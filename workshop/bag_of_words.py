@@ -109,7 +109,7 @@ class CrossValidated:
     `logits` (num_texts, num_classes) are those of each training text by a classifier that was
     trained on the other folds. `accuracies` has the accuracy, 0 … 1, of each kind.
     `learning_curve` has that of the chosen kind with a quarter and with half of the texts, by their
-    number.
+    number, where these hold two texts of each class.
     """
 
     classifier: BagOfWords
@@ -130,6 +130,8 @@ def choose_bag_of_words(texts: Sequence[str], labels, num_classes: int) -> Cross
     best = max(accuracies, key=accuracies.get)
     curve = {}
     for fraction in (0.25, 0.5):
+        if fraction * np.unique(labels, return_counts=True)[1].min() < 2:
+            continue  # no fold would have a text of the smallest class
         some, _ = train_test_split(
             np.arange(len(texts)), train_size=fraction, stratify=labels, random_state=123
         )

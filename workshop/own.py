@@ -175,16 +175,15 @@ class OwnClassifier:
             else:
                 rest[name] = tensor
         words = gpt2 = None
-        if not settings["labels"]:
-            raise ValueError("it has no labels")
         if arrays:
             words = BagOfWords.of_arrays(settings["words"], arrays)
         if rest:
             of_gpt2 = {name: value for name, value in settings.items() if name != "words"}
             gpt2 = TextClassifier.of_state(of_gpt2, rest)
             gpt2.model.to(get_device())
-        scales = settings.get("scales", (1.0, 1.0))
-        return cls(settings["labels"], words, gpt2, scales, settings["about"])
+        if words is None and "scales" not in settings:  # written by TextClassifier.save
+            settings["scales"] = 1.0, 1.0
+        return cls(settings["labels"], words, gpt2, settings["scales"], settings["about"])
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -304,8 +303,9 @@ class OwnTraining:
         sentences = [
             f"Bag of words ({kind}): {accuracy:.1%} of the training texts are predicted correctly in "
             f"cross-validation (95 % interval {low:.1%} to {high:.1%}).",
-            describe_learning_curve({**words.learning_curve, num_texts: accuracy}),
         ]
+        if words.learning_curve:
+            sentences.append(describe_learning_curve({**words.learning_curve, num_texts: accuracy}))
         if len(self.split.test) < FEW_TEXTS:
             sentences.append(
                 f"There are only {counted(len(self.split.test), 'test text')}: an accuracy on them is "
