@@ -24,7 +24,7 @@ WORDS = {"token_pattern": r"\w+|[^\w\s]"}  # words, numbers, and single other si
 CHARACTERS = {"analyzer": "char_wb", "ngram_range": (2, 5)}  # 2 to 5 characters within a word
 KINDS = {  # a name → the terms that are features, and the classifier
     "naive Bayes on words": ([WORDS], ComplementNB(alpha=0.3)),
-    "linear SVM on words and characters": ([WORDS, CHARACTERS], LinearSVC(C=0.3)),
+    "linear SVM on words and characters": ([WORDS, CHARACTERS], LinearSVC(C=0.3, random_state=123)),
 }
 MOST_TEXTS = 100_000  # of more, as many at random are used
 MOST_WEIGHTS = 4_000_000  # with many classes there are fewer features
