@@ -95,6 +95,8 @@ class OwnClassifier:
         texts = [text[:LONGEST_TEXT] for text in texts]
         rows = [encode_message(text, get_tokenizer()) for text in texts]  # refuses an empty text
         logits = torch.zeros(len(texts), len(self.labels))
+        if not texts:  # scikit-learn refuses none
+            return logits
         if self.words is not None:
             logits += self.scales[0] * self.words.logits(texts)
         if self.gpt2 is not None:
