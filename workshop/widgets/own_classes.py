@@ -313,6 +313,7 @@ class Results(VBox):
                 row(
                     button("fx-more oc-measure", "Measure on the test texts", self._measure),
                     HTML(f"<p>{TEST}</p>"),
+                    css="oc-measure-row",
                 ),
                 self._test,
             ]
