@@ -242,6 +242,7 @@ for i in nearest.max(axis=1).argsort()[:-4:-1]:
     j = nearest[i].argmax()
     print(f"{nearest[i, j]:.2f}  {validation_texts[i]}\n      {train_texts[j]}")
 
+
 # %% [markdown]
 # Accuracy hides small classes. **Macro-F1** does not: it is the unweighted mean of the F1 scores of all classes. F1 combines
 # precision P and recall R (section 6.8): 2 · P · R / (P + R). The same in counts is 2 · TP / (texts of the class + texts
@@ -298,22 +299,29 @@ check_code(my_macro_f1)
 # %% [markdown]
 # ## GPT-2 on the same texts
 #
-# The model has a head with seven outputs. It reads the *mean* of the logits at all tokens of a message, without the padding.
-# The learning rate rises during the first tenth of the steps (*warm-up*) and then falls to 0. After the training the model
+# The model gets a head with one output for each class. A message's logits are the *mean* over all its tokens, without the
+# padding. The learning rate rises during the first tenth of the steps (*warm-up*) and then falls to 0. After the training the model
 # has the weights of the best epoch: the one with the lowest validation loss.
 #
 # Here only the head is trained, so that it takes seconds: the frozen blocks run once for each text. The widget below trains
-# all parameters, which takes minutes.
+# all parameters, which takes minutes. What do you expect?
 
 # %%
 for _ in training.steps():
     pass
 
 # %%
-from matplotlib import pyplot as plt
-
 candidates = training.candidates()  # on the validation texts
 bag_of_words, gpt2 = candidates[BAG].accuracy, candidates[GPT2].accuracy
+ahead = 100 * (gpt2 - bag_of_words)
+more_accurate = "about the same"
+if abs(ahead) > 5:
+    more_accurate = "GPT-2" if ahead > 0 else "the bag of words"
+predict("6.D bag of words or GPT-2", more_accurate)
+
+# %%
+from matplotlib import pyplot as plt
+
 epochs, val_accs = range(1, settings.epochs + 1), training.history.val_accs
 plt.figure(figsize=(6, 3), layout="constrained")
 plt.plot(epochs, val_accs, "o-", color="#d55e00", label="GPT-2")
@@ -325,19 +333,12 @@ plt.ylabel("validation accuracy")
 plt.legend()
 plt.show()
 
-# %%
-ahead = 100 * (gpt2 - bag_of_words)
-more_accurate = "about the same"
-if abs(ahead) > 5:
-    more_accurate = "GPT-2" if ahead > 0 else "the bag of words"
-predict("6.D bag of words or GPT-2", more_accurate)
-
 # %% [markdown]
 # ## The sum of both, and what is kept
 #
-# Both classifiers output logits, so their sum is a third classifier. Each one's logits are first multiplied by a number, its
-# scale: the scales with the lowest validation loss. The sum has one scale more than the others, so it must be better by more
-# than chance to be kept (*Akaike's criterion*).
+# Both classifiers output logits, so their sum is a third classifier. Before the sum, each one's logits are multiplied by a
+# number, its *scale*. The scales are those with the lowest validation loss. Two scales fit any texts better than one, so the
+# sum is kept only if its loss is lower by more than that (*Akaike's criterion*).
 
 # %% tags=["nbval-ignore-output"]
 from workshop.own import describe_choice
@@ -346,26 +347,27 @@ name = training.choose(candidates)
 print(describe_choice(name, candidates))
 
 # %% [markdown]
-# The interval says how far a difference could be off with as few validation texts as these. Where it contains 0, these texts
-# can't tell the two classifiers apart.
+# The interval shows how uncertain a difference is with this number of validation texts. If it contains 0, we can't tell the
+# two classifiers apart with these texts.
 #
 # ## Probabilities that can be trusted
 #
 # Logits become probabilities by softmax. A classifier is *calibrated* if, of all predictions with probability 0.6, 60 % are
-# correct. The scales above see to that (*temperature scaling*, section 6.8). For the bag of words, on the validation texts:
+# correct. The scales above also calibrate the probabilities (*temperature scaling*, section 6.8). For the bag of words, on the
+# validation texts:
 
 # %%
 raw = words.logits(validation_texts).softmax(dim=-1).amax(dim=-1).mean()
 scaled = candidates[BAG].logits.softmax(dim=-1).amax(dim=-1).mean()
 print(f"mean probability of the predicted class: {raw:.2f}")
-print(f"the same with the scale {candidates[BAG].scales[0]:.1f}:  {scaled:.2f}")
+print(f"the same with the scale {candidates[BAG].scales[0]:.1f}:            {scaled:.2f}")
 print(f"accuracy:                                {bag_of_words:.2f}")
 
 # %% [markdown]
 # ## Would more labels help?
 #
-# Labelling texts is work. A *learning curve* tells whether it is worth it: the accuracy with fewer training texts, here the
-# cross-validated one of the bag of words.
+# Labelling texts takes time. A *learning curve* shows the accuracy with fewer training texts: where it still rises, more
+# labels help. Here it is the cross-validated accuracy of the bag of words.
 
 # %%
 num_texts, kind = len(split.train), words.kind
@@ -407,8 +409,8 @@ draw_class_matrix(ClassFigures(split.labels, split.validation["Label"], predicte
 # %% [markdown]
 # ## The test texts, once
 #
-# Everything was chosen with training and validation texts. The test texts answer now, with a 95 % interval. If you choose
-# another setting after this cell, choose it with the validation texts.
+# Everything was chosen with training and validation texts. Now we measure on the test texts, with a 95 % interval. If you
+# change a setting after this cell, choose it with the validation texts again.
 
 # %%
 from workshop.class_figures import summary_table
@@ -467,7 +469,8 @@ OwnClasses(file, CHOOSE_MODEL)
 # learn?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Five questions
 #
 # <details><summary>1. Why must copies of a text be in one part?</summary>
@@ -476,7 +479,7 @@ OwnClasses(file, CHOOSE_MODEL)
 #
 # </details>
 #
-# <details><summary>2. Which baselines belong beside an accuracy?</summary>
+# <details><summary>2. Which baselines should be reported with an accuracy?</summary>
 #
 # The largest class, and a simple classifier such as a bag of words.
 #
@@ -509,9 +512,9 @@ progress("6.D")
 # ## What to take away
 #
 # - Read the report of your table first. Split it so that equal texts stay together.
-# - Report the majority class and a bag of words beside every accuracy.
-# - Let the validation texts decide what is kept: the baseline, GPT-2, or their sum.
-# - Use probabilities after calibration only.
-# - The learning curve tells whether more labels would help. Mistakes tell why a classifier is wrong.
+# - Report the majority class and a bag of words with every accuracy.
+# - Choose with the validation texts what to keep: the baseline, GPT-2, or their sum.
+# - Use probabilities only after calibration.
+# - A learning curve shows whether more labels would help. Reading mistakes shows why a classifier is wrong.
 #
 # Next: [6.E, the same, in a fraction of the time](06_E_a_fraction_of_the_time.ipynb).

@@ -3,12 +3,11 @@
 The training is that of the command `python -m workshop train`.
 """
 
-import atexit
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -83,6 +82,7 @@ class OwnClasses(CourseWidget):
 
     def __init__(self, path: str | Path | None = None, model_name: str = "gpt2-nano (12M)"):
         self._defaults = default = OwnSettings(model_name)  # refuses an unknown name
+        self._uploads = TemporaryDirectory()  # deleted with the widget
         self._file = self.table = self.split = self.training = self.classifier = None
 
         upload = FileUpload(accept=",".join(KINDS), multiple=False, description="")
@@ -133,9 +133,7 @@ class OwnClasses(CourseWidget):
         else:
             file = value[-1]
             name = file["name"]
-        folder = tempfile.TemporaryDirectory()
-        atexit.register(folder.cleanup)
-        path = Path(folder.name, Path(name).name)
+        path = Path(self._uploads.name, Path(name).name)
         path.write_bytes(file["content"])
         self._path.value = ""
         self._open(str(path))
