@@ -184,11 +184,8 @@ class TextClassifier:
         tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         _classifier_of(json.loads(text), tensors)  # raises what `load` would raise
         content = to_bytes(tensors, metadata={KEY: text, CHECKSUM: _checksum(tensors)})
-        try:
-            with whole_file(path) as part:
-                part.write_bytes(content)
-        except OSError as error:
-            raise OSError(f"{path} can't be written: {error.strerror}") from error
+        with whole_file(path) as part:
+            part.write_bytes(content)
         return path
 
     @classmethod

@@ -162,7 +162,7 @@ def load_pretrained(name: str, models_dir: str | Path = "gpt2") -> GPTModel:
                 save_file(weights, part, {"index": index, "checksum": checksum(weights)})
         except (OSError, SafetensorError) as error:
             warnings.warn(
-                f"the quick copy {copy} could not be kept ({error}); the next load takes as long",
+                f"the quick copy could not be kept ({error}); the next load takes as long",
                 stacklevel=2,
             )
         weights["out_head.weight"] = weights["tok_emb.weight"].clone()
