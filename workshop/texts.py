@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.config import BASE_CONFIG
-from helpers.tokenizer import get_tokenizer
+from helpers.tokenizer import LONGEST_TEXT, get_tokenizer
 
 KINDS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet")  # endings of files
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -33,8 +33,6 @@ label labels class classes category topic theme target sentiment intent genre ta
 label_name
 """
 FEWEST_TEXTS = 8  # different ones of a class: below, its three parts would hold next to nothing
-# characters: 1,024 tokens of at most 128 bytes are fewer, and tiktoken fails on a million spaces
-LONGEST_TEXT = 2**18
 PIECE_ROWS = 1_000  # texts of a large file that are in memory together
 FRACTIONS = (0.7, 0.1, 0.2)  # to train, validate and test with, as in the book's section 6.2
 MARKS_OF_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
