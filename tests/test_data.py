@@ -18,6 +18,7 @@ from helpers.data import (
     TextDataset,
     create_balanced_dataset,
     create_dataloaders,
+    download_and_unzip_spam_data,
     load_messages,
     load_splits,
     pad,
@@ -83,6 +84,17 @@ def test_an_archive_without_the_member_is_refused_and_nothing_is_left(sent, tmp_
     with serve(Files({"/a.zip": sent})) as url, pytest.raises(DownloadError, match=says):
         load_messages("sms-spam-collection", tmp_path / "sms", (f"{url}/a.zip",))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_an_archive_that_was_there_before_is_read_and_stays(tmp_path):
+    mine, table = tmp_path / "mine.zip", tmp_path / "a.tsv"
+    mine.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="mine.zip is not the archive"):
+        download_and_unzip_spam_data("htp://nowhere", mine, tmp_path, table)
+    assert mine.read_bytes() == b"no archive" and not table.exists()
+    mine.write_bytes(archive(b"ham\thi"))
+    download_and_unzip_spam_data("htp://nowhere", mine, tmp_path, table)
+    assert table.read_bytes() == b"ham\thi" and mine.exists()
 
 
 def test_sms_mini_has_its_thousand_messages_of_all_kinds_and_its_split():
@@ -179,7 +191,7 @@ def test_messages_are_padded_behind_or_truncated_to_the_length(tmp_path):
     assert len(SpamDataset(LONG, TOKENIZER, max_length=1024)[0][0]) == 1024
     assert TextDataset(frame((0, "a"), (2, "b")), TOKENIZER).num_classes == 3
     assert TextDataset(rows, TOKENIZER, num_classes=5).num_classes == 5
-    assert pad([1, 2, 3, 4], 3) == [1, 2, 3] and pad([1], 3, 0) == [1, 0, 0]
+    assert pad([1, 2, 3, 4], np.uint8(3)) == [1, 2, 3] and pad([1], 3, 0) == [1, 0, 0]
 
 
 def test_only_training_batches_are_shuffled_and_dropped():
