@@ -69,7 +69,7 @@ def load_messages(
     if counts != SMS_COUNTS:
         raise ValueError(
             f"{path} holds {counts} instead of {SMS_COUNTS}: not UCI's file; "
-            "delete it and load again"
+            "move or delete it and load again"
         )
     return messages
 
