@@ -148,7 +148,9 @@ def test_what_is_no_data_to_train_with_is_refused(says):
 
 def test_what_is_not_the_collection_is_refused(tmp_path):
     (tmp_path / "SMSSpamCollection.tsv").write_text("ham\thello\nspam\tbuy\n")
-    with pytest.raises(ValueError, match="holds {'ham': 1, 'spam': 1} .* not UCI's file; move or delete"):
+    with pytest.raises(
+        ValueError, match="holds {'ham': 1, 'spam': 1} .* not UCI's file; move or delete"
+    ):
         load_messages("sms-spam-collection", tmp_path)
 
 

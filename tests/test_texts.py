@@ -120,6 +120,9 @@ def test_rows_between_two_stray_quotation_marks_are_named_with_their_line(tmp_pa
     table = read_texts(written(tmp_path, "a.tsv", "\n".join(lines)))
     assert "42 rows read" in table.report[0] and len(table.frame) == 42
     assert "1 row has a cell with line ends and tabs in it, in line 28:" in sentence(table, "alone")
+    report, path = [], written(tmp_path, "b.csv", 'text\none\n"two\nthree\n"four\n')
+    assert list(read_pieces(path, report)) == [["one", "two\nthree\nfour"]]
+    assert report[0].startswith("1 row has a cell with line ends in it, in line 3: where a")
 
 
 @pytest.mark.parametrize(

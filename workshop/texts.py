@@ -170,15 +170,17 @@ def csv_rows(path: Path, report: list[str]) -> Iterator[list[str]]:
                         f"{len(names)}; where a text holds {SEPARATORS[separator]}, write it in "
                         'quotation marks ("…")'
                     )
-                if any("\n" in cell and separator in cell for cell in cells):
+                mark = separator if len(names) > 1 else ""  # a line of one cell has none
+                if any("\n" in cell and mark in cell for cell in cells):
                     swallowed.append(str(line))
                 yield cells + [""] * (len(names) - len(cells))
             line = reader.line_num + 1
     if swallowed:
+        marks = f"line ends and {SEPARATORS[separator]}" if len(names) > 1 else "line ends"
         report.append(
-            f"{counted(len(swallowed), 'row has a cell', 'rows have a cell')} with line ends and "
-            f"{SEPARATORS[separator]} in it, in line {first_ten(swallowed)}: where a quotation "
-            "mark stands alone, all rows up to the next one are read as one cell."
+            f"{counted(len(swallowed), 'row has a cell', 'rows have a cell')} with {marks} in it, "
+            f"in line {first_ten(swallowed)}: where a quotation mark stands alone, all rows up to "
+            "the next one are read as one cell."
         )
 
 
