@@ -195,6 +195,8 @@ def test_the_settings_are_the_models_own_where_nothing_is_chosen():
         "gpt2-nano (12M) · head only · position last_token · classes as they are · 3 epochs · "
         "batches of 16 · lr 0.01 · seed 7"
     )
+    numpys = OwnSettings(batch_size=np.int64(16), lr=np.float32(0.5), seed=np.int8(1))
+    assert json.loads(json.dumps(vars(numpys))) == vars(OwnSettings(batch_size=16, lr=0.5, seed=1))
     assert "nothing" not in PLANS and "the book's choice" in PLANS
 
 

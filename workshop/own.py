@@ -34,7 +34,6 @@ from workshop.fast import Progress, checksum_of, fast_logits, fine_tuning_steps,
 from workshop.lab import append_row, read_rows
 from workshop.processes import ALONE, EpochCheckpoint, Processes
 from workshop.texts import (
-    LONGEST_TEXT,
     Split,
     class_weights,
     counted,
@@ -90,7 +89,7 @@ class OwnClassifier:
 
         Raises ValueError for an empty text.
         """
-        texts = [text[:LONGEST_TEXT] for text in texts]
+        texts = list(texts)
         rows = [encode_message(text, get_tokenizer()) for text in texts]  # refuses an empty text
         logits = torch.zeros(len(texts), len(self.labels))
         if self.words is not None:
@@ -113,7 +112,7 @@ class OwnClassifier:
         if self.gpt2 is None:
             return [False for _ in texts]
         tokenizer, most = get_tokenizer(), self.gpt2.max_length
-        return [len(encode_message(text[:LONGEST_TEXT], tokenizer)) > most for text in texts]
+        return [len(encode_message(text, tokenizer)) > most for text in texts]
 
     def description(self) -> list[str]:
         """Return lines on what the classifier is: its classes, its parts, what it was trained from."""
@@ -210,8 +209,8 @@ class OwnSettings:
         one_of("keep", self.keep, KEEPS)
         one_of("plan", self.plan, PLANS)
         one_of("balance", self.balance, BALANCES)
-        training = self.for_training()
-        for name in ("epochs", "batch_size", "lr"):
+        training = self.for_training()  # checks them, and makes numpy's numbers Python's
+        for name in ("epochs", "batch_size", "lr", "seed"):
             object.__setattr__(self, name, getattr(training, name))
 
     def for_training(self, **changes) -> TrainingSettings:
