@@ -2,7 +2,7 @@
 
 `classify_review` is the book's function. A `TextClassifier` holds a model with all that is needed
 to use it, for any classes; `SpamClassifier` is the one of ham and spam. Its file is a safetensors
-file whose metadata holds the settings as JSON and a checksum of the weights.
+file whose metadata holds the settings as JSON and a checksum of settings and weights.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from helpers.training import POSITIONS, class_logits
 
 BATCH_SIZE = 16  # texts in one forward pass
 KEY, FORMAT = "text_classifier", 1  # where the settings are in a file; how they are written
-CHECKSUM = "sha256"  # where the weights' checksum is; files of older versions have none
+CHECKSUM = "checksum"  # where it is; files of older versions have none
 NOT_FINITE = "the model's answer is not a number: its weights are damaged; load or train again"
 UNREADABLE = (SafetensorError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
 TORCH_FILE = b"PK\x03\x04"  # how the zip archives begin that torch.save writes
@@ -90,6 +90,7 @@ class TextClassifier:
         position: str = "last",
         about: dict[str, str] | None = None,
     ):
+        model = getattr(model, "_orig_mod", model)  # of torch.compile, which renames parameters
         texts = {label for label in labels if isinstance(label, str) and label.strip()}
         num_classes = model.out_head.out_features
         if not len(texts) == len(labels) == num_classes:
@@ -251,9 +252,9 @@ class SpamClassifier(TextClassifier):
 # --- the file -------------------------------------------------------------------------------------
 
 
-def _checksum(tensors: dict[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of all tensors' bytes, in the order of their names."""
-    checksum = hashlib.sha256()
+def _checksum(settings: str, tensors: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of the settings and of all tensors' bytes, in the order of their names."""
+    checksum = hashlib.sha256(settings.encode())
     for name in sorted(tensors):
         checksum.update(tensors[name].flatten().view(torch.uint8).numpy())
     return checksum.hexdigest()
@@ -269,13 +270,11 @@ def write_classifier(path: str | Path, settings: dict, tensors: dict[str, torch.
 
     An older file stays until the new one is whole. Raises OSError where it can't be written.
     """
+    text = settings_as_json(settings)
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {KEY: settings_as_json(settings), CHECKSUM: _checksum(tensors)}
-    try:
-        with whole_file(path) as part:
-            part.write_bytes(to_bytes(tensors, metadata=metadata))
-    except OSError as error:
-        raise OSError(f"{path} can't be written: {error.strerror}") from error
+    metadata = {KEY: text, CHECKSUM: _checksum(text, tensors)}
+    with whole_file(path) as part:
+        part.write_bytes(to_bytes(tensors, metadata=metadata))
     return Path(path)
 
 
@@ -285,9 +284,9 @@ def read_classifier(path: str | Path, make: Callable):
     Raises OSError for a file that can't be opened, and ValueError for a damaged or another file and
     for one of a later version of the course.
     """
-    if not Path(path).exists():
+    if not Path(path).is_file():  # a pipe could be waited for without an end
         raise FileNotFoundError(
-            f"{path} does not exist; train a classifier and save it there first"
+            f"{path} does not exist or is no file; train a classifier and save it there first"
         )
     with open(path, "rb") as file:
         if file.read(4) == TORCH_FILE:
@@ -308,8 +307,8 @@ def read_classifier(path: str | Path, make: Callable):
                 raise ValueError("it was made by a later version of the course: get that one")
             # clones, as the file may be replaced while the model is in use
             tensors = {name: file.get_tensor(name).clone() for name in names}
-        if metadata.get(CHECKSUM) not in (None, _checksum(tensors)):
-            raise ValueError("its weights are not those that were saved")
+        if metadata.get(CHECKSUM) not in (None, _checksum(metadata[KEY], tensors)):
+            raise ValueError("its settings or weights are not those that were saved")
         return make(settings, tensors)
     except UNREADABLE as error:
         problem = f"its settings lack {error}" if isinstance(error, KeyError) else error

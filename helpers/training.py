@@ -128,7 +128,9 @@ class TrainingSettings:
         That is the plan `FreezePlan.everything`. The head, which starts from random weights, has six
         times the learning rate of the pretrained layers. They were chosen by cross-validation for
         the nano; for the larger GPT-2s the rates are a tenth, as is usual where all of GPT-2 is
-        fine-tuned.
+        fine-tuned. The last epoch is kept: in the bundled seven-class texts the validation loss is
+        lowest after one or two epochs, as the model becomes too confident, while the accuracy rises
+        to the end (37 % against 45 %, cross-validated).
         """
         lr = changes.get("lr", 5e-4 if model_size(name) == BUNDLED_SIZE else 5e-5)
         settings = {
@@ -138,7 +140,6 @@ class TrainingSettings:
             "head_lr": 6 * lr,
             "weight_decay": 0.01,
             "position": "mean_tokens",
-            "keep": "best",
             "schedule": "linear",
             "clip": 1.0,
             "by_length": True,

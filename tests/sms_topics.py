@@ -11,7 +11,7 @@ import pandas as pd
 
 import workshop
 from helpers.config import ASSETS
-from workshop.bag_of_words import choose_bag_of_words
+from workshop.bag_of_words import train_bag_of_words
 from workshop.class_figures import ClassFigures, class_table, summary_table
 from workshop.texts import read_texts, split_stratified
 
@@ -49,7 +49,7 @@ def baselines() -> dict[str, ClassFigures]:
     """The measures of what needs no language model, cross-validated on the training part."""
     split = split_stratified(read_texts(SMS_TOPICS))
     labels = split.train["Label"].to_numpy()
-    predicted = choose_bag_of_words(split.train["Text"].tolist(), labels, len(split.labels)).logits
+    predicted = train_bag_of_words(split.train["Text"].tolist(), labels, len(split.labels)).logits
     always = np.full(len(labels), np.bincount(labels).argmax())
     return {
         "always money": ClassFigures(split.labels, labels, always),

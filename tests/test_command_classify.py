@@ -166,6 +166,9 @@ def test_out_is_obeyed_and_text_refused_where_lines_come_from_standard_input(
     first_cells = [line.partition(",")[0] for line in out.read_text(encoding="utf-8").splitlines()]
     assert first_cells == ["text", "see you", "café"]
     assert "exists" in run(saved, "--out", out)
+    assert "is a folder; name a file in it" in run(saved, "--out", tmp_path)
+    monkeypatch.setattr(sys, "stdin", None)  # closed, as by `<&-`
+    assert "standard input is closed" in run(saved)
     monkeypatch.setattr(sys, "stdout", None)  # closed, as by `>&-`
     assert run(saved, table(tmp_path / "b.csv", texts(1)), "--out", tmp_path / "b.out") == 0
     monkeypatch.undo()
@@ -196,10 +199,13 @@ def test_a_run_resumes_after_its_last_whole_piece_and_writes_the_file_of_an_unbr
         assert run(other, path, "--out", tmp_path / "o.csv") == 0
         assert calls[2:] == [20, 20, 10] and out.read_bytes() != unbroken.read_bytes()
         out.unlink()
+        (parts,) = tmp_path.glob("o.csv.*.parts")
+        (parts / "mine.txt").write_text("mine")
         assert run(saved, path, "--out", out) == 0
         assert calls[5:] == [20, 10]
     assert out.read_bytes() == unbroken.read_bytes()
-    assert sorted(os.listdir(tmp_path)) == ["a.csv", "o.csv", "other.st", "u.csv"]
+    assert os.listdir(parts) == ["mine.txt"]  # nothing of a user's is deleted
+    assert sorted(os.listdir(tmp_path)) == ["a.csv", "o.csv", parts.name, "other.st", "u.csv"]
 
 
 @pytest.mark.proof

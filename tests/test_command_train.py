@@ -127,11 +127,12 @@ def test_an_interrupted_training_keeps_its_last_whole_epoch_and_resumes_there(
     [
         (["train", "TABLE", "--out", "OUT", "--text", "x"], "no column is called x.*--text"),
         (["train", "TABLE", "--out", "OUT", "--lr", "1e30"], "take a smaller learning rate"),
+        (["train", "TABLE", "--out", "FOLDER"], "is a folder; name a file in it"),
         (["show", "TABLE"], "mine.csv"),
     ],
 )
 def test_what_can_not_be_done_is_said_in_one_line(arguments, message, table, tmp_path):
-    stand_for = {"TABLE": table, "OUT": tmp_path / "out.st"}
+    stand_for = {"TABLE": table, "OUT": tmp_path / "out.st", "FOLDER": tmp_path}
     said = run(*(stand_for.get(argument, argument) for argument in arguments))
     assert re.search(message, said) and "\n" not in said
     assert not [name for name in os.listdir(tmp_path) if not name.endswith(".checkpoint")]

@@ -120,7 +120,7 @@ def test_the_defaults_are_the_books_and_twenty_times_the_rate_for_the_nano():
 def test_the_settings_for_texts_train_the_head_at_six_times_the_rate_and_larger_models_at_a_tenth():
     nano, xl = (TrainingSettings.for_texts(name) for name in ("gpt2-nano (12M)", "gpt2-xl (1558M)"))
     assert (nano.lr, nano.head_lr, xl.lr, xl.head_lr) == pytest.approx((5e-4, 3e-3, 5e-5, 3e-4))
-    assert (nano.position, nano.keep, nano.schedule) == ("mean_tokens", "best", "linear")
+    assert (nano.position, nano.keep, nano.schedule) == ("mean_tokens", "last", "linear")
     assert (nano.epochs, nano.batch_size, nano.clip, nano.by_length) == (8, 16, 1.0, True)
     changed = TrainingSettings.for_texts("gpt2-nano (12M)", lr=1e-3, epochs=2)
     assert (changed.lr, changed.epochs) == (1e-3, 2) and changed.head_lr == pytest.approx(6e-3)

@@ -12,11 +12,10 @@ import csv
 import io
 import json
 import os
-import shutil
 import sys
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -82,7 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.set_defaults(run=classify)
     command.add_argument("classifier", type=Path, help="a file that train has saved")
     command.add_argument("path", metavar="FILE", nargs="?", default="-", help="a table, .txt, or -")
-    command.add_argument("--out", type=Path, help="a CSV file (otherwise it is printed)")
+    command.add_argument(
+        "--out",
+        type=Path,
+        help="a CSV file (otherwise it is printed); import its columns "
+        "as text into a spreadsheet, as a text that begins with = would be run as a formula",
+    )
     command.add_argument("--text", **column)
     command.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
 
@@ -114,11 +118,21 @@ def run(command: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written is for nobody
         sys.exit("nobody reads what is printed any more")
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-        sys.exit(f"{error}")
+        # a wrong argument is wrong in all processes that torchrun has started: the first says so
+        is_first = os.environ.get("RANK", "0") == "0"
+        sys.exit(f"{error}" if is_first or not isinstance(error, ValueError) else 1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
     sys.exit(code)
+
+
+def refuse_to_replace(out: Path) -> None:
+    """Raise FileExistsError for a file or a folder that is there already."""
+    if out.is_dir():
+        raise FileExistsError(f"{out} is a folder; name a file in it with --out")
+    if out.exists():
+        raise FileExistsError(f"{out} exists already; delete it, or name another file with --out")
 
 
 # --- train ----------------------------------------------------------------------------------------
@@ -141,8 +155,8 @@ def train(path: str, out: Path, text: str | None, label: str | None, **settings)
     with joined() as processes, one_at_a_time(out) if processes.number == 0 else nullcontext():
         is_first = processes.number == 0
         checkpoint_path = out.with_name(f"{out.name}.checkpoint")
-        if out.exists() and not checkpoint_path.exists():
-            raise ValueError(f"{out} exists already; delete it, or name another file with --out")
+        if not checkpoint_path.exists():
+            refuse_to_replace(out)
         table = read_texts(path, text, label)
         split = split_stratified(table)
         training = OwnTraining(split, settings, processes)
@@ -199,12 +213,14 @@ def classify(
     from workshop.own import OwnClassifier
     from workshop.texts import read_lines, read_pieces
 
-    if out and out.exists():
-        raise FileExistsError(f"{out} exists already; delete it, or name another file with --out")
+    if out:
+        refuse_to_replace(out)
     model = OwnClassifier.load(classifier)
     if path == "-":
         if text is not None:
             raise ValueError("--text needs a file: standard input is read line by line")
+        if sys.stdin is None:
+            raise ValueError("standard input is closed: name a file, or send lines")
         pieces = read_lines(sys.stdin.buffer)
     else:
         report = []  # what can't be read is said before the first text is classified
@@ -255,7 +271,10 @@ def classify_pieces(
                 file.write(HEADER)
                 for part in sorted(parts.glob("*.csv")):
                     file.write(part.read_bytes())
-            shutil.rmtree(parts, ignore_errors=True)
+            for part in parts.glob("*.csv"):
+                part.unlink()
+            with suppress(OSError):  # it holds something else, too
+                parts.rmdir()
 
 
 def rows(model, texts: list[str], precision: str) -> bytes:

@@ -170,48 +170,6 @@ def order_by_length(
     return order
 
 
-class TokenRows:
-    """The rows of a token embedding for some tokens, as an optimizer's parameter `rows`.
-
-    The messages of a training hold a few thousand of the 50,257 tokens. The others have no gradient,
-    so all that AdamW does with their rows is to shrink them by the weight decay, each by the same
-    factor: `write_all` does that once for many steps. It saves half of the time in which the nano
-    is trained.
-    """
-
-    def __init__(self, embedding: nn.Embedding, token_ids: Sequence[int]):
-        self.embedding = embedding
-        self.tokens = torch.tensor(sorted(token_ids), device=embedding.weight.device)
-        self.rows = nn.Parameter(embedding.weight.detach()[self.tokens])
-        self.factor = 1.0  # by which the other rows are still to be multiplied
-
-    def read(self) -> None:
-        """Give the rows the embedding's weights; from now on its gradient is sparse."""
-        self.rows.data.copy_(self.embedding.weight.data[self.tokens])
-        self.embedding.sparse = True
-
-    def take_gradient(self) -> None:
-        """Give the rows the embedding's gradient."""
-        gradient, self.embedding.weight.grad = self.embedding.weight.grad, None
-        self.rows.grad = torch.zeros_like(self.rows)
-        if gradient is not None:  # None where another process has all messages of the batch
-            gradient = gradient.coalesce()
-            self.rows.grad[torch.searchsorted(self.tokens, gradient.indices()[0])] = (
-                gradient.values()
-            )
-
-    def write(self, shrunk_by: float) -> None:
-        """Write the rows into the embedding after a step that shrinks each weight by a factor."""
-        self.embedding.weight.data[self.tokens] = self.rows.data
-        self.factor *= shrunk_by
-
-    def write_all(self) -> None:
-        """Write the other rows, too, as they are after the steps so far."""
-        self.embedding.weight.data *= self.factor
-        self.factor = 1.0
-        self.write(1.0)
-
-
 class Training:
     """The epochs of a fine-tuning, after each of which it may stop.
 
@@ -236,10 +194,6 @@ class Training:
         self.class_weights = torch.tensor(class_weights, device=train.device)
         parameters = self.model.named_parameters()
         self.trainable = {name: p for name, p in parameters if p.requires_grad}
-        self.optimized, self.token_rows = dict(self.trainable), None
-        if "tok_emb.weight" in self.trainable:
-            self.token_rows = TokenRows(self.model.tok_emb, set().union(*train.rows))
-            self.optimized["tok_emb.weight"] = self.token_rows.rows
         self.optimizer = self.make_optimizer()
         kept = {}
         if checkpoint is not None:
@@ -252,8 +206,8 @@ class Training:
 
     def make_optimizer(self) -> torch.optim.AdamW:
         """Return AdamW for what is trained, the head apart; `update` sets the learning rates."""
-        head = [p for name, p in self.optimized.items() if name.startswith("out_head")]
-        rest = [p for name, p in self.optimized.items() if not name.startswith("out_head")]
+        head = [p for name, p in self.trainable.items() if name.startswith("out_head")]
+        rest = [p for name, p in self.trainable.items() if not name.startswith("out_head")]
         groups = [{"params": rest}, {"params": head}]
         # fused: one pass over the memory instead of a dozen
         return torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay, fused=True)
@@ -261,16 +215,12 @@ class Training:
     def steps(self) -> Iterator[int]:
         """Train the epochs that are not yet in the history; yield 1 after a step, 0 in between."""
         history = self.history
-        if self.token_rows is not None:
-            self.token_rows.read()
         for batches in self.order[len(history.val_accs) :]:
             self.model.train()
             num_correct = 0
             for batch in batches:
                 num_correct += self.step(batch)
                 yield 1
-            if self.token_rows is not None:
-                self.token_rows.write_all()
             val_loss, val_acc = yield from self.validation.measure()
             check_finite(val_loss, len(history.step_losses))
             history.train_accs.append(num_correct / sum(len(batch) for batch in batches))
@@ -308,9 +258,7 @@ class Training:
                     part.backward()
                     loss += part.item()
                     num_correct += (logits.argmax(dim=-1) == labels[indices]).sum().item()
-        if self.token_rows is not None:
-            self.token_rows.take_gradient()
-        self.processes.sum_gradients(self.optimized.values())
+        self.processes.sum_gradients(self.trainable.values())
         loss, num_correct = self.processes.sum(loss, num_correct)
         check_finite(loss, number)
         self.update(number)
@@ -325,10 +273,8 @@ class Training:
         rest["lr"] = factor * settings.lr
         head["lr"] = factor * (settings.head_lr or settings.lr)
         if settings.clip is not None:
-            nn.utils.clip_grad_norm_(self.optimized.values(), settings.clip)
+            nn.utils.clip_grad_norm_(self.trainable.values(), settings.clip)
         self.optimizer.step()
-        if self.token_rows is not None:
-            self.token_rows.write(1 - rest["lr"] * settings.weight_decay)
 
     def save_epoch(self) -> None:
         """Save the history's numbers, and the present weights if they are to be kept."""
@@ -343,7 +289,6 @@ class Training:
     def restore(self) -> None:
         """Give the model the saved weights, and the history its numbers and a note of what stopped."""
         epoch, weights, numbers = self.saved
-        self.model.tok_emb.sparse = False
         self.model.load_state_dict(weights, strict=False)
         vars(self.history).update(numbers)
         if self.history.interrupted:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch.nn import functional as F
 
 from helpers.checks import one_of
@@ -29,13 +28,12 @@ from helpers.loading import load_pretrained
 from helpers.measures import paired_interval, wilson_interval
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import TrainingSettings, get_device, own_random_numbers
-from workshop.bag_of_words import BagOfWords, choose_bag_of_words
+from workshop.bag_of_words import BOTH, BagOfWords, fit_scales, train_bag_of_words
 from workshop.class_figures import ClassFigures, class_table, summary_table
 from workshop.fast import Progress, checksum_of, fast_logits, fine_tuning_steps, origin
 from workshop.lab import append_row, read_rows
 from workshop.processes import ALONE, EpochCheckpoint, Processes
 from workshop.texts import (
-    LONGEST_TEXT,
     Split,
     TextTable,
     class_weights,
@@ -92,7 +90,7 @@ class OwnClassifier:
 
         Raises ValueError for an empty text.
         """
-        texts = [text[:LONGEST_TEXT] for text in texts]
+        texts = list(texts)
         rows = [encode_message(text, get_tokenizer()) for text in texts]  # refuses an empty text
         logits = torch.zeros(len(texts), len(self.labels))
         if not texts:  # scikit-learn refuses none
@@ -117,14 +115,14 @@ class OwnClassifier:
         if self.gpt2 is None:
             return [False for _ in texts]
         tokenizer, most = get_tokenizer(), self.gpt2.max_length
-        return [len(encode_message(text[:LONGEST_TEXT], tokenizer)) > most for text in texts]
+        return [len(encode_message(text, tokenizer)) > most for text in texts]
 
     def description(self) -> list[str]:
         """Return lines on what the classifier is: its classes, its parts, what it was trained from."""
         lines = [f"{len(self.labels):,} classes: {listed(self.labels)}", f"a {self.kind}"]
         if self.words is not None:
             num_features = len(self.words.idf)
-            lines.append(f"bag of words: {self.words.kind}, {num_features:,} features")
+            lines.append(f"bag of words: {num_features:,} features")
         if self.gpt2 is not None:
             cfg, length = self.gpt2.model.cfg, self.gpt2.max_length
             num_parameters = sum(p.numel() for p in self.gpt2.model.parameters())
@@ -155,7 +153,7 @@ class OwnClassifier:
             settings, tensors = self.gpt2.state()
         settings |= {"labels": self.labels, "scales": self.scales, "about": self.about}
         if self.words is not None:
-            settings["words"] = self.words.kind
+            settings["words"] = True
             for name, array in self.words.arrays().items():
                 tensors[f"words.{name}"] = torch.from_numpy(array)
         return settings, tensors
@@ -178,7 +176,7 @@ class OwnClassifier:
                 rest[name] = tensor
         words = gpt2 = None
         if arrays:
-            words = BagOfWords.of_arrays(settings["words"], arrays)
+            words = BagOfWords.of_arrays(arrays)
         if rest:
             of_gpt2 = {name: value for name, value in settings.items() if name != "words"}
             gpt2 = TextClassifier.of_state(of_gpt2, rest)
@@ -214,8 +212,8 @@ class OwnSettings:
         one_of("keep", self.keep, KEEPS)
         one_of("plan", self.plan, PLANS)
         one_of("balance", self.balance, BALANCES)
-        training = self.for_training()
-        for name in ("epochs", "batch_size", "lr"):
+        training = self.for_training()  # checks them, and makes numpy's numbers Python's
+        for name in ("epochs", "batch_size", "lr", "seed"):
             object.__setattr__(self, name, getattr(training, name))
 
     def for_training(self, **changes) -> TrainingSettings:
@@ -266,7 +264,7 @@ class OwnTraining:
         if settings.balance == "undersampling":
             train = undersample(train, settings.seed)
         tokenizer, num_classes = get_tokenizer(), len(split.labels)
-        self.words = choose_bag_of_words(train["Text"].tolist(), train["Label"], num_classes)
+        self.words = train_bag_of_words(train["Text"].tolist(), train["Label"], num_classes)
         longest = max(len(encode_message(text, tokenizer)) for text in train["Text"])
         length = min(longest, BASE_CONFIG["context_length"])
         self.train = TextDataset(train, tokenizer, length, num_classes=num_classes)
@@ -300,10 +298,10 @@ class OwnTraining:
     def report(self) -> list[str]:
         """Return sentences on the bag of words, on more labels, and on what is trained now."""
         words, num_texts = self.words, len(self.train)
-        kind, accuracy = words.classifier.kind, words.accuracies[words.classifier.kind]
+        accuracy = words.accuracies[BOTH]
         low, high = wilson_interval(accuracy, num_texts)
         sentences = [
-            f"Bag of words ({kind}): {accuracy:.1%} of the training texts are predicted correctly in "
+            f"Bag of words: {accuracy:.1%} of the training texts are predicted correctly in "
             f"cross-validation (95 % interval {low:.1%} to {high:.1%}).",
         ]
         if words.learning_curve:
@@ -320,13 +318,13 @@ class OwnTraining:
     def candidates(self) -> dict[str, Candidate]:
         """Return the classifiers that were trained, by their names in KEEPS, on the validation texts.
 
-        The scale of the bag of words is fitted on its cross-validated logits of the training texts,
-        all others on the validation texts.
+        All scales but that of the bag of words alone, which is calibrated by cross-validation, are
+        fitted on the validation texts.
         """
         texts = self.split.validation["Text"].tolist()
         labels = torch.tensor(self.split.validation["Label"].to_numpy())
         words, none = self.words.classifier.logits(texts), torch.zeros(1)
-        found = {BAG: (fit_scales(self.train.labels, self.words.logits, none), words, none)}
+        found = {BAG: ((1.0, 0.0), words, none)}
         if self.model is not None:
             gpt2 = OwnClassifier(self.split.labels, None, self._gpt2()).logits(texts)
             found[GPT2] = fit_scales(labels, none, gpt2), none, gpt2
@@ -389,29 +387,6 @@ class OwnTraining:
     def _gpt2(self) -> TextClassifier:
         settings, length = self.settings, self.train.max_length
         return TextClassifier(self.model, self.split.labels, length, settings.position)
-
-
-def fit_scales(labels, words: torch.Tensor, gpt2: torch.Tensor) -> tuple[float, float]:
-    """Return the two numbers, 0 or more, by which to multiply logits before they are added up.
-
-    At these the cross-entropy of the `labels` (n,) is lowest; the logits are (n, num_classes), or
-    zeros, which get the scale 0. For one kind of logits it is temperature scaling (Guo et al. 2017).
-    The labels are smoothed by 1 / (n + 2), as in Platt 1999, so that a few texts that are all right
-    do not make the classifier certain.
-    """
-    labels = torch.as_tensor(np.asarray(labels))
-    smoothing = 1 / (len(labels) + 2)
-
-    def loss(scales) -> tuple[float, np.ndarray]:
-        scales = torch.tensor(scales, requires_grad=True)
-        logits = scales[0] * words + scales[1] * gpt2
-        value = F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        value.backward()
-        return value.item(), scales.grad.numpy()
-
-    start = [float(part.any()) for part in (words, gpt2)]
-    bounds = [(0, None if used else 0) for used in start]
-    return tuple(minimize(loss, start, jac=True, bounds=bounds).x.tolist())
 
 
 # --- what was found -------------------------------------------------------------------------------

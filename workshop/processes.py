@@ -133,7 +133,7 @@ class EpochCheckpoint:
         path = Path(self.path)
         if not path.exists():
             return {"history": {}, "kept": {}}
-        content = path.read_bytes()
+        content = path.read_bytes() if path.is_file() else b""  # a folder, or a pipe
         if sha256(content[32:]).digest() != content[:32]:
             raise ValueError(
                 f"{path} is no checkpoint of a training, or it is damaged; move or delete it, and "
