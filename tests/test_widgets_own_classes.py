@@ -48,7 +48,7 @@ def test_a_table_is_read_reported_and_a_bag_of_words_is_trained_at_once(own, tmp
         [name, "30", *(str((part["Label"] == i).sum()) for part in parts)]
         for i, name in enumerate(("fruit", "sport", "weather"))
     ]
-    assert text_of(own, "oc-baseline").startswith("Bag of words (")
+    assert text_of(own, "oc-baseline").startswith("Bag of words: ")
     assert "only 18 test texts" in text_of(own, "oc-baseline")
     assert own.classifier.kind == BAG and text_of(own, "oc-unread") == ""
     assert text_of(own, "fx-status").startswith("Kept: the bag of words.")
