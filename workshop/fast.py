@@ -324,6 +324,11 @@ def fine_tuning_steps(
     num_classes_of(model)  # refuses a language-model head
     if not (plan.trainable or plan.adapted):
         raise ValueError(NOTHING_TO_TRAIN)
+    if model.tok_emb.weight.dtype != torch.float32:
+        raise ValueError(
+            f"fine-tuning needs weights in float32, not {model.tok_emb.weight.dtype}: call "
+            'model.float() first; precision="bfloat16" runs the frozen layers in bfloat16'
+        )
     device = torch.device(device or get_device())
     sets = []
     for data in (train, validation):
