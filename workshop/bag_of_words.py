@@ -91,7 +91,7 @@ def fit(texts: Sequence[str], labels, num_classes: int) -> dict[str, BagOfWords]
     idf = np.concatenate([vectorizer.idf_ for vectorizer in vectorizers]).astype(np.float32)
 
     naive_bayes = ComplementNB(alpha=0.3).fit(parts[0], labels)
-    svm = LinearSVC(C=0.3).fit(hstack(parts), labels)
+    svm = LinearSVC(C=0.3, random_state=123).fit(hstack(parts), labels)
     present = svm.classes_
     columns, intercepts = svm.coef_.T, svm.intercept_
     if len(present) == 2:  # scikit-learn has one column for two classes

@@ -35,6 +35,7 @@ from workshop.lab import append_row, read_rows
 from workshop.processes import ALONE, EpochCheckpoint, Processes
 from workshop.texts import (
     Split,
+    TextTable,
     class_weights,
     counted,
     listed,
@@ -92,6 +93,8 @@ class OwnClassifier:
         texts = list(texts)
         rows = [encode_message(text, get_tokenizer()) for text in texts]  # refuses an empty text
         logits = torch.zeros(len(texts), len(self.labels))
+        if not texts:  # scikit-learn refuses none
+            return logits
         if self.words is not None:
             logits += self.scales[0] * self.words.logits(texts)
         if self.gpt2 is not None:
@@ -358,6 +361,28 @@ class OwnTraining:
             candidate.scales,
             self.origin | (about or {}),
         )
+
+    def finish(
+        self, table: TextTable, folder: Path, about: Mapping[str, str] | None = None
+    ) -> tuple[OwnClassifier, Candidate, str]:
+        """Return the classifier that is kept, what it is on the validation texts, and sentences on it.
+
+        `table` is what was split. Whether its test texts were seen is noted in the file SEEN of
+        `folder`.
+        """
+        candidates = self.candidates()
+        name = self.choose(candidates)
+        choice = describe_choice(name, candidates)
+        told = {
+            "trained on": f"{table.source}, {len(self.split.train):,} texts",
+            "columns": json.dumps(table.columns),
+            "choice": choice,
+        }
+        if was_seen(self.split, folder):
+            told["test texts"] = "they were measured on before this training"
+            choice += f" The test texts of {table.source} were measured on before this training."
+        classifier = self.classifier(name, candidates[name], told | dict(about or {}))
+        return classifier, candidates[name], choice
 
     def _gpt2(self) -> TextClassifier:
         settings, length = self.settings, self.train.max_length

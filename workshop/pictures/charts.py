@@ -398,6 +398,28 @@ def draw_training(histories: Sequence[History], epochs: int, steps_per_epoch: in
     return picture(drawn, f"how the training goes: {words}", 620, 244)
 
 
+def draw_validation(history: History, epochs: int, baseline: float) -> Drawing:
+    """Return the validation accuracy after each epoch, and that of a baseline as a line across."""
+    axes = Axes((40, 28, 270, 150), (0, epochs), (0, 100))
+    level = [axes.at(epoch, 100 * baseline) for epoch in (0, epochs)]
+    points = [axes.at(i, 100 * accuracy) for i, accuracy in enumerate(history.val_accs, start=1)]
+    dots = [circle(*point, 3.5, ORANGE, ORANGE) for point in points]
+    drawn = [
+        *axes.drawn("epoch", "", round_ticks(0, epochs, whole=True)),
+        line(level, BLUE),
+        line(points, ORANGE),
+        *dots,
+        text(8, 14, "validation accuracy, %"),
+        text(40, 228, f"blue: bag of words, {baseline:.1%} · orange: GPT-2"),
+    ]
+    words = "no epoch has ended yet"
+    if points:
+        words = (
+            f"{history.val_accs[-1]:.1%} after epoch {len(points)}, the bag of words {baseline:.1%}"
+        )
+    return picture(drawn, f"validation accuracy of GPT-2: {words}", 330, 236)
+
+
 AGAINST = {"trainable parameters": "trainable", "seconds": "seconds"}  # → the name in a run
 
 
