@@ -267,6 +267,8 @@ def test_rows_of_several_lengths_are_refused_where_padding_would_count():
         with pytest.raises(ValueError, match="messages differ in length: .* pad or truncate them"):
             tune(model, train=ragged, position=position)
     assert tune(classifier(), train=ragged, position="last").step_losses
+    with pytest.raises(ValueError, match="weights in float32, not torch.bfloat16"):
+        tune(classifier().to(torch.bfloat16))
 
 
 @pytest.mark.parametrize("loss", [{}, {"class_weights": (0.3, 2.0)}, {"ignore_index": 1}])

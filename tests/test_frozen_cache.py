@@ -127,6 +127,7 @@ CHANGES = {  # what is done to the model, and what is asked for then
     "a weight of a position": ("pos_emb.weight", {}),
     "a weight of the last frozen block": ("trf_blocks.1.norm2.shift", {}),
     "the heads": (None, {}),
+    "the activation": (None, {}),
     "the causal mask": (None, {}),
     "a word": (None, {"train": data(TEXTS[0] + " sorry", *TEXTS[1:], max_length=TRAIN.max_length)}),
     "the order": (None, {"train": data(*reversed(TEXTS))}),
@@ -146,6 +147,8 @@ def test_what_is_cached_is_not_used_when_anything_below_the_boundary_differs(cha
     for block in model.trf_blocks:
         block.att.num_heads = 4 if change == "the heads" else 2
         block.att.causal = change != "the causal mask"
+        if change == "the activation":
+            block.ff.layers[1] = torch.nn.ReLU()
     loss = first_loss(model, **settings)
     forget()
     assert loss == pytest.approx(first_loss(model, **settings), abs=1e-6)

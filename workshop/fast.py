@@ -156,9 +156,9 @@ def order_by_length(
 ) -> list[list[list[int]]]:
     """Return the indices of messages of these lengths in each batch of each epoch, from `seed`.
 
-    A batch holds messages of similar lengths, so that little of it is padding: they are sorted as if
-    each were up to a tenth longer, at random. Batches are in random order. One may be small, as no
-    message is left out.
+    A batch holds messages of similar lengths, so that little of it is padding: they are sorted as
+    if each were up to a tenth longer, at random. Batches are in random order. One may be small, as
+    no message is left out.
     """
     lengths, order = torch.tensor(lengths), []
     generator = torch.Generator().manual_seed(seed)
@@ -318,12 +318,17 @@ def fine_tuning_steps(
 
     Several `processes` share the work: each runs the frozen layers for its own messages only, and
     takes its own of each batch. Losses and weights are those of one process except for rounding.
-    With a `checkpoint` each whole epoch is saved, with the weights that are kept, and a training that
-    was killed resumes after the last one.
+    With a `checkpoint` each whole epoch is saved, with the best epoch's weights if they are kept,
+    and a training that was killed resumes after the last one.
     """
     num_classes_of(model)  # refuses a language-model head
     if not (plan.trainable or plan.adapted):
         raise ValueError(NOTHING_TO_TRAIN)
+    if model.tok_emb.weight.dtype != torch.float32:
+        raise ValueError(
+            f"fine-tuning needs weights in float32, not {model.tok_emb.weight.dtype}: call "
+            'model.float() first; precision="bfloat16" runs the frozen layers in bfloat16'
+        )
     device = torch.device(device or get_device())
     sets = []
     for data in (train, validation):
@@ -461,7 +466,7 @@ def origin(model_name: str, train: pd.DataFrame, seed: int, settings) -> dict[st
 def settings_by_name(settings) -> dict:
     """Return the fields of a dataclass of settings as a dictionary, as files hold them.
 
-    LATER_SETTINGS are left out where they have their default, so a file from before them still fits.
+    LATER_SETTINGS are left out where they have their default, so that an older file still fits.
     """
     defaults = {field.name: field.default for field in fields(settings)}
     return {

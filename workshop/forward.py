@@ -192,9 +192,9 @@ class Messages:
 
     `rows` are the token ids that each message's logits depend on, and `positions` the index in each
     that classifies, None for a mean. `lengths` are the numbers of tokens without the padding, of
-    which "mean_tokens" takes the mean, None for another position. Several processes share the messages: each
-    computes only those of its `own` indices. Raises ValueError where padding would change the
-    logits and the messages differ in length, and for an unknown position.
+    which "mean_tokens" takes the mean, None for another position. Several processes share the
+    messages: each computes only those of its `own` indices. Raises ValueError where padding would
+    change the logits and the messages differ in length, and for an unknown position.
     """
 
     def __init__(
