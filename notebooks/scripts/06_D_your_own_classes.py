@@ -162,6 +162,8 @@ check_code(my_shared_texts)
 from workshop.texts import normalised
 
 show_source(normalised)
+
+# %%
 known = {normalised(text) for text in train["Text"]}
 num_shared = sum(normalised(text) in known for text in test["Text"])
 print(f"{num_shared} of {len(test)} test texts are also training texts")

@@ -189,6 +189,7 @@ class OwnClasses(CourseWidget):
                 f"<li>{escape(line)}</li>" for line in table.report + self.split.report
             )
             self._report.value = f"<ul>{sentences}</ul>"
+            self._button.say("A bag of words is being trained.")
             training = OwnTraining(self.split, replace(self._defaults, keep=BAG))
             self._baseline.value = "".join(status(line) for line in training.report())
             self._show(training)
@@ -394,7 +395,10 @@ class Try(VBox):
                 percent = f"{probabilities[number]:.1%}"
                 bar = f'<div style="width:{percent}"></div>'
                 rows += f'<tr><th scope="row">{label}</th><td>{percent}</td><td>{bar}</td></tr>'
-            self._answer.value = f"{status(sentence)}<table><tbody>{rows}</tbody></table>"
+            self._answer.value = (
+                f"{status(sentence)}<table><caption>The most probable classes</caption>"
+                f"<tbody>{rows}</tbody></table>"
+            )
 
     def _save(self) -> None:
         with problem_shown(self._saved, "Nothing was saved: "):
