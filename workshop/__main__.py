@@ -10,7 +10,6 @@ processes: `torchrun --nproc-per-node=2 -m workshop train …`.
 
 import csv
 import io
-import json
 import os
 import sys
 from argparse import SUPPRESS, ArgumentParser
@@ -75,6 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         const="bag of words",
         default=SUPPRESS,
         help="train the bag of words alone, in seconds",
+    )
+
+    command.add_argument(
+        "--thorough",
+        action="store_true",
+        help="decide by five-fold cross-validation, which takes about six times as long",
     )
 
     command = commands.add_parser("classify", help="label the texts of a file, or lines")
@@ -147,7 +152,7 @@ def train(path: str, out: Path, text: str | None, label: str | None, **settings)
     """
     from helpers.download import one_at_a_time
     from workshop.fast import with_bars
-    from workshop.own import OwnSettings, OwnTraining, describe_choice, was_seen
+    from workshop.own import OwnSettings, OwnTraining
     from workshop.processes import EpochCheckpoint, joined
     from workshop.texts import counted, read_texts, split_stratified
 
@@ -175,20 +180,8 @@ def train(path: str, out: Path, text: str | None, label: str | None, **settings)
             print(f"interrupted {whole}; the same command resumes there", file=sys.stderr)
             return INTERRUPTED
         if is_first:
-            candidates = training.candidates()
-            name = training.choose(candidates)
-            choice = describe_choice(name, candidates)
-            about = {
-                "trained on": f"{table.source}, {len(split.train):,} texts",
-                "columns": json.dumps(table.columns),
-                "choice": choice,
-            }
-            if was_seen(split, out.parent):
-                about["test texts"] = "they were measured on before this training"
-                choice += (
-                    f"\nThe test texts of {table.source} were measured on before this training."
-                )
-            training.classifier(name, candidates[name], about).save(out)  # before printing can fail
+            classifier, _, choice = training.finish(table, out.parent)
+            classifier.save(out)  # before printing can fail
             checkpoint_path.unlink(missing_ok=True)
             print(*(history.notes if history else ()), choice, sep="\n")
             print(

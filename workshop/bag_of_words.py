@@ -10,18 +10,21 @@ class's weights, plus its bias.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from sklearn.naive_bayes import ComplementNB
 from sklearn.svm import LinearSVC
 from torch.nn import functional as F
+
+from workshop.texts import normalised
 
 NAIVE_BAYES, SVM, BOTH = "naive Bayes", "linear SVM", "both"
 FEATURES = (
@@ -128,9 +131,13 @@ class CrossValidated:
 def train_bag_of_words(texts: Sequence[str], labels, num_classes: int) -> CrossValidated:
     """Return the weighted sum of naive Bayes and SVM, trained on texts and labels, (len(texts),).
 
-    The two weights are those with the lowest cross-entropy in cross-validation.
+    The two weights are those with the lowest cross-entropy in cross-validation. Of more than
+    MOST_TEXTS texts, as many at random are used.
     """
     texts, labels = np.array(texts, dtype=object), np.asarray(labels)
+    if len(texts) > MOST_TEXTS:
+        some = np.random.default_rng(123).choice(len(texts), MOST_TEXTS, replace=False)
+        texts, labels = texts[some], labels[some]
     scales, logits, accuracies = cross_validate(texts, labels, num_classes)
     curve = {}
     for fraction in (0.25, 0.5):
@@ -156,11 +163,8 @@ def cross_validate(
 
     The logits (n, num_classes) of a text are by classifiers that were trained on the other folds.
     """
-    sizes = np.bincount(labels)
-    num_folds = min(FOLDS, max(2, sizes[sizes > 0].min()))
-    folds = StratifiedKFold(num_folds, shuffle=True, random_state=123)
     logits = {name: torch.zeros(len(texts), num_classes) for name in (NAIVE_BAYES, SVM)}
-    for train, rest in folds.split(texts, labels):
+    for train, rest in folds_of(texts, labels):
         for name, classifier in fit(texts[train], labels[train], num_classes).items():
             logits[name][rest] = classifier.logits(texts[rest])
     scales = fit_scales(labels, *logits.values())
@@ -169,6 +173,18 @@ def cross_validate(
     for name, of_texts in logits.items():
         accuracies[name] = float((of_texts.argmax(dim=-1).numpy() == labels).mean())
     return scales, logits[BOTH], accuracies
+
+
+def folds_of(texts: Iterable[str], labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the indices of the texts to train on and of the rest, for each of at most FOLDS folds.
+
+    Each fold has about the same fraction of each class. Equal texts, as `normalised` has them, are in
+    one fold.
+    """
+    groups = pd.Series(texts).map(normalised)
+    fewest = groups.groupby(labels).nunique().min()  # different texts of a class
+    folds = StratifiedGroupKFold(min(FOLDS, max(2, fewest)), shuffle=True, random_state=123)
+    return folds.split(labels, labels, groups=groups)
 
 
 def fit_scales(labels, first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:

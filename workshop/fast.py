@@ -107,9 +107,11 @@ def with_bars(steps: Iterator[Progress], show: bool) -> Iterator[Progress]:
     bars = {}
     with ExitStack() as closing:
         for progress in steps:
-            phase, history = progress.phase, progress.history
+            history = progress.history
+            phase = progress.phase, id(history)  # of one of several trainings
             if phase not in bars:
-                bars[phase] = tqdm(total=progress.total, desc=names[phase], disable=not show)
+                name = names[progress.phase]
+                bars[phase] = tqdm(total=progress.total, desc=name, disable=not show)
                 closing.enter_context(bars[phase])
             measured = {
                 "loss": history.step_losses,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn import functional as F
 
@@ -28,7 +29,7 @@ from helpers.loading import load_pretrained
 from helpers.measures import paired_interval, wilson_interval
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import TrainingSettings, get_device, own_random_numbers
-from workshop.bag_of_words import BOTH, BagOfWords, fit_scales, train_bag_of_words
+from workshop.bag_of_words import BOTH, BagOfWords, fit_scales, folds_of, train_bag_of_words
 from workshop.class_figures import ClassFigures, class_table, summary_table
 from workshop.fast import Progress, checksum_of, fast_logits, fine_tuning_steps, origin
 from workshop.lab import append_row, read_rows
@@ -193,12 +194,14 @@ class OwnClassifier:
 class OwnSettings:
     """What is chosen before a training; None stands for the model's own (`TrainingSettings.for_texts`).
 
-    `keep` is one of KEEPS: "best" keeps the classifier that is best on the validation texts. With
-    BAG no GPT-2 is trained. Raises ValueError for what can't be.
+    `keep` is one of KEEPS: "best" keeps the classifier that is best on the validation texts, or, if
+    `thorough`, in five-fold cross-validation on training and validation texts. With BAG no GPT-2 is
+    trained. Raises ValueError for what can't be.
     """
 
     model: str = "gpt2-nano (12M)"
     keep: str = "best"
+    thorough: bool = False
     plan: str = "everything"
     balance: str = "as they are"
     position: str = "mean_tokens"
@@ -260,35 +263,73 @@ class OwnTraining:
     def __init__(self, split: Split, settings: OwnSettings, processes: Processes = ALONE):
         self.split, self.settings, self.processes = split, settings, processes
         self.model = self.history = None
-        train = split.train
-        if settings.balance == "undersampling":
-            train = undersample(train, settings.seed)
-        tokenizer, num_classes = get_tokenizer(), len(split.labels)
-        self.words = train_bag_of_words(train["Text"].tolist(), train["Label"], num_classes)
+        train = self._balanced(split.train)
+        self.train, self.validation = self._data_sets(train, split.validation)
+        self.words = train_bag_of_words(train["Text"], train["Label"], len(split.labels))
+        self.origin = origin(settings.model, split.train, settings.seed, settings)
+        self._cross_validated = None  # labels, and the logits of the bag of words and of GPT-2
+
+    def _balanced(self, train: pd.DataFrame) -> pd.DataFrame:
+        if self.settings.balance == "undersampling":
+            return undersample(train, self.settings.seed)
+        return train
+
+    def _data_sets(
+        self, train: pd.DataFrame, rest: pd.DataFrame
+    ) -> tuple[TextDataset, TextDataset]:
+        """Return the data sets to train with and to measure on, truncated to one length."""
+        tokenizer, num_classes = get_tokenizer(), len(self.split.labels)
         longest = max(len(encode_message(text, tokenizer)) for text in train["Text"])
         length = min(longest, BASE_CONFIG["context_length"])
-        self.train = TextDataset(train, tokenizer, length, num_classes=num_classes)
-        self.validation = TextDataset(split.validation, tokenizer, length, num_classes=num_classes)
-        self.origin = origin(settings.model, split.train, settings.seed, settings)
+        return (
+            TextDataset(train, tokenizer, length, num_classes=num_classes),
+            TextDataset(rest, tokenizer, length, num_classes=num_classes),
+        )
 
     def steps(self, checkpoint: EpochCheckpoint | None = None) -> Iterator[Progress]:
         """Fine-tune; yield after each step, as `fine_tuning_steps` does, and raise what it raises.
 
-        With a `checkpoint` it begins at the last whole epoch that is there.
+        With a `checkpoint` the last training, that of the model to keep, begins at the last whole
+        epoch that is there.
         """
-        settings, num_classes = self.settings, len(self.split.labels)
-        if settings.keep == BAG:
+        if self.settings.keep == BAG:
             return
+        if self.settings.thorough:
+            yield from self._cross_validate()
+            if self.history.interrupted:
+                return
+        yield from self._fine_tune(self.train, self.validation, checkpoint)
+
+    def _cross_validate(self) -> Iterator[Progress]:
+        """Train both classifiers once for each fold, and keep their logits of its texts."""
+        texts = pd.concat([self.split.train, self.split.validation], ignore_index=True)
+        labels, num_classes = texts["Label"].to_numpy(), len(self.split.labels)
+        words, gpt2 = torch.zeros(2, len(texts), num_classes)
+        for others, fold in folds_of(texts["Text"], labels):
+            train, rest = self._balanced(texts.iloc[others]), texts.iloc[fold]
+            trained = train_bag_of_words(train["Text"], train["Label"], num_classes)
+            words[fold] = trained.classifier.logits(rest["Text"])
+            data, of_rest = self._data_sets(train, rest)
+            yield from self._fine_tune(data, of_rest)
+            if self.history.interrupted:
+                return
+            gpt2[fold] = self._logits(rest["Text"], data.max_length)
+        self._cross_validated = labels, words, gpt2
+
+    def _fine_tune(
+        self, train: TextDataset, rest: TextDataset, checkpoint: EpochCheckpoint | None = None
+    ) -> Iterator[Progress]:
+        settings = self.settings
         self.model = load_pretrained(settings.model)
         with own_random_numbers(torch.device("cpu"), settings.seed):
-            replace_head(self.model, num_classes)
+            replace_head(self.model, len(self.split.labels))
         weights = None
         if settings.balance == "class weights":
-            weights = class_weights(self.train.labels, num_classes)
+            weights = class_weights(train.labels, len(self.split.labels))
         self.history = yield from fine_tuning_steps(
             self.model,
-            self.train,
-            self.validation,
+            train,
+            rest,
             PRESETS[settings.plan](len(self.model.trf_blocks)),
             settings.for_training(class_weights=weights),
             processes=self.processes,
@@ -297,7 +338,7 @@ class OwnTraining:
 
     def report(self) -> list[str]:
         """Return sentences on the bag of words, on more labels, and on what is trained now."""
-        words, num_texts = self.words, len(self.train)
+        words, num_texts = self.words, len(self.words.logits)
         accuracy = words.accuracies[BOTH]
         low, high = wilson_interval(accuracy, num_texts)
         sentences = [
@@ -318,15 +359,20 @@ class OwnTraining:
     def candidates(self) -> dict[str, Candidate]:
         """Return the classifiers that were trained, by their names in KEEPS, on the validation texts.
 
-        All scales but that of the bag of words alone, which is calibrated by cross-validation, are
-        fitted on the validation texts.
+        After cross-validation they are those of all training and validation texts. All scales but
+        that of the bag of words alone, which has its own cross-validation, are fitted on these texts.
         """
-        texts = self.split.validation["Text"].tolist()
-        labels = torch.tensor(self.split.validation["Label"].to_numpy())
-        words, none = self.words.classifier.logits(texts), torch.zeros(1)
+        none, gpt2 = torch.zeros(1), None
+        if self._cross_validated:
+            labels, words, gpt2 = self._cross_validated
+        else:
+            texts, labels = self.split.validation["Text"], self.validation.labels
+            words = self.words.classifier.logits(texts)
+            if self.model is not None:
+                gpt2 = self._logits(texts, self.train.max_length)
+        labels = torch.tensor(np.array(labels))
         found = {BAG: ((1.0, 0.0), words, none)}
-        if self.model is not None:
-            gpt2 = OwnClassifier(self.split.labels, None, self._gpt2()).logits(texts)
+        if gpt2 is not None:
             found[GPT2] = fit_scales(labels, none, gpt2), none, gpt2
             found[SUM] = fit_scales(labels, words, gpt2), words, gpt2
         candidates = {}
@@ -340,16 +386,18 @@ class OwnTraining:
     def choose(self, candidates: Mapping[str, Candidate]) -> str:
         """Return the name of the candidate to keep.
 
-        It is the one that the settings ask for, or the one with the lowest cross-entropy on the
-        validation texts plus 1 / num_validation for each scale that was fitted on them (Akaike's
-        criterion, 1974), so that the sum must earn its second scale.
+        It is the one that the settings ask for, or the one with the lowest cross-entropy plus 1 / n
+        for each scale that was fitted on these n texts (Akaike's criterion, 1974), so that the sum
+        must earn its second scale.
         """
         if self.settings.keep in candidates:
             return self.settings.keep
         num_fitted = {BAG: 0, GPT2: 1, SUM: 2}
         return min(
             candidates,
-            key=lambda name: candidates[name].loss + num_fitted[name] / len(self.validation),
+            key=lambda name: (
+                candidates[name].loss + num_fitted[name] / len(candidates[name].logits)
+            ),
         )
 
     def classifier(self, name: str, candidate: Candidate, about=None) -> OwnClassifier:
@@ -357,7 +405,7 @@ class OwnTraining:
         return OwnClassifier(
             self.split.labels,
             None if name == GPT2 else self.words.classifier,
-            None if name == BAG else self._gpt2(),
+            None if name == BAG else self._gpt2(self.train.max_length),
             candidate.scales,
             self.origin | (about or {}),
         )
@@ -372,7 +420,8 @@ class OwnTraining:
         """
         candidates = self.candidates()
         name = self.choose(candidates)
-        choice = describe_choice(name, candidates)
+        texts = "training and validation" if self._cross_validated else "validation"
+        choice = describe_choice(name, candidates, texts)
         told = {
             "trained on": f"{table.source}, {len(self.split.train):,} texts",
             "columns": json.dumps(table.columns),
@@ -384,19 +433,21 @@ class OwnTraining:
         classifier = self.classifier(name, candidates[name], told | dict(about or {}))
         return classifier, candidates[name], choice
 
-    def _gpt2(self) -> TextClassifier:
-        settings, length = self.settings, self.train.max_length
-        return TextClassifier(self.model, self.split.labels, length, settings.position)
+    def _gpt2(self, length: int) -> TextClassifier:
+        return TextClassifier(self.model, self.split.labels, length, self.settings.position)
+
+    def _logits(self, texts: Sequence[str], length: int) -> torch.Tensor:
+        return OwnClassifier(self.split.labels, None, self._gpt2(length)).logits(texts)
 
 
 # --- what was found -------------------------------------------------------------------------------
 
 
-def describe_choice(name: str, candidates: Mapping[str, Candidate]) -> str:
-    """Return which classifier is kept, and by how much it is better than the others."""
+def describe_choice(name: str, candidates: Mapping[str, Candidate], texts="validation") -> str:
+    """Return which classifier is kept, and by how much it is better on `texts` than the others."""
     kept, num_texts = candidates[name], len(candidates[name].is_right)
     sentences = [
-        f"Kept: the {name}. It predicts {kept.accuracy:.1%} of the {num_texts:,} validation texts "
+        f"Kept: the {name}. It predicts {kept.accuracy:.1%} of the {num_texts:,} {texts} texts "
         "correctly."
     ]
     for other, candidate in candidates.items():
