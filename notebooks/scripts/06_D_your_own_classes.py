@@ -299,8 +299,9 @@ check_code(my_macro_f1)
 # ## GPT-2 on the same texts
 #
 # The model gets a head with one output for each class. A message's logits are the *mean* over all its tokens, without the
-# padding. The learning rate rises during the first tenth of the steps (*warm-up*) and then falls to 0. After the training the model
-# has the weights of the best epoch: the one with the lowest validation loss.
+# padding. The learning rate rises during the first tenth of the steps (*warm-up*) and then falls to 0. The weights of the last
+# epoch are kept: in cross-validation with all parameters trained, it was more accurate than the epoch with the lowest
+# validation loss.
 #
 # Here only the head is trained, so that it takes seconds: the frozen blocks run once for each text. The widget below trains
 # all parameters, which takes minutes. What do you expect?

@@ -223,9 +223,7 @@ class OwnClasses(CourseWidget):
             if num_epochs < asked:
                 whole = f"after {counted(num_epochs, 'whole epoch')} of {asked}"
                 about["interrupted"], sentence = whole, f"Stopped {whole}. "
-            if num_epochs:
-                sentence += f"GPT-2 has the weights of epoch {history.best_epoch}, the best one. "
-            else:
+            if not num_epochs:
                 training.model = None  # its head is still random
         self._show(training, about, sentence)
 
