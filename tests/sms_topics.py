@@ -12,7 +12,7 @@ import pandas as pd
 import workshop
 from helpers.config import ASSETS
 from workshop.bag_of_words import train_bag_of_words
-from workshop.class_figures import ClassFigures, class_table, summary_table
+from workshop.class_measures import ClassMeasures, class_table, summary_table
 from workshop.texts import read_texts, split_stratified
 
 MINI, TOPICS = ASSETS / "sms-mini", workshop.ASSETS / "sms-topics"
@@ -45,15 +45,15 @@ def sms_topics() -> str:
     )
 
 
-def baselines() -> dict[str, ClassFigures]:
+def baselines() -> dict[str, ClassMeasures]:
     """The measures of what needs no language model, cross-validated on the training part."""
     split = split_stratified(read_texts(SMS_TOPICS))
     labels = split.train["Label"].to_numpy()
     predicted = train_bag_of_words(split.train["Text"].tolist(), labels, len(split.labels)).logits
     always = np.full(len(labels), np.bincount(labels).argmax())
     return {
-        "always money": ClassFigures(split.labels, labels, always),
-        "bag of words": ClassFigures(split.labels, labels, predicted.argmax(dim=-1).numpy()),
+        "always money": ClassMeasures(split.labels, labels, always),
+        "bag of words": ClassMeasures(split.labels, labels, predicted.argmax(dim=-1).numpy()),
     }
 
 

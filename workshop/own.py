@@ -30,7 +30,7 @@ from helpers.measures import paired_interval, wilson_interval
 from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import TrainingSettings, get_device, own_random_numbers
 from workshop.bag_of_words import BOTH, BagOfWords, fit_scales, folds_of, train_bag_of_words
-from workshop.class_figures import ClassFigures, class_table, summary_table
+from workshop.class_measures import ClassMeasures, class_table, summary_table
 from workshop.fast import Progress, checksum_of, fast_logits, fine_tuning_steps, origin
 from workshop.lab import append_row, read_rows
 from workshop.processes import ALONE, EpochCheckpoint, Processes
@@ -501,7 +501,7 @@ def was_seen(split: Split, folder: Path) -> bool:
     return checksum_of(split.test) in {row["id"] for row in rows}
 
 
-def measure(classifier: OwnClassifier, split: Split) -> dict[str, ClassFigures]:
+def measure(classifier: OwnClassifier, split: Split) -> dict[str, ClassMeasures]:
     """Return how good a classifier is on the test texts, by name: its kind, its parts, and a baseline.
 
     The baseline always predicts the largest class of the training texts.
@@ -515,5 +515,5 @@ def measure(classifier: OwnClassifier, split: Split) -> dict[str, ClassFigures]:
     largest = int(np.bincount(split.train["Label"]).argmax())
     predicted[f"always {split.labels[largest]}"] = np.full(len(texts), largest)
     return {
-        name: ClassFigures(split.labels, labels, numbers) for name, numbers in predicted.items()
+        name: ClassMeasures(split.labels, labels, numbers) for name, numbers in predicted.items()
     }

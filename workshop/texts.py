@@ -303,7 +303,7 @@ class TextTable:
     labels: tuple[str, ...]
     report: tuple[str, ...]
     source: str
-    columns: tuple[str, str]
+    columns: tuple[str, str] = ("text", "label")
 
 
 def normalised(text: str) -> str:

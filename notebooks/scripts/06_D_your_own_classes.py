@@ -402,10 +402,10 @@ for row in mistakes[:8].itertuples():
 # Which classes are confused? Rows are correct classes, columns predicted classes; the diagonal is correct.
 
 # %%
-from workshop.class_figures import ClassFigures
+from workshop.class_measures import ClassMeasures
 from workshop.pictures.charts import draw_class_matrix
 
-draw_class_matrix(ClassFigures(split.labels, labels, predicted))
+draw_class_matrix(ClassMeasures(split.labels, labels, predicted))
 
 # %% [markdown]
 # ## The test texts, once
@@ -414,7 +414,7 @@ draw_class_matrix(ClassFigures(split.labels, labels, predicted))
 # change a setting after this cell, choose it with the validation texts again.
 
 # %%
-from workshop.class_figures import summary_table
+from workshop.class_measures import summary_table
 from workshop.own import measure
 
 classifier = training.classifier(name, kept)

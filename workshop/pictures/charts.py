@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from helpers.checks import finite_number
 from helpers.model import GPTModel
 from helpers.tokenizer import get_tokenizer, visible_tokens
-from workshop.class_figures import MOST_CLASSES, ClassFigures
+from workshop.class_measures import MOST_CLASSES, ClassMeasures
 from workshop.fast import History
 from workshop.inside import main_directions
 from workshop.lab import Run
@@ -285,7 +285,7 @@ def draw_words(model: GPTModel, groups: Mapping[str, Sequence[str]]) -> Chart:
 
 
 @course_style
-def draw_class_matrix(figures: ClassFigures) -> Chart:
+def draw_class_matrix(figures: ClassMeasures) -> Chart:
     """Return a chart of how many texts of each class (rows) have each predicted class (columns).
 
     Right predictions are on the diagonal. Only the MOST_CLASSES largest classes are drawn.

@@ -17,7 +17,7 @@ from traitlets import List, Unicode
 
 from helpers.config import beside_the_notebook
 from workshop import ASSETS
-from workshop.class_figures import MOST_CLASSES, ClassFigures
+from workshop.class_measures import MOST_CLASSES, ClassMeasures
 from workshop.own import (
     BAG,
     BALANCES,
@@ -285,7 +285,7 @@ class Results(VBox):
         best = candidate.logits.softmax(dim=-1).max(dim=-1)
         texts = split.validation.assign(predicted=best.indices.numpy(), confidence=best.values)
         self._texts = texts.sort_values("confidence", ascending=False, kind="stable")
-        figures = ClassFigures(split.labels, texts["Label"], texts["predicted"])
+        figures = ClassMeasures(split.labels, texts["Label"], texts["predicted"])
         self.drawing = draw_class_matrix(figures)
 
         order = np.argsort(-figures.table.sum(axis=1), kind="stable")
