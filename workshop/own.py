@@ -1,8 +1,8 @@
 """A classifier of one's own texts and classes: trained, compared with two baselines, kept.
 
-The recipe is that of section 6.7 with any number of classes: the texts of the training part fine-tune a
-pretrained GPT-2 with a new head. The command `python -m workshop train` and the widget of appendix
-6.D are two ways to start it.
+The recipe is that of section 6.7 with any number of classes: the texts of the training part
+fine-tune a pretrained GPT-2 with a new head. The command `python -m workshop train` and the widget
+of appendix 6.D are two ways to start it.
 
 An accuracy says little alone: with nine texts of ten in one class, 90 % right is what an answer that
 never changes has. So two baselines always answer the same test texts. Labels are numbers here,
@@ -41,7 +41,7 @@ PLANS = tuple(name for name in PRESETS if name != "nothing")
 BALANCES = {  # what is done about imbalanced classes
     "as they are": "every training text counts once",
     "class weights": "a text of a rare class counts more in the loss",
-    "undersampling": "as many training texts of each class as the smallest one has, by lot",
+    "undersampling": "as many training texts of each class as the smallest one has, at random",
 }
 
 
@@ -189,8 +189,9 @@ class OwnSettings:
 class OwnTraining:
     """A training of one's own texts, under way or over; `processes` share the work.
 
-    `steps` trains; then `model` is fine-tuned and `history` says how it went (None before). Texts are truncated
-    to the longest training text's length; `num_cut` is the number of test texts that are.
+    `steps` trains; then `model` is fine-tuned and `history` says how it went (None before). Texts
+    are truncated to the longest training text's length; `num_cut` is the number of test texts that
+    are.
     """
 
     def __init__(self, split: Split, settings: OwnSettings, processes: Processes = ALONE):
