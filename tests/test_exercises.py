@@ -117,8 +117,11 @@ CONFIDENT = ([1, 1, 1, 0], [[0.0, 2.0]] * 4)
     [
         (None, "Not answered yet"),
         (1.82, "Right: at 1.82 the loss is 0.562; without a temperature it is 0.627."),
-        (1, "Not yet: at 1 the loss is 0.627. It falls if the answers become less sure: go higher"),
-        (9, "It falls if the answers become surer: go lower."),
+        (
+            1,
+            "Not yet: at 1 the loss is 0.627. It falls if the answers are less confident: go higher",
+        ),
+        (9, "It falls if the answers are more confident: go lower."),
         (0, "0 is not it: a temperature is a number above 0."),
         ("warm", "warm is not it: a temperature is a number above 0."),
     ],

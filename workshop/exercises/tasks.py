@@ -28,8 +28,8 @@ def check_temperature(given, labels, logits) -> None:
         return report(name, TRIED, f"On these messages no temperature is best: {error}.")
     loss = cross_entropy(labels, logits, temperature)
     if loss > cross_entropy(labels, logits, best) + NEAR:
-        side = "less sure: go higher" if temperature < best else "surer: go lower"
-        reply = f"at {temperature:g} the loss is {loss:.3f}. It falls if the answers become {side}."
+        side = "less confident: go higher" if temperature < best else "more confident: go lower"
+        reply = f"at {temperature:g} the loss is {loss:.3f}. It falls if the answers are {side}."
         return report(name, TRIED, f"Not yet: {reply}")
     before = f"without a temperature it is {cross_entropy(labels, logits):.3f}"
     report(name, SOLVED, f"Right: at {temperature:g} the loss is {loss:.3f}; {before}.")

@@ -264,13 +264,11 @@ def draw_words(model: GPTModel, groups: Mapping[str, Sequence[str]]) -> Chart:
         places = directions.place(rows[name]).numpy().round(2)
         plot.scatter(*places.T, marker=marker, label=name)
         for i, j in enumerate(places[:, 1].argsort(kind="stable")):
+            offset = right, 11 * (i - len(group) / 2)  # the labels stand in a column, by height
             plot.annotate(
                 group[j],
                 places[j],
-                xytext=(
-                    right,
-                    11 * (i - len(group) / 2),
-                ),  # the labels stand in a column, by height
+                xytext=offset,
                 textcoords="offset points",
                 arrowprops={"arrowstyle": "-", "color": GREY},
                 ha="center",

@@ -177,7 +177,7 @@ class Dashboard(CourseWidget):
             self._show_list(AT_ONCE)
 
     def _show_list(self, most: int) -> None:
-        """List at most so many messages of the field, each a button that is made once.
+        """List at most this many messages of the field, each a button that is made once.
 
         So it keeps the keyboard's focus.
         """

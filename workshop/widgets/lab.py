@@ -48,8 +48,8 @@ WHERE = {  # the positions of the table's rows, in words
 
 
 PRICE_OF_THE_TEST = (
-    "<b>The test set</b> answers once: whoever has looked at it and goes on choosing may choose by "
-    "it, and then it says no more than the validation set. So each run after it is marked."
+    "<b>The test set</b> answers once: if you have looked at it and then choose again, you may choose "
+    "by it, and then it says no more than the validation set. So each run after it is marked."
 )
 
 
