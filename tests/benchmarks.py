@@ -12,11 +12,13 @@ import os
 import platform
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
@@ -31,8 +33,11 @@ from helpers.training import get_device
 from tests import lab
 from tests.conftest import REAL_SMS, ROOT, load_parts
 from tests.nano import nano, nano_settings
+from tests.own_tables import own_tables
 from workshop.explorer import MODULE, explorer_page
 from workshop.fast import batch_order, fine_tune
+from workshop.own import OwnSettings, OwnTraining
+from workshop.texts import read_texts, split_stratified
 from workshop.widgets import FreezeExplorer, MessageMicroscope
 
 Row = tuple[str, str, str]  # what was measured, its value with the unit, what is to be reached
@@ -232,10 +237,65 @@ class FaceLoop(BookLoop):
         return self.model(inputs, attention_mask=torch.ones_like(inputs), labels=labels).loss
 
 
+def own_texts(seeds: int = 5) -> Iterator[Row]:
+    """What `train` keeps on the tables of tests/own_tables.py, five seeds each, on the test texts.
+
+    The test texts choose nothing. The last number is how many standard errors of an accuracy on
+    these test texts the kept classifier is below the best of the three, in the mean over the seeds.
+    """
+    for name, frame in own_tables().items():
+        split, rows, kept, seconds = split_stratified(read_texts(frame)), [], Counter(), []
+        labels = split.test["Label"].to_numpy()
+        for seed in range(1, seeds + 1):
+            start = time.perf_counter()
+            training = OwnTraining(split, OwnSettings(seed=seed))
+            for _ in training.steps():
+                pass
+            candidates = training.candidates()
+            chosen = training.choose(candidates)
+            seconds.append(time.perf_counter() - start)
+            kept[chosen] += 1
+            right = {}
+            for kind, candidate in candidates.items():
+                logits = training.classifier(kind, candidate).logits(split.test["Text"])
+                right[kind] = (logits.argmax(dim=-1).numpy() == labels).mean()
+                if kind == chosen:
+                    right["kept"] = right[kind]
+                    probabilities = logits.softmax(dim=-1).max(dim=-1).values.numpy()
+                    is_right = logits.argmax(dim=-1).numpy() == labels
+                    right["calibration error"] = calibration_error(probabilities, is_right)
+            rows.append(right)
+        means = pd.DataFrame(rows).mean()
+        accuracies = means.drop(["kept", "calibration error"])
+        best = accuracies.max()
+        error = (best * (1 - best) / len(labels)) ** 0.5
+        for kind, accuracy in accuracies.items():
+            yield f"{name}: {kind}", f"{accuracy:.1%}", ""
+        below = (best - means["kept"]) / max(error, 1e-9)
+        kinds = ", ".join(f"{kind} {number} ×" for kind, number in kept.items())
+        yield f"{name}: kept ({kinds})", f"{means['kept']:.1%}", ""
+        yield f"{name}: standard errors below the best", f"{below:.2f}", "≤ 1"
+        yield f"{name}: expected calibration error", f"{means['calibration error']:.1%}", "≤ 8 %"
+        yield f"{name}: one training, median", f"{median(seconds):.0f} s", ""
+
+
+def calibration_error(probabilities, is_right, bins: int = 10) -> float:
+    """Return the expected calibration error: (n,) of the predicted class's probability, and of bool.
+
+    It is the mean of |accuracy - mean probability| over equally wide bins, weighted by their sizes.
+    """
+    groups = pd.DataFrame({"p": probabilities, "right": is_right}).groupby(
+        np.minimum((probabilities * bins).astype(int), bins - 1)
+    )
+    sizes, means = groups.size(), groups.mean()
+    return float((sizes * (means["right"] - means["p"]).abs()).sum() / sizes.sum())
+
+
 BENCHMARKS = {
     "explorer": explorer,
     "everyday": everyday,
     "fine_tuning": fine_tuning,
+    "own_texts": own_texts,
     "nano": nano,
     "nano_settings": nano_settings,
 }

@@ -2,7 +2,7 @@
 
 `python -m workshop.pictures.model` draws `images/`. The notebooks and the widgets show the same
 drawing. Frozen, trainable, partly trainable and adapted parts differ in colour (Okabe & Ito's
-palette, which can be told apart with any colour vision), border, mark and word.
+palette, which can be distinguished with any colour vision), border, mark and word.
 """
 
 from collections.abc import Sequence

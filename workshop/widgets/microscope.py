@@ -48,6 +48,7 @@ POSITIONS = {
     "last_token": "last real token",
     "first": "first token",
     "mean": "mean of all",
+    "mean_tokens": "mean without padding",
 }
 MEAN = "mean of all heads"
 CHIPS = (
@@ -198,8 +199,12 @@ class MessageMicroscope(CourseWidget):
             return
         left_out = tuple(sorted({*self.left_out} ^ {*numbers}))
         with problem_shown(self._html["problem"]):
-            self._answer = answer(self.classifier, self._reading, left_out)
-            self.left_out = left_out
+            whole = answer(self.classifier, self._reading)
+            if torch.equal(whole.probabilities, self._whole.probabilities):
+                self._answer = answer(self.classifier, self._reading, left_out)
+                self.left_out = left_out
+            else:  # the model has been changed since
+                self._read(self._taken, left_out)
         self._show_answer()
 
     # --- what is shown ---
