@@ -142,12 +142,12 @@ SETTINGS = SimpleNamespace(epochs=5)
         ),
         ("6.8 a stricter filter", (), "Recall", {"precision": "higher threshold"}),
         (
-            "6.A how many questions",
+            "6.C how many questions",
             (SimpleNamespace(steps=3, tokens_per_step=7),),
             21,
             {10: "Multiply"},
         ),
-        ("6.A a nat more", (), 2.718, {1: "exp(a + 1)"}),
+        ("6.C a nat more", (), 2.718, {1: "exp(a + 1)"}),
         ("6.B an adapter's size", ({"emb_dim": 192},), 7680, {1536: "A alone", 6144: "B alone"}),
         (
             "6.B your own adapter",
@@ -155,8 +155,8 @@ SETTINGS = SimpleNamespace(epochs=5)
             386,
             {384: "four matrices"},
         ),
-        ("6.C one message", (), 4, {3: "of 300 messages"}),
-        ("6.C how many messages", (), 7200, {1200: "6² times"}),
+        ("6.B one message", (), 4, {3: "of 300 messages"}),
+        ("6.B how many messages", (), 7200, {1200: "6² times"}),
     ],
 )
 def test_each_short_task_has_its_answer_and_names_typical_mistakes(

@@ -323,7 +323,7 @@ def test_a_result_says_who_measured_it(page):
     assert "Not measured" in line.inner_text()
     page.locator(f'[data-size="{NANO}"]').click()
     page.locator('[data-preset="the book\'s choice"]').click()
-    assert "appendix 6.C" in line.inner_text()
+    assert "appendix 6.B" in line.inner_text()
 
 
 def test_the_panel_says_what_a_step_costs_and_what_a_click_changes(page):

@@ -231,7 +231,7 @@ show_source(load_weights_into_gpt)
 
 # %% [markdown]
 # This is English, but not very meaningful, because the nano was trained on little text
-# ([6.A](06_A_where_nano_comes_from.ipynb) describes it). The book prints for GPT-2 124M: *Every effort moves you forward. The first step
+# ([6.C](06_C_where_nano_comes_from.ipynb) describes it). The book prints for GPT-2 124M: *Every effort moves you forward. The first step
 # is to understand the importance of your work*.
 #
 # Can this model already recognise spam? The book asks it:

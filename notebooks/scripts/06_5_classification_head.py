@@ -132,7 +132,7 @@ for param in model.final_norm.parameters():
 # %% [markdown]
 # (Why not the head alone? Experiments in the book's repository, with GPT-2 124M, found 72 % test accuracy for that and 95 % for
 # this choice. Both classify at the end of the padding; at a message's own last token the nano's head alone does nearly as
-# well: [6.A](06_A_where_nano_comes_from.ipynb) compares.)
+# well: [6.C](06_C_where_nano_comes_from.ipynb) compares.)
 
 # %%
 from helpers.freezing import FreezePlan, parameter_report
@@ -360,7 +360,7 @@ check("6.5 few parameters, a long way", explorer)
 # ## Run once what is frozen
 #
 # Below the lowest part that learns, the same message gives the same numbers in every epoch (an *epoch* is one pass through all
-# training messages). `fine_tune`, in [6.E](06_E_a_fraction_of_the_time.ipynb), runs that part only once. The next cell compares both ways for a whole
+# training messages). `fine_tune`, in [6.D](06_D_caching_the_frozen_layers.ipynb), runs that part only once. The next cell compares both ways for a whole
 # training, on as many messages as in the book.
 
 # %%

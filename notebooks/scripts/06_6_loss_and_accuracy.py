@@ -336,7 +336,7 @@ predict(
 )
 
 # %% [markdown]
-# A head alone can't fetch what the padded end has not gathered ([6.E](06_E_a_fraction_of_the_time.ipynb) has an exercise on
+# A head alone can't fetch what the padded end has not gathered ([6.D](06_D_caching_the_frozen_layers.ipynb) has an exercise on
 # that). OpenAI's documents were separated in the same way, so expect something like it of GPT-2 124M; here that is not
 # measured.
 #
@@ -355,7 +355,7 @@ changes = "no" if torch.allclose(without_padding, with_padding, atol=1e-4) else 
 predict("6.6 padding behind a token", changes)
 
 # %% [markdown]
-# Which of the two is better, [6.E](06_E_a_fraction_of_the_time.ipynb) lets you find out. (The author's experiments with
+# Which of the two is better, [6.D](06_D_caching_the_frozen_layers.ipynb) lets you find out. (The author's experiments with
 # GPT-2 124M found 95.00 % test accuracy with messages padded to the longest, and 98.33 % with no padding at all, one message
 # at a time and a step after every eight: another experiment, one run each, 300 messages.)
 
@@ -405,7 +405,7 @@ changed = "no" if torch.equal(before, below_the_last_block(ids)) else "yes"
 predict("6.6 what stays", changed)
 
 # %% [markdown]
-# [6.E](06_E_a_fraction_of_the_time.ipynb) does it.
+# [6.D](06_D_caching_the_frozen_layers.ipynb) does it.
 #
 # ## Try it
 #

@@ -257,7 +257,7 @@ for epoch, train_acc, val_acc in zip(ends, train_accs, val_accs, strict=True):
 # Section 6.2 said that validation data decides when to stop. So let it decide. `film_of` trains once more, and
 # measures *all* validation messages after each epoch; with `keep="best"` it leaves the weights of the lowest
 # validation loss. It also keeps, before the training and after each epoch, the vector that the head reads of each
-# message. (How it trains so much faster than the book's loop is told in [6.E](06_E_a_fraction_of_the_time.ipynb).)
+# message. (How it trains so much faster than the book's loop is told in [6.D](06_D_caching_the_frozen_layers.ipynb).)
 
 # %%
 from workshop.film import film_of
@@ -470,6 +470,6 @@ progress("6.7")
 #   epoch. Accuracy counts mistakes, not how sure they are.
 # - The test data gives the verdict; it must not help you choose. And a simple method belongs beside it.
 #
-# How the same training takes a fraction of the time: [6.E](06_E_a_fraction_of_the_time.ipynb).
+# How the same training takes a fraction of the time: [6.D](06_D_caching_the_frozen_layers.ipynb).
 #
 # Next: [6.8, using the classifier](06_8_using_the_classifier.ipynb).

@@ -169,11 +169,11 @@ FIXED = {
         "recall",
         "With a higher threshold fewer messages are predicted as spam. Can more of the spam be found?",
     ),
-    "6.A a nat more": Answer(
+    "6.C a nat more": Answer(
         math.e, "The perplexity is exp(loss), and exp(a + 1) is exp(a) times something."
     ),
-    "6.C one message": Answer(4, "96.33 % − 95.00 % = 1.33 %, of 300 messages."),
-    "6.C how many messages": Answer(
+    "6.B one message": Answer(4, "96.33 % − 95.00 % = 1.33 %, of 300 messages."),
+    "6.B how many messages": Answer(
         7200, "An interval that is six times narrower needs 6² times as many messages."
     ),
 }
@@ -282,7 +282,7 @@ COMPUTED: dict[str, Callable[..., Answer]] = {  # the name of a task: its answer
     "6.5 three classes": three_classes,
     "6.7 how many steps": how_many_steps,
     "6.7 the price of going on": price_of_going_on,
-    "6.A how many questions": tokens_predicted,
+    "6.C how many questions": tokens_predicted,
     "6.B an adapter's size": size_of_adapter,
     "6.B your own adapter": own_adapter,
 }

@@ -12,12 +12,12 @@
 # ---
 
 # %% [markdown]
-# # 6.D Your own texts, your own classes
+# # 6.A Your own texts, your own classes
 #
 # After this notebook you can train a classifier from a table of your own texts, compare it with a baseline, and judge how
 # far to trust it. About 35 minutes. Read section 6.5 first. The numbers are those of the bundled model and table.
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_D_your_own_classes.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_A_your_own_texts.ipynb)
 
 # %% tags=["hide-input"]
 import subprocess
@@ -73,7 +73,7 @@ from workshop.widgets import predict
 sizes = table.frame["Label"].value_counts()
 topics = [table.labels[label] for label in eight["Label"]]
 shown = "\n".join(f"{i}. {topic}" for i, topic in enumerate(topics, 1))
-predict("6.D majority class", 100 * sizes.max() / sizes.sum(), shown)
+predict("6.A majority class", 100 * sizes.max() / sizes.sum(), shown)
 
 # %% [markdown]
 # Did you get all eight? Some labels are debatable, so no classifier will get everything right.
@@ -93,7 +93,7 @@ messy = pd.DataFrame({"message": some, "label": labels})
 # %%
 num_kept = len(read_texts(messy).frame)
 report = "\n".join(read_texts(messy).report)
-predict("6.D set aside", len(messy) - num_kept, report)
+predict("6.A set aside", len(messy) - num_kept, report)
 
 # %% [markdown]
 # The bundled table has no such faults:
@@ -164,7 +164,7 @@ def my_shared_texts(train_texts, test_texts):
 # %%
 from workshop.exercises import check_code, show_source
 
-shared_texts = check_code("6.D shared texts", my_shared_texts)
+shared_texts = check_code("6.A shared texts", my_shared_texts)
 
 # %% [markdown]
 # The course's version uses `casefold`, which does in all languages what `lower` does in English:
@@ -197,7 +197,7 @@ stratified = split_stratified(twice)
 careful = simple_accuracy(stratified.train, stratified.test)
 careless = simple_accuracy(train, test)
 shown = f"copies in one part: {careful:.0%}\nrandom split:       {careless:.0%}"
-predict("6.D leakage", 100 * careless, shown)
+predict("6.A leakage", 100 * careless, shown)
 
 # %% [markdown]
 # From here on we use three parts of the original table that share no text. The validation texts are for choosing, the test
@@ -303,7 +303,7 @@ def my_macro_f1(table):
 
 
 # %%
-macro_f1 = check_code("6.D macro-F1", my_macro_f1)
+macro_f1 = check_code("6.A macro-F1", my_macro_f1)
 
 # %% [markdown]
 # ## GPT-2 on the same texts
@@ -327,7 +327,7 @@ ahead = 100 * (gpt2 - bag_of_words)
 more_accurate = "about the same"
 if abs(ahead) > 5:
     more_accurate = "GPT-2" if ahead > 0 else "the bag of words"
-predict("6.D bag of words or GPT-2", more_accurate)
+predict("6.A bag of words or GPT-2", more_accurate)
 
 # %%
 from matplotlib import pyplot as plt
@@ -391,7 +391,7 @@ for num_texts, accuracy in training.words.learning_curve.items():
 # %%
 from workshop.own import describe_learning_curve
 
-predict("6.D more labels", 100 * whole, describe_learning_curve(curve))
+predict("6.A more labels", 100 * whole, describe_learning_curve(curve))
 
 # %% [markdown]
 # ## Mistakes
@@ -517,7 +517,7 @@ OwnClasses(file, CHOOSE_MODEL)
 # %%
 from workshop.exercises import progress
 
-progress("6.D")
+progress("6.A")
 
 # %% [markdown]
 # ## What to take away
@@ -528,4 +528,4 @@ progress("6.D")
 # - Use probabilities only after calibration.
 # - A learning curve shows whether more labels would help. Reading mistakes shows why a classifier is wrong.
 #
-# Next: [6.E, the same, in a fraction of the time](06_E_a_fraction_of_the_time.ipynb).
+# Next: [6.D, the same, in a fraction of the time](06_D_caching_the_frozen_layers.ipynb).
