@@ -13,7 +13,17 @@ import torch
 from tests.conftest import ROOT
 from tests.own_texts import own_file
 from workshop.__main__ import main
-from workshop.own import BAG, GPT2, PLANS, SEEN, SUM, OwnClassifier, OwnSettings, OwnTraining
+from workshop.own import (
+    BAG,
+    GPT2,
+    PLANS,
+    SEEN,
+    SUM,
+    OwnClassifier,
+    OwnSettings,
+    OwnTraining,
+    percent,
+)
 from workshop.texts import read_texts, split_stratified
 
 QUICK = ("--plan", "head only", "--epochs", "2")
@@ -54,7 +64,7 @@ def test_a_table_becomes_a_classifier_with_a_report_and_the_choice_in_a_sentence
     assert classifier.about["choice"] in printed and f"saved: {out}" in printed
     texts, labels = split.validation["Text"], split.validation["Label"]
     numbers = classifier.logits(texts).argmax(dim=-1).numpy()
-    assert f"It predicts {(numbers == labels).mean():.1%} of the {len(texts)}" in printed
+    assert f"It predicts {percent((numbers == labels).mean())} of the {len(texts)}" in printed
     assert "test texts, which" not in printed  # they are for the end
     assert os.listdir(out.parent) == [out.name]  # nothing is left beside it
 

@@ -72,6 +72,22 @@ VALUES = {  # what the cells give for the bundled model and data
     "6.5 two blocks": {"one_block": 445634},
     "6.4 most like win": {"lose": 0.63, "prize": 0.34, "free": 0.12},
     "6.4 whose phone": {"before": "sister", "weight_before": 82.2, "weight": 81.8},
+    "6.A majority class": {
+        "largest": "money",
+        "num_largest": 173,
+        "num_texts": 840,
+        "num_classes": 7,
+        "one_of_classes": 100 / 7,
+    },
+    "6.A leakage": {
+        "in_one_part": 59,
+        "num_shared": 237,
+        "num_test": 336,
+        "shared": 71,
+        "new": 29,
+    },
+    "6.A bag of words or GPT-2": {"bag": 62.4, "gpt2": 43.5, "num_texts": 586},
+    "6.A more labels": {"before": 46.8, "half": 293, "num_texts": 586},
 }
 
 

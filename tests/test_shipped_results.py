@@ -80,7 +80,9 @@ EXERCISES = {"nothing": 1, "1,024 tokens": 13, "everything trained": 5, "first t
 
 
 def test_appendix_6_e_quotes_the_validation_figures_of_the_books_exercises():
-    script = (ROOT / "notebooks/scripts/06_D_caching_the_frozen_layers.py").read_text(encoding="utf-8")
+    script = (ROOT / "notebooks/scripts/06_D_caching_the_frozen_layers.py").read_text(
+        encoding="utf-8"
+    )
     for what, number in EXERCISES.items():
         values = [100 * accuracy["validation"] for accuracy in of(number, "accuracy")]
         figures = f"{mean(values):.0f} % | {min(values):.0f}, {max(values):.0f} %"

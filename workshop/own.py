@@ -342,8 +342,8 @@ class OwnTraining:
         accuracy = words.accuracies[BOTH]
         low, high = wilson_interval(accuracy, num_texts)
         sentences = [
-            f"Bag of words: {accuracy:.1%} of the training texts are predicted correctly in "
-            f"cross-validation (95 % interval {low:.1%} to {high:.1%}).",
+            f"Bag of words: {percent(accuracy)} of the training texts are predicted correctly in "
+            f"cross-validation (95 % interval {percent(low)} to {percent(high)}).",
         ]
         if words.learning_curve:
             sentences.append(describe_learning_curve({**words.learning_curve, num_texts: accuracy}))
@@ -443,20 +443,29 @@ class OwnTraining:
 # --- what was found -------------------------------------------------------------------------------
 
 
+def percent(fraction: float) -> str:
+    """Return a fraction of 0 … 1 in percent, "55.8 %"."""
+    return f"{100 * fraction:.1f} %"
+
+
+def points(difference: float) -> str:
+    """Return a difference of two fractions in percentage points, "+3.5" or "−3.5"."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
 def describe_choice(name: str, candidates: Mapping[str, Candidate], texts="validation") -> str:
     """Return which classifier is kept, and by how much it is better on `texts` than the others."""
     kept, num_texts = candidates[name], len(candidates[name].is_right)
     sentences = [
-        f"Kept: the {name}. It predicts {kept.accuracy:.1%} of the {num_texts:,} {texts} texts "
+        f"Kept: the {name}. It predicts {percent(kept.accuracy)} of the {num_texts:,} {texts} texts "
         "correctly."
     ]
     for other, candidate in candidates.items():
         if other != name:
             difference, low, high = paired_interval([kept.is_right], [candidate.is_right])
             sentences.append(
-                f"The {other} predicts {candidate.accuracy:.1%} correctly: a difference of "
-                f"{100 * difference:+.1f} points (95 % interval {100 * low:+.1f} to "
-                f"{100 * high:+.1f})."
+                f"The {other} predicts {percent(candidate.accuracy)} correctly: a difference of "
+                f"{points(difference)} points (95 % interval {points(low)} to {points(high)})."
             )
     return " ".join(sentences)
 
@@ -464,7 +473,7 @@ def describe_choice(name: str, candidates: Mapping[str, Candidate], texts="valid
 def describe_learning_curve(accuracies: Mapping[int, float]) -> str:
     """Return what the accuracies with fewer and with all training texts, by their number, tell."""
     numbers = [f"{number:,}" for number in accuracies]
-    percentages = [f"{accuracy:.1%}" for accuracy in accuracies.values()]
+    percentages = [percent(accuracy) for accuracy in accuracies.values()]
     *_, before, last = accuracies.values()
     error = math.sqrt(last * (1 - last) / max(accuracies))  # of the last accuracy
     advice = (

@@ -180,6 +180,54 @@ def changed_labels(p_spam: torch.Tensor) -> str:
     return "fewer than 20" if changed < 20 else "20 to 60" if changed <= 60 else "more than 60"
 
 
+# --- 6.A ------------------------------------------------------------------------------------------
+
+
+def largest_class(table) -> dict:
+    """Return the accuracy, in percent, of always predicting the largest class of a TextTable."""
+    sizes = table.frame["Label"].value_counts()
+    return {
+        "answer": 100 * sizes.max() / sizes.sum(),
+        "largest": table.labels[sizes.idxmax()],
+        "num_largest": sizes.max(),
+        "num_texts": sizes.sum(),
+        "num_classes": len(sizes),
+        "one_of_classes": 100 / len(sizes),
+    }
+
+
+def rows_set_aside(frame, table) -> int:
+    """Return how many rows of a frame are not in the TextTable that was read from it."""
+    return len(frame) - len(table.frame)
+
+
+def accuracy_at_random(in_one_part: float, at_random: float, shared, test) -> dict:
+    """Return the accuracy of a random split, in percent, and what it can be computed from."""
+    return {
+        "answer": 100 * at_random,
+        "in_one_part": 100 * in_one_part,
+        "num_shared": len(shared),
+        "num_test": len(test),
+        "shared": 100 * len(shared) / len(test),
+        "new": 100 - 100 * len(shared) / len(test),
+    }
+
+
+def bag_against_gpt2(bag_of_words, gpt2, train_texts) -> dict:
+    """Return which of two `Candidate`s of `workshop.own` has the higher accuracy, by five points."""
+    bag, transformer = 100 * bag_of_words.accuracy, 100 * gpt2.accuracy
+    answer = "the bag of words" if bag > transformer else "GPT-2"
+    if abs(bag - transformer) <= 5:
+        answer = "about the same"
+    return {"answer": answer, "bag": bag, "gpt2": transformer, "num_texts": len(train_texts)}
+
+
+def end_of_learning_curve(accuracies) -> dict:
+    """Return the last accuracy of a learning curve, in percent, the one before, and both numbers."""
+    (half, before), (whole, last) = list(accuracies.items())[-2:]
+    return {"answer": 100 * last, "before": 100 * before, "half": half, "num_texts": whole}
+
+
 ANSWERS = {
     "6.1 what the pretrained model answers": beginning_of_answer,
     "6.2 always ham": always_ham,
@@ -197,4 +245,9 @@ ANSWERS = {
     "6.7 sure mistakes": confident_mistakes,
     "6.7 dear mistakes": expensive_mistakes,
     "6.8 a stricter threshold": changed_labels,
+    "6.A majority class": largest_class,
+    "6.A set aside": rows_set_aside,
+    "6.A leakage": accuracy_at_random,
+    "6.A bag of words or GPT-2": bag_against_gpt2,
+    "6.A more labels": end_of_learning_curve,
 }
