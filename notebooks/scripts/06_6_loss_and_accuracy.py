@@ -162,9 +162,9 @@ predict(
 # %% [markdown]
 # ## Cross-entropy loss
 #
-# Accuracy does not change until some message gets another label. Training needs a *[loss](../site/pages/glossary.md)*: a number that changes a
-# little with each weight. Ours is *[cross-entropy](../site/pages/glossary.md)*. For one message it is −ln p, where p is the probability of the
-# correct class. The unit is the *nat*, because the logarithm is natural.
+# Accuracy does not change until some message gets another label. Training needs a *[loss](../site/pages/glossary.md)*, a number
+# that changes a little with each weight. Ours is *[cross-entropy](../site/pages/glossary.md)*. For one message it is −ln p,
+# where p is the probability of the correct class. The unit is the *nat*, because the logarithm is natural.
 #
 # Move the slider. To the right of the grey line the predicted label is correct.
 
@@ -275,7 +275,7 @@ predict("6.6 lower loss, lower accuracy", given=(a, b))
 # ## Which token is the last one?
 #
 # All sequences have the same length, so the last token is padding in all but the longest messages. The book classifies at this
-# position, and after fine-tuning it works. The alternative is the last *real* token.
+# position. It attends to the whole message, and after fine-tuning it works. The alternative is the last *real* token.
 #
 # > **Write it: the last real token.** (medium, 8 minutes)
 # >
