@@ -128,7 +128,7 @@ SETTINGS = SimpleNamespace(epochs=5)
             {576: "The biases", 386: "for two classes"},
         ),
         (
-            "6.6 a price for doubt",
+            "6.6 loss of an uncertain answer",
             (),
             0.29,
             {-0.2877: "never negative", 0.1249: "base 10", 0.415: "base 2", 0.25: "other class"},

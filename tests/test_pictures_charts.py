@@ -136,7 +136,7 @@ def test_the_loss_of_a_probability_is_marked_on_the_curve_and_said():
     for p, loss in ((1.0, "0.00"), (0.5, "0.69"), (1e-9, "20.72")):
         chart = charts.draw_loss(p)
         check_chart(chart)
-        assert chart.words == f"the loss −ln p: {p:g} for the correct class costs {loss}"
+        assert chart.words == f"p = {p:g}, loss = −ln p = {loss}"
         half, curve, mark = chart.figure.axes[0].lines
         assert mark.get_xydata().tolist() == [[p, 0], [p, pytest.approx(-math.log(p))]]
         x, y = curve.get_data()

@@ -70,6 +70,20 @@ VALUES = {  # what the cells give for the bundled model and data
     },
     "6.5 the first block in place of the last": {"num_blocks": 6, "blocks_more": 5},
     "6.5 two blocks": {"one_block": 445634},
+    "6.6 accuracy before training": {"total": 100, "ham": 41.0, "majority": 59.0},
+    "6.6 loss before training": {
+        "losses": "1.29, 1.37, 0.87, 0.74, 1.23",
+        "spam": 59.0,
+        "constant": 0.677,
+    },
+    "6.6 lower loss, lower accuracy": {
+        "a": "0.6, 0.6, 0.6, 0.01",
+        "b": "0.9, 0.9, 0.49, 0.49",
+        "loss_a": 1.53,
+        "loss_b": 0.41,
+        "right_a": 3,
+        "right_b": 2,
+    },
     "6.4 most like win": {"lose": 0.63, "prize": 0.34, "free": 0.12},
     "6.4 whose phone": {"before": "sister", "weight_before": 82.2, "weight": 81.8},
     "6.A majority class": {

@@ -4,15 +4,13 @@ A function takes what the cell gives to `predict`, and returns the answer, or a 
 answer and further values for the texts of the question.
 """
 
-import math
 import re
 
 import torch
 from torch.nn import functional as F
 
-from helpers.config import END_OF_TEXT
-from helpers.freezing import FreezePlan, parameter_report
-from helpers.training import last_token_positions
+from helpers.freezing import FreezePlan, parameter_report, record
+from helpers.training import own_random_numbers
 from workshop.costs import training_cost
 from workshop.pictures.charts import batch_widths, share_of_padding
 
@@ -102,25 +100,63 @@ def first_for_last(cfg, num_tokens: int) -> dict:
 # --- 6.6 ------------------------------------------------------------------------------------------
 
 
-def loss_at(p: float) -> float:
-    """Return the loss, in nats, where the correct class has the probability `p`."""
-    return -math.log(p)
+def losses_of_random_heads(model, data_loader) -> dict:
+    """Return whether the losses of five untrained heads at the last position are near ln 2.
+
+    Also returned are the `losses`, the percentage of `spam`, and the loss `constant` of predicting
+    this percentage for every message. The model stays as it is.
+    """
+    vectors, labels = [], []
+    with torch.no_grad(), record(model, "final_norm") as recorded:
+        for token_ids, batch_labels in data_loader:
+            model(token_ids.to(model.tok_emb.weight.device))
+            vectors.append(recorded["final_norm"].output[:, -1].cpu())
+            labels.append(batch_labels)
+    vectors, labels = torch.cat(vectors), torch.cat(labels)
+    losses = []
+    for seed in range(1, 6):
+        with own_random_numbers(vectors.device, seed):
+            head = torch.nn.Linear(vectors.shape[1], 2)
+        losses.append(F.cross_entropy(head(vectors), labels).item())
+    answer = "all are close to 0.69"
+    if max(losses) > 0.8:
+        answer = "some are above 0.8"
+    elif min(losses) < 0.6:
+        answer = "some are below 0.6"
+    spam = labels.float().mean()
+    return {
+        "answer": answer,
+        "losses": ", ".join(f"{loss:.2f}" for loss in losses),
+        "spam": 100 * spam.item(),
+        "constant": F.binary_cross_entropy(spam.expand(len(labels)), labels.float()).item(),
+    }
 
 
-def what_is_last(token_ids) -> str:
-    """Return what is at the last position of the shortest of the sequences (b, n)."""
-    shortest = token_ids[last_token_positions(token_ids).argmin()]
-    return "padding" if shortest[-1] == END_OF_TEXT else "its last word"
-
-
-def loss_against_accuracy(one, other) -> str:
-    """Return whether the other model has the lower loss and the lower accuracy.
+def loss_against_accuracy(a, b) -> dict:
+    """Return whether model b has the lower loss and the lower accuracy, and both of each model.
 
     Given are the probabilities of the correct classes.
     """
-    losses = [sum(-math.log(p) for p in model) / len(model) for model in (one, other)]
-    right = [sum(p > 0.5 for p in model) / len(model) for model in (one, other)]
-    return "yes" if losses[1] < losses[0] and right[1] < right[0] else "no"
+    loss_a, loss_b = (-torch.tensor(model).log().mean().item() for model in (a, b))
+    right_a, right_b = (sum(p > 0.5 for p in model) for model in (a, b))
+    return {
+        "answer": "yes" if loss_b < loss_a and right_b < right_a else "no",
+        "a": str(a)[1:-1],
+        "b": str(b)[1:-1],
+        "loss_a": loss_a,
+        "loss_b": loss_b,
+        "right_a": right_a,
+        "right_b": right_b,
+    }
+
+
+def effect_of_padding(model, token_ids, positions) -> str:
+    """Return whether the padding after the shortest message's last token changes its logits."""
+    shortest, last = positions.index(min(positions)), min(positions)
+    sequence = token_ids[shortest : shortest + 1].to(model.tok_emb.weight.device)
+    with torch.no_grad():
+        with_padding, alone = model(sequence)[0, last], model(sequence[:, : last + 1])[0, last]
+    return "no" if torch.allclose(with_padding, alone, atol=1e-3) else "yes"
 
 
 # --- 6.7 ------------------------------------------------------------------------------------------
@@ -236,9 +272,9 @@ ANSWERS = {
     "6.5 the share that learns": trainable_percent,
     "6.5 two blocks": two_blocks,
     "6.5 the first block in place of the last": first_for_last,
-    "6.6 a sure wrong answer": loss_at,
-    "6.6 the last position": what_is_last,
+    "6.6 loss before training": losses_of_random_heads,
     "6.6 lower loss, lower accuracy": loss_against_accuracy,
+    "6.6 padding after a token": effect_of_padding,
     "6.7 gradient": which_have_gradients,
     "6.7 first step": change_of_loss,
     "6.7 best epoch": best_epoch,

@@ -155,7 +155,7 @@ FIXED = {
         {"a", "c", "e"},
         "A classifier selects from a list that is fixed beforehand. It does not write.",
     ),
-    "6.6 a price for doubt": Answer(
+    "6.6 loss of an uncertain answer": Answer(
         -math.log(0.75),
         "The loss is minus the natural logarithm of the correct class's probability.",
         {

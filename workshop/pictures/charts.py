@@ -328,8 +328,8 @@ def draw_loss(p: float) -> Chart:
     plot.axvline(0.5, color=GREY)
     plot.plot(curve, -np.log(curve).round(3))
     plot.plot([p, p], [0, loss], "o-")
-    plot.set_title(f"the loss −ln p: {p:g} for the correct class costs {loss:.2f}")
-    plot.set(xlabel="probability of the correct class", ylabel="loss", ylim=(-0.1, 5.3))
+    plot.set_title(f"p = {p:g}, loss = −ln p = {loss:.2f}")
+    plot.set(xlabel="p, the probability of the correct class", ylabel="loss", ylim=(-0.1, 5.3))
     return chart(figure)
 
 
