@@ -51,6 +51,7 @@ def own_tables() -> dict[str, pd.DataFrame]:
     topics = pd.read_csv(SMS_TOPICS).rename(columns={"topic": "label"})
     mini = load_messages("sms-mini").rename(columns=str.lower)
     bible, three = verses(), ["money", "work and school", "home and family"]
+    four = ["Psa", "Isa", "Jer", "Eze"]
     return {
         "sms-topics": topics,
         "sms-mini": mini,
@@ -59,5 +60,7 @@ def own_tables() -> dict[str, pd.DataFrame]:
             bible, {book: 417 if i < 8 else 416 for i, book in enumerate(TWELVE)}
         ),
         "verses of two books, 1 to 30": evenly(bible, {"Psa": 900, "Eccl": 30}),
-        "passages of 600 words of four books": passages(bible, ["Psa", "Isa", "Jer", "Eze"], 600),
+        "100 passages of 600 words of four books": evenly(
+            passages(bible, four, 600), dict.fromkeys(four, 25)
+        ),
     }
