@@ -78,8 +78,8 @@ LABEL_MISTAKES = (  # from the logits (n, 2) and the number of real tokens to 0 
      "in a short message: `logits[:, -1]`.", lambda logits, n: logits[n - 1].argmax()),
     ("you average over all positions. The last one alone decides: `logits[:, -1]`.",
      lambda logits, n: logits.mean(0).argmax()),
-    ("you compare the logit of spam with 0. Compare it with the logit of ham, for instance with "
-     "`argmax`.", lambda logits, n: int(logits[-1, 1] > 0)),
+    ("you compare the logit of spam with a fixed number. Compare it with the logit of ham, for "
+     "instance with `argmax`.", lambda logits, n: int(logits[-1, 1] > 0)),
     ("you compare the probability of spam with 0.9. The larger logit decides, so with 0.5.",
      lambda logits, n: int(logits[-1].softmax(0)[1] > 0.9)),
     ("`argmax` without `dim` looks at the logits of all positions. Take the last position first.",
