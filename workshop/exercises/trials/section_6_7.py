@@ -117,6 +117,12 @@ STEP_MISTAKES = (
 )
 
 
+def refuse_eval_mode(model, _) -> None:
+    """Raise Mistake where a model that should be trained is in eval mode."""
+    if not model.training:
+        raise Mistake("the model is in eval mode, where dropout is off. Train it in training mode.")
+
+
 def trace(step) -> list[tuple]:
     """Return what two steps on each of two models do.
 
@@ -129,6 +135,7 @@ def trace(step) -> list[tuple]:
             torch.manual_seed(7 + i)
             model = replace_head(GPTModel(SIZES | sizes))
         FreezePlan(sizes["n_layers"], ["trf_blocks.0", "final_norm", "out_head"]).apply(model)
+        model.register_forward_pre_hook(refuse_eval_mode)
         optimizer = CountedSGD(model.parameters(), lr=lr)
         flags = [p.requires_grad for p in model.parameters()]
         for batch_labels in rows(labels):

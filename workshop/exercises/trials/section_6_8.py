@@ -101,8 +101,12 @@ def try_classify(solve) -> str:
                     got = answer_of(solve, text, ToyClassifier(logits), tokenizer, length)
                     num_real = min(len(tokenizer.encode(text)), length)
                     answered.append((logits, num_real, got))
-    elsewhere = ToyClassifier(logits_of(CLASSES[5][0], *FORMS[0]), device="meta")
+    elsewhere = ToyClassifier(logits_of(CLASSES[5][0], *FORMS[0]), device="meta").eval()
     solve(TEXTS[5][0], elsewhere, WordTokenizer(), torch.device("meta"), 5)
+    if elsewhere.training:
+        raise Mistake(
+            "your function leaves the model in training mode. It was in eval mode before."
+        )
 
     expected = [logits[-1].argmax().item() for logits, *_ in answered]
     got = [ANSWERS.index(answer) for *_, answer in answered]
@@ -124,7 +128,7 @@ def answer_of(solve, text: str, model: ToyClassifier, tokenizer, length: int) ->
     check_row(model.row, tokenizer.encode(text), length)
     refuse({
         "the model is in training mode while it answers, and dropout makes its answers random. "
-        "Call model.eval() first.": model.answered_in_training or model.training,
+        "Call model.eval() first.": model.answered_in_training,
         f"the answer is {got!r}; it should be “spam” or “not spam”.":
             got not in ("spam", "not spam"),
     })  # fmt: skip

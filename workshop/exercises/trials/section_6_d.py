@@ -60,7 +60,10 @@ PARTS = (
         ["call me now", "see you\nat six ", "nowhere to go", "to go", "okay", "ok", "lunch? ",
          "ok"],
     ),
-    (["On my way", "thanks"], ["THANKS", "on  my way", "later", "On my way"]),
+    (
+        ["On my way", "thanks"],
+        ["THANKS", "on  my way", "thanks!", "later", "way on my", "on my bike", "On my way"],
+    ),
 )  # fmt: skip
 
 
