@@ -71,6 +71,10 @@ COUNT_MISTAKES = (
         "parameters of the modules inside them.",
         of_direct_children,
     ),
+    (
+        "you left out the tensors of one dimension. Biases and norms have parameters as well.",
+        lambda model: sum(p.numel() for p in model.parameters() if p.requires_grad and p.ndim > 1),
+    ),
     ("it returns inside the loop, after the first parameter.", first_parameter),
     ("it returns inside the loop, after the first trainable parameter.", first_trainable),
 )
@@ -124,6 +128,11 @@ FLAG_MISTAKES = (
         "only the last name in `trainable` counts: each turn of the inner loop overwrites the "
         "flag that the turn before has set.",
         lambda name, parts, before: is_named(name, parts[-1:]),
+    ),
+    (
+        "only the last name in `trainable` counts: the loop over the parameters sets all flags "
+        "again for each name.",
+        lambda name, parts, before: is_named(name, parts[-1:]) if parts else before,
     ),
     (
         "only the first name in `trainable` counts.",

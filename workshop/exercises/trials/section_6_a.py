@@ -48,14 +48,23 @@ TEXT_MISTAKES = (
     ("“okay” only contains “ok”. Compare whole texts.",
      lambda train, test: [text for text in test
                           if any(normalised(known) in normalised(text) for known in train)]),
+    ("“to go” is only a part of a training text. Compare whole texts.",
+     lambda train, test: [text for text in test
+                          if any(normalised(text) in normalised(known) for known in train)]),
+    ("you sorted the texts. Keep the order of the test part.",
+     lambda train, test: sorted(shared_texts(train, test))),
 )  # fmt: skip
 PARTS = (
     (
         ["Call me NOW", "see  you at six", "Ok", "No where to go", "lunch?"],
-        ["call me now", "see you\nat six ", "nowhere to go", "okay", "ok", "lunch? ", "ok"],
+        ["call me now", "see you\nat six ", "nowhere to go", "to go", "okay", "ok", "lunch? ",
+         "ok"],
     ),
-    (["On my way", "thanks"], ["THANKS", "on  my way", "later", "On my way"]),
-)
+    (
+        ["On my way", "thanks"],
+        ["THANKS", "on  my way", "thanks!", "later", "way on my", "on my bike", "On my way"],
+    ),
+)  # fmt: skip
 
 
 def try_shared_texts(solve) -> str:
@@ -128,6 +137,8 @@ F1_MISTAKES = (
     ("you left out a class of which nothing is right. Its F1 is 0, and it counts.",
      lambda table: f1_scores(table)[f1_scores(table) > 0].mean()),
     ("it is nan, 0 / 0, where a class is never predicted. The F1 of that class is 0.", by_division),
+    ("you took the first two classes only. Use all rows and columns of the table.",
+     lambda table: f1_scores(table)[:2].mean()),
     ("that is the F1 of each class. Return their mean.", f1_scores),
 )  # fmt: skip
 TABLES = tuple(
