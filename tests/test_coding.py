@@ -131,7 +131,6 @@ REFERENCES = {  # inputs, and functions that make the typical mistakes
         section_6_5.COUNT_MISTAKES,
         section_6_5.count_trainable,
     ),
-    "blocks": (section_6_5.PLANS, section_6_5.BLOCK_MISTAKES, section_6_5.frozen_blocks),
     "positions": (
         section_6_3.PADDED,
         section_6_6.POSITION_MISTAKES,

@@ -7,6 +7,7 @@ import re
 
 import nbformat
 import pytest
+from tqdm import tqdm
 
 from notebooks import build
 from tests.conftest import ROOT
@@ -115,6 +116,16 @@ def test_where_no_script_runs_6_5_shows_the_explorer_as_a_diagram_and_tables():
     assert "<td>445,634</td><td>3.56 % trainable</td>" in html and "<td>50.1 MB</td>" in html
 
 
+def test_6_5_without_the_step_that_replaces_the_head_ends_in_a_sentence_and_asks_nothing():
+    page = build.read("06_5_classification_head")
+    page.cells = [cell for cell in page.cells if "model.out_head = " not in cell.source]
+    sentence = r"language-model head with 50,257 outputs; give it a new one"
+    with pytest.raises(build.CannotBuild, match=sentence):
+        build.execute("06_5", page, tqdm(disable=True))
+    (asking,) = [cell for cell in page.cells if '"6.5 the shape with the new head"' in cell.source]
+    assert [output.output_type for output in asking.outputs] == ["error"]
+
+
 SECTIONS = {f"6.{name.split('_')[1]}": build.read(name) for name in build.names()}
 
 
@@ -149,7 +160,7 @@ def test_every_question_is_asked_once_on_its_page_and_no_other_is():
                 assert all(name.split()[0] == section for name in names)
                 asked += names
     assert sorted(asked) == sorted(questions())
-    assert len(EXERCISES) == 15 and "fifteen functions" in (ROOT / "README.md").read_text("utf-8")
+    assert len(EXERCISES) == 14 and "fourteen functions" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_last_cell_of_every_page_shows_its_progress_and_a_learner_answers_every_page(request):

@@ -329,7 +329,8 @@ predict("6.6 padding after a token", given=(model, token_ids, positions))
 # %% [markdown]
 # The course's functions use this position with `position="last_token"`. In the [author's
 # experiments](https://github.com/rasbt/LLMs-from-scratch/tree/main/ch06/02_bonus_additional-experiments) with GPT-2 124M, the
-# test accuracy was 98.33 % there (row 16) and 95.00 % at the last position (row 1): one run each, 300 messages.
+# test accuracy was 98.33 % there (experiment 16) and 95.00 % at the last position (experiment 1): one run each, 300
+# messages.
 #
 # ## Try it
 #

@@ -194,11 +194,13 @@ def simple_accuracy(train, test):
 stratified = split_stratified(twice)
 in_one_part = simple_accuracy(stratified.train, stratified.test)
 at_random = simple_accuracy(train, test)
-shown = f"copies in one part: {in_one_part:.0%}\nrandom split:       {at_random:.0%}"
-predict("6.A leakage", given=(in_one_part, at_random, shared, test), show=shown)
+shown = f"copies in one part: {in_one_part:.0%}\n"
+shown += f"random split:       {at_random:.0%}"
+given = (in_one_part, at_random, shared, test)
+predict("6.A leakage", given=given, show=shown)
 
 # %% [markdown]
-# From here on we use three parts of the original table that share no text. The validation texts are for choosing, the test
+# From here on we use three parts of the original table. No text is in two of them. The validation texts are for choosing, the test
 # texts for one measurement at the end.
 
 # %%
@@ -211,8 +213,9 @@ print(*split.report, sep="\n")
 # Accuracy alone says little. The first baseline always predicts the largest class. The second is a *[bag of words](../site/pages/glossary.md)*: a text
 # is a vector with one number for each word and each short sequence of characters, whatever their order.
 #
-# The numbers are *[TF-IDF](../site/pages/glossary.md)* features: the term frequency (here 1 + ln of the count in this text) times the inverse document
-# frequency, which is larger the fewer training texts contain the word. Each vector is then scaled to length 1.
+# The numbers are *[TF-IDF](../site/pages/glossary.md)* features. Each is a product. Its first
+# factor is the term frequency: here 1 + ln of the count in this text. The second is the inverse document frequency, which is
+# larger the fewer training texts contain the word. Each vector is then scaled to length 1.
 
 # %%
 from workshop.own import BAG, GPT2, OwnSettings, OwnTraining

@@ -9,9 +9,8 @@ import re
 import torch
 from torch.nn import functional as F
 
-from helpers.freezing import FreezePlan, parameter_report, record
+from helpers.freezing import record
 from helpers.training import own_random_numbers
-from workshop.costs import training_cost
 from workshop.pictures.charts import batch_widths, share_of_padding
 
 # --- 6.1 ------------------------------------------------------------------------------------------
@@ -66,35 +65,21 @@ def padding_sorted(lengths) -> dict:
 # --- 6.5 ------------------------------------------------------------------------------------------
 
 
-def trainable_percent(cfg, plan) -> dict:
-    """Return the percentage of trainable parameters, and those of two parts of the model."""
-    report = parameter_report(cfg, plan)
-    sizes = {part.part: 100 * part.parameters / report.total for part in report.parts}
-    return {
-        "answer": report.percent,
-        "num_blocks": plan.n_layers,
-        "one_of_blocks": 100 / plan.n_layers,
-        "embedding": sizes["tok_emb"],
-        "last_block": sizes[f"trf_blocks.{plan.n_layers - 1}"],
-    }
+def shape_with_old_head(model, logits: torch.Tensor) -> dict:
+    """Return the shape of a language model's logits, and its `emb_dim`.
+
+    Raises ValueError where the page has replaced the head already.
+    """
+    if logits.shape[-1] != model.cfg["vocab_size"]:
+        raise ValueError("the head has been replaced already; run step 2 again, and then this cell")
+    return {"answer": tuple(logits.shape), "emb_dim": model.cfg["emb_dim"]}
 
 
-def two_blocks(cfg) -> dict:
-    """Return the trainable parameters with the last two blocks, and with the last one."""
-    plans = (FreezePlan.last_blocks(cfg["n_layers"], k) for k in (2, 1))
-    two, one = (parameter_report(cfg, plan).trainable for plan in plans)
-    return {"answer": two, "one_block": one}
-
-
-def first_for_last(cfg, num_tokens: int) -> dict:
-    """Return how many times the backward compute training the first block needs, not the last."""
-    n_layers = cfg["n_layers"]
-    plans = (
-        FreezePlan.book(n_layers),
-        FreezePlan(n_layers, {"trf_blocks.0", "final_norm", "out_head"}),
-    )
-    last, first = (training_cost(cfg, plan, 1, num_tokens).backward.amount for plan in plans)
-    return {"answer": first / last, "num_blocks": n_layers, "blocks_more": n_layers - 1}
+def rows_that_stay(model, token_ids: torch.Tensor, others: torch.Tensor) -> int:
+    """Return for how many positions two messages (1, n) get the same logits."""
+    with torch.no_grad():
+        is_close = torch.isclose(model(token_ids), model(others), atol=1e-4)
+    return int(is_close.all(dim=-1).sum())
 
 
 # --- 6.6 ------------------------------------------------------------------------------------------
@@ -269,9 +254,8 @@ ANSWERS = {
     "6.2 always ham": always_ham,
     "6.3 the same words in a hurry": compared_number_of_tokens,
     "6.3 sorted by length": padding_sorted,
-    "6.5 the share that learns": trainable_percent,
-    "6.5 two blocks": two_blocks,
-    "6.5 the first block in place of the last": first_for_last,
+    "6.5 the shape with the old head": shape_with_old_head,
+    "6.5 rows that stay": rows_that_stay,
     "6.6 loss before training": losses_of_random_heads,
     "6.6 lower loss, lower accuracy": loss_against_accuracy,
     "6.6 padding after a token": effect_of_padding,
