@@ -10,12 +10,14 @@ import re
 import traceback
 from dataclasses import dataclass
 
+from helpers.config import LEARNERS_FOLDER
 from notebooks import build
 from tests.conftest import ROOT
 
-PRELOADED = ["torch", "pandas", "sklearn.linear_model", "matplotlib.pyplot", "peft", "tensorflow", "IPython",
-             "workshop.widgets", "workshop.exercises", "tests.play"]  # fmt: skip
+PRELOADED = ["torch", "pandas", "sklearn.linear_model", "matplotlib.pyplot", "peft", "tensorflow",
+             "IPython", "workshop.widgets", "workshop.exercises", "tests.play"]  # fmt: skip
 BAR = re.compile(r"\[a progress bar|\d+%\|")
+PLOT = re.compile(r"<Figure size [^>]*>")  # which a kernel displays, and this shell does not
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(PRELOADED)
 
@@ -55,10 +57,7 @@ def _play(name: str, order: list[int], folder: str, sender) -> None:
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.utils.capture import capture_output
 
-    os.environ |= {
-        "COURSE_FOLDER": folder,
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    }
+    os.environ[LEARNERS_FOLDER] = folder
     os.chdir(ROOT / "notebooks")
     shell = InteractiveShell.instance()
     shell.displayhook.write_output_prompt = lambda: None  # no "Out[3]: "
@@ -81,7 +80,8 @@ def _play(name: str, order: list[int], folder: str, sender) -> None:
 
 
 def _join(texts: list[str]) -> str:
-    return " ".join(" ".join(text.split()) for text in texts if text and not BAR.search(text))
+    kept = [PLOT.sub("", text) for text in texts if text and not BAR.search(text)]
+    return " ".join(" ".join(kept).split())
 
 
 def _is_sentence(error: BaseException) -> bool:
