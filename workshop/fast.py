@@ -382,11 +382,17 @@ def fine_tune(
 # --- the classifier of section 6.7 ----------------------------------------------------------------
 
 
-def trained_from(model_name: str, data_name: str) -> dict[str, str]:
-    """Return what the classifier of a data set is trained from: `origin`, and the data's name."""
+def trained_from(model_name: str, data_name: str, keep: str = "best") -> dict[str, str]:
+    """Return what the classifier of a data set is trained from, to save along with it.
+
+    That is its `origin`, the data's name and the number of training steps. `keep` is that of the
+    settings: the weights of the "best" or the "last" epoch.
+    """
     train, _, _ = load_splits(data_name)
-    settings = TrainingSettings.for_model(model_name)
-    return origin(model_name, train, settings.seed, settings) | {"data": data_name}
+    settings = TrainingSettings.for_model(model_name, keep=keep)
+    steps = settings.epochs * (len(train) // settings.batch_size)
+    about = origin(model_name, train, settings.seed, settings)
+    return about | {"data": data_name, "steps": str(steps)}
 
 
 def origin(model_name: str, train: pd.DataFrame, seed: int, settings) -> dict[str, str]:
@@ -406,14 +412,17 @@ def origin(model_name: str, train: pd.DataFrame, seed: int, settings) -> dict[st
     }
 
 
-def load_or_train(path: str | Path, model_name: str, data_name: str) -> SpamClassifier:
+def load_or_train(
+    path: str | Path, model_name: str, data_name: str, keep: str = "best"
+) -> SpamClassifier:
     """Return the classifier saved at `path`, or train it and save it there.
 
-    A damaged file, and one that was trained from something else, with other settings or by another
-    version, is neither taken nor overwritten. Training is that of section 6.7: the book's plan and
-    `TrainingSettings.for_model`.
+    A damaged file, and one that was trained from something else, with other settings, for another
+    number of steps or by another version, is neither used nor overwritten. Training is that of
+    section 6.7: the book's plan and `TrainingSettings.for_model`; `keep` is the "best" or the "last"
+    epoch.
     """
-    about, path, problem = trained_from(model_name, data_name), Path(path), ""
+    about, path, problem = trained_from(model_name, data_name, keep), Path(path), ""
     if path.exists():
         try:
             saved = SpamClassifier.load(path)
@@ -421,14 +430,17 @@ def load_or_train(path: str | Path, model_name: str, data_name: str) -> SpamClas
             if not differing:
                 return saved
             problem = f"{path} is another classifier (it differs in: {', '.join(differing)})"
+            if differing == ["steps"] and "steps" in saved.about:
+                steps, expected = saved.about["steps"], about["steps"]
+                problem = f"{path} was trained for {steps} steps, and not for {expected}"
         except ValueError as error:
             problem = str(error)
         warnings.warn(
-            f"{problem}. It stays, and one is trained for now; to have that one saved, "
+            f"{problem}. It stays, and a new one is trained, which is not saved. To save a new one, "
             "delete the file first",
             stacklevel=2,
         )
-    settings = TrainingSettings.for_model(model_name)
+    settings = TrainingSettings.for_model(model_name, keep=keep)
     train, validation, _ = (loader.dataset for loader in create_dataloaders(data_name))
     model = load_pretrained(model_name)
     torch.manual_seed(settings.seed)
