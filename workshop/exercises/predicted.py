@@ -7,13 +7,14 @@ answer and further values for the texts of the question.
 import math
 import re
 
-import torch
 from torch.nn import functional as F
 
 from helpers.config import END_OF_TEXT
 from helpers.freezing import FreezePlan, parameter_report
+from helpers.measures import Slice, counts_at, mean_confidence, paired_interval
 from helpers.training import last_token_positions
 from workshop.costs import training_cost
+from workshop.inside import influence_on_spam, read_message
 from workshop.pictures.charts import batch_widths, share_of_padding
 
 # --- 6.1 ------------------------------------------------------------------------------------------
@@ -174,10 +175,65 @@ def change_of_loss(before: float, after: float) -> str:
 # --- 6.8 ------------------------------------------------------------------------------------------
 
 
-def changed_labels(p_spam: torch.Tensor) -> str:
-    """Return how many predicted labels change with a threshold of 0.9 instead of 0.5."""
-    changed = int(((p_spam > 0.5) != (p_spam > 0.9)).sum())
-    return "fewer than 20" if changed < 20 else "20 to 60" if changed <= 60 else "more than 60"
+def leaving_out_a_token(classifier, text: str) -> dict:
+    """Return how often the probability of spam increases when a text loses one of its tokens.
+
+    Also returned are the number of these tokens and of all tokens, and the tokens with the largest
+    influence on spam, `first`, and with the smallest, `last`.
+    """
+    message = read_message(classifier, text)
+    influence = influence_on_spam(classifier, message)
+    tokens = [token.strip("␣") for token in message.tokens]
+    num_ham, total = int((influence < 0).sum()), len(tokens)
+    return {
+        "answer": {0: "never", total: "always"}.get(num_ham, "sometimes"),
+        "num_ham": num_ham,
+        "total": total,
+        "first": tokens[influence.argmax()],
+        "last": tokens[influence.argmin()],
+    }
+
+
+# --- 6.E ------------------------------------------------------------------------------------------
+
+
+def accuracy_on_hard(hard: Slice, others: Slice) -> dict:
+    """Return whether the accuracy on hard messages is another one, and both as percentages."""
+    difference = hard.share - others.share
+    answer = "lower" if difference < -0.1 else "higher" if difference > 0.1 else "about the same"
+    return {
+        "answer": answer,
+        "right": hard.right,
+        "count": hard.count,
+        "others": 100 * others.share,
+    }
+
+
+def lost_without_order(is_right, is_right_shuffled) -> dict:
+    """Return how many percentage points of accuracy are lost when the words are shuffled.
+
+    Given is whether each label is right: (num_messages,), and (num_orders, num_messages). Also
+    returned are the loss and its 95 % interval.
+    """
+    lost, low, high = (100 * v for v in paired_interval([is_right], is_right_shuffled))
+    answer = "less than 5" if lost < 5 else "5 to 15" if lost <= 15 else "more than 15"
+    return {"answer": answer, "lost": lost, "low": low, "high": high}
+
+
+def more_confident(labels, p_best, p_last) -> dict:
+    """Return which epoch's model is more confident, and both models' confidence and accuracy.
+
+    Given are the probabilities of spam by the best and the last epoch's model, (num_messages,).
+    """
+    best, last = (100 * mean_confidence(p) for p in (p_best, p_last))
+    answer = "the best epoch" if best > last else "the last epoch"
+    return {
+        "answer": "no difference" if abs(best - last) < 1 else answer,
+        "best": best,
+        "last": last,
+        "best_right": 100 * counts_at(labels, p_best).accuracy,
+        "last_right": 100 * counts_at(labels, p_last).accuracy,
+    }
 
 
 ANSWERS = {
@@ -196,5 +252,8 @@ ANSWERS = {
     "6.7 best epoch": best_epoch,
     "6.7 sure mistakes": confident_mistakes,
     "6.7 dear mistakes": expensive_mistakes,
-    "6.8 a stricter threshold": changed_labels,
+    "6.8 leaving out a token": leaving_out_a_token,
+    "6.E hard on purpose": accuracy_on_hard,
+    "6.E words in another order": lost_without_order,
+    "6.E best or last epoch": more_confident,
 }
