@@ -55,10 +55,8 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## The classifier of section 6.7
 #
-# If section 6.7 saved its classifier, the next cell loads it. Otherwise the cell trains it in the same way, in less than half
-# a minute. The weights are those of the epoch with the lowest validation loss.
-#
-# Check a model before you use it: is it better than predicting the [majority class](../site/pages/glossary.md) each time?
+# If section 6.7 saved its classifier, the next cell loads it. Otherwise it is trained now, in the same way, in less than half a
+# minute. The weights are those of the epoch with the lowest validation loss. Is the model better than predicting the [majority class](../site/pages/glossary.md)?
 
 # %% tags=["nbval-ignore-output"]
 import warnings
@@ -83,8 +81,8 @@ if accuracy <= majority:
     print("cells of section 6.7 again, from top to bottom.")
 
 # %% [markdown]
-# (A model that was trained twice is also recognised: the file says for how many steps. If that is not the expected number, a
-# warning says so, and a new classifier is trained.)
+# (If section 6.7 trained the same model twice, the file says so by the number of steps. Then you see a warning, and a new
+# classifier is trained.)
 #
 # ## Classifying a message
 #
@@ -139,8 +137,7 @@ from workshop.exercises import check_code
 classify = check_code("6.8 classify", my_classify)
 
 # %% [markdown]
-# From here on, `classify` is your function if it passed, and the course's otherwise. Here are two messages like the book's. Add
-# your own.
+# `classify` is your function if it passed, and the course's otherwise. Add messages of your own.
 
 # %%
 from helpers.tokenizer import get_tokenizer
@@ -160,9 +157,9 @@ for text in (text_1, text_2, "ok see you at the station at six"):
     print(label_of(text))
 
 # %% [markdown]
-# The course's function also refuses an empty message. The book's printed code reads the [context length](../site/pages/glossary.md) from
-# `pos_emb.weight.shape[1]`, which is the embedding dimension. It should be `shape[0]`, as
-# [answered here](../site/pages/questions.md#which-line-of-the-printed-classify_review-is-wrong).
+# The book's printed code reads the [context length](../site/pages/glossary.md) from
+# `pos_emb.weight.shape[1]`, which is the embedding dimension. It [should
+# be `shape[0]`](../site/pages/questions.md#which-line-of-the-printed-classify_review-is-wrong).
 
 # %%
 from helpers.classify import classify_review
@@ -198,9 +195,8 @@ for ham, spam in loaded.probabilities([text_1, text_2]):
 # %% [markdown]
 # ## Which tokens change the prediction?
 #
-# Leave out one token and classify again. How much the prediction changes is the token's *influence*. We measure it by the *odds*
-# of spam, p / (1 − p). The influence is the logarithm of the factor by which the token multiplies the odds. It is positive
-# towards spam and negative towards ham.
+# Leave out one token and classify again. How much the prediction changes is the token's *influence*. It is the logarithm of the
+# factor by which the token multiplies the *odds* of spam, p / (1 − p): positive towards spam, negative towards ham.
 
 # %% tags=["nbval-ignore-output"]
 from workshop.widgets import predict
@@ -209,8 +205,7 @@ text = "Your free prize is waiting, call now"
 predict("6.8 leaving out a token", given=(classifier, text))
 
 # %% [markdown]
-# In the **Message Microscope**, click a token to leave it out, and click it again to restore it. You can also type another
-# message.
+# In the **Message Microscope**, click a token to leave it out, or type another message.
 
 # %% tags=["nbval-ignore-output"]
 from workshop.widgets import MessageMicroscope
@@ -228,7 +223,7 @@ microscope
 # > **Fool the classifier.** (medium, 5 minutes)
 # >
 # > Change the scam so that it is classified as ham but still asks for the card. Change the friendly message so that it is
-# > classified as spam. Use few new words. The Microscope above helps. (A spammer can find the same tricks.)
+# > classified as spam. Use few new words. (A spammer can find the same tricks.)
 
 # %%
 a_friend = "do you want my ticket for tonight? i can't go"
@@ -243,14 +238,13 @@ for mine, original in ((my_scam, a_scam), (my_friend, a_friend)):
 # %% [markdown]
 # ## Precision and recall
 #
-# A *[confusion matrix](../site/pages/glossary.md)* counts messages by true label and predicted label. A *[false negative](../site/pages/glossary.md)*, spam that gets through,
-# is annoying. A *[false positive](../site/pages/glossary.md)*, a friend's message that is filtered out, is worse. Two numbers tell them apart:
+# A *[false negative](../site/pages/glossary.md)*, spam that gets through, is annoying. A *[false
+# positive](../site/pages/glossary.md)*, a friend's message that is filtered out, is worse. Two numbers tell them apart:
 #
 # - *[Precision](../site/pages/glossary.md)*: the fraction of the messages predicted as spam that is spam.
 # - *[Recall](../site/pages/glossary.md)*: the fraction of the spam that is predicted as spam.
 #
-# scikit-learn explains both in its
-# [user guide](https://scikit-learn.org/stable/modules/model_evaluation.html#precision-recall-f-measure-metrics).
+# [scikit-learn](https://scikit-learn.org/stable/modules/model_evaluation.html#precision-recall-f-measure-metrics) has both, too.
 
 # %% [markdown]
 # > **Write it: precision and recall.** (medium, 7 minutes)
@@ -296,25 +290,21 @@ def my_precision_recall(labels, p_spam, threshold):
 
 
 # %%
-precision_and_recall = check_code(
-    "6.8 precision and recall",
-    my_precision_recall,
-)
+precision_recall = check_code("6.8 precision and recall", my_precision_recall)
 
 # %% [markdown]
-# We use it on the validation messages, because we will choose a threshold with them.
+# Here is the *[confusion matrix](../site/pages/glossary.md)* of the validation messages, by true and predicted label. The area of each square shows its
+# fraction of the messages.
 
 # %% tags=["nbval-ignore-output", "key-figure"]
 from helpers.measures import counts_at
 from workshop.pictures.verdict import draw_matrix, percent
 
-precision, recall = precision_and_recall(labels, p_spam, 0.5)
+precision, recall = precision_recall(labels, p_spam, 0.5)
 print(f"precision {percent(precision)}, recall {percent(recall)}")
 draw_matrix(counts_at(labels, p_spam))
 
 # %% [markdown]
-# The area of each square shows its fraction of the messages.
-#
 # ## Try it
 #
 # > **1. A stricter filter.** (easy, 2 minutes) We predict spam only if its probability is above 0.9 instead of 0.5. Which of the
@@ -371,8 +361,8 @@ check("6.8 a threshold", my_threshold, labels, p_spam)
 #
 # </details>
 #
-# The threshold was chosen with the validation messages, so their precision is too high an estimate. Here is the measurement with
-# the test messages:
+# The threshold was chosen with the validation messages, so their precision is too high an estimate. The test messages give a
+# fair one:
 
 # %%
 if my_threshold is None:
@@ -381,7 +371,7 @@ else:
     p_test = classifier.probabilities(test["Text"])[:, 1].numpy()
     test_labels = test["Label"].to_numpy()
     for threshold in (0.5, my_threshold):
-        both = precision_and_recall(test_labels, p_test, threshold)
+        both = precision_recall(test_labels, p_test, threshold)
         precision, recall = map(percent, both)
         print(f"{threshold}: precision {precision}, recall {recall}")
 
@@ -412,6 +402,6 @@ progress("6.8")
 # - You can test token by token what changes a prediction. That is not a reason in the human sense.
 # - Precision and recall count the two kinds of mistakes. A threshold trades one for the other; choose it with validation data.
 #
-# This is the end of the chapter. Optional: [6.E](06_E_what_does_it_really_know.ipynb) tests what the classifier has learned,
-# and [questions of readers](../site/pages/questions.md) covers other models and your own numbers. Next:
+# This is the end of the chapter. [6.E](06_E_what_does_it_really_know.ipynb) tests what the classifier has learned.
+# [Questions of readers](../site/pages/questions.md) are about other models and other numbers. Next:
 # [the appendices](06_A_where_nano_comes_from.ipynb).

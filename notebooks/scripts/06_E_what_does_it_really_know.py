@@ -16,7 +16,7 @@
 #
 # After this notebook you can measure a classifier on one kind of messages, and test whether it uses the order of words. You can
 # also check whether its probabilities are right. Read [section 6.8](06_8_using_the_classifier.ipynb) first. This page is optional.
-# About 20 minutes.
+# About 18 minutes.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_E_what_does_it_really_know.ipynb)
 
