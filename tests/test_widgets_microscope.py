@@ -186,7 +186,3 @@ def test_a_page_without_a_kernel_gets_picture_table_and_words(microscope, monkey
     for words in ("␣a left out", "mean of all heads", "after 0, "):
         assert words in data["text/plain"]
     assert data["text/html"].startswith("<table>")
-    small = MessageMicroscope(microscope.classifier, MESSAGE, small=True)
-    assert each(small, "mm-head") == each(small, "mm-after") == []
-    assert one(small, "mm-tokens") and one(small, "mm-attention") and one(small, "mm-padding")
-    assert "after 0, " not in static_form(small, monkeypatch)["text/plain"]
