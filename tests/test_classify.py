@@ -295,10 +295,7 @@ def test_the_classifier_of_section_6_7_is_trained_once_and_no_other_is_taken(tmp
     assert load_or_train(path, *NAMES).about == first.about and path.stat().st_mtime_ns == written
     first.about["messages"] = "other"
     other = first.save(path).read_bytes()
-    first.about |= {"messages": trained_from(*NAMES)["messages"], "steps": "870"}
-    twice = first.save(path).read_bytes()
-    damaged = {b"damaged": "not a whole file", other: r"in: messages\)\.", twice: "for 870 steps"}
-    for content, reason in damaged.items():
+    for content, reason in ((b"damaged", "not a whole file"), (other, r"in: messages\)\.")):
         path.write_bytes(content)
         with pytest.warns(UserWarning, match=f"{reason}.*It stays"):
             again = load_or_train(path, *NAMES)

@@ -126,37 +126,38 @@ def test_eleven_of_the_test_part_are_hard():
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> dict[str, SpamClassifier]:
-    """The classifier of section 6.8, and that of the last epoch, by name."""
-    folder = tmp_path_factory.mktemp("saved")
-    return {keep: load_or_train(folder / keep, NANO, "sms-mini", keep) for keep in ("best", "last")}
+def classifier(tmp_path_factory) -> SpamClassifier:
+    """That of section 6.8: the weights of the best epoch."""
+    path = tmp_path_factory.mktemp("saved") / "classifier.safetensors"
+    return load_or_train(path, NANO, "sms-mini")
+
+
+def labels_and_logits(classifier: SpamClassifier) -> list[tuple]:
+    """Labels and logits of each part of sms-mini."""
+    with warnings.catch_warnings(action="ignore"):  # a few messages are truncated
+        return [(part["Label"].to_numpy(), classifier.logits(part["Text"])) for part in PARTS]
 
 
 @pytest.fixture(scope="module")
-def answers(saved) -> dict[str, list[tuple]]:
-    """Labels and logits of each part of sms-mini, by both classifiers."""
-    with warnings.catch_warnings(action="ignore"):  # a few messages are truncated
-        return {
-            keep: [(part["Label"].to_numpy(), each.logits(part["Text"])) for part in PARTS]
-            for keep, each in saved.items()
-        }
+def answers(classifier) -> list[tuple]:
+    return labels_and_logits(classifier)
 
 
-def test_some_tokens_push_towards_ham_as_section_6_8_says(saved):
-    found = leaving_out_a_token(saved["best"], "Your free prize is waiting, call now")
+def test_some_tokens_push_towards_ham_as_section_6_8_says(classifier):
+    found = leaving_out_a_token(classifier, "Your free prize is waiting, call now")
     assert (found["answer"], found["first"]) == ("sometimes", "free")
 
 
 def test_the_classifier_of_section_6_8_finds_spam_and_a_higher_threshold_finds_less(answers):
-    labels, logits = answers["best"][2]
+    labels, logits = answers[2]
     p_spam = measures.spam_probabilities(logits)
     before, after = (measures.counts_at(labels, p_spam, threshold) for threshold in (0.5, 0.9))
     assert before.accuracy > 0.82 and before.precision > 0.75 and before.recall > 0.75
     assert after.recall <= before.recall and after.precision > before.precision
 
 
-def test_hard_messages_and_shuffled_words_do_what_6_e_says(saved, answers):
-    texts, (labels, logits) = PARTS[2]["Text"], answers["best"][2]
+def test_hard_messages_and_shuffled_words_do_what_6_e_says(classifier, answers):
+    texts, (labels, logits) = PARTS[2]["Text"], answers[2]
     messages = read_messages(SMS_MINI)
     topics = SMS_MINI.with_name("topics.txt").read_text(encoding="utf-8").splitlines()
     hard = [topic.startswith("hard-") for topic in topics]
@@ -167,17 +168,17 @@ def test_hard_messages_and_shuffled_words_do_what_6_e_says(saved, answers):
     generator = random.Random(123)
     words = [text.split() for text in [*texts] * 5]
     shuffled = [" ".join(generator.sample(each, len(each))) for each in words]
-    p_shuffled = saved["best"].probabilities(shuffled)[:, 1].numpy().reshape(5, -1)
+    p_shuffled = classifier.probabilities(shuffled)[:, 1].numpy().reshape(5, -1)
     is_right = ((p_spam > 0.5) == labels, (p_shuffled > 0.5) == labels)
     assert lost_without_order(*is_right)["answer"] == "less than 5"
 
 
 def test_the_last_epoch_is_overconfident_and_a_temperature_corrects_it_as_6_e_says(answers):
-    (labels, best), (_, last) = answers["best"][2], answers["last"][2]
+    training, validation, (_, last) = labels_and_logits(SpamClassifier(book(123)[0]["last"], 82))
+    labels, best = answers[2]
     probabilities = map(measures.spam_probabilities, (best, last))
     found = more_confident(labels, *probabilities)
     assert found["answer"] == "the last epoch" and found["last"] > found["last_right"] + 5
-    training, validation, _ = answers["last"]
     temperature = measures.fit_temperature(*validation)
     assert temperature > measures.fit_temperature(*training) + 1  # 3.8 and 1.1
     scaled = measures.cross_entropy(labels, last, temperature)

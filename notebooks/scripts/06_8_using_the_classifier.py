@@ -74,15 +74,15 @@ labels = validation["Label"].to_numpy()  # 0 is ham, 1 is spam
 accuracy = ((p_spam > 0.5) == labels).mean()
 majority = max(labels.mean(), 1 - labels.mean())
 
-print(f"trained for {classifier.about['steps']} steps")
+print(f"{classifier.about['model']} fine-tuned on {classifier.about['data']}")
 print(f"validation accuracy {accuracy:.1%}, majority class {majority:.1%}")
 if accuracy <= majority:
     print(f"This model is not trained. Delete {path}, then run all")
     print("cells of section 6.7 again, from top to bottom.")
 
 # %% [markdown]
-# (If section 6.7 trained the same model twice, the file says so by the number of steps. Then you see a warning, and a new
-# classifier is trained.)
+# (The file also says how the classifier was trained. If the model, the messages or the settings are not those of section 6.7, you
+# see a warning, and another one is trained for this page.)
 #
 # ## Classifying a message
 #
@@ -188,7 +188,7 @@ for ham, spam in loaded.probabilities([text_1, text_2]):
 # %% [markdown]
 # <details><summary>I saved <code>review_classifier.pth</code> with the book's code. Can I use it here?</summary>
 #
-# Yes. [Questions of readers](../site/pages/questions.md#can-i-load-a-classifier-that-the-code-of-the-book-saved) has the three lines of code.
+# Yes. [Questions of readers](../site/pages/questions.md#can-i-load-a-classifier-that-the-code-of-the-book-saved) has the code.
 #
 # </details>
 
@@ -307,8 +307,8 @@ draw_matrix(counts_at(labels, p_spam))
 # %% [markdown]
 # ## Try it
 #
-# > **1. A stricter filter.** (easy, 2 minutes) We predict spam only if its probability is above 0.9 instead of 0.5. Which of the
-# > two cannot increase? Replace `None` with "precision" or "recall".
+# > **1. A stricter filter.** (easy, 2 minutes) We predict spam only if its probability is above 0.9 instead of 0.5. Which
+# > cannot increase, precision or recall? Replace `None` with "precision" or "recall".
 
 # %%
 my_answer = None

@@ -150,18 +150,34 @@ predict(
 # ## Confidence and accuracy
 #
 # The *[confidence](../site/pages/glossary.md)* of a prediction is the probability of the predicted label. A classifier is *[calibrated](../site/pages/glossary.md)* if, of all
-# predictions with a confidence of 80 %, about 80 % are correct. We also train the model of the *last* epoch.
+# predictions with a confidence of 80 %, about 80 % are correct. For comparison we train the model again and keep the
+# weights of the *last* epoch.
 
 # %% tags=["nbval-ignore-output"]
+import torch
+
+from helpers.classify import SpamClassifier
+from helpers.data import create_dataloaders
+from helpers.freezing import FreezePlan, replace_head
+from helpers.loading import load_pretrained
 from helpers.measures import calibration_bins
+from helpers.training import TrainingSettings
+from workshop.fast import fine_tune
 from workshop.pictures.verdict import draw_reliability
 
-last_classifier = load_or_train(
-    "last-epoch.safetensors",
-    CHOOSE_MODEL,
-    CHOOSE_DATA,
+train_loader, val_loader, _ = create_dataloaders(CHOOSE_DATA)
+model = load_pretrained(CHOOSE_MODEL)
+torch.manual_seed(123)
+replace_head(model)
+fine_tune(
+    model,
+    train_loader.dataset,
+    val_loader.dataset,
+    FreezePlan.book(model.cfg["n_layers"]),
+    TrainingSettings.for_model(CHOOSE_MODEL),
     keep="last",
 )
+last_classifier = SpamClassifier(model, classifier.max_length)
 p_last = last_classifier.probabilities(texts)[:, 1].numpy()
 figure = draw_reliability(calibration_bins(labels, p_last))
 predict(
