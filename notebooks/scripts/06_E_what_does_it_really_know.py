@@ -249,7 +249,8 @@ else:
 # %% [markdown]
 # These test messages are used up now. If you change the model because of what you have seen here, you need new messages for the
 # next measurement.
-#
+
+# %% [markdown]
 # ## Two questions
 #
 # <details><summary>1. Why does a temperature not change the accuracy?</summary>

@@ -213,11 +213,11 @@ def lost_without_order(is_right, is_right_shuffled) -> dict:
     """Return how many percentage points of accuracy are lost when the words are shuffled.
 
     Given is whether each label is right: (num_messages,), and (num_orders, num_messages). Also
-    returned are the loss and its 95 % interval.
+    returned are the change of the accuracy, below 0 if it is lost, and its 95 % interval.
     """
-    lost, low, high = (100 * v for v in paired_interval([is_right], is_right_shuffled))
-    answer = "less than 5" if lost < 5 else "5 to 15" if lost <= 15 else "more than 15"
-    return {"answer": answer, "lost": lost, "low": low, "high": high}
+    change, low, high = (100 * v for v in paired_interval(is_right_shuffled, [is_right]))
+    answer = "less than 5" if change > -5 else "5 to 15" if change >= -15 else "more than 15"
+    return {"answer": answer, "change": change, "low": low, "high": high}
 
 
 def more_confident(labels, p_best, p_last) -> dict:
