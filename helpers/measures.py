@@ -226,7 +226,7 @@ def cross_entropy(labels, logits, temperature: float = 1.0) -> float:
     """
     finite_number("temperature", temperature)
     logits = torch.as_tensor(np.asarray(logits, dtype=float))
-    labels = torch.as_tensor(np.asarray(labels))
+    labels = torch.as_tensor(np.array(labels))  # a copy: pandas' own may be read-only
     return torch.nn.functional.cross_entropy(logits / temperature, labels).item()
 
 

@@ -88,6 +88,7 @@ site/pages/widgets
 site/pages/own_texts
 site/pages/data_and_model
 site/pages/speed
+site/pages/questions
 ```
 """
 

@@ -262,7 +262,7 @@ def test_a_key_changes_the_message_and_a_click_leaves_a_token_out(page):
     shows(root, "mm-token-11", "␣lol")
     before = root.locator(".mm-probability svg").get_attribute("aria-label")
     chip = root.get_by_role("button", name="␣free")
-    assert chip.get_attribute("title").endswith("; press to leave it out")
+    assert chip.get_attribute("title").endswith("; click to leave it out")
     chip.focus()
     page.keyboard.press("Space")
     shows(root, "mm-change", "without ␣free: spam")
@@ -284,9 +284,9 @@ def test_the_arrow_keys_move_the_threshold_and_a_message_goes_to_the_microscope(
     assert box.input_value() == "0.53"
     box.fill("1")
     box.press("Enter")
-    shows(root, "db-figures", "No precision: nothing is called spam.")
+    shows(root, "db-figures", "No precision: no message is predicted as spam.")
     root.locator(".db-field-ham-ham").press("Enter")
-    shows(root, "db-heading", "ham called ham: 10 of ")
+    shows(root, "db-heading", "ham predicted as ham: 10 of ")
     message = root.locator(".db-message").first
     words = message.inner_text().split("  ", 1)[1]
     message.press("Enter")

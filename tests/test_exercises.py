@@ -250,13 +250,38 @@ CONFIDENT = ([1, 1, 1, 0], [[0.0, 2.0]] * 4)
     ],
 )
 def test_a_temperature_near_the_best_is_right_and_another_hears_which_way(given, words, capsys):
-    check("6.8 the temperature", given, *CONFIDENT)
+    check("6.E the temperature", given, *CONFIDENT)
     assert words in capsys.readouterr().out
 
 
 def test_where_every_answer_is_right_no_temperature_is_best(capsys):
-    check("6.8 the temperature", 1, [1, 1], [[0.0, 2.0]] * 2)
+    check("6.E the temperature", 1, [1, 1], [[0.0, 2.0]] * 2)
     assert capsys.readouterr().out.startswith("On these messages no temperature is best: ")
+
+
+PREDICTED = ([0, 0, 1, 1], [0.3, 0.7349, 0.6, 0.9])  # labels, and probabilities of spam
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "Not answered yet"),
+        (0.74, "Right: at 0.74 the recall is 50.0 %."),
+        (0.7, "Not yet: ham messages predicted as spam at 0.7: 1. Go higher."),
+        (0.75, "Not yet: 0.74 is enough as well"),
+        (1, "Not yet: 0.99 is enough as well"),
+        (0.2, "a number from 0.5 to 1."),
+        ("high", "a number from 0.5 to 1."),
+    ],
+)
+def test_the_lowest_threshold_without_a_false_positive_is_right(given, words, capsys):
+    check("6.8 a threshold", given, *PREDICTED)
+    assert words in capsys.readouterr().out
+
+
+def test_where_no_ham_is_above_a_half_the_threshold_stays_there(capsys):
+    check("6.8 a threshold", 0.5, [0, 1], [0.3, 0.8])
+    assert capsys.readouterr().out.startswith("Right")
 
 
 def printed(capsys, section: str = "6.3") -> str:

@@ -4,7 +4,7 @@ ranges are asserted, since rounding differs between processors.
 
 import copy
 import json
-import re
+import random
 import warnings
 from functools import cache
 from statistics import mean
@@ -14,21 +14,25 @@ import torch
 
 from helpers import measures
 from helpers.classify import SpamClassifier
-from helpers.config import ASSETS, END_OF_TEXT
+from helpers.config import ASSETS
 from helpers.data import SMS_MINI, create_dataloaders, read_messages
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
 from helpers.tokenizer import get_tokenizer
 from helpers.training import TrainingSettings, calc_accuracy_loader
 from tests.conftest import ROOT, load_parts
-from workshop import inside
-from workshop.exercises.prediction import questions
+from workshop.exercises.predicted import (
+    accuracy_on_hard,
+    leaving_out_a_token,
+    lost_without_order,
+    more_confident,
+)
 from workshop.fast import fine_tune, load_or_train
 from workshop.pretraining import encode_documents, held_out_figures, read_documents, split_documents
 
 pytestmark = pytest.mark.proof
 NANO, TOKENIZER = "gpt2-nano (12M)", get_tokenizer()
-LOADERS = create_dataloaders("sms-mini")
+LOADERS, PARTS = create_dataloaders("sms-mini"), load_parts("sms-mini")
 
 
 def new_classifier(seed: int):
@@ -82,15 +86,6 @@ PROVENANCE = (ASSETS / "gpt2" / "12M" / "PROVENANCE.md").read_text(encoding="utf
 CORPUS = ROOT / "corpus"
 
 
-SCRIPT = (ROOT / "notebooks/scripts/06_8_using_the_classifier.py").read_text(encoding="utf-8")
-SECTION_6_8 = " ".join(re.sub(r"^# ?", "", SCRIPT, flags=re.MULTILINE).split())
-
-
-def told(question: str) -> str:
-    """What follows from a question of section 6.8, whatever was guessed."""
-    return questions()[f"6.8 {question}"].then
-
-
 def test_the_bundled_model_does_on_held_out_documents_what_its_pages_say(tmp_path):
     if not CORPUS.exists():
         pytest.skip("there is no corpus here; `make corpus` builds it")
@@ -114,97 +109,64 @@ def test_eleven_of_the_test_part_are_hard():
     assert len(messages) == len(topics) == messages["Text"].nunique()
     hard = [topic.startswith("hard-") for topic in topics]
     assert messages["Label"][hard].value_counts().to_dict() == {"ham": 50, "spam": 50}
-    assert load_parts("sms-mini")[2]["Text"].isin(messages["Text"][hard]).sum() == 11
-    assert "Eleven hard ones are few" in told("hard on purpose")
+    assert PARTS[2]["Text"].isin(messages["Text"][hard]).sum() == 11
 
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory) -> SpamClassifier:
-    """That of section 6.8."""
+    """That of section 6.8: the weights of the best epoch."""
     path = tmp_path_factory.mktemp("saved") / "classifier.safetensors"
     return load_or_train(path, NANO, "sms-mini")
 
 
-def test_the_words_that_tip_the_message_are_those_that_section_6_8_names(classifier):
-    message = inside.read_message(classifier, "Your free prize is waiting, call now")
-    influence = inside.influence_on_spam(classifier, message)
-    order = [message.tokens[i] for i in influence.argsort(descending=True)]
-    assert sorted(order[:2]) == ["Your", "␣free"] and order[-1] == "␣is"
-    assert influence[message.tokens.index("␣is")] < -0.7 * influence.max()
-    assert inside.answer(classifier, message).spam > 0.7
-    assert all(inside.answer(classifier, message, {i}).spam < 0.4 for i in (0, 1))
-    assert "*free* and *Your* speak most for spam" in told("a token that speaks for ham")
+def labels_and_logits(classifier: SpamClassifier) -> list[tuple]:
+    """Labels and logits of each part of sms-mini."""
+    with warnings.catch_warnings(action="ignore"):  # a few messages are truncated
+        return [(part["Label"].to_numpy(), classifier.logits(part["Text"])) for part in PARTS]
 
 
 @pytest.fixture(scope="module")
-def answers(classifier) -> list[tuple[list[int], torch.Tensor]]:
-    """Labels and logits of each part of sms-mini, by that classifier."""
-    with warnings.catch_warnings(action="ignore"):  # a few messages are cut
-        return [
-            (part["Label"].tolist(), classifier.logits([*part["Text"]]))
-            for part in load_parts("sms-mini")
-        ]
+def answers(classifier) -> list[tuple]:
+    return labels_and_logits(classifier)
 
 
-def test_the_answer_to_a_padded_message_forms_in_the_last_block_as_section_6_8_says(classifier):
-    width, shares, spam = classifier.max_length, [], []
-    messages = map(TOKENIZER.encode, load_parts("sms-mini")[2]["Text"][:30])
-    for ids in [ids for ids in messages if len(ids) < width - 5]:
-        row = torch.tensor([ids + [END_OF_TEXT] * (width - len(ids))])
-        weights = inside.attention_weights(classifier.model, row)[:, 0, :, -1, : len(ids)]
-        shares.append(weights.sum(dim=-1).mean(dim=-1))
-        spam.append(inside.class_after_each_block(classifier.model, row)[:, 1])
-    shares, spam = torch.stack(shares), torch.stack(spam)  # (messages, 6) and (messages, 7)
-    assert shares[:, -1].mean() > 0.8  # 1.00
-    assert shares[:, :-1].mean(dim=0).max() < 0.15  # .05, .00, …
-    spread = spam.amax(dim=0) - spam.amin(dim=0)
-    assert spread[:-1].max() < 0.1 and spread[-1] > 0.9  # .02; .12 .92 .90 .95 .93 .54 for all
-    assert "nearly the same of every padded message" in SECTION_6_8
+def test_some_tokens_push_towards_ham_as_section_6_8_says(classifier):
+    found = leaving_out_a_token(classifier, "Your free prize is waiting, call now")
+    assert (found["answer"], found["first"]) == ("sometimes", "free")
 
 
-def said(pattern: str) -> list[float]:
-    """The figures that section 6.8 gives in words like these."""
-    (found,) = re.findall(pattern, SECTION_6_8)
-    return [float(figure) for figure in ((found,) if isinstance(found, str) else found)]
-
-
-def test_a_stricter_filter_and_answers_of_high_confidence_are_as_section_6_8_says(answers):
+def test_the_classifier_of_section_6_8_finds_spam_and_a_higher_threshold_finds_less(answers):
     labels, logits = answers[2]
     p_spam = measures.spam_probabilities(logits)
-    before, after = measures.counts_at(labels, p_spam), measures.counts_at(labels, p_spam, 0.9)
-    figures = said(r"from about (\d+) to (\d+) %, and recall falls from about (\d+) to (\d+) %")
-    measured = before.precision, after.precision, before.recall, after.recall
-    assert [100 * share for share in measured] == pytest.approx(figures, abs=4)
-    assert len(labels) == 200 and ((p_spam > 0.5) != (p_spam > 0.9)).sum() < 20  # 8
-    last = measures.calibration_bins(labels, p_spam)[-1]
-    assert last.confidence == pytest.approx(0.99, abs=0.01) and 0.8 < last.right < 0.95
-    assert "about 99 %" in questions()["6.8 sure and right"].ask
+    before, after = (measures.counts_at(labels, p_spam, threshold) for threshold in (0.5, 0.9))
+    assert before.accuracy > 0.82 and before.precision > 0.75 and before.recall > 0.75
+    assert after.recall <= before.recall and after.precision > before.precision
 
 
-def test_temperature_scaling_does_what_section_6_8_says(answers):
-    training, validation, (labels, logits) = answers
-    best, in_training = measures.fit_temperature(*validation), measures.fit_temperature(*training)
-    assert best == pytest.approx(said(r"the loss is lowest at about (\d+)\.")[0], abs=0.8)
-    asked_for = said(r"they would ask for about (\d+)\.")[0]
-    assert in_training == pytest.approx(asked_for, abs=0.4)
-    confidences, errors = [], []
-    for temperature in (1, best):
-        p_spam = measures.spam_probabilities(logits, temperature)
-        confidences.append(measures.mean_confidence(p_spam))
-        bins = measures.calibration_bins(labels, p_spam)
-        errors.append(measures.expected_calibration_error(bins))
-    accuracy = measures.counts_at(labels, p_spam).accuracy
-    figures = said(
-        r"confidence falls from about (\d+) to (\d+) %, where (\d+) % are right, and the expected "
-        r"calibration error from about (\d+) to (\d+) %"
-    )
-    measured = [*confidences, accuracy, *errors]
-    assert [100 * share for share in measured] == pytest.approx(figures, abs=3)
+def test_hard_messages_and_shuffled_words_do_what_6_e_says(classifier, answers):
+    texts, (labels, logits) = PARTS[2]["Text"], answers[2]
+    messages = read_messages(SMS_MINI)
+    topics = SMS_MINI.with_name("topics.txt").read_text(encoding="utf-8").splitlines()
+    hard = [topic.startswith("hard-") for topic in topics]
+    is_hard = texts.isin(messages["Text"][hard]).to_numpy()
+    p_spam = measures.spam_probabilities(logits)
+    slices = measures.shares_right(labels, p_spam, {"hard": is_hard, "others": ~is_hard})
+    assert accuracy_on_hard(*slices)["answer"] == "lower"
+    generator = random.Random(123)
+    words = [text.split() for text in [*texts] * 5]
+    shuffled = [" ".join(generator.sample(each, len(each))) for each in words]
+    p_shuffled = classifier.probabilities(shuffled)[:, 1].numpy().reshape(5, -1)
+    is_right = ((p_spam > 0.5) == labels, (p_shuffled > 0.5) == labels)
+    assert lost_without_order(*is_right)["answer"] == "less than 5"
 
 
-def test_short_messages_are_right_as_often_as_longer_ones_as_section_6_8_says(answers):
-    labels, logits = answers[2]
-    kinds = measures.short_and_long([*load_parts("sms-mini")[2]["Text"]], TOKENIZER)
-    short, longer = measures.shares_right(labels, measures.spam_probabilities(logits), kinds)
-    assert abs(short.share - longer.share) < 0.06
-    assert "short messages are right as often as longer ones" in told("hard on purpose")
+def test_the_last_epoch_is_overconfident_and_a_temperature_corrects_it_as_6_e_says(answers):
+    training, validation, (_, last) = labels_and_logits(SpamClassifier(book(123)[0]["last"], 82))
+    labels, best = answers[2]
+    probabilities = map(measures.spam_probabilities, (best, last))
+    found = more_confident(labels, *probabilities)
+    assert found["answer"] == "the last epoch" and found["last"] > found["last_right"] + 5
+    temperature = measures.fit_temperature(*validation)
+    assert temperature > measures.fit_temperature(*training) + 1  # 3.8 and 1.1
+    scaled = measures.cross_entropy(labels, last, temperature)
+    assert scaled < 0.7 * measures.cross_entropy(labels, last)  # 0.38 and 0.81

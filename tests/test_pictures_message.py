@@ -75,11 +75,11 @@ def test_chips_say_direction_and_size_by_colour_by_sign_and_in_words():
         "spam 0.40: Win 1.20 nats towards spam; ␣a left out; ␣free 0.01 nats towards spam; <b> 0.10 "
         f"nats towards spam; {TOKENS[4]} the only token"
     )
-    shown = ("␣now  −−", "0.50 nats towards ham; press to leave it out", "mm-ham-2")
+    shown = ("␣now  −−", "0.50 nats towards ham; click to leave it out", "mm-ham-2")
     assert message.token_button("␣now", -0.5, False) == shown
-    shown = ("a  ✕ left out", "1.20 nats towards spam; press to bring it back", "mm-spam-3")
+    shown = ("a  ✕ left out", "1.20 nats towards spam; click to restore it", "mm-spam-3")
     assert message.token_button("a", 1.2, True) == shown
-    shown = ("a  ·", "0.00 nats; press to leave it out", "mm-neither")
+    shown = ("a  ·", "0.00 nats; click to leave it out", "mm-neither")
     assert message.token_button("a", 0.001, False) == shown
     rule = "{ background: #a1c9e3; border-color: #2e86c1; border-bottom-width: 5px; }"
     assert f".mm-ham-2 {rule}" in message.chip_colours()

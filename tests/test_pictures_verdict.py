@@ -30,16 +30,16 @@ def test_the_area_of_a_square_is_the_fields_fraction_and_a_mark_says_right_or_wr
     assert fields == "64 ✓ right 16 ✗ mistakes 4 ✗ mistakes 16 ✓ right"
     title, _, mistakes, *_, figures = drawing.words.splitlines()
     assert title == "the confusion matrix at threshold 0.50, of 100 messages"
-    assert mistakes == "ham called spam: 16 (mistakes)"
-    assert figures.startswith(
-        "Accuracy 80 %: 80 of 100 are right. Precision 50 %: so much of what "
+    assert mistakes == "ham predicted as spam: 16 (mistakes)"
+    assert figures == (
+        "Accuracy 80 %: 80 of 100 are correct. Precision 50 % of those predicted as spam. "
+        "Recall 80 % of the spam."
     )
-    assert figures.endswith(" is spam. Recall 80 %: so much of the spam is called spam.")
 
 
 def test_a_missing_number_is_explained_and_a_threshold_near_1_is_not_called_1():
     nothing_called, no_spam = counts_at([0, 1], [0.1, 0.2]), counts_at([0], [0.9])
-    assert "No precision: nothing is called spam." in verdict.say_figures(nothing_called)
+    assert "No precision: no message is predicted as spam." in verdict.say_figures(nothing_called)
     assert "No recall: none of these messages is spam." in verdict.say_figures(no_spam)
     assert [verdict.percent(share) for share in (None, 0.996, 0.5)] == ["–", "100 %", "50 %"]
     shown = [verdict.say_threshold(t) for t in (0.5, 0, 0.9985)]
@@ -47,7 +47,7 @@ def test_a_missing_number_is_explained_and_a_threshold_near_1_is_not_called_1():
 
 
 def test_the_point_lies_on_the_curve_where_recall_and_precision_say():
-    drawing = draw_curve(POINTS, counts_at(LABELS, P_SPAM))  # 3 of 5 called spam, of 5 spam
+    drawing = draw_curve(POINTS, counts_at(LABELS, P_SPAM))  # 3 of 5 predicted as spam, of 5 spam
     assert "at 0.50: recall 60 %, precision 60 %" in check_drawing(drawing)
     assert centres(drawing) == [(52 + 310 * 0.6, 56 + 240 * 0.4)]
     curve = max((path.get("d") for path in elements(drawing, "path")), key=len)
@@ -64,9 +64,9 @@ def test_the_point_lies_on_the_curve_where_recall_and_precision_say():
 def test_where_there_is_no_precision_there_is_no_point_and_a_sentence():
     drawing = draw_curve(POINTS, counts_at(LABELS, P_SPAM, 1.0))
     assert not centres(drawing)
-    assert "at 1.00: nothing is called spam, so no precision" in written(drawing)
+    assert "at 1.00: no message is predicted as spam, so no precision" in written(drawing)
     no_spam = draw_curve((), counts_at([0, 0], [0.1, 0.9]))
-    assert "at 0.50: no recall, as nothing here is spam" in check_drawing(no_spam)
+    assert "at 0.50: no recall, because no message is spam" in check_drawing(no_spam)
     assert no_spam.words.endswith("there is no curve without spam") and not centres(no_spam)
 
 
@@ -77,7 +77,7 @@ def test_a_bar_is_as_high_as_the_fraction_right_and_a_circle_as_the_mean_confide
     ends = [x for line in drawing.figure.axes[0].lines for x in line.get_xydata().ravel()]
     assert ends == pytest.approx([0.6, 0.6, 0.6, 1, 0.85, 0.85, 0.85, 0.5, 0.5, 0.5, 1, 1])
     _, low, _, error = drawing.words.splitlines()
-    assert low == "confidence 0.50 to 0.75: 2 messages, mean confidence 60 %, right 100 %"
+    assert low == "confidence 0.50 to 0.75: 2 messages, mean confidence 60 %, accuracy 100 %"
     assert error == "expected calibration error 38 %"
     drawing = draw_reliability(calibration_bins([1, 0], [0.95, 0.05]))
     assert len(drawing.figure.axes[0].patches) == 1 and drawing.words.count("no message") == 4
@@ -91,7 +91,7 @@ def test_a_slice_is_a_dot_in_its_interval_with_its_counts():
     assert [float(x) for x in ends] == pytest.approx([210 + 220 * 0.15, 210 + 220 * 0.85], abs=0.1)
     assert {"first <b>four</b>", "2 of 4, 50 % (15 to 85 %)", "none"} <= {*check_drawing(drawing)}
     first, none = "first <b>four</b>: 2 of 4, 50 % (15 to 85 %)", "none: no such message"
-    assert drawing.words == f"share of right answers, with 95 % intervals\n{first}\n{none}"
+    assert drawing.words == f"accuracies, with 95 % confidence intervals\n{first}\n{none}"
 
 
 def test_pictures_beside_or_below_each_other_overlap_nowhere():

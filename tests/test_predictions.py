@@ -77,6 +77,10 @@ VALUES = {  # what the cells give for the bundled model and data
         "right_a": 3,
         "right_b": 2,
     },
+    "6.8 leaving out a token": {"num_ham": 3, "total": 8, "first": "free", "last": "now"},
+    "6.E hard on purpose": {"right": 5, "count": 11, "others": 92.6},
+    "6.E words in another order": {"change": -2.7, "low": -5.1, "high": -0.3},
+    "6.E best or last epoch": {"best": 90.1, "best_right": 90.0, "last": 96.6, "last_right": 86.0},
     "6.4 most like win": {"lose": 0.63, "prize": 0.34, "free": 0.12},
     "6.4 whose phone": {"before": "sister", "weight_before": 82.2, "weight": 81.8},
     "6.A majority class": {

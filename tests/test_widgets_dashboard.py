@@ -68,11 +68,11 @@ def test_whichever_control_is_pressed_everything_follows_the_threshold(shown, me
         counts = counts_at(messages["Label"], p_spam, value)
         assert shown.threshold == slider.value == box.value == value and shown.counts == counts
         for correct, called in FIELDS:
-            words = f"{correct} called {called}: {counts.table[correct, called]}"
+            words = f"{correct} predicted as {called}: {counts.table[correct, called]}"
             assert button(shown, correct, called).description == words
         assert f"at threshold {value:.2f}" in one(shown, "db-matrix").value
         assert f"at {value:.2f}: recall" in one(shown, "db-curve").value
-        assert f"{counts.right} of 120 are right" in text_of(shown, "db-figures")
+        assert f"{counts.right} of 120 are correct" in text_of(shown, "db-figures")
     box.value = 0.1234  # between two steps of the slider
     assert shown.threshold == shown.counts.threshold == box.value == 0.1234
     assert slider.value == 0.12
@@ -94,7 +94,7 @@ def test_a_field_lists_its_messages_the_surest_first_ten_more_at_a_press(
         click(shown, "more")
     assert listed(shown) == lines
     shown.threshold = 1
-    assert (listed(shown) == []) == (field[1] == "spam")  # nothing is called spam
+    assert (listed(shown) == []) == (field[1] == "spam")  # no message is predicted as spam
 
 
 def test_a_press_on_a_message_calls_on_message_with_its_text(classifier):
@@ -146,7 +146,7 @@ def test_a_saved_page_gets_pictures_table_and_words(shown, messages, p_spam, mon
     drawing = joined([draw_matrix(counts), draw_curve(points, counts)])
     assert (data["image/svg+xml"], data["text/plain"]) == (drawing.svg, drawing.words)
     rows = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', data["text/html"]))
-    assert rows["ham called spam"] == str(counts.table["ham", "spam"])
+    assert rows["ham predicted as spam"] == str(counts.table["ham", "spam"])
     for name in ("accuracy", "precision", "recall"):
         assert rows[name] == f"{100 * getattr(counts, name):.0f} %"
     assert "120 messages at threshold 0.50" in data["text/html"]

@@ -74,14 +74,14 @@ def test_each_token_is_a_chip_whose_words_mark_and_colour_agree_with_its_influen
     assert "Wiegreffe and Pinter (2019)" in text_of(microscope, "mm-limits")
 
 
-def test_a_press_leaves_a_token_out_and_a_second_brings_it_back(microscope):
+def test_a_press_leaves_a_token_out_and_a_second_restores_it(microscope):
     whole, chip = microscope.probabilities, chips(microscope)[2]
     press(chip)
     without = check_answer(microscope, IDS[:2] + IDS[3:], 7)
     change = f"without ␣free: spam {whole[1]:.2f} → {without[1]:.2f}"
     assert text_of(microscope, "mm-change").startswith(change) and microscope.left_out == (2,)
     assert chip.value and chip.description == "␣free  ✕ left out"
-    assert "bring it back" in chip.tooltip and "␣free" not in picture(microscope, "mm-attention")
+    assert "restore it" in chip.tooltip and "␣free" not in picture(microscope, "mm-attention")
     press(chip)
     check_answer(microscope, IDS, 7)
     assert text_of(microscope, "mm-change") == ""
@@ -123,7 +123,7 @@ def test_several_tokens_are_left_out_until_a_button_or_another_message_brings_al
     assert text_of(microscope, "mm-change").startswith("without ␣a, ␣now: spam")
     choose(microscope, "mm-padding", "10")
     assert microscope.left_out == (1, 4) and "␣a" in text_of(microscope, "mm-change")
-    click(microscope, "Bring all back")
+    click(microscope, "Restore all tokens")
     assert microscope.left_out == () and not any(chip.value for chip in chips(microscope))
     microscope.text = "hi you"
     press(gone)  # by a click that was still on its way

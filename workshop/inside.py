@@ -261,8 +261,8 @@ def influence_table(tokens: Sequence[str], influences: Sequence[float]) -> str:
             shown = f"{nearest:+.2f}".replace("-", "−")
             factor = f"× {math.exp(nearest):.2f}"
         rows.append((f"{i}  {token}", mark(nats), shown, factor))
-    header = ("token", "mark", "nats towards spam", "what it does to the odds of spam")
-    return html_table(header, rows, "What each token does for the answer")
+    header = ("token", "sign", "nats towards spam", "factor of the odds of spam")
+    return html_table(header, rows, "The influence of each token")
 
 
 def say_change(reading: Reading, left_out: Collection[int], before: Answer, after: Answer) -> str:

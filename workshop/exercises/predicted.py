@@ -6,11 +6,12 @@ answer and further values for the texts of the question.
 
 import re
 
-import torch
 from torch.nn import functional as F
 
 from helpers.freezing import record
+from helpers.measures import Slice, counts_at, mean_confidence, paired_interval
 from helpers.training import own_random_numbers
+from workshop.inside import influence_on_spam, read_message
 from workshop.pictures.charts import batch_widths, share_of_padding
 
 # --- 6.1 ------------------------------------------------------------------------------------------
@@ -195,10 +196,65 @@ def change_of_loss(before: float, after: float) -> str:
 # --- 6.8 ------------------------------------------------------------------------------------------
 
 
-def changed_labels(p_spam: torch.Tensor) -> str:
-    """Return how many predicted labels change with a threshold of 0.9 instead of 0.5."""
-    changed = int(((p_spam > 0.5) != (p_spam > 0.9)).sum())
-    return "fewer than 20" if changed < 20 else "20 to 60" if changed <= 60 else "more than 60"
+def leaving_out_a_token(classifier, text: str) -> dict:
+    """Return how often the probability of spam increases when a text loses one of its tokens.
+
+    Also returned are the number of these tokens and of all tokens, and the tokens with the largest
+    influence on spam, `first`, and with the smallest, `last`.
+    """
+    message = read_message(classifier, text)
+    influence = influence_on_spam(classifier, message)
+    tokens = [token.strip("␣") for token in message.tokens]
+    num_ham, total = int((influence < 0).sum()), len(tokens)
+    return {
+        "answer": {0: "never", total: "always"}.get(num_ham, "sometimes"),
+        "num_ham": num_ham,
+        "total": total,
+        "first": tokens[influence.argmax()],
+        "last": tokens[influence.argmin()],
+    }
+
+
+# --- 6.E ------------------------------------------------------------------------------------------
+
+
+def accuracy_on_hard(hard: Slice, others: Slice) -> dict:
+    """Return whether the accuracy on hard messages is another one, and both as percentages."""
+    difference = hard.share - others.share
+    answer = "lower" if difference < -0.1 else "higher" if difference > 0.1 else "about the same"
+    return {
+        "answer": answer,
+        "right": hard.right,
+        "count": hard.count,
+        "others": 100 * others.share,
+    }
+
+
+def lost_without_order(is_right, is_right_shuffled) -> dict:
+    """Return how many percentage points of accuracy are lost when the words are shuffled.
+
+    Given is whether each label is right: (num_messages,), and (num_orders, num_messages). Also
+    returned are the change of the accuracy, below 0 if it is lost, and its 95 % interval.
+    """
+    change, low, high = (100 * v for v in paired_interval(is_right_shuffled, [is_right]))
+    answer = "less than 5" if change > -5 else "5 to 15" if change >= -15 else "more than 15"
+    return {"answer": answer, "change": change, "low": low, "high": high}
+
+
+def more_confident(labels, p_best, p_last) -> dict:
+    """Return which epoch's model is more confident, and both models' confidence and accuracy.
+
+    Given are the probabilities of spam by the best and the last epoch's model, (num_messages,).
+    """
+    best, last = (100 * mean_confidence(p) for p in (p_best, p_last))
+    answer = "the best epoch" if best > last else "the last epoch"
+    return {
+        "answer": "no difference" if abs(best - last) < 1 else answer,
+        "best": best,
+        "last": last,
+        "best_right": 100 * counts_at(labels, p_best).accuracy,
+        "last_right": 100 * counts_at(labels, p_last).accuracy,
+    }
 
 
 # --- 6.A ------------------------------------------------------------------------------------------
@@ -264,10 +320,13 @@ ANSWERS = {
     "6.7 best epoch": best_epoch,
     "6.7 sure mistakes": confident_mistakes,
     "6.7 dear mistakes": expensive_mistakes,
-    "6.8 a stricter threshold": changed_labels,
     "6.A majority class": largest_class,
     "6.A set aside": rows_set_aside,
     "6.A leakage": accuracy_at_random,
     "6.A bag of words or GPT-2": bag_against_gpt2,
     "6.A more labels": end_of_learning_curve,
+    "6.8 leaving out a token": leaving_out_a_token,
+    "6.E hard on purpose": accuracy_on_hard,
+    "6.E words in another order": lost_without_order,
+    "6.E best or last epoch": more_confident,
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from helpers.freezing import TRAINABLE, FreezePlan, parameter_report
-from helpers.measures import cross_entropy, fit_temperature
+from helpers.measures import counts_at, cross_entropy, fit_temperature
 from workshop.costs import training_cost
 from workshop.exercises.answers import describe_difference, number_in, plain, show, unanswered
 from workshop.exercises.record import OPEN, SOLVED, TRIED, report
@@ -202,6 +202,24 @@ def judge_stratified_split(given, table) -> tuple[str, str]:
     return SOLVED, f"Right: {percentages}."
 
 
+def judge_threshold(given, labels, p_spam) -> tuple[str, str]:
+    """Whether a threshold is the lowest one from 0.5 up, in steps of 0.01, without false positives.
+
+    `labels` and `p_spam` are (num_messages,).
+    """
+    threshold = number_in(given)
+    if threshold is None or not 0.5 <= threshold <= 1:
+        return TRIED, f"{show(given)} is not right. The threshold is a number from 0.5 to 1."
+    counts = counts_at(labels, p_spam, threshold)
+    if false_positives := counts.table["ham", "spam"]:
+        remark = f"ham messages predicted as spam at {threshold:g}: {false_positives}. Go higher."
+        return TRIED, f"Not yet: {remark}"
+    lower = max(0.5, threshold - 0.01)
+    if threshold - lower > 0.009 and not counts_at(labels, p_spam, lower).table["ham", "spam"]:
+        return TRIED, f"Not yet: {lower:.2f} is enough as well, and finds at least as much spam."
+    return SOLVED, f"Right: at {threshold:g} the recall is {100 * (counts.recall or 0):.1f} %."
+
+
 def judge_temperature(given, labels, logits) -> tuple[str, str]:
     """Whether the loss at a temperature is within NEAR of the lowest possible one.
 
@@ -299,5 +317,6 @@ TASKS: dict[str, Callable[..., tuple[str, str]]] = {
     "6.2 a stratified split": judge_stratified_split,
     "6.5 two blocks, little compute": judge_two_blocks,
     "6.5 few parameters, a long way": judge_long_way,
-    "6.8 the temperature": judge_temperature,
+    "6.8 a threshold": judge_threshold,
+    "6.E the temperature": judge_temperature,
 }

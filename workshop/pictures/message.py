@@ -206,8 +206,8 @@ def token_button(token: str, influence: float, left_out: bool) -> tuple[str, str
     side, size = side_and_size(influence)
     sign, action = mark(influence), "leave it out"
     if left_out:
-        sign, action = "✕ left out", "bring it back"
-    hint = f"{say_influence(influence)}; press to {action}"
+        sign, action = "✕ left out", "restore it"
+    hint = f"{say_influence(influence)}; click to {action}"
     css = f"mm-{side}-{size}" if size else "mm-neither"
     return f"{shortened(token)}  {sign}", hint, css
 

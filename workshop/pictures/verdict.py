@@ -43,11 +43,11 @@ def say_threshold(threshold: float) -> str:
 
 def say_figures(counts: Counts) -> str:
     """Return accuracy, precision and recall in a sentence each, and why one is missing."""
-    accuracy = f"Accuracy {percent(counts.accuracy)}: {counts.right} of {counts.total} are right."
-    precision = f"Precision {percent(counts.precision)}: so much of what is called spam is spam."
+    accuracy = f"Accuracy {percent(counts.accuracy)}: {counts.right} of {counts.total} are correct."
+    precision = f"Precision {percent(counts.precision)} of those predicted as spam."
     if counts.precision is None:
-        precision = "No precision: nothing is called spam."
-    recall = f"Recall {percent(counts.recall)}: so much of the spam is called spam."
+        precision = "No precision: no message is predicted as spam."
+    recall = f"Recall {percent(counts.recall)} of the spam."
     if counts.recall is None:
         recall = "No recall: none of these messages is spam."
     return f"{accuracy} {precision} {recall}"
@@ -59,7 +59,7 @@ def draw_matrix(counts: Counts) -> Drawing:
     A square's area is the field's fraction of all messages. Right answers are blue and marked ✓,
     mistakes orange and marked ✗.
     """
-    drawn = [text(232, 18, "called", 13, "middle"), text(4, 199, "correct", 13)]
+    drawn = [text(232, 18, "predicted label", 13, "middle"), text(4, 199, "true label", 13)]
     for i, label in enumerate(LABELS):
         drawn.append(text(159 + STEP * i, 44, label, 13, "middle", bold=True))
         drawn.append(text(80, 129 + STEP * i, label, 13, "end", bold=True))
@@ -78,7 +78,7 @@ def draw_matrix(counts: Counts) -> Drawing:
             text(middle, y + 77, f"{count}", 24, "middle", bold=True, fill=TEXT),
             text(middle, y + 130, f"{mark} {verdict}", 11, "middle", fill=TEXT),
         ]
-        lines.append(f"{correct} called {called}: {count} ({verdict})")
+        lines.append(f"{correct} predicted as {called}: {count} ({verdict})")
     lines.append(say_figures(counts))
     return picture(drawn, "\n".join(lines), WIDTH, HEIGHT)
 
@@ -93,9 +93,9 @@ def draw_curve(points: Sequence[tuple[float, float]], counts: Counts) -> Drawing
     drawn = [*axes.drawn("recall", "precision", TICKS, TICKS), line([*curve], BLUE)]
     where = f"at {say_threshold(counts.threshold)}: "
     if counts.recall is None:
-        where += "no recall, as nothing here is spam"
+        where += "no recall, because no message is spam"
     elif counts.precision is None:
-        where += "nothing is called spam, so no precision"
+        where += "no message is predicted as spam, so no precision"
     else:
         where += f"recall {percent(counts.recall)}, precision {percent(counts.precision)}"
         x, y = axes.at(counts.recall, counts.precision)
@@ -128,14 +128,14 @@ def draw_reliability(bins: Sequence[Bin]) -> Chart:
             plot.bar(bin.low, bin.right, width, align="edge", color=pale, edgecolor=BLUE)
             x = round(bin.confidence, 3)
             plot.plot([x, x], [x, bin.right], "o-", color=ORANGE, markevery=[0])
-            sure, right = percent(bin.confidence), percent(bin.right)
-            described = f"{bin.count} messages, mean confidence {sure}, right {right}"
+            mean, right = percent(bin.confidence), percent(bin.right)
+            described = f"{bin.count} messages, mean confidence {mean}, accuracy {right}"
         lines.append(f"confidence {bin.low:.2f} to {bin.high:.2f}: {described}")
     plot.plot([0.5, 1], [0.5, 1], color=INK)
-    plot.set(xlabel="confidence: probability of the label named", ylabel="share right")
+    plot.set(xlabel="confidence: probability of the predicted label", ylabel="accuracy")
     plot.set(xticks=edges, ylim=(0, 1.1))
-    figure.suptitle("how often the answers of each confidence are right")
-    figure.supxlabel("bars: share right · circles: mean confidence · line: equal")
+    figure.suptitle("accuracy of the predictions of each confidence")
+    figure.supxlabel("bars: accuracy · circles: mean confidence · line: equal")
     lines.append(f"expected calibration error {percent(expected_calibration_error(bins))}")
     return chart(figure, *lines)
 
@@ -144,8 +144,8 @@ def draw_slices(slices: Sequence[Slice]) -> Drawing:
     """Return a dot for the fraction of right answers on each kind of message, with its 95 % interval."""
     bottom = 24 + 34 * len(slices)
     axes = Axes((210, 24, 220, bottom - 24), (0, 1), (0, 1))
-    drawn = [*axes.drawn("share right, with its 95 % interval", "", TICKS, ())]
-    lines = ["share of right answers, with 95 % intervals"]
+    drawn = [*axes.drawn("accuracy, with its 95 % confidence interval", "", TICKS, ())]
+    lines = ["accuracies, with 95 % confidence intervals"]
     for i, part in enumerate(slices):
         y, described = 41 + 34 * i, "no such message"
         if part.count:

@@ -106,13 +106,13 @@ class Dashboard(CourseWidget):
                 row(self._box, self._slider, css="db-controls"),
                 show["figures"],
                 row(show["matrix"], show["curve"]),
-                HTML("<b>Press a field</b> to read its messages, the surest first."),
+                HTML("<b>Click a field</b> to list its messages, the most confident first."),
                 row(*buttons[:2]),
                 row(*buttons[2:]),
                 self._list,
                 show["chosen"],
-                Folded("how sure and how right: the reliability diagram", show["reliability"]),
-                Folded("on which messages it is right: slices", show["slices"]),
+                Folded("confidence and accuracy: the reliability diagram", show["reliability"]),
+                Folded("accuracy on some kinds of messages: slices", show["slices"]),
             ],
         )
         self.threshold = 0.5
@@ -121,7 +121,7 @@ class Dashboard(CourseWidget):
 
     @property
     def threshold(self) -> float:
-        """Above which probability of spam, 0 … 1, a message is called spam.
+        """Above which probability of spam, 0 … 1, a message is predicted as spam.
 
         Setting it moves the slider; raises ValueError for another number.
         """
@@ -168,9 +168,9 @@ class Dashboard(CourseWidget):
         self._html["curve"].value = self._curve.svg
         self._html["slices"].value = draw_slices(kinds).svg
         for field, field_button in zip(FIELDS, self._buttons, strict=True):
-            words, hint = " called ".join(field), "read its messages"
+            words, hint = " predicted as ".join(field), "list its messages"
             if field == self.field:
-                words, hint = f"✓ {words}", "shown below"
+                words, hint = f"✓ {words}", "listed below"
             field_button.description = f"{words}: {counts.table[field]}"
             field_button.tooltip = hint
         if self.field is not None:
@@ -186,13 +186,13 @@ class Dashboard(CourseWidget):
         for i in shown:
             if i not in self._lines:
                 self._lines[i] = button("db-message", "", lambda i=i: self._choose(i))
-            words, hint = f"{self._p_spam[i]:.3f}  {self._texts[i]}", "take this message"
+            words, hint = f"{self._p_spam[i]:.3f}  {self._texts[i]}", "choose this message"
             if i == self._chosen:
-                words, hint = f"✓ {words}", "taken"
+                words, hint = f"✓ {words}", "chosen"
             self._lines[i].description, self._lines[i].tooltip = words, hint
         self._html["heading"].value = (
-            f'<p role="status"><b>{" called ".join(self.field)}</b>: '
-            f"{len(shown)} of {len(rows)} messages, each behind its probability of spam.</p>"
+            f'<p role="status"><b>{" predicted as ".join(self.field)}</b>: '
+            f"{len(shown)} of {len(rows)} messages, with the probability of spam in front.</p>"
         )
         self._listed.children = [self._lines[i] for i in shown]
         left = len(rows) - len(shown)
@@ -205,9 +205,9 @@ class Dashboard(CourseWidget):
         counts, drawing = self.counts, joined([self._matrix, self._curve])
         rows = []
         for correct, called in FIELDS:
-            rows.append((f"{correct} called {called}", str(counts.table[correct, called])))
+            rows.append((f"{correct} predicted as {called}", str(counts.table[correct, called])))
         for name in ("accuracy", "precision", "recall"):
             rows.append((name, percent(getattr(counts, name))))
         caption = f"{counts.total} messages at threshold {say_threshold(counts.threshold)}"
-        table = html_table(("field or figure", "value"), rows, caption)
+        table = html_table(("number", "value"), rows, caption)
         return drawing.svg, table, drawing.words

@@ -1,4 +1,4 @@
-"""The Message Microscope: which tokens change the answer, and where the model looks.
+"""The Message Microscope: which tokens change the prediction, and the attention weights.
 
 A click on a token leaves it out of the message.
 """
@@ -52,26 +52,25 @@ POSITIONS = {
 }
 MEAN = "mean of all heads"
 CHIPS = (
-    "<b>Press a token</b> to leave it out, and again to bring it back. Colours and marks are those "
-    "of the whole message, each token left out of it alone."
+    "<b>Click a token</b> to leave it out, and click it again to restore it. Colours and signs are "
+    "computed on the whole message, leaving out one token at a time."
 )
 AFTER_BLOCKS = (
-    "<b>When does the answer form?</b> The head was trained on what comes out of the last block; "
-    "here it reads what comes out earlier, too, which it has never met in training."
+    "<b>The prediction after each block.</b> The head was trained on the output of the last block. "
+    "Here it also reads the outputs of earlier blocks, which it has not seen in training."
 )
 LIMITS = """
-<p><b>Influence</b> is what the answer loses when one token goes and all others stay. Where two
-words say the same, each alone seems to matter little, since the other is still there. And a message
-with a hole in it is not like those that the model has learned from. Where the last real token
-classifies and is left out, another one does, with another view.</p>
-<p><b>Attention</b> says from where a position gathers in one block, not what the answer owes to it.
-What is gathered there was mixed in the blocks below, and a small share of a long vector may count
-for more than a large share of a short one. Jain and Wallace (2019) found for other text classifiers
-that quite different attention can lead to the same answer, and that it hardly agrees with other
-measures of what mattered. Wiegreffe and Pinter (2019) answered that this does not make it useless,
-and showed how to test what one claims of it. So take attention as a hint, and leave the token out to
-see.</p>
-<p>Neither says <i>why</i> in a person's sense.</p>
+<p><b>Influence</b> is the change of the prediction when one token is left out and all others stay. If
+two words say the same, each of them seems unimportant, because the other one is still there. A
+message with a gap also differs from the training messages. If the last real token classifies and is
+left out, another token classifies.</p>
+<p><b>Attention weights</b> say how much each position takes from each token in one block. They do not
+say how much the prediction depends on it: the vectors were already mixed in the blocks below, and a
+small weight of a long vector may count for more than a large weight of a short one. Jain and Wallace
+(2019) found for other text classifiers that quite different attention can lead to the same
+prediction. Wiegreffe and Pinter (2019) answered that this does not make it useless, and showed how to
+test it. So use attention as a hint, and leave the token out to test it.</p>
+<p>Neither explains <i>why</i> in the human sense.</p>
 """
 
 
@@ -113,7 +112,7 @@ class MessageMicroscope(CourseWidget):
         self._block = Choice("mm-block", "Block", blocks, blocks[-1], self._show_attention)
         self._head = Choice("mm-head", "Head", [MEAN, *heads], MEAN, self._show_attention)
         restore = button(
-            "fx-more mm-restore", "Bring all back", lambda: self._click(*self.left_out)
+            "fx-more mm-restore", "Restore all tokens", lambda: self._click(*self.left_out)
         )
         self._tokens = row(css="mm-tokens")
         after = named(VBox([HTML(AFTER_BLOCKS), show["after"]]), "mm-forming")
@@ -164,7 +163,7 @@ class MessageMicroscope(CourseWidget):
         text, left_out, line = self.text, (), self._html["unread"]
         if isinstance(change, str):  # a choice, for what is shown: the box may hold something else
             text, left_out, line = self._taken, self.left_out, self._html["problem"]
-        taken = " The picture shows the last message that the model could take."
+        taken = " The picture shows the last message that could be classified."
         with problem_shown(line, after=taken):
             self._read(text, left_out)
             self._html["problem"].value = ""
@@ -230,17 +229,17 @@ class MessageMicroscope(CourseWidget):
         self._show_attention()
 
     def _show_attention(self, _: str = "") -> None:
-        """Show where the classifying token looks, in the chosen block and head."""
+        """Show the attention weights of the classifying token in the chosen block and head."""
         block, head, head_name = int(self._block.value), None, MEAN
         if self._head.value != MEAN:
             head, head_name = int(self._head.value), f"head {self._head.value}"
         tokens = [self._reading.tokens[i] for i in self._reading.kept(self.left_out)]
         shares = named_shares(tokens, self._answer.shares(head)[block], self._answer.place)
-        title = f"Where the {self._position.value} looks: block {block}, {head_name}"
+        title = f"Attention weights at the {self._position.value}: block {block}, {head_name}"
         self._attention = draw_attention(*shares, title)
         self._html["attention"].value = self._attention.svg
         to_message = {"share": self._answer.to_the_message(head).tolist()}
-        title = f"To the whole message, by block: {head_name}"
+        title = f"Sum over the message, by block: {head_name}"
         self._html["shares"].value = draw_shares(to_message, title, block).svg
 
     def static_form(self) -> tuple[str, str, str]:
