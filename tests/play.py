@@ -10,6 +10,8 @@ import re
 import traceback
 from dataclasses import dataclass
 
+import pandas
+
 from helpers.config import LEARNERS_FOLDER
 from notebooks import build
 from tests.conftest import ROOT
@@ -59,6 +61,7 @@ def _play(name: str, order: list[int], folder: str, sender) -> None:
 
     os.environ[LEARNERS_FOLDER] = folder
     os.chdir(ROOT / "notebooks")
+    pandas.set_option("display.max_columns", 20)  # as in a kernel
     shell = InteractiveShell.instance()
     shell.displayhook.write_output_prompt = lambda: None  # no "Out[3]: "
     sources = [cell.source for cell in build.read(name).cells if cell.cell_type == "code"]

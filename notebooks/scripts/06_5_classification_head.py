@@ -341,8 +341,8 @@ print(f"{count_trainable(model):,} trainable parameters")
 #
 # Every trainable parameter needs memory for its gradient and for two *moment estimates* of the optimizer,
 # [AdamW](../site/pages/glossary.md). The forward pass also keeps [*activations*](../site/pages/glossary.md) for the backward
-# pass. Compute is counted in *multiply-adds*, the operations of a matrix product. Here is one batch of the book, eight
-# messages of 120 tokens:
+# pass. Compute is counted in *multiply-adds*, the operations of a matrix product. We take one batch of the book: eight
+# messages of 120 tokens.
 
 # %%
 import pandas as pd

@@ -404,4 +404,4 @@ progress("6.8")
 #
 # This is the end of the chapter. [6.E](06_E_what_does_it_really_know.ipynb) tests what the classifier has learned.
 # [Questions of readers](../site/pages/questions.md) are about other models and other numbers. Next:
-# [the appendices](06_A_where_nano_comes_from.ipynb).
+# [6.A, your own texts](06_A_your_own_texts.ipynb).

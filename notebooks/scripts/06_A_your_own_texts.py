@@ -323,7 +323,6 @@ macro_f1 = check_code("6.A macro-F1", my_macro_f1)
 for _ in training.steps():
     pass
 
-# %%
 candidates = training.candidates()  # on the validation texts
 bag_of_words, gpt2 = candidates[BAG], candidates[GPT2]
 predict("6.A bag of words or GPT-2", given=(bag_of_words, gpt2, train_texts))
@@ -416,7 +415,8 @@ from workshop.class_measures import ClassMeasures
 from workshop.pictures.charts import draw_class_matrix
 
 measures = ClassMeasures(split.labels, labels, predicted)
-print(f"accuracy {measures.accuracy:.2f}, macro-F1 {macro_f1(measures.table):.2f}")
+print(f"accuracy {measures.accuracy:.2f}")
+print(f"macro-F1 {macro_f1(measures.table):.2f}")
 draw_class_matrix(measures)
 
 # %% [markdown]

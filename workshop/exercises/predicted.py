@@ -6,6 +6,7 @@ answer and further values for the texts of the question.
 
 import re
 
+import torch
 from torch.nn import functional as F
 
 from helpers.freezing import record

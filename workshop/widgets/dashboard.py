@@ -45,8 +45,8 @@ from workshop.widgets.parts import (
 STEP, DIGITS = 0.01, 2  # of the slider
 AT_ONCE = 10  # messages of a field that are listed, and more of them at a click
 HOW = (
-    "A message is called spam if its probability of spam is above the threshold. The probabilities "
-    "were computed when this dashboard was made: after a new training, run its cell again."
+    "Spam is predicted where the probability of spam is above the threshold. The probabilities were "
+    "computed when this dashboard was made: after a new training, run its cell again."
 )
 
 
