@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from helpers.checks import whole_number
 from helpers.classify import SpamClassifier
-from helpers.config import model_size
+from helpers.config import gpt_config, model_size
 from helpers.data import TextDataset, create_dataloaders, load_splits
 from helpers.download import file_sha256
 from helpers.freezing import FreezePlan, num_classes_of, replace_head
@@ -382,11 +382,24 @@ def fine_tune(
 # --- the classifier of section 6.7 ----------------------------------------------------------------
 
 
-def trained_from(model_name: str, data_name: str) -> dict[str, str]:
-    """Return what the classifier of a data set is trained from: `origin`, and the data's name."""
+def trained_from(
+    model_name: str,
+    data_name: str,
+    settings: TrainingSettings | None = None,
+    plan: FreezePlan | None = None,
+) -> dict[str, str]:
+    """Return what a classifier of a data set is trained from, and how.
+
+    That is its `origin`, the data's name and the plan. Without `settings` and `plan` they are those
+    of `load_or_train`.
+    """
     train, _, _ = load_splits(data_name)
-    settings = TrainingSettings.for_model(model_name)
-    return origin(model_name, train, settings.seed, settings) | {"data": data_name}
+    settings = settings or TrainingSettings.for_model(model_name, keep="best")
+    plan = asdict(plan or FreezePlan.book(gpt_config(model_name)["n_layers"]))
+    return origin(model_name, train, settings.seed, settings) | {
+        "data": data_name,
+        "plan": json.dumps(plan, default=sorted, sort_keys=True),  # sorted turns sets into lists
+    }
 
 
 def origin(model_name: str, train: pd.DataFrame, seed: int, settings) -> dict[str, str]:
@@ -411,24 +424,19 @@ def load_or_train(path: str | Path, model_name: str, data_name: str) -> SpamClas
 
     A damaged file, and one that was trained from something else, with other settings or by another
     version, is neither taken nor overwritten. Training is that of section 6.7: the book's plan and
-    `TrainingSettings.for_model`.
+    `TrainingSettings.for_model`, with the weights of the best epoch.
     """
-    about, path, problem = trained_from(model_name, data_name), Path(path), ""
-    if path.exists():
-        try:
-            saved = SpamClassifier.load(path)
-            differing = [name for name in about if saved.about.get(name) != about[name]]
-            if not differing:
-                return saved
-            problem = f"{path} is another classifier (it differs in: {', '.join(differing)})"
-        except ValueError as error:
-            problem = str(error)
+    about, path = trained_from(model_name, data_name), Path(path)
+    saved, problem = _saved_classifier(path, about)
+    if saved is not None:
+        return saved
+    if problem:
         warnings.warn(
             f"{problem}. It stays, and one is trained for now; to have that one saved, "
             "delete the file first",
             stacklevel=2,
         )
-    settings = TrainingSettings.for_model(model_name)
+    settings = TrainingSettings.for_model(model_name, keep="best")
     train, validation, _ = (loader.dataset for loader in create_dataloaders(data_name))
     model = load_pretrained(model_name)
     torch.manual_seed(settings.seed)
@@ -440,3 +448,32 @@ def load_or_train(path: str | Path, model_name: str, data_name: str) -> SpamClas
     if not problem:
         classifier.save(path)
     return classifier
+
+
+def save_classifier(classifier: SpamClassifier, path: str | Path) -> str:
+    """Save a classifier, but never over another one; return a sentence that says what was done.
+
+    Another one is a damaged file, or one that was trained from something else or in another way.
+    Raises what `SpamClassifier.save` raises.
+    """
+    _, problem = _saved_classifier(Path(path), classifier.about)
+    if problem:
+        return f"Not saved: {problem}. Delete that file first, or choose another name."
+    return f"Saved in {classifier.save(path)}."
+
+
+def _saved_classifier(path: Path, about: dict[str, str]) -> tuple[SpamClassifier | None, str]:
+    """Return the classifier at `path` if it is the one `about` describes, else why it is not.
+
+    The reason is "" where there is no file.
+    """
+    if not path.exists():
+        return None, ""
+    try:
+        saved = SpamClassifier.load(path)
+    except ValueError as error:
+        return None, str(error)
+    differing = [name for name in about if saved.about.get(name) != about[name]]
+    if differing:
+        return None, f"{path} is another classifier (it differs in: {', '.join(differing)})"
+    return saved, ""
