@@ -56,7 +56,8 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## Setup
 #
-# The previous sections in a few lines: the data, the new head, and the *plan*, which says what is trained.
+# The previous sections in a few lines: the data, the new head, and the *plan*, which says what is trained. Each training below
+# starts with a new model and a new optimizer, so you can run its cell again.
 
 # %%
 import torch
@@ -92,8 +93,6 @@ def new_optimizer(model):
 print(f"learning rate {settings.lr}, weight decay {settings.weight_decay}")
 
 # %% [markdown]
-# Each training below starts with a new model and a new optimizer, so you can run its cell again.
-#
 # ## One training step
 #
 # Training repeats one step:
@@ -247,7 +246,8 @@ plt.show()
 
 # %% [markdown]
 # The training loss falls until the end. The validation loss rises after epoch 2. That is *overfitting*: the model mostly
-# memorises its training messages.
+# memorises its training messages. The table below counts the mistakes, and those with a
+# *[confidence](../site/pages/glossary.md)* above 0.9.
 #
 # Each dot is a validation message: the vector that the head reads, drawn along the two directions in which the vectors
 # vary most ([principal component analysis](https://scikit-learn.org/stable/modules/decomposition.html#pca)). **Move the
@@ -266,15 +266,14 @@ Slides(frames, film.names, "The training")
 # %% [markdown]
 # Before the training, almost all dots are in one place: at the padded end, the vector depends very little on the message.
 # The first epoch stretches them into a band from ham to spam, which then gets longer. Far from the dashed line, where
-# p = 0.5, the *[confidence](../site/pages/glossary.md)* is high. (The plane shows two dimensions of many, so the line is an
-# approximation.)
+# p = 0.5, the confidence is high. (The plane shows two dimensions of many, so the line is an approximation.)
 #
-# *Confident mistakes* have a confidence above 0.9. From epoch 2 to 5 their number grows, and the loss doubles, although
-# there are only a few more mistakes: accuracy counts mistakes, and the loss also depends on their confidence.
+# From epoch 2 to 5 the loss doubles, although there are only a few more mistakes. Accuracy counts mistakes. The loss also
+# depends on their confidence.
 #
 # ## Test accuracy
 #
-# Only now do we use the test data. They played no part in any decision, so they give an honest estimate, with a 95 %
+# The test data played no part in any decision, so they give an honest estimate. It has a 95 %
 # *[confidence interval](../site/pages/glossary.md)*.
 
 # %% tags=["nbval-ignore-output", "key-figure"]
