@@ -2,13 +2,13 @@
 
 `classify_review` is the book's function. A `TextClassifier` holds a model with all that is needed
 to use it, for any classes; `SpamClassifier` is the one of ham and spam. Its file is a safetensors
-file whose metadata holds the settings as JSON and a checksum of the weights.
+file whose metadata holds the settings as JSON and a checksum of settings and weights.
 """
 
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -28,7 +28,7 @@ from helpers.training import POSITIONS, class_logits
 
 BATCH_SIZE = 16  # texts in one forward pass
 KEY, FORMAT = "text_classifier", 1  # where the settings are in a file; how they are written
-CHECKSUM = "sha256"  # where the weights' checksum is; files of older versions have none
+CHECKSUM = "checksum"  # where it is; files of older versions have none
 NOT_FINITE = "the model's answer is not a number: its weights are damaged; load or train again"
 UNREADABLE = (SafetensorError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
 TORCH_FILE = b"PK\x03\x04"  # how the zip archives begin that torch.save writes
@@ -90,6 +90,7 @@ class TextClassifier:
         position: str = "last",
         about: dict[str, str] | None = None,
     ):
+        model = getattr(model, "_orig_mod", model)  # of torch.compile, which renames parameters
         texts = {label for label in labels if isinstance(label, str) and label.strip()}
         num_classes = model.out_head.out_features
         if not len(texts) == len(labels) == num_classes:
@@ -147,7 +148,7 @@ class TextClassifier:
         for start in range(0, len(rows), BATCH_SIZE):
             batch = order[start : start + BATCH_SIZE]
             length = self.max_length
-            if self.position == "last_token" and has_causal_mask(self.model):
+            if self.position in ("last_token", "mean_tokens") and has_causal_mask(self.model):
                 length = len(rows[batch[-1]])  # the padding behind the last token has no effect
             token_ids = [pad(rows[i], length) for i in batch]
             token_ids = torch.tensor(token_ids, device=self.device)  # (b, n)
@@ -164,9 +165,14 @@ class TextClassifier:
         weights that are not finite or a model that was changed, OSError when the file can't be
         written.
         """
-        path, adapters = Path(path), adapters_of(self.model)
+        settings, tensors = self.state()
+        TextClassifier.of_state(json.loads(settings_as_json(settings)), tensors)  # may raise
+        return write_classifier(path, settings, tensors)
+
+    def state(self) -> tuple[dict, dict[str, torch.Tensor]]:
+        """Return the settings and tensors from which `of_state` makes the classifier again."""
+        adapters = adapters_of(self.model)
         settings = {
-            "format": FORMAT,
             "cfg": self.model.cfg,
             "labels": self.labels,
             "max_length": self.max_length,
@@ -179,17 +185,30 @@ class TextClassifier:
                 "alpha": adapters.alpha,
             },
         }
-        text = json.dumps(settings, default=lambda number: number.item())  # numpy's numbers
-        tensors = self.model.state_dict()
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        _classifier_of(json.loads(text), tensors)  # raises what `load` would raise
-        content = to_bytes(tensors, metadata={KEY: text, CHECKSUM: _checksum(tensors)})
-        try:
-            with whole_file(path) as part:
-                part.write_bytes(content)
-        except OSError as error:
-            raise OSError(f"{path} can't be written: {error.strerror}") from error
-        return path
+        return settings, self.model.state_dict()
+
+    @classmethod
+    def of_state(cls, settings: dict, tensors: dict[str, torch.Tensor]) -> "TextClassifier":
+        """Return the classifier of what `state` returned; raises one of UNREADABLE for anything else."""
+        if "words" in settings:
+            raise ValueError(
+                "it has a bag of words, which OwnClassifier.load of workshop.own reads"
+            )
+        cfg, labels, adapters = settings["cfg"], settings["labels"], settings["adapters"]
+        model = classifier_without_weights(cfg, len(labels))  # the tensors become its parameters
+        if adapters["adapted"]:
+            FreezePlan(cfg["n_layers"], {"out_head"}, **adapters).apply(model)
+        model.load_state_dict(tensors, assign=True)
+        for name, tensor in tensors.items():
+            if not tensor.isfinite().all():
+                raise ValueError(
+                    f"{name} holds values that are not finite; train again with a smaller learning "
+                    "rate"
+                )
+        for block, causal in zip(model.trf_blocks, settings["causal"], strict=True):
+            block.att.causal = causal
+        length, position = settings["max_length"], settings["position"]
+        return TextClassifier(model, labels, length, position, settings["about"])
 
     @classmethod
     def load(cls, path: str | Path) -> "TextClassifier":
@@ -199,38 +218,7 @@ class TextClassifier:
         can't be opened, and ValueError for a damaged or another file and for one of a later version
         of the course.
         """
-        if not Path(path).exists():
-            raise FileNotFoundError(
-                f"{path} does not exist; train a classifier and save it there first"
-            )
-        with open(path, "rb") as file:
-            if file.read(4) == TORCH_FILE:
-                raise ValueError(
-                    f"{path} is not a whole file of a classifier: it was written by torch.save. "
-                    "For the weights of a fine-tuned GPT-2 these lines make a classifier of it:\n"
-                    "model = replace_head(GPTModel(gpt_config('gpt2-small (124M)')))\n"
-                    f"model.load_state_dict(torch.load({str(path)!r}, weights_only=True))\n"
-                    "classifier = SpamClassifier(model, max_length=120)  # as in the training"
-                )
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata, names = file.metadata() or {}, file.keys()
-                if KEY not in metadata:
-                    raise ValueError("it holds no settings of a classifier")
-                settings = json.loads(metadata[KEY])
-                if whole_number("format", settings["format"]) > FORMAT:
-                    raise ValueError("it was made by a later version of the course: get that one")
-                # clones, as the file may be replaced while the model is in use
-                tensors = {name: file.get_tensor(name).clone() for name in names}
-            if metadata.get(CHECKSUM) not in (None, _checksum(tensors)):
-                raise ValueError("its weights are not those that were saved")
-            return _classifier_of(settings, tensors)
-        except UNREADABLE as error:
-            problem = f"its settings lack {error}" if isinstance(error, KeyError) else error
-            raise ValueError(
-                f"{path} is not a whole file of a classifier ({problem}); take another file, or "
-                "train again and save"
-            ) from error
+        return read_classifier(path, cls.of_state)
 
 
 class SpamClassifier(TextClassifier):
@@ -261,29 +249,70 @@ class SpamClassifier(TextClassifier):
         return cls(read.model, read.max_length, read.position, read.about)
 
 
-def _classifier_of(settings: dict, tensors: dict[str, torch.Tensor]) -> TextClassifier:
-    """Return the classifier of a file's settings and tensors; raise an error where they don't fit."""
-    cfg, labels, adapters = settings["cfg"], settings["labels"], settings["adapters"]
-    model = classifier_without_weights(cfg, len(labels))  # the tensors become its parameters
-    if adapters["adapted"]:
-        FreezePlan(cfg["n_layers"], {"out_head"}, **adapters).apply(model)
-
-    model.load_state_dict(tensors, assign=True)
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise ValueError(
-                f"{name} holds values that are not finite; train again with a smaller learning rate"
-            )
-    for block, causal in zip(model.trf_blocks, settings["causal"], strict=True):
-        block.att.causal = causal
-    return TextClassifier(
-        model, labels, settings["max_length"], settings["position"], settings["about"]
-    )
+# --- the file -------------------------------------------------------------------------------------
 
 
-def _checksum(tensors: dict[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of all tensors' bytes, in the order of their names."""
-    checksum = hashlib.sha256()
+def _checksum(settings: str, tensors: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of the settings and of all tensors' bytes, in the order of their names."""
+    checksum = hashlib.sha256(settings.encode())
     for name in sorted(tensors):
         checksum.update(tensors[name].flatten().view(torch.uint8).numpy())
     return checksum.hexdigest()
+
+
+def settings_as_json(settings: dict) -> str:
+    """Return the settings of a classifier as a file has them; numpy's numbers become Python's."""
+    return json.dumps(settings | {"format": FORMAT}, default=lambda number: number.item())
+
+
+def write_classifier(path: str | Path, settings: dict, tensors: dict[str, torch.Tensor]) -> Path:
+    """Write settings and tensors into one safetensors file, with a checksum; return its path.
+
+    An older file stays until the new one is whole. Raises OSError where it can't be written.
+    """
+    text = settings_as_json(settings)
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {KEY: text, CHECKSUM: _checksum(text, tensors)}
+    with whole_file(path) as part:
+        part.write_bytes(to_bytes(tensors, metadata=metadata))
+    return Path(path)
+
+
+def read_classifier(path: str | Path, make: Callable):
+    """Return what `make` makes of a file's settings and tensors, those that `write_classifier` wrote.
+
+    Raises OSError for a file that can't be opened, and ValueError for a damaged or another file and
+    for one of a later version of the course.
+    """
+    if not Path(path).is_file():  # a pipe could be waited for without an end
+        raise FileNotFoundError(
+            f"{path} does not exist or is no file; train a classifier and save it there first"
+        )
+    with open(path, "rb") as file:
+        if file.read(4) == TORCH_FILE:
+            raise ValueError(
+                f"{path} is not a whole file of a classifier: it was written by torch.save. "
+                "For the weights of a fine-tuned GPT-2 these lines make a classifier of it:\n"
+                "model = replace_head(GPTModel(gpt_config('gpt2-small (124M)')))\n"
+                f"model.load_state_dict(torch.load({str(path)!r}, weights_only=True))\n"
+                "classifier = SpamClassifier(model, max_length=120)  # as in the training"
+            )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata, names = file.metadata() or {}, file.keys()
+            if KEY not in metadata:
+                raise ValueError("it holds no settings of a classifier")
+            settings = json.loads(metadata[KEY])
+            if whole_number("format", settings["format"]) > FORMAT:
+                raise ValueError("it was made by a later version of the course: get that one")
+            # clones, as the file may be replaced while the model is in use
+            tensors = {name: file.get_tensor(name).clone() for name in names}
+        if metadata.get(CHECKSUM) not in (None, _checksum(metadata[KEY], tensors)):
+            raise ValueError("its settings or weights are not those that were saved")
+        return make(settings, tensors)
+    except UNREADABLE as error:
+        problem = f"its settings lack {error}" if isinstance(error, KeyError) else error
+        raise ValueError(
+            f"{path} is not a whole file of a classifier ({problem}); take another file, or "
+            "train again and save"
+        ) from error

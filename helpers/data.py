@@ -69,7 +69,7 @@ def load_messages(
     if counts != SMS_COUNTS:
         raise ValueError(
             f"{path} holds {counts} instead of {SMS_COUNTS}: not UCI's file; "
-            "delete it and load again"
+            "move or delete it and load again"
         )
     return messages
 
@@ -79,23 +79,28 @@ def download_and_unzip_spam_data(
 ) -> None:
     """Download the archive at `url` and put its member `SMSSpamCollection` at `data_file_path`.
 
-    A file that is there already is left alone. Raises DownloadError, or ValueError for an archive
-    without the member.
+    A file that is there already is left alone, and so is an archive at `zip_path`, which is then
+    read in place of a download. Raises DownloadError, or ValueError for an archive without the member.
     """
-    data_file_path = Path(data_file_path)
+    data_file_path, zip_path = Path(data_file_path), Path(zip_path)
     if data_file_path.exists():
         return
     with one_at_a_time(data_file_path):
         if data_file_path.exists():  # another process has put it there in the meantime
             return
-        zip_path = download([url], zip_path)
+        is_downloaded = not zip_path.exists()
+        download([url], zip_path)
         try:
             with zipfile.ZipFile(zip_path) as archive:
                 content = archive.read("SMSSpamCollection")  # no path in the archive is followed
         except (zipfile.BadZipFile, zlib.error, KeyError) as error:
-            raise ValueError(f"{url} is not the archive with SMSSpamCollection: {error}") from error
+            source = url if is_downloaded else zip_path
+            raise ValueError(
+                f"{source} is not the archive with SMSSpamCollection: {error}"
+            ) from error
         finally:
-            zip_path.unlink()
+            if is_downloaded:
+                zip_path.unlink()
         Path(extracted_path).mkdir(parents=True, exist_ok=True)
         with whole_file(data_file_path) as part:
             part.write_bytes(content)
@@ -262,7 +267,7 @@ def check_max_length(max_length: int, context_length: int = BASE_CONFIG["context
 
 def pad(token_ids: list[int], max_length: int, pad_token_id: int = END_OF_TEXT) -> list[int]:
     """Return exactly `max_length` token ids: truncated at the end, or padded at the end."""
-    missing = max_length - len(token_ids)
+    missing = int(max_length) - len(token_ids)  # numpy's small numbers overflow
     return token_ids[:max_length] + [pad_token_id] * missing
 
 

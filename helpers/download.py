@@ -9,13 +9,14 @@ import hashlib
 import os
 import re
 import tempfile
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from requests.adapters import HTTPAdapter
 from tqdm.auto import tqdm
 from urllib3.exceptions import HTTPError
@@ -33,6 +34,7 @@ RETRY = Retry(
 TRIES = 5  # per source, each continuing where the connection broke
 CHUNK = 1 << 18  # bytes read at a time, at most
 TIMEOUT = 30  # seconds without a byte
+MOST_UNTOLD = 2**26  # bytes of an answer that does not say how long it is; UCI's archive has 2**18
 
 
 class DownloadError(OSError):
@@ -134,6 +136,8 @@ def fetch(url: str, part: Path) -> None:
                     version.write_text(mark, encoding="utf-8")
                 # read1 returns what has come, so nothing of it is lost when the connection breaks
                 while chunk := response.raw.read1(CHUNK):
+                    if total is None and file.tell() > MOST_UNTOLD:
+                        raise requests.RequestException(f"more than {MOST_UNTOLD:,} bytes came")
                     file.write(chunk)
                     bar.update(len(chunk))
 
@@ -145,29 +149,41 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     The folder of `path` is made where there is none. Raises OSError when it can't be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent) as folder:
-        part = Path(folder, path.name)
-        part.touch()
-        mode = part.stat().st_mode  # as the umask has it; safetensors' files are their owner's only
-        yield part
-        part.chmod(mode)
-        part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent) as folder:
+            part = Path(folder, path.name)
+            part.touch()
+            mode = part.stat().st_mode  # as the umask has it; safetensors' are their owner's only
+            yield part
+            part.chmod(mode)
+            part.replace(path)
+    except OSError as error:  # which names the folder, or no file at all
+        raise OSError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 @contextmanager
 def one_at_a_time(path: str | Path) -> Iterator[None]:
-    """Let one process or thread at a time into this block for the same `path`; the others wait.
+    """Let one process or thread at a time into this block for the same `path`.
 
-    The lock is a file `NAME.lock` beside it. Raises OSError when that can't be written.
+    The others wait, with a warning. The lock is a file `NAME.lock` beside it. Raises OSError when
+    that can't be written.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock") as lock:
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # Windows deletes no open file; there filelock does it
-                os.unlink(lock.lock_file)
+    lock = FileLock(f"{path}.lock")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        warnings.warn(f"another process writes {path}; waiting until it has ended", stacklevel=3)
+        lock.acquire()
+    except OSError as error:  # which names the lock
+        raise OSError(f"{path} can't be written: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows deletes no open file; there filelock does it
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 def file_sha256(path: str | Path) -> str:

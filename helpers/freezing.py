@@ -109,10 +109,12 @@ class FreezePlan:
     alpha: float = ALPHA
 
     def __post_init__(self):
-        parts = part_names(whole_number("n_layers", self.n_layers))
+        n_layers = whole_number("n_layers", self.n_layers)
+        parts = part_names(n_layers)
         rank, alpha = whole_number("rank", self.rank), finite_number("alpha", self.alpha)
         states = {piece: FROZEN for part in parts for piece in pieces_of(part)}
-        vars(self).update(states=states, rank=rank, alpha=alpha)  # as the dataclass is frozen
+        # as the dataclass is frozen; numpy's numbers become Python's
+        vars(self).update(n_layers=n_layers, states=states, rank=rank, alpha=alpha)
         states |= dict.fromkeys(self.pieces(self.trainable), TRAINABLE)
         states |= dict.fromkeys(self.pieces(self.adapted, ADAPTED), ADAPTED)
 

@@ -162,7 +162,7 @@ def load_pretrained(name: str, models_dir: str | Path = "gpt2") -> GPTModel:
                 save_file(weights, part, {"index": index, "checksum": checksum(weights)})
         except (OSError, SafetensorError) as error:
             warnings.warn(
-                f"the quick copy {copy} could not be kept ({error}); the next load takes as long",
+                f"the quick copy could not be kept ({error}); the next load takes as long",
                 stacklevel=2,
             )
         weights["out_head.weight"] = weights["tok_emb.weight"].clone()
@@ -175,7 +175,7 @@ def load_pretrained(name: str, models_dir: str | Path = "gpt2") -> GPTModel:
 def read_copy(copy: Path, index: str) -> dict[str, torch.Tensor] | None:
     """Return the weights in the quick copy `copy`, or None where there is none of this checkpoint.
 
-    A damaged copy is a warning.
+    A copy that is damaged or can't be opened is a warning.
     """
     problem = "it holds other weights than were written"
     try:
@@ -193,7 +193,7 @@ def read_copy(copy: Path, index: str) -> dict[str, torch.Tensor] | None:
     except (OSError, SafetensorError) as error:
         problem = error
     warnings.warn(
-        f"{copy} is damaged ({problem}); the checkpoint is read again in its place", stacklevel=3
+        f"{copy} can't be used ({problem}); the checkpoint is read again in its place", stacklevel=3
     )
     return None
 

@@ -14,6 +14,8 @@ import torch
 from helpers.config import BUNDLED_CHECKPOINT, END_OF_TEXT
 
 END_OF_TEXT_MARK = "<|endoftext|>"
+# characters: 1,024 tokens of at most 128 bytes are fewer, and tiktoken fails on a million spaces
+LONGEST_TEXT = 2**18
 
 PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -68,13 +70,14 @@ def token_ids_to_text(token_ids: torch.Tensor, tokenizer: tiktoken.Encoding | No
 def encode_message(text: str, tokenizer: tiktoken.Encoding) -> list[int]:
     """Return the token ids of a message, in which `<|endoftext|>` is thirteen plain characters.
 
-    Raises ValueError for a message of nothing but white space, TypeError for what is not a text.
+    What follows LONGEST_TEXT characters is left out. Raises ValueError for a message of nothing but
+    white space, TypeError for what is not a text.
     """
     if not isinstance(text, str):
         raise TypeError(f"a message must be a text, not {text!r}")
     if not text.strip():
         raise ValueError(f"the message is empty ({text!r}): nothing to classify")
-    return tokenizer.encode(text, disallowed_special=())
+    return tokenizer.encode(text[:LONGEST_TEXT], disallowed_special=())
 
 
 def visible_tokens(token_ids: list[int], tokenizer: tiktoken.Encoding) -> list[str]:

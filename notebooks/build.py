@@ -94,12 +94,15 @@ def to_script(notebook: nbformat.NotebookNode) -> str:
     import jupytext  # `make run` does without it
 
     bare = nbformat.v4.new_notebook(metadata={"kernelspec": NOTEBOOK_METADATA["kernelspec"]})
+    new_cell = {
+        "code": nbformat.v4.new_code_cell,
+        "markdown": nbformat.v4.new_markdown_cell,
+        "raw": nbformat.v4.new_raw_cell,
+    }
     for cell in notebook.cells:
-        new = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}[
-            cell.cell_type
-        ]
         tags = cell.metadata.get("tags")
-        bare.cells.append(new(cell.source, metadata={"tags": tags} if tags else {}))
+        metadata = {"tags": tags} if tags else {}
+        bare.cells.append(new_cell[cell.cell_type](cell.source, metadata=metadata))
     text = jupytext.writes(bare, fmt="py:percent")
     text = re.sub(r"^#\s+jupytext_version: .*\n", "", text, flags=re.MULTILINE)
     return ONE_LINE_ABOVE_A_DEFINITION.sub("\n\n\n", text)
@@ -279,13 +282,15 @@ def save(asked: list[str], prefer: str | None) -> None:
                 tidy(notebook)
             except ValueError as error:
                 raise CannotBuild(f"{name}, {error}") from error
-            _write(FOLDER / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
-            _write(FOLDER / "scripts" / f"{name}.py", to_script(notebook))
+            script = FOLDER / "scripts" / f"{name}.py"
+            # an error leaves both files of the pair as they were
+            with whole_file(FOLDER / f"{name}.ipynb") as whole, whole_file(script) as whole_script:
+                _write(whole, nbformat.writes(notebook) + "\n")
+                _write(whole_script, to_script(notebook))
 
 
 def _write(path: Path, text: str) -> None:
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _code_cells(notebook: nbformat.NotebookNode) -> int:
@@ -354,7 +359,8 @@ def stamp(repository: str, root: Path = FOLDER.parent) -> list[Path]:
         text = path.read_text(encoding="utf-8")
         new = f"{repository}\n" if path == place else address.sub(rf"\g<1>{repository}", text)
         if new != text:
-            _write(path, new)
+            with whole_file(path) as whole:
+                _write(whole, new)
             changed.append(path)
     return changed
 

@@ -19,9 +19,10 @@ ROOT = Path(__file__).parent.parent
 REAL_SMS = ROOT.parent / "shared" / "data" / "sms" / "SMSSpamCollection"
 TINY = BASE_CONFIG | {"context_length": 32, "emb_dim": 8, "n_layers": 3, "n_heads": 2}
 LONG = (  # the files that take longest, the longest first
-    "06_A_where_nano_comes_from.ipynb", "test_pages.py", "06_7_fine_tuning.ipynb",
-    "06_E_a_fraction_of_the_time.ipynb", "06_B_freeze_lab.ipynb", "test_browser.py", "test_site.py",
-    "test_colab.py", "06_8_using_the_classifier.ipynb", "test_widgets_lab.py", "test_ranks.py",
+    "06_C_where_nano_comes_from.ipynb", "test_pages.py", "06_7_fine_tuning.ipynb",
+    "06_D_caching_the_frozen_layers.ipynb", "06_B_freeze_lab.ipynb", "test_browser.py", "test_site.py",
+    "test_colab.py", "06_8_using_the_classifier.ipynb", "test_cells_in_any_order.py",
+    "test_widgets_lab.py", "test_ranks.py",
     "test_loading.py", "06_C_which_choices_matter.ipynb",
 )  # fmt: skip
 

@@ -20,12 +20,15 @@ from workshop.processes import EpochCheckpoint, Processes, joined
 
 BOOK = FreezePlan.book(3)
 LAST_TOKEN = {"position": "last_token", "class_weights": (0.4, 1.6)}
+FOR_TEXTS = {"position": "mean_tokens", "head_lr": 5e-3, "schedule": "linear", "clip": 0.5}
+FOR_TEXTS |= {"by_length": True, "keep": "best"}
 TRAININGS = {  # name → plan, settings
     "the book's plan": (BOOK, {}),
     "the last token, with class weights": (FreezePlan.last_blocks(3, 2), LAST_TOKEN),
     "gradients accumulated": (FreezePlan.head_only(3), {"accumulation": 2, "batch_size": 3}),
     "adapters": (FreezePlan.lora(3, 2, rank=2), {}),
     "everything": (FreezePlan.everything(3), {"position": "mean"}),
+    "everything as for texts": (FreezePlan.everything(3), FOR_TEXTS),
     "more processes than messages": (BOOK, {"batch_size": 2}),
 }
 

@@ -6,10 +6,10 @@ import re
 import nbformat
 import pytest
 
-from helpers.classify import TextClassifier
 from tests import lab
 from tests.own_texts import own_file, own_table
 from workshop.lab import FILE
+from workshop.own import OwnClassifier
 
 pytestmark = pytest.mark.skipif(
     lab.missing() is not None, reason=f"the widgets in a browser: {lab.missing()}"
@@ -297,25 +297,28 @@ def test_the_arrow_keys_move_the_threshold_and_a_message_goes_to_the_microscope(
 
 def test_a_classifier_of_your_own_is_trained_tried_and_saved(page, course):
     root = page.locator(".own-classes")
-    shows(root, "oc-report", "Read: 90 texts in 3 classes, from mine.csv.")
+    shows(root, "oc-report", "90 rows read from mine.csv")
+    shows(root, "fx-status", "Kept: the bag of words.")
+    root.get_by_role("button", name="more settings").press("Enter")
     choose(root, "oc-plan", "head only")
+    choose(root, "oc-keep", "transformer")
     type_in(root, "fx-epochs", "2")
     root.locator(".fx-train").press("Space")
-    shows(root, "fx-status", "Done: of 18 test texts are right: this classifier")
-    label = root.locator(".oc-matrix svg").get_attribute("aria-label")
-    assert label.startswith("the confusion matrix of 18 texts")
-    button = root.locator(".oc-field .fx-choice").first
-    words = button.inner_text()
-    button.press("Space")
-    correct, called, number = re.match(r"(\w+) → (\w+): (\d+)", words).groups()
-    shows(root, "oc-texts", f"{correct}, called {called}: ")
+    shows(root, "fx-status", "Kept: the transformer.")
+    root.get_by_text("validation texts, ").filter(has_text="by the transformer").wait_for()
+    root.get_by_role("button", name="fruit predicted as fruit:").click()
+    page.keyboard.press("ArrowDown")
+    shows(root, "oc-texts", "sport predicted as fruit: ")
+    assert (
+        root.locator(":focus").get_attribute("aria-label").startswith("sport predicted as fruit:")
+    )
+    number = root.locator(":focus").inner_text().replace("·", "0")
     assert root.locator(".oc-texts li").count() == int(number)
-    assert active(page) == f"✓ {words}"
     type_in(root, "fx-text", "ripe <i>plum</i>")
-    shows(root, "oc-answer", "Answer: ")
+    shows(root, "oc-answer", "The transformer predicts ")
     root.get_by_role("button", name="Save", exact=True).click()
-    shows(root, "oc-saved", "TextClassifier.load('mine.safetensors')")
-    assert TextClassifier.load(course / "mine.safetensors").labels == ("fruit", "sport", "weather")
+    shows(root, "oc-saved", "OwnClassifier.load('mine.safetensors')")
+    assert OwnClassifier.load(course / "mine.safetensors").labels == ("fruit", "sport", "weather")
 
 
 def test_keys_and_buttons_move_the_slides(page):
@@ -352,8 +355,9 @@ def test_a_file_is_chosen_on_the_learners_own_computer_and_its_columns_are_named
     with page.expect_file_chooser() as chooser:
         root.locator(".oc-upload").click()
     chooser.value.set_files(files=[file])
-    shows(root, "oc-unread", "no column is called text or the like; it has 'what', 'kind'")
-    type_in(root, "oc-text-column", "what")
-    type_in(root, "oc-label-column", "kind")
-    shows(root, "oc-report", "Read: 120 texts in 3 classes, from odd.csv.")
-    assert root.locator(".oc-path input").input_value().endswith("odd.csv")
+    shows(root, "oc-unread", "Choose the column of the texts of odd.csv")
+    for kind, keys in (("text", ["ArrowDown"]), ("label", ["ArrowDown", "ArrowDown"])):
+        root.locator(f".oc-{kind}-column select").focus()
+        for key in keys:  # JupyterLab leaves them to the list
+            page.keyboard.press(key)
+    shows(root, "oc-report", "120 rows read from odd.csv, with texts from 'what'")

@@ -182,6 +182,26 @@ def test_a_notebook_can_be_named_by_its_path_and_both_files_are_written(course, 
     assert in_all == pytest.approx(first + second, abs=0.2)
 
 
+def test_a_raw_cell_stays_one_in_both_files(course, build_py):
+    path = course / "notebooks" / "first.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells.append(nbformat.v4.new_raw_cell("neither code nor text"))
+    nbformat.write(notebook, path)
+    assert "refused" not in build_py("save", "--from", "ipynb", "first")
+    assert build.in_step("first", course / "notebooks")
+    assert build.read("first", course / "notebooks").cells[-1].cell_type == "raw"
+    assert "# %% [raw]\n# neither code" in script(course).read_text(encoding="utf-8")
+
+
+def test_an_error_while_the_second_file_of_a_pair_is_written_leaves_both(course, build_py):
+    script(course).unlink()
+    (script(course) / "mine").mkdir(parents=True)
+    before = everything_in(course)
+    said = build_py("save", "--from", "ipynb", "first")
+    assert "first.py can't be written" in said and "what was saved before is whole" in said
+    assert everything_in(course) == before
+
+
 def test_stamping_puts_the_address_everywhere_and_keeps_pairs_in_step(tmp_path):
     copy = copy_of_the_course(tmp_path)
     old = (copy / "notebooks" / "repository.txt").read_text(encoding="utf-8").strip()

@@ -49,7 +49,7 @@ def topics(labels=TOPICS, position="last_token", **settings) -> TextClassifier:
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize(("num_classes", "mask"), [(2, "causal"), (7, "none")])
 def test_each_text_gets_the_name_of_the_class_whose_logit_is_largest_in_any_order(
-    num_classes, position, mask, monkeypatch
+    num_classes, position, mask, monkeypatch, tmp_path
 ):
     monkeypatch.setattr("helpers.classify.BATCH_SIZE", 3)
     monkeypatch.setattr(forward, "TOKENS_ON_CPU", 25)
@@ -73,6 +73,8 @@ def test_each_text_gets_the_name_of_the_class_whose_logit_is_largest_in_any_orde
     assert named.classify_many(TEXTS) == answers
     assert [named.classify(text) for text in TEXTS] == answers
     assert named.classify_many(pd.Series(TEXTS)) == answers and named.classify_many([]) == []
+    loaded = TextClassifier.load(named.save(tmp_path / "topics"))
+    assert loaded.position == position and torch.equal(loaded.logits(TEXTS), logits)
 
 
 def test_the_books_function_and_the_class_agree_on_the_last_position():
@@ -105,9 +107,11 @@ REFUSED = [
     ("the message is empty", lambda: classifier().classify(" \n")),
     ("must be a text, not", lambda: classifier().classify_many(["hi", float("nan")])),
     ("give a list of texts .* not a str;", lambda: classifier().classify_many("a text")),
+    ("not a DataFrame;", lambda: classifier().classify_many(pd.DataFrame({"Text": TEXTS}))),
     (DIFFERENT, lambda: TextClassifier(model(5), TOPICS[:4], 20)),
     (DIFFERENT, lambda: TextClassifier(model(5), ("bank", "work", "bank", "ads", "family"), 20)),
     ("whole number from 1 to 32 tokens, not 33", lambda: SpamClassifier(model(), 33)),
+    ("has 3 outputs, and .* 2, for ham and spam", lambda: book("hello", model(3))),
     ("has 50,257 outputs, and .* 2.* replace_head", lambda: book("hello", random_model(TINY))),
 ]
 
@@ -163,6 +167,12 @@ def test_a_saved_classifier_with_adapters_comes_back_with_them(tmp_path):
     torch.testing.assert_close(*probabilities, atol=1e-5, rtol=0)
 
 
+def test_a_compiled_model_is_saved_as_the_model_that_it_is_made_of(tmp_path):
+    made = SpamClassifier(torch.compile(classifier().model), 20, position="last_token")
+    again = SpamClassifier.load(made.save(tmp_path / "compiled.safetensors"))
+    assert torch.equal(again.logits(TEXTS), classifier().logits(TEXTS))
+
+
 def test_a_file_of_an_earlier_version_without_a_checksum_is_read(tmp_path):
     first, path = classifier(), tmp_path / "old.safetensors"
     settings = {  # written out, as that version wrote them
@@ -212,10 +222,11 @@ def test_a_file_that_is_cut_short_or_is_something_else_is_refused(path):
     for content in (b"", whole[:500], whole[:-1], whole + b"\0", b"label,text\nbank,hi\n" * 100):
         path.write_bytes(content)
         refused(path)
-    flipped = bytearray(whole)
-    flipped[-1000] ^= 1
-    path.write_bytes(flipped)
-    assert "its weights are not those that were saved" in refused(path)
+    for position in (len(whole) - 1000, whole.index(b"family")):  # a weight, and a label
+        flipped = bytearray(whole)
+        flipped[position] ^= 1
+        path.write_bytes(flipped)
+        assert "its settings or weights are not those that were saved" in refused(path)
     adapters = {"adapted": ["trf_blocks.2"], "rank": 2, "alpha": 16.0}  # the file has none
     wrong = {"labels": TOPICS[:4], "max_length": 33, "cfg": {}, "adapters": adapters}
     for name, value in (*wrong.items(), ("cfg", TINY | {"emb_dim": 16})):
@@ -224,8 +235,9 @@ def test_a_file_that_is_cut_short_or_is_something_else_is_refused(path):
         refused(path)
     save_file({"tok_emb.weight": torch.ones(3, 2)}, path, metadata={"format": "pt"})
     assert "it holds no settings of a classifier" in refused(path)
-    with pytest.raises(FileNotFoundError, match="no.safetensors does not exist; train"):
-        TextClassifier.load(path.parent / "no.safetensors")
+    for other in (path.parent / "no.safetensors", path.parent, "/dev/null"):
+        with pytest.raises(FileNotFoundError, match=f"{other} does not exist or is no file; train"):
+            TextClassifier.load(other)
 
 
 def test_the_books_pth_becomes_a_classifier_by_the_three_lines_that_the_message_gives(tmp_path):
@@ -261,7 +273,7 @@ def test_a_save_on_a_full_disk_leaves_the_old_classifier_whole(tmp_path):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # bytes, as on a full disk
     try:
-        with pytest.raises(OSError, match="too large"):
+        with pytest.raises(OSError, match="filter.* can't be written: .*too large"):
             classifier(seed=1).save(path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -5,11 +5,15 @@ import copy
 import inspect
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
+from torch.utils.data import Dataset
 
 import workshop.exercises
 from tests.conftest import ROOT
@@ -21,7 +25,8 @@ from workshop.exercises.trials import EXERCISES, section_6_3, section_6_5, secti
 
 pytestmark = pytest.mark.filterwarnings("ignore:the message has")  # the course's own truncates
 SOLUTIONS = tomllib.loads((ROOT / "tests" / "wrong" / "solutions.toml").read_text("utf-8"))
-WRONG = [(name, *wrong) for name in SOLUTIONS for wrong in SOLUTIONS[name]["wrong"]]
+FURTHER = tomllib.loads((ROOT / "tests" / "wrong" / "further.toml").read_text("utf-8"))["solution"]
+NO_CAUSE = "Not yet: your line "  # an error, as Python describes it
 ALSO_RIGHT = [
     (name, SOLUTIONS[name]["right"].replace(*other))
     for name in SOLUTIONS
@@ -31,7 +36,7 @@ ALSO_RIGHT = [
 
 def written(source: str):
     """What a learner's cell defines."""
-    names: dict = {}
+    names = {"np": np, "pd": pd, "torch": torch, "Dataset": Dataset}  # as on the pages
     exec(compile(source, "<a cell>", "exec"), names)
     return [value for name, value in names.items() if name.lower().startswith("my")][-1]
 
@@ -40,15 +45,27 @@ def right(name: str):
     return written(SOLUTIONS[name]["right"])
 
 
-def reply_with(name: str, old: str, new: str) -> tuple[str, str]:
-    source = SOLUTIONS[name]["right"]
-    assert old in source
-    return judge(written(source.replace(old, new)), EXERCISES[name])
+@cache
+def reply_to(name: str, source: str) -> tuple[str, str]:
+    return judge(written(source), EXERCISES[name])
 
 
-@pytest.mark.parametrize(("name", "old", "new", "words"), WRONG)
-def test_a_wrong_solution_gets_its_own_sentence(name, old, new, words):
-    state, reply = reply_with(name, old, new)
+def wrong_solutions() -> list[tuple[str, str, str]]:
+    """The exercise, the source, and words of the reply to it."""
+    wrong = [(w["exercise"], w["source"], w.get("heard", NO_CAUSE)) for w in FURTHER]
+    for name, solution in SOLUTIONS.items():
+        for old, new, words in solution["wrong"]:
+            assert old in solution["right"]
+            wrong.append((name, solution["right"].replace(old, new), words))
+    return wrong
+
+
+WRONG = wrong_solutions()
+
+
+@pytest.mark.parametrize(("name", "source", "words"), WRONG)
+def test_a_wrong_solution_gets_its_own_sentence(name, source, words):
+    state, reply = reply_to(name, source)
     assert state == TRIED and words in reply, reply
 
 
@@ -114,7 +131,6 @@ REFERENCES = {  # inputs, and functions that make the typical mistakes
         section_6_5.COUNT_MISTAKES,
         section_6_5.count_trainable,
     ),
-    "blocks": (section_6_5.PLANS, section_6_5.BLOCK_MISTAKES, section_6_5.frozen_blocks),
     "positions": (
         section_6_3.PADDED,
         section_6_6.POSITION_MISTAKES,
@@ -168,7 +184,7 @@ def sentences_in(path: Path) -> list[str]:
 
 
 def test_every_sentence_of_a_trial_is_said_to_some_wrong_solution():
-    heard = "\n".join(reply_with(name, old, new)[1] for name, old, new, _ in WRONG)
+    heard = "\n".join(reply_to(name, source)[1] for name, source, _ in WRONG)
     folder = Path(workshop.exercises.__file__).parent
     files = [folder / "mistakes.py", *folder.glob("trials/section_*.py")]
     sentences = {text for path in files for text in sentences_in(path)}

@@ -12,8 +12,10 @@ import torch
 
 from helpers.classify import TextClassifier
 from helpers.freezing import replace_head
+from helpers.training import POSITIONS
 from tests.conftest import ROOT, TINY, random_model
 from workshop.__main__ import EMPTY, main, rows
+from workshop.own import OwnClassifier
 from workshop.texts import KINDS, read_pieces
 
 csv.field_size_limit(2_000_000)  # for the over-long text below
@@ -27,7 +29,7 @@ def texts(count: int) -> list[str]:
     return [f"{' '.join(words)} {i}" for i, words in enumerate(words)]
 
 
-def make(position: str = "last_token") -> TextClassifier:
+def make(position: str = "last_token") -> OwnClassifier:
     """A classifier whose answer depends much on every token that it sees."""
     model = replace_head(random_model(TINY), len(LABELS))
     torch.manual_seed(0)
@@ -35,7 +37,8 @@ def make(position: str = "last_token") -> TextClassifier:
         for name, parameter in model.named_parameters():
             constant = name.endswith(("bias", "shift"))  # that of all texts
             parameter.normal_(float(name.endswith("scale")), 0.01 if constant else 0.4)
-    return TextClassifier(model, LABELS, 20, position=position)
+    gpt2 = TextClassifier(model, LABELS, 20, position=position)
+    return OwnClassifier(LABELS, None, gpt2)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def labelled(saved, path) -> list[dict]:
     return found
 
 
-@pytest.mark.parametrize("position", ["last", "last_token", "first", "mean"])
+@pytest.mark.parametrize("position", POSITIONS)
 def test_each_row_has_the_label_and_the_probability_that_the_classifier_gives(position):
     classifier, given = make(position), texts(12)
     found = list(csv.reader(rows(classifier, given, "float32").decode().splitlines()))
@@ -89,9 +92,8 @@ def test_an_empty_and_an_over_long_text_have_a_row_with_a_note():
     assert found[1][1:] == found[2][1:] == ["", "", EMPTY]
     notes = [row[3] for row in found]
     assert notes[0] == notes[5] == ""  # of exactly 20 tokens all are read
-    assert notes[3] == notes[4] == "only the first 20 tokens were read"
-    with pytest.warns(UserWarning, match="only its first 20"):
-        assert found[3][1] == classifier.classify(given[3])
+    assert notes[3] == notes[4] == "GPT-2 read only the first 20 tokens"
+    assert found[3][1] == classifier.classify(given[3])
 
 
 @pytest.mark.parametrize("ending", KINDS)
@@ -164,6 +166,9 @@ def test_out_is_obeyed_and_text_refused_where_lines_come_from_standard_input(
     first_cells = [line.partition(",")[0] for line in out.read_text(encoding="utf-8").splitlines()]
     assert first_cells == ["text", "see you", "café"]
     assert "exists" in run(saved, "--out", out)
+    assert "is a folder; name a file in it" in run(saved, "--out", tmp_path)
+    monkeypatch.setattr(sys, "stdin", None)  # closed, as by `<&-`
+    assert "standard input is closed" in run(saved)
     monkeypatch.setattr(sys, "stdout", None)  # closed, as by `>&-`
     assert run(saved, table(tmp_path / "b.csv", texts(1)), "--out", tmp_path / "b.out") == 0
     monkeypatch.undo()
@@ -194,10 +199,13 @@ def test_a_run_resumes_after_its_last_whole_piece_and_writes_the_file_of_an_unbr
         assert run(other, path, "--out", tmp_path / "o.csv") == 0
         assert calls[2:] == [20, 20, 10] and out.read_bytes() != unbroken.read_bytes()
         out.unlink()
+        (parts,) = tmp_path.glob("o.csv.*.parts")
+        (parts / "mine.txt").write_text("mine")
         assert run(saved, path, "--out", out) == 0
         assert calls[5:] == [20, 10]
     assert out.read_bytes() == unbroken.read_bytes()
-    assert sorted(os.listdir(tmp_path)) == ["a.csv", "o.csv", "other.st", "u.csv"]
+    assert os.listdir(parts) == ["mine.txt"]  # nothing of a user's is deleted
+    assert sorted(os.listdir(tmp_path)) == ["a.csv", "o.csv", parts.name, "other.st", "u.csv"]
 
 
 @pytest.mark.proof

@@ -18,6 +18,7 @@ from helpers.data import (
     TextDataset,
     create_balanced_dataset,
     create_dataloaders,
+    download_and_unzip_spam_data,
     load_messages,
     load_splits,
     pad,
@@ -85,6 +86,17 @@ def test_an_archive_without_the_member_is_refused_and_nothing_is_left(sent, tmp_
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_an_archive_that_was_there_before_is_read_and_stays(tmp_path):
+    mine, table = tmp_path / "mine.zip", tmp_path / "a.tsv"
+    mine.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="mine.zip is not the archive"):
+        download_and_unzip_spam_data("htp://nowhere", mine, tmp_path, table)
+    assert mine.read_bytes() == b"no archive" and not table.exists()
+    mine.write_bytes(archive(b"ham\thi"))
+    download_and_unzip_spam_data("htp://nowhere", mine, tmp_path, table)
+    assert table.read_bytes() == b"ham\thi" and mine.exists()
+
+
 def test_sms_mini_has_its_thousand_messages_of_all_kinds_and_its_split():
     mini = load_messages("sms-mini")
     assert mini["Label"].value_counts().to_dict() == {"ham": 500, "spam": 500}
@@ -136,7 +148,9 @@ def test_what_is_no_data_to_train_with_is_refused(says):
 
 def test_what_is_not_the_collection_is_refused(tmp_path):
     (tmp_path / "SMSSpamCollection.tsv").write_text("ham\thello\nspam\tbuy\n")
-    with pytest.raises(ValueError, match="holds {'ham': 1, 'spam': 1} .* not UCI's file; delete"):
+    with pytest.raises(
+        ValueError, match="holds {'ham': 1, 'spam': 1} .* not UCI's file; move or delete"
+    ):
         load_messages("sms-spam-collection", tmp_path)
 
 
@@ -179,7 +193,7 @@ def test_messages_are_padded_behind_or_truncated_to_the_length(tmp_path):
     assert len(SpamDataset(LONG, TOKENIZER, max_length=1024)[0][0]) == 1024
     assert TextDataset(frame((0, "a"), (2, "b")), TOKENIZER).num_classes == 3
     assert TextDataset(rows, TOKENIZER, num_classes=5).num_classes == 5
-    assert pad([1, 2, 3, 4], 3) == [1, 2, 3] and pad([1], 3, 0) == [1, 0, 0]
+    assert pad([1, 2, 3, 4], np.uint8(3)) == [1, 2, 3] and pad([1], 3, 0) == [1, 0, 0]
 
 
 def test_only_training_batches_are_shuffled_and_dropped():

@@ -61,6 +61,16 @@ def test_an_answer_in_chunks_is_taken_whole(tmp_path):
     assert len(files.requests) == 2
 
 
+def test_an_answer_without_an_end_does_not_fill_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_UNTOLD", 100_000)
+    files = Files({"/a": CONTENT, "/mirror": b"short"})
+    files.chunked, files.ranges = True, False
+    with serve(files) as url:
+        with pytest.raises(DownloadError, match="a: more than 100,000 bytes came"):
+            download([f"{url}/a"], tmp_path / "a")
+        assert download([f"{url}/a", f"{url}/mirror"], tmp_path / "a").read_bytes() == b"short"
+
+
 @pytest.mark.parametrize("etag", ['W/"weak"', None])
 def test_a_file_that_changes_between_two_calls_is_not_mixed(tmp_path, etag):
     files = Files({"/a": OTHER})

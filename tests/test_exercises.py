@@ -128,7 +128,7 @@ SETTINGS = SimpleNamespace(epochs=5)
             {576: "The biases", 386: "for two classes"},
         ),
         (
-            "6.6 a price for doubt",
+            "6.6 loss of an uncertain answer",
             (),
             0.29,
             {-0.2877: "never negative", 0.1249: "base 10", 0.415: "base 2", 0.25: "other class"},
@@ -136,12 +136,12 @@ SETTINGS = SimpleNamespace(epochs=5)
         ("6.7 how many steps", (LOADER, SETTINGS), 435, {87: "one epoch", 3480: "messages seen"}),
         ("6.8 a stricter filter", (), "Recall", {"precision": "higher threshold"}),
         (
-            "6.A how many questions",
+            "6.C how many questions",
             (SimpleNamespace(steps=3, tokens_per_step=7),),
             21,
             {10: "Multiply"},
         ),
-        ("6.A a nat more", (), 2.718, {1: "exp(a + 1)"}),
+        ("6.C a nat more", (), 2.718, {1: "exp(a + 1)"}),
         ("6.B an adapter's size", ({"emb_dim": 192},), 7680, {1536: "A alone", 6144: "B alone"}),
         (
             "6.B your own adapter",
@@ -149,8 +149,8 @@ SETTINGS = SimpleNamespace(epochs=5)
             386,
             {384: "four matrices"},
         ),
-        ("6.C one message", (), 4, {3: "of 300 messages"}),
-        ("6.C how many messages", (), 7200, {1200: "6² times"}),
+        ("6.B one message", (), 4, {3: "of 300 messages"}),
+        ("6.B how many messages", (), 7200, {1200: "6² times"}),
     ],
 )
 def test_each_short_task_has_its_answer_and_names_typical_mistakes(

@@ -296,6 +296,15 @@ def test_the_height_stays_whatever_is_chosen(page):
     assert len(heights) == 1 and heights.pop() <= 650
 
 
+@pytest.mark.parametrize("width", [390, 630, 906, 1001, 1092, 1200])
+def test_no_title_number_or_shape_is_cut_off(page, width):
+    page.set_viewport_size({"width": width, "height": 700})
+    page.locator('[data-open="trf_blocks.10"]').click()
+    cells = page.locator(".fe-part b, .fe-part .fe-number, .fe-part > code:not(.fe-name)")
+    cut = "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText)"
+    assert cells.count() > 60 and cells.evaluate_all(cut) == []
+
+
 def test_the_address_holds_the_choice_and_brings_it_back(page, file):
     page.locator(f'[data-size="{NANO}"]').click()
     page.locator('[data-preset="last two blocks"]').click()
@@ -314,7 +323,7 @@ def test_a_result_says_who_measured_it(page):
     assert "Not measured" in line.inner_text()
     page.locator(f'[data-size="{NANO}"]').click()
     page.locator('[data-preset="the book\'s choice"]').click()
-    assert "appendix 6.C" in line.inner_text()
+    assert "appendix 6.B" in line.inner_text()
 
 
 def test_the_panel_says_what_a_step_costs_and_what_a_click_changes(page):

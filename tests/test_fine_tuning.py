@@ -15,10 +15,25 @@ from helpers.data import SpamDataset
 from helpers.freezing import FreezePlan, replace_head
 from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import get_tokenizer
-from helpers.training import POSITIONS, TrainingSettings, class_logits, train_classifier_simple
+from helpers.training import (
+    POSITIONS,
+    TrainingSettings,
+    class_logits,
+    last_token_positions,
+    train_classifier_simple,
+)
 from tests.conftest import TINY, random_model
 from workshop import forward
-from workshop.fast import History, batch_order, fine_tune, fine_tuning_steps, forget
+from workshop.fast import (
+    History,
+    batch_order,
+    fine_tune,
+    fine_tuning_steps,
+    forget,
+    order_by_length,
+    settings_by_name,
+)
+from workshop.processes import EpochCheckpoint
 
 BOOK = FreezePlan.book(3)
 PLANS = {
@@ -149,6 +164,86 @@ def test_an_order_depends_on_the_seed_and_holds_whole_batches_or_one_of_all():
     assert [sorted(batch) for (batch,) in too_few] == [[0, 1, 2, 3]] * 2
 
 
+def test_an_order_by_length_has_similar_messages_together_leaves_none_out_and_is_new_each_epoch():
+    lengths = [1 + 7 * i % 100 for i in range(83)]
+    order = order_by_length(lengths, 8, 3, seed=5)
+    for batches in order:
+        assert sorted(i for batch in batches for i in batch) == list(range(83))
+        assert sorted(len(batch) for batch in batches) == [3] + [8] * 10
+        longest = [max(lengths[i] for i in batch) for batch in batches]
+        assert longest != sorted(longest)  # short messages do not always come first
+        padded = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
+        assert padded < 1.2 * sum(lengths)
+    assert order[0] != order[1] and order != order_by_length(lengths, 8, 3, seed=6)
+    assert order == order_by_length(lengths, 8, 3, seed=5)
+
+
+RECIPE = {"position": "mean_tokens", "head_lr": 4e-3, "schedule": "linear", "clip": 0.5}
+RECIPE |= {"by_length": True, "epochs": 4}
+
+
+@pytest.mark.parametrize(
+    "plan", [PLANS["everything"], PLANS["two blocks"], FreezePlan.lora(3, 2, rank=2)]
+)
+def test_with_all_that_the_book_leaves_out_the_training_is_that_of_a_plain_torch_loop(plan):
+    model, plain = classifier(), classifier()
+    history = tune(model, plan, **RECIPE)
+    torch.manual_seed(123)  # from which adapters start
+    plan.apply(plain)
+    head = list(plain.out_head.parameters())
+    rest = [p for name, p in plain.named_parameters() if not name.startswith("out_head")]
+    groups = [{"params": rest}, {"params": head, "lr": 4e-3}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.1)
+    factors = [1 / 3, 2 / 3, *(left / 18 for left in range(18, 0, -1)), 0]
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors.__getitem__)
+    inputs, labels = torch.tensor(TRAIN.encoded_texts), torch.tensor(TRAIN.labels)
+    lengths = last_token_positions(inputs) + 1
+    losses, norms = [], []
+    for batch in itertools.chain(*order_by_length(lengths.tolist(), 5, 4, seed=123)):
+        loss = F.cross_entropy(class_logits(plain, inputs[batch], "mean_tokens"), labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.5).item())
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    assert len(losses) == 20 and max(norms) > 1
+    assert_near(history.step_losses, losses, 1e-5)
+    assert_same_weights(model, plain)
+
+
+def test_a_training_that_is_left_resumes_in_its_schedule_and_ends_with_the_best_epochs_weights(
+    tmp_path,
+):
+    settings = TrainingSettings(**RECIPE | {"batch_size": 5, "lr": 3e-2, "keep": "best"})
+
+    def steps(model, checkpoint=None):
+        plan, options = PLANS["everything"], {"device": "cpu", "checkpoint": checkpoint}
+        return fine_tuning_steps(model, TRAIN, VALIDATION, plan, settings, **options)
+
+    whole = classifier()
+    *_, progress = steps(whole)
+    history = progress.history
+    assert history.best_epoch < 3, "these settings should overfit"
+    for epochs in (history.best_epoch, 3, 4):
+        checkpoint, resumed = EpochCheckpoint(tmp_path / f"{epochs} epochs", {}), classifier()
+        leaving = steps(classifier(), checkpoint)
+        while len(next(leaving).history.val_accs) < epochs:
+            pass
+        leaving.close()
+        *_, progress = steps(resumed, checkpoint)
+        assert_near(progress.history.step_losses, history.step_losses, 1e-5)
+        assert_near(progress.history.val_losses, history.val_losses, 1e-5)
+        assert_same_weights(resumed, whole, 1e-6)
+
+
+def test_settings_that_came_later_are_in_a_file_only_where_they_are_changed():
+    names = {"head_lr", "schedule", "clip", "by_length"}
+    assert names.isdisjoint(settings_by_name(TrainingSettings()))
+    changed = settings_by_name(TrainingSettings(clip=1.0, schedule="linear"))
+    assert (changed["clip"], changed["schedule"], changed["lr"]) == (1.0, "linear", 5e-5)
+
+
 @pytest.mark.parametrize("drop_rate", [0.0, 0.3])
 def test_training_neither_moves_torchs_random_numbers_nor_depends_on_them(drop_rate):
     losses = []
@@ -168,10 +263,12 @@ def test_rows_of_several_lengths_are_refused_where_padding_would_count():
     ragged = made_up(9, seed=3)
     ragged.encoded_texts[4] = ragged.encoded_texts[4][:2]
     seeing = without_causal_mask(classifier())
-    for model, position in ((classifier(), "mean"), (seeing, "last")):
+    for model, position in ((classifier(), "mean"), (seeing, "last"), (seeing, "mean_tokens")):
         with pytest.raises(ValueError, match="messages differ in length: .* pad or truncate them"):
             tune(model, train=ragged, position=position)
     assert tune(classifier(), train=ragged, position="last").step_losses
+    with pytest.raises(ValueError, match="weights in float32, not torch.bfloat16"):
+        tune(classifier().to(torch.bfloat16))
 
 
 @pytest.mark.parametrize("loss", [{}, {"class_weights": (0.3, 2.0)}, {"ignore_index": 1}])

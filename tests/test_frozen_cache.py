@@ -10,7 +10,7 @@ from torch import nn
 
 from helpers.freezing import FreezePlan
 from helpers.model import MultiHeadAttention, TransformerBlock, without_causal_mask
-from helpers.training import POSITIONS
+from helpers.training import POSITIONS, class_logits
 from tests.conftest import TINY
 from tests.test_fine_tuning import BOOK, PLANS, TRAIN, assert_near, classifier, data, tune
 from workshop import forward
@@ -82,9 +82,35 @@ def test_each_messages_output_is_that_of_the_frozen_blocks_for_it_alone(position
         for i, ids in enumerate(messages.rows):
             with torch.no_grad():
                 alone = model.trf_blocks[:num_blocks](model.embed(torch.tensor([ids])))[0]
-            if num_blocks == 3 and position != "mean":
+            if num_blocks == 3 and messages.positions is not None:
                 alone = alone[messages.positions[i]].unsqueeze(0)
             assert_near(messages.outputs[i], alone, 1e-5)
+
+
+@pytest.mark.parametrize("num_cached", [0, 2, 3])
+def test_a_mean_over_own_tokens_is_the_same_alone_and_beside_longer_messages(num_cached):
+    rows = [[5, 6], [7, 8, 9, 7, 8, 9], [1, 2, 3], [4, *[50256] * 8]]
+    messages = Messages(classifier(), rows, "mean_tokens")
+    if num_cached:
+        list(messages.encode(num_cached, "float32"))
+    with torch.no_grad():
+        together = messages.logits([0, 1, 2, 3])
+        for i, row in enumerate(rows):
+            assert_near(messages.logits([i])[0], together[i], 1e-5)
+            readable = class_logits(messages.model, torch.tensor([row]), "mean_tokens")
+            assert_near(together[i], readable[0], 1e-5)
+
+
+@pytest.mark.parametrize("mask", ["causal", "none"])
+def test_padding_changes_the_mean_of_a_messages_own_tokens_only_without_the_causal_mask(mask):
+    model = classifier() if mask == "causal" else without_causal_mask(classifier())
+    with torch.no_grad():
+        alone, padded = (
+            class_logits(model, torch.tensor([ids]), "mean_tokens")
+            for ids in ([5, 6, 7], [5, 6, 7] + [50256] * 9)
+        )
+    difference = (alone - padded).abs().max()
+    assert difference < 1e-5 if mask == "causal" else difference > 0.1
 
 
 def test_what_is_cached_serves_other_plans_with_the_same_boundary():
@@ -101,6 +127,7 @@ CHANGES = {  # what is done to the model, and what is asked for then
     "a weight of a position": ("pos_emb.weight", {}),
     "a weight of the last frozen block": ("trf_blocks.1.norm2.shift", {}),
     "the heads": (None, {}),
+    "the activation": (None, {}),
     "the causal mask": (None, {}),
     "a word": (None, {"train": data(TEXTS[0] + " sorry", *TEXTS[1:], max_length=TRAIN.max_length)}),
     "the order": (None, {"train": data(*reversed(TEXTS))}),
@@ -120,6 +147,8 @@ def test_what_is_cached_is_not_used_when_anything_below_the_boundary_differs(cha
     for block in model.trf_blocks:
         block.att.num_heads = 4 if change == "the heads" else 2
         block.att.causal = change != "the causal mask"
+        if change == "the activation":
+            block.ff.layers[1] = torch.nn.ReLU()
     loss = first_loss(model, **settings)
     forget()
     assert loss == pytest.approx(first_loss(model, **settings), abs=1e-6)

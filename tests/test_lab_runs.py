@@ -1,8 +1,10 @@
 """Runs are trained in steps, kept with what they belong to, and read back as they were."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -77,21 +79,31 @@ def test_runs_are_read_back_as_they_were_kept_and_those_of_other_models_are_coun
     assert read_kept(path, BELONGS_TO) == Kept(runs[1:], True, num_others=2, notes=())
 
 
+def test_settings_with_numpys_numbers_are_kept_and_read_back(tmp_path):
+    plan = FreezePlan(np.int64(3), {"out_head"}, {"trf_blocks.2"}, np.int32(4), np.float32(8))
+    settings = Settings(plan, "mean", np.int64(5), np.float32(0.5), np.uint8(3))
+    keep_run(tmp_path / FILE, replace(made_up_run(), settings=settings), BELONGS_TO)
+    (run,) = read_kept(tmp_path / FILE, BELONGS_TO).runs
+    assert run.settings == settings
+
+
 def test_a_row_that_is_no_run_is_left_out_with_a_sentence_and_stays_in_the_file(tmp_path):
     path = tmp_path / FILE
     keep_run(path, made_up_run("good"), BELONGS_TO)
     good = json.loads(path.read_text())
     wrong = {"val_accs": [1.2, 1.3, 1.4], "train_accs": None, "settings": {"plan": {}}}
+    wrong |= {"best_epochs": [1.7, 2, 2], "val_losses": [0.5, 0.5], "trainable": 10**400}
     for field, value in wrong.items():
         lab.append_row(path, good | {"id": field, field: value})
     lab.append_row(path, good | {"seconds": 99.0})  # a second run with the same id
-    path.write_text(path.read_text() + '{"id": "cut off')
+    path.write_text(path.read_text() + "[" * 100_000 + '\n{"id": "cut off')
     before = path.read_bytes()
     kept = read_kept(path, BELONGS_TO)
     assert kept.runs == (made_up_run("good"),) and path.read_bytes() == before
-    second, cut_off, *bad = kept.notes
-    assert "line 5 is left out" in second and "'good' is in the file already" in second
-    assert "line 6 is left out" in cut_off and len(bad) == len(wrong)
+    second, nested, cut_off, *bad = kept.notes
+    assert "line 8 is left out" in second and "'good' is in the file already" in second
+    assert "line 9 is left out" in nested and "line 10 is left out" in cut_off
+    assert len(bad) == len(wrong)
     for note, field in zip(bad, wrong, strict=True):
         assert f"the row '{field}' is left out: it is no run (" in note
 

@@ -7,6 +7,7 @@ import re
 
 import nbformat
 import pytest
+from tqdm import tqdm
 
 from notebooks import build
 from tests.conftest import ROOT
@@ -68,20 +69,14 @@ def test_a_notebook_has_the_parts_that_every_notebook_has(name):
 
 FOLD = re.compile(r"<details>.*?</details>", re.DOTALL)
 EXERCISE = re.compile(r"^> \*\*.+\*\* \((?:easy|medium|hard), (\d+) minutes\)", re.MULTILINE)
-WORDS_A_MINUTE, MINUTES_A_PREDICTION = 200, 0.5
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_is_not_all_reading_and_takes_the_minutes_that_it_states(name):
+def test_a_page_is_not_all_reading(name):
     read = FOLD.sub("", text_of(name))  # without what is folded
     pieces = [c.source for c in NOTEBOOKS[name].cells if c.cell_type == "markdown"]
     assert max(len(FOLD.sub("", piece).split()) for piece in pieces) <= 120
     assert len(read.split()) < 50 * len(code_cells(name))
-    (stated,) = re.findall(r"About (\d+) minutes", read)
-    predictions = sum(cell.source.count("predict(") for cell in code_cells(name))
-    doing = sum(map(int, EXERCISE.findall(text_of(name)))) + MINUTES_A_PREDICTION * predictions
-    minutes = len(read.split()) / WORDS_A_MINUTE + doing
-    assert minutes <= int(stated) <= min(40, minutes + 7)
 
 
 def test_each_section_and_appendix_has_a_notebook_and_links_between_them_lead_somewhere():
@@ -101,7 +96,7 @@ def test_cells_that_are_not_compared_are_listed_with_their_reason():
                 listed.add((name, cell.id))
             if "nbval" in " ".join(cell.metadata.get("tags", [])) or "NBVAL" in cell.source:
                 tagged.add((name, cell.id))
-    assert listed == tagged and len(listed) == len(rows) <= 17
+    assert listed == tagged and len(listed) == len(rows) <= 18
 
 
 def test_every_rule_of_the_sanitise_file_matches_a_saved_output():
@@ -119,6 +114,16 @@ def test_where_no_script_runs_6_5_shows_the_explorer_as_a_diagram_and_tables():
     assert f"{MODULE}\nstartPages();" in html, "the Explorer has changed: run `make notebooks`"
     assert 'alt="input: token ids (1, 4)\ntoken embedding  (tok_emb): 9,649,344 parameters' in html
     assert "<td>445,634</td><td>3.56 % trainable</td>" in html and "<td>50.1 MB</td>" in html
+
+
+def test_6_5_without_the_step_that_replaces_the_head_ends_in_a_sentence_and_asks_nothing():
+    page = build.read("06_5_classification_head")
+    page.cells = [cell for cell in page.cells if "model.out_head = " not in cell.source]
+    sentence = r"language-model head with 50,257 outputs; give it a new one"
+    with pytest.raises(build.CannotBuild, match=sentence):
+        build.execute("06_5", page, tqdm(disable=True))
+    (asking,) = [cell for cell in page.cells if '"6.5 the shape with the new head"' in cell.source]
+    assert [output.output_type for output in asking.outputs] == ["error"]
 
 
 SECTIONS = {f"6.{name.split('_')[1]}": build.read(name) for name in build.names()}
@@ -155,7 +160,7 @@ def test_every_question_is_asked_once_on_its_page_and_no_other_is():
                 assert all(name.split()[0] == section for name in names)
                 asked += names
     assert sorted(asked) == sorted(questions())
-    assert len(EXERCISES) == 15 and "fifteen functions" in (ROOT / "README.md").read_text("utf-8")
+    assert len(EXERCISES) == 14 and "fourteen functions" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_last_cell_of_every_page_shows_its_progress_and_a_learner_answers_every_page(request):

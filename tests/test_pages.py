@@ -25,7 +25,6 @@ from workshop import inside
 from workshop.exercises.prediction import questions
 from workshop.fast import fine_tune, load_or_train
 from workshop.film import film_of
-from workshop.pictures.message import mark
 from workshop.pretraining import encode_documents, held_out_figures, read_documents, split_documents
 
 pytestmark = pytest.mark.proof
@@ -52,17 +51,6 @@ def book(seed: int):
     settings |= {"seed": seed, "keep": "best", "on_epoch": keep_last}
     history = fine_tune(model, *sets, FreezePlan.book(6), **settings)
     return models | {"best": model}, history
-
-
-def test_of_the_microscopes_message_hardly_anything_arrives_at_the_untrained_padded_end():
-    whole, marks = SpamClassifier(new_classifier(123), 82), {}
-    for position in ("last", "last_token"):
-        text = "Win a free phone! Text YES to 80086 now"
-        message = inside.read_message(whole, text, position=position)
-        influence = inside.influence_on_spam(whole, message).tolist()
-        marks[position] = [mark(value) for value in influence]
-    assert set(marks["last"]) == {"·"}
-    assert marks["last_token"].count("·") == 1 and len(marks["last_token"]) == 11
 
 
 def test_the_epoch_chosen_by_validation_loss_does_better_on_the_test_messages():

@@ -16,7 +16,7 @@ from tests.clicks import one
 from tests.drawings import check_chart, check_that_all_can_be_seen, elements
 from tests.labs import HEAD, made_up_run
 from workshop.fast import History, Progress
-from workshop.own import ClassFigures
+from workshop.own import ClassMeasures
 from workshop.pictures import charts
 from workshop.pictures.svg import ORANGE
 from workshop.widgets.train_button import TrainButton
@@ -111,7 +111,7 @@ def test_words_lie_on_the_map_where_their_rows_lie_along_the_two_main_directions
 
 
 def test_rows_are_the_correct_classes_and_columns_the_predicted_ones():
-    figures = ClassFigures(("ham", "$m$"), [0, 0, 0, 1, 1], [0, 0, 1, 1, 1])
+    figures = ClassMeasures(("ham", "$m$"), [0, 0, 0, 1, 1], [0, 0, 1, 1, 1])
     chart = charts.draw_class_matrix(figures)
     texts = check_chart(chart)
     assert [text for text in texts if text.isdigit()] == ["2", "1", "0", "2"]
@@ -124,7 +124,7 @@ def test_rows_are_the_correct_classes_and_columns_the_predicted_ones():
 @pytest.mark.proof
 def test_of_many_classes_the_largest_are_shown_and_no_name_lies_on_another():
     names = [f"class {i}\n" + "long " * 9 for i in range(22)]
-    many = ClassFigures(names, [*range(22), 21, 20], [*range(22), 21, 0])
+    many = ClassMeasures(names, [*range(22), 21, 20], [*range(22), 21, 0])
     chart = charts.draw_class_matrix(many)
     texts = check_chart(chart)
     assert "predicted class (20 of 22 shown)" in texts and "class 21 long long long…" in texts
@@ -136,7 +136,7 @@ def test_the_loss_of_a_probability_is_marked_on_the_curve_and_said():
     for p, loss in ((1.0, "0.00"), (0.5, "0.69"), (1e-9, "20.72")):
         chart = charts.draw_loss(p)
         check_chart(chart)
-        assert chart.words == f"the loss −ln p: {p:g} for the correct class costs {loss}"
+        assert chart.words == f"p = {p:g}, loss = −ln p = {loss}"
         half, curve, mark = chart.figure.axes[0].lines
         assert mark.get_xydata().tolist() == [[p, 0], [p, pytest.approx(-math.log(p))]]
         x, y = curve.get_data()

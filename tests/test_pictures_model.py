@@ -19,7 +19,7 @@ from helpers.tokenizer import encode_message, get_tokenizer, visible_tokens
 from tests.conftest import ROOT
 from tests.drawings import check_drawing, elements, extent, words_of, written
 from workshop.pictures import model as pictures
-from workshop.pictures.model import LOOKS, WAY, draw_classifier, fold
+from workshop.pictures.model import LOOKS, WAY, draw_classifier, draw_new_head, fold
 from workshop.pictures.svg import INK, TEXT
 
 CFG, BOOK = gpt_config("gpt2-small (124M)"), FreezePlan.book(12)
@@ -144,6 +144,16 @@ def test_a_sentence_says_how_far_the_gradient_goes():
     assert said("tok_emb", "pos_emb") == f"{passes} 12 blocks and stops at tok_emb and pos_emb."
     assert said("out_head") == f"{passes} no block and stops at out_head."
     assert said() == "Nothing is trainable, so there is no backward pass."
+
+
+@pytest.mark.parametrize(("name", "before", "after"), [
+    ("gpt2-nano (12M)", "192 → 50,257, 9,649,344 parameters", "192 → 2, 386 parameters"),
+    ("gpt2-xl (1558M)", "1,600 → 50,257, 80,411,200 parameters", "1,600 → 2, 3,202 parameters"),
+])  # fmt: skip
+def test_the_picture_of_the_new_head_has_the_models_own_sizes(name, before, after):
+    drawing = draw_new_head(gpt_config(name))
+    for size in (before, after):
+        assert set(size.split(", ")) <= set(check_drawing(drawing)) and size in drawing.words
 
 
 @pytest.mark.parametrize("rank", [1, 8])

@@ -22,6 +22,6 @@ def pictures(name: str) -> list[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_shows_pictures_of_its_own_that_fit_into_a_narrow_window(name):
     found = pictures(name)
-    assert len(found) >= 2
+    assert found
     for svg in found:
         assert float(re.search(r'<svg [^>]*?\bwidth="([\d.]+)"', svg)[1]) <= ROOM

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from helpers.config import gpt_config
-from helpers.freezing import FreezePlan, parameter_report
+from helpers.freezing import FreezePlan, parameter_report, replace_head
+from helpers.model import GPTModel
 from helpers.tokenizer import get_tokenizer
 from notebooks import build
 from tests.clicks import one, static_form, text_of
@@ -62,16 +63,38 @@ VALUES = {  # what the cells give for the bundled model and data
     "6.3 the shape of a batch": {"longest": 82},
     "6.4 shape of the embedding": {"emb_dim": 192},
     "6.5 the shape with the old head": {"emb_dim": 192},
-    "6.5 the share that learns": {
-        "one_of_blocks": 100 / 6,
-        "num_blocks": 6,
-        "embedding": 77.1,
-        "last_block": 3.55,
+    "6.6 accuracy before training": {"total": 100, "ham": 41.0, "majority": 59.0},
+    "6.6 loss before training": {
+        "losses": "1.29, 1.37, 0.87, 0.74, 1.23",
+        "spam": 59.0,
+        "constant": 0.677,
     },
-    "6.5 the first block in place of the last": {"num_blocks": 6, "blocks_more": 5},
-    "6.5 two blocks": {"one_block": 445634},
+    "6.6 lower loss, lower accuracy": {
+        "a": "0.6, 0.6, 0.6, 0.01",
+        "b": "0.9, 0.9, 0.49, 0.49",
+        "loss_a": 1.53,
+        "loss_b": 0.41,
+        "right_a": 3,
+        "right_b": 2,
+    },
     "6.4 most like win": {"lose": 0.63, "prize": 0.34, "free": 0.12},
     "6.4 whose phone": {"before": "sister", "weight_before": 82.2, "weight": 81.8},
+    "6.A majority class": {
+        "largest": "money",
+        "num_largest": 173,
+        "num_texts": 840,
+        "num_classes": 7,
+        "one_of_classes": 100 / 7,
+    },
+    "6.A leakage": {
+        "in_one_part": 59,
+        "num_shared": 237,
+        "num_test": 336,
+        "shared": 71,
+        "new": 29,
+    },
+    "6.A bag of words or GPT-2": {"bag": 62.4, "gpt2": 43.5, "num_texts": 586},
+    "6.A more labels": {"before": 46.8, "half": 293, "num_texts": 586},
 }
 
 
@@ -311,6 +334,21 @@ def test_the_share_of_the_parameters_that_sit_in_blocks_and_embeddings():
     text = words_of("6.1 the trained percentage")
     assert 0.30 < embeddings / report.total < 1 / 3 and "Almost a third" in text
     assert round(counts["trf_blocks.0"] / 1e6) == 7 and "seven million" in text
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_the_shapes_and_rows_of_section_6_5_are_those_of_any_model(n_layers):
+    cfg = gpt_config("gpt2-small (124M)") | {"emb_dim": 24, "n_layers": n_layers}
+    torch.manual_seed(1)
+    model, token_ids = GPTModel(cfg).eval(), torch.tensor([[5, 6, 7, 8]])
+    others = torch.tensor([[5, 6, 7, 9]])
+    assert ANSWERS["6.5 rows that stay"](model, token_ids, others) == 3
+    asked = predict("6.5 the shape with the old head", given=(model, model(token_ids)))
+    assert asked.answer == (1, 4, 50257)
+    assert "input of the head" in asked.question.reply((1, 4, 24), asked.answer)[1]
+    new_outputs = replace_head(model)(token_ids)
+    with pytest.raises(ValueError, match="the head has been replaced already; run step 2 again"):
+        predict("6.5 the shape with the old head", given=(model, new_outputs))
 
 
 def test_the_values_that_fill_the_questions_of_the_lengths():

@@ -1,6 +1,9 @@
 """Several processes train as one does: the same batches, losses and weights."""
 
+import hashlib
+import io
 import os
+import pickle
 import subprocess
 import sys
 
@@ -103,3 +106,28 @@ def test_the_file_of_another_training_or_a_damaged_one_is_refused_with_what_to_d
         with pytest.raises(ValueError, match="out.checkpoint is .*damaged; .*delete it") as refused:
             next(start("adapters", ALONE, checkpoint)[1])
         assert "\n" not in str(refused.value) and checkpoint.path.read_bytes() == content
+    checkpoint.path.unlink()
+    (checkpoint.path / "mine").mkdir(parents=True)
+    with pytest.raises(ValueError, match="out.checkpoint is no checkpoint .*move or delete it"):
+        checkpoint.epochs()
+    assert (checkpoint.path / "mine").exists()
+
+
+class Hostile:
+    """What makes a file of its own when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_nothing_in_a_checkpoint_is_executed(checkpoint, tmp_path):
+    content = io.BytesIO()
+    torch.save({"of": Hostile(tmp_path / "ran")}, content)
+    content = content.getvalue()
+    checkpoint.path.write_bytes(hashlib.sha256(content).digest() + content)
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        checkpoint.epochs()
+    assert not (tmp_path / "ran").exists()

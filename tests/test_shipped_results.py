@@ -2,7 +2,7 @@
 
 import operator
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from statistics import mean
 
 import pytest
@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 from workshop import ASSETS
 from workshop.compare import compare_all
 from workshop.experiments import ROWS, fingerprint, reason_to_skip, run, run_id
+from workshop.fast import settings_by_name
 from workshop.lab import read_rows
 
 NANO, DATA = "gpt2-nano (12M)", "sms-mini"
@@ -25,7 +26,7 @@ def test_every_row_that_the_nano_can_do_is_there_and_is_not_trained_again():
     assert sorted((r["row"], r["seed"]) for r in RESULTS) == expected and NOTES == []
     for result in RESULTS:
         experiment = replace(ROWS[result["row"]].experiment(NANO, DATA), seed=result["seed"])
-        assert result["settings"] == asdict(experiment), result["id"]
+        assert result["settings"] == settings_by_name(experiment), result["id"]
         assert result["fingerprint"] == fingerprint(experiment), result["id"]
         assert result["id"] == run_id(result["row"], experiment)  # by which the command skips it
         right = result["right"]
@@ -79,7 +80,9 @@ EXERCISES = {"nothing": 1, "1,024 tokens": 13, "everything trained": 5, "first t
 
 
 def test_appendix_6_e_quotes_the_validation_figures_of_the_books_exercises():
-    script = (ROOT / "notebooks/scripts/06_E_a_fraction_of_the_time.py").read_text(encoding="utf-8")
+    script = (ROOT / "notebooks/scripts/06_D_caching_the_frozen_layers.py").read_text(
+        encoding="utf-8"
+    )
     for what, number in EXERCISES.items():
         values = [100 * accuracy["validation"] for accuracy in of(number, "accuracy")]
         figures = f"{mean(values):.0f} % | {min(values):.0f}, {max(values):.0f} %"

@@ -1,5 +1,6 @@
 """A reader's own table: each row is in it or counted in the report; what is no table is refused."""
 
+import io
 import json
 import re
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from helpers.data import SMS_MINI
-from workshop.texts import LONGEST_TEXT, read_texts
+from workshop.texts import LONGEST_TEXT, read_lines, read_pieces, read_texts
 
 CLASSES = ("money", "love", "work")
 GOOD = [(f"text {i} of {name}, or so", name) for i in range(8) for name in CLASSES]
@@ -119,6 +120,9 @@ def test_rows_between_two_stray_quotation_marks_are_named_with_their_line(tmp_pa
     table = read_texts(written(tmp_path, "a.tsv", "\n".join(lines)))
     assert "42 rows read" in table.report[0] and len(table.frame) == 42
     assert "1 row has a cell with line ends and tabs in it, in line 28:" in sentence(table, "alone")
+    report, path = [], written(tmp_path, "b.csv", 'text\none\n"two\nthree\n"four\n')
+    assert list(read_pieces(path, report)) == [["one", "two\nthree\nfour"]]
+    assert report[0].startswith("1 row has a cell with line ends in it, in line 3: where a")
 
 
 @pytest.mark.parametrize(
@@ -208,8 +212,9 @@ TWO_COLUMNS = frame(columns=("label", "Class")).assign(text="z")
 ONE_CLASS = frame([(f"{i}", "love" if i < 20 else "more" * 50) for i in range(24)])
 REFUSED = [  # a file's name and content, or what else is given, and what must be said
     (("a.csv", b""), "is empty"),
-    (("a.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), "a file of another kind"),
-    (("a.tsv", b"\n<!DOCTYPE html><html>\nhi\n"), "it has '<!DOCTYPE html><html>'"),
+    (("a.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), "a.csv is of another kind, such as"),
+    (("a.tsv", b"\xef\xbb\xbf\n<!DOCTYPE html><html>\nhi\n"), "a.tsv is a web page, not a table"),
+    (("a.parquet", b"version https://git-lfs.github.com/spec/v1\n"), "Git LFS's pointer to the"),
     (("a.csv", b'text,label\r\n"a\r\n\r\na",b\r\n\r\nc,d,e\r\n'), "line 6: the row has 3 cells, the first line 2; .*comma"),
     (("a.xlsx", b"PK"), "the ending '.xlsx'; a table of texts ends in .csv, .tsv"),
     (("a.jsonl", b'{"text": "a", "label": "b"}\n{"text"\n'), "line 2: .* is no JSON object"),
@@ -240,3 +245,19 @@ def test_what_is_no_table_of_texts_is_refused_in_a_sentence(source, pattern, tmp
     assert isinstance(caught.value, others.get(str(source), ValueError))
     assert re.search(pattern, message), message
     assert "\n" not in message and len(message) < 500
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_lines_of_a_stream_come_out_as_they_are_in_each_encoding(encoding):
+    stream = io.BufferedReader(io.BytesIO("see you\r\n\ncafé".encode(encoding)))
+    assert list(read_lines(stream)) == [["see you", ""], ["café"]]
+
+
+def test_lines_that_are_not_there_or_no_text_are_refused(tmp_path):
+    without_mark = io.BufferedReader(io.BytesIO("see you\n".encode("utf-16-le")))
+    with pytest.raises(ValueError, match="standard input is of another kind"):
+        list(read_lines(without_mark))
+    with pytest.raises(FileNotFoundError, match="no.txt does not exist or is a folder"):
+        list(read_pieces(tmp_path / "no.txt", []))
+    with pytest.raises(ValueError, match="is a web page"):
+        list(read_pieces(written(tmp_path, "a.txt", "<html>\nhi\n"), []))

@@ -41,6 +41,11 @@ def test_end_of_text_is_one_token_in_a_prompt_and_plain_characters_in_a_message(
     assert TOKENIZER.n_vocab == 50257
 
 
+def test_a_text_on_which_tiktoken_fails_is_read_as_far_as_any_model_can_read():
+    ids = encode_message("a" + " " * 999_999 + "b", TOKENIZER)
+    assert len(ids) > 1024 and ids[:3] == [64, 220, 220]
+
+
 def test_a_space_a_control_character_and_half_a_character_can_be_seen():
     def seen(text: str) -> list[str]:
         return visible_tokens(encode_message(text, TOKENIZER), TOKENIZER)

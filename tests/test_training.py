@@ -72,13 +72,13 @@ def test_the_loop_calls_a_learners_step_and_prints_a_line_as_the_book_does(capsy
         train_classifier_simple(model, loader, loader, optimizer, "cpu", 2, 3, 1, **options)
     assert losses["learner"] == losses["course"] and sizes == [8] * 8
     printed = capsys.readouterr().out.splitlines()
-    assert printed[:4] == printed[-5:-1]
+    assert printed[:5] == printed[5:]
     line = r"Ep 1 \(Step 000003\): Train loss \d\.\d{3}, Val loss \d\.\d{3}"
     assert re.fullmatch(line, printed[1])
     assert re.fullmatch(r"Training accuracy: .*% \| Validation accuracy: .*%", printed[2])
 
 
-def test_each_position_gives_the_logits_of_its_token_and_the_mean_those_of_all_padding_too():
+def test_each_position_gives_the_logits_of_its_token_and_the_means_those_of_several():
     ids = torch.tensor([[5, 6, PAD, PAD], [5, PAD, 6, PAD], [1, 2, 3, 4], [PAD] * 4])
     assert last_token_positions(ids).tolist() == [1, 2, 3, 0]
     model = classifier()
@@ -93,7 +93,10 @@ def test_each_position_gives_the_logits_of_its_token_and_the_mean_those_of_all_p
         assert [classifying_place(row, position) for row in ids.tolist()] == expected
     by_hand = (everywhere[:, 0] + everywhere[:, 1] + everywhere[:, 2] + everywhere[:, 3]) / 4
     torch.testing.assert_close(logits["mean"], by_hand, atol=1e-5, rtol=0)
-    assert classifying_place([5, 6], "mean") is None
+    for i, length in enumerate((2, 3, 4, 1)):
+        by_hand = sum(everywhere[i, :length]) / length
+        torch.testing.assert_close(logits["mean_tokens"][i], by_hand, atol=1e-5, rtol=0)
+    assert classifying_place([5, 6], "mean") is classifying_place([5, 6], "mean_tokens") is None
 
 
 def test_loss_and_accuracy_are_those_of_their_definitions():
@@ -137,7 +140,37 @@ def test_the_defaults_are_the_books_and_twenty_times_the_rate_for_the_nano():
     assert TrainingSettings.for_model("gpt2-nano (12M)", lr=0.1, epochs=2).lr == 0.1
 
 
-@pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("lr", 0), ("position", "middle")])
+def test_the_settings_for_texts_train_the_head_at_six_times_the_rate_and_larger_models_at_a_tenth():
+    nano, xl = (TrainingSettings.for_texts(name) for name in ("gpt2-nano (12M)", "gpt2-xl (1558M)"))
+    assert (nano.lr, nano.head_lr, xl.lr, xl.head_lr) == pytest.approx((5e-4, 3e-3, 5e-5, 3e-4))
+    assert (nano.position, nano.keep, nano.schedule) == ("mean_tokens", "last", "linear")
+    assert (nano.epochs, nano.batch_size, nano.clip, nano.by_length) == (8, 16, 1.0, True)
+    changed = TrainingSettings.for_texts("gpt2-nano (12M)", lr=1e-3, epochs=2)
+    assert (changed.lr, changed.epochs) == (1e-3, 2) and changed.head_lr == pytest.approx(6e-3)
+
+
+def test_a_linear_schedule_rises_in_the_first_tenth_of_all_steps_and_then_falls_to_the_last():
+    def factors(schedule, num_steps):
+        settings = TrainingSettings(schedule=schedule)
+        return [settings.lr_factor(step, num_steps) for step in range(num_steps)]
+
+    rising, falling = [1 / 3, 2 / 3], [steps_left / 18 for steps_left in range(18, 0, -1)]
+    assert factors("linear", 20) == pytest.approx(rising + falling)
+    assert factors("linear", 1) == [1.0] and factors("constant", 3) == [1.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("lr", 0),
+        ("position", "middle"),
+        ("head_lr", 0),
+        ("clip", -1.0),
+        ("schedule", "cosine"),
+        ("by_length", "yes"),
+    ],
+)
 def test_a_setting_that_can_not_be_is_refused_by_its_name_and_value(name, value):
     with pytest.raises(ValueError, match=f"{name} must be .*, not {value!r}"):
         TrainingSettings(**{name: value})

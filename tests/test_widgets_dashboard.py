@@ -129,6 +129,17 @@ def test_reliability_and_slices_are_a_press_away_and_kinds_can_be_given(classifi
     assert one(shown, "db-slices").value != slices
 
 
+def test_what_is_shown_is_that_of_one_model_and_a_sentence_says_of_which(classifier, messages):
+    changed = SpamClassifier(replace_head(random_model(TINY)), 30, position="last_token")
+    shown = Dashboard(changed, messages)
+    before = one(shown, "db-matrix").value, one(shown, "db-curve").value
+    changed.model.load_state_dict(classifier.model.state_dict())
+    shown.threshold = 0.4
+    shown.threshold = 0.5
+    assert (one(shown, "db-matrix").value, one(shown, "db-curve").value) == before
+    assert "after a new training, run its cell again" in text_of(shown, "db-how")
+
+
 def test_a_saved_page_gets_pictures_table_and_words(shown, messages, p_spam, monkeypatch):
     points = precision_recall_curve(messages["Label"].tolist(), p_spam)
     data, counts = static_form(shown, monkeypatch), shown.counts

@@ -87,6 +87,20 @@ def test_a_press_leaves_a_token_out_and_a_second_brings_it_back(microscope):
     assert text_of(microscope, "mm-change") == ""
 
 
+def test_a_press_after_the_model_was_changed_shows_nothing_of_the_old_one(microscope):
+    press(chips(microscope)[2])
+    with torch.no_grad():
+        microscope.classifier.model.out_head.weight *= -1
+    press(chips(microscope)[4])
+    expected = MessageMicroscope(microscope.classifier, MESSAGE)
+    assert torch.equal(microscope.influence, expected.influence)
+    for chip in (2, 4):
+        press(chips(expected)[chip])
+    for css in ("mm-change", "mm-probability", "mm-shares"):
+        assert one(microscope, css).value == one(expected, css).value
+    assert chips(microscope)[0].tooltip == chips(expected)[0].tooltip
+
+
 def test_the_last_token_that_is_left_stays_and_a_sentence_says_why(microscope):
     for chip in chips(microscope):
         press(chip)
@@ -186,7 +200,3 @@ def test_a_page_without_a_kernel_gets_picture_table_and_words(microscope, monkey
     for words in ("␣a left out", "mean of all heads", "after 0, "):
         assert words in data["text/plain"]
     assert data["text/html"].startswith("<table>")
-    small = MessageMicroscope(microscope.classifier, MESSAGE, small=True)
-    assert each(small, "mm-head") == each(small, "mm-after") == []
-    assert one(small, "mm-tokens") and one(small, "mm-attention") and one(small, "mm-padding")
-    assert "after 0, " not in static_form(small, monkeypatch)["text/plain"]

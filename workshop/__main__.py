@@ -11,11 +11,10 @@ processes: `torchrun --nproc-per-node=2 -m workshop train …`.
 import csv
 import io
 import os
-import shutil
 import sys
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,17 +28,27 @@ EMPTY = "empty: nothing to classify"
 SETTINGS = (  # of `OwnSettings`
     ("--model", str, f"the pretrained model: {'; '.join(MODEL_CONFIGS)} (gpt2-nano (12M))"),
     (
+        "--keep",
+        str,
+        'which classifier is kept: "bag of words", "transformer", "sum of both", or the one that is '
+        '"best" on the validation texts ("best")',
+    ),
+    (
         "--plan",
         str,
-        'what is trained: "head only"; "LoRA, last block"; "LoRA, all blocks"; "last two blocks"; '
-        '"everything" ("the book\'s choice")',
+        'what of GPT-2 is trained: "head only"; "LoRA, last block"; "LoRA, all blocks"; "the book\'s '
+        'choice"; "last two blocks" ("everything")',
     ),
-    ("--position", str, "what classifies: first, last, last_token or mean (last_token)"),
+    (
+        "--position",
+        str,
+        "what classifies: first, last, last_token, mean or mean_tokens (mean_tokens)",
+    ),
     ("--balance", str, '"as they are", "class weights" or "undersampling" ("as they are")'),
     ("--precision", str, "float32 or bfloat16 (float32)"),
-    ("--epochs", int, "(5)"),
-    ("--batch-size", int, "(8)"),
-    ("--seed", int, "(123)"),
+    ("--epochs", int, "(8)"),
+    ("--batch-size", int, "(16)"),
+    ("--seed", int, "of the training; the split stays as it is (123)"),
     ("--lr", float, "the learning rate (the model's own)"),
 )
 
@@ -58,18 +67,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--label", **column)
     for name, kind, values in SETTINGS:
         command.add_argument(name, type=kind, help=values, default=SUPPRESS)
+    command.add_argument(
+        "--quick",
+        dest="keep",
+        action="store_const",
+        const="bag of words",
+        default=SUPPRESS,
+        help="train the bag of words alone, in seconds",
+    )
+
+    command.add_argument(
+        "--thorough",
+        action="store_true",
+        help="decide by five-fold cross-validation, which takes about six times as long",
+    )
 
     command = commands.add_parser("classify", help="label the texts of a file, or lines")
     command.set_defaults(run=classify)
     command.add_argument("classifier", type=Path, help="a file that train has saved")
     command.add_argument("path", metavar="FILE", nargs="?", default="-", help="a table, .txt, or -")
-    command.add_argument("--out", type=Path, help="a CSV file (otherwise it is printed)")
+    command.add_argument(
+        "--out",
+        type=Path,
+        help="a CSV file (otherwise it is printed); import its columns "
+        "as text into a spreadsheet, as a text that begins with = would be run as a formula",
+    )
     command.add_argument("--text", **column)
     command.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
 
     command = commands.add_parser("show", help="say what a classifier's file holds")
     command.set_defaults(run=show)
     command.add_argument("classifier", type=Path)
+    command.add_argument(
+        "--test",
+        metavar="FILE",
+        help="the table that it was trained on: measure it on the test texts, which no training saw",
+    )
 
     options = vars(parser.parse_args(arguments))
     run(lambda: options.pop("run")(**options))
@@ -90,11 +123,21 @@ def run(command: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written is for nobody
         sys.exit("nobody reads what is printed any more")
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-        sys.exit(f"{error}")
+        # a wrong argument is wrong in all processes that torchrun has started: the first says so
+        is_first = os.environ.get("RANK", "0") == "0"
+        sys.exit(f"{error}" if is_first or not isinstance(error, ValueError) else 1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
     sys.exit(code)
+
+
+def refuse_to_replace(out: Path) -> None:
+    """Raise FileExistsError for a file or a folder that is there already."""
+    if out.is_dir():
+        raise FileExistsError(f"{out} is a folder; name a file in it with --out")
+    if out.exists():
+        raise FileExistsError(f"{out} exists already; delete it, or name another file with --out")
 
 
 # --- train ----------------------------------------------------------------------------------------
@@ -109,7 +152,7 @@ def train(path: str, out: Path, text: str | None, label: str | None, **settings)
     """
     from helpers.download import one_at_a_time
     from workshop.fast import with_bars
-    from workshop.own import THIS, OwnSettings, OwnTraining, class_table, summary_table
+    from workshop.own import OwnSettings, OwnTraining
     from workshop.processes import EpochCheckpoint, joined
     from workshop.texts import counted, read_texts, split_stratified
 
@@ -117,16 +160,14 @@ def train(path: str, out: Path, text: str | None, label: str | None, **settings)
     with joined() as processes, one_at_a_time(out) if processes.number == 0 else nullcontext():
         is_first = processes.number == 0
         checkpoint_path = out.with_name(f"{out.name}.checkpoint")
-        if out.exists() and not checkpoint_path.exists():
-            raise ValueError(f"{out} exists already; delete it, or name another file with --out")
+        if not checkpoint_path.exists():
+            refuse_to_replace(out)
         table = read_texts(path, text, label)
-        split = split_stratified(table, seed=settings.seed)
+        split = split_stratified(table)
         training = OwnTraining(split, settings, processes)
         checkpoint = EpochCheckpoint(checkpoint_path, training.origin)
         if is_first:
-            print(*table.report, *split.report, sep="\n")
-            texts = f"{len(training.train):,} training, {len(split.validation):,} validation texts"
-            print(f"training: {settings} · {texts}", flush=True)
+            print(*table.report, *split.report, *training.report(), sep="\n", flush=True)
             if num_epochs := checkpoint.epochs():
                 print(f"resuming after {counted(num_epochs, 'whole epoch')} ({checkpoint_path})")
         show_bars = is_first and sys.stderr.isatty()
@@ -134,28 +175,19 @@ def train(path: str, out: Path, text: str | None, label: str | None, **settings)
             pass
 
         history = training.history
-        about = {"trained on": f"{table.source}, {len(split.train):,} texts"}
-        if history.interrupted:
+        if history and history.interrupted:
             whole = f"after {counted(len(history.val_accs), 'whole epoch')} of {settings.epochs}"
-            message = f"interrupted {whole}; the same command resumes there"
-            if history.val_accs and processes.size == 1:  # others may have stopped elsewhere
-                training.classifier(about | {"interrupted": whole}).save(out)
-                message += f", and {out} has the weights so far"
-            print(message, file=sys.stderr)
+            print(f"interrupted {whole}; the same command resumes there", file=sys.stderr)
             return INTERRUPTED
         if is_first:
-            figures = training.figures()
-            tables = f"{summary_table(figures)}\n\n{class_table(figures[THIS])}"
-            training.classifier(about | {"figures": tables}).save(out)  # before printing can fail
+            classifier, _, choice = training.finish(table, out.parent)
+            classifier.save(out)  # before printing can fail
             checkpoint_path.unlink(missing_ok=True)
-            num_texts = f"{len(split.test):,} test texts"
-            print(*history.notes, f"\non the {num_texts}, which are not trained on:", sep="\n")
-            print(f"\n{tables}\n")
-            if training.num_cut:
-                longest = f"the longest training text, {training.train.max_length:,} tokens"
-                texts = counted(training.num_cut, "test text was", "test texts were")
-                print(f"{texts} truncated to the length of {longest}\n")
-            print(f"saved: {out}; to use it: python -m workshop classify {out} FILE")
+            print(*(history.notes if history else ()), choice, sep="\n")
+            print(
+                f"saved: {out}; to use it: python -m workshop classify {out} FILE\n"
+                f"for the end: python -m workshop show {out} --test {path}"
+            )
 
 
 # --- classify -------------------------------------------------------------------------------------
@@ -170,18 +202,18 @@ def classify(
     what reading a file raises, FileExistsError for an `out` that exists already, and OSError where
     it can't be written.
     """
-    from helpers.classify import TextClassifier
     from helpers.download import file_sha256
-    from helpers.training import get_device
+    from workshop.own import OwnClassifier
     from workshop.texts import read_lines, read_pieces
 
-    if out and out.exists():
-        raise FileExistsError(f"{out} exists already; delete it, or name another file with --out")
-    model = TextClassifier.load(classifier)
-    model.model.to(get_device())
+    if out:
+        refuse_to_replace(out)
+    model = OwnClassifier.load(classifier)
     if path == "-":
         if text is not None:
             raise ValueError("--text needs a file: standard input is read line by line")
+        if sys.stdin is None:
+            raise ValueError("standard input is closed: name a file, or send lines")
         pieces = read_lines(sys.stdin.buffer)
     else:
         report = []  # what can't be read is said before the first text is classified
@@ -208,7 +240,7 @@ def classify(
 def classify_pieces(
     model, pieces: Iterable[list[str]], num_texts: int, out: Path, parts: Path, precision: str
 ) -> None:
-    """Write the rows of all texts to `out`; `model` is a TextClassifier.
+    """Write the rows of all texts to `out`; `model` is an OwnClassifier.
 
     Process k writes each of the pieces k, k + size, … to a file in the folder `parts`, from which
     the same command resumes. The first process joins them.
@@ -216,11 +248,9 @@ def classify_pieces(
     from tqdm import tqdm
 
     from helpers.download import one_at_a_time, whole_file
-    from helpers.training import get_device
     from workshop.processes import joined
 
     with joined() as processes, one_at_a_time(out) if processes.number == 0 else nullcontext():
-        model.model.to(get_device())  # that of this process
         with tqdm(total=num_texts, unit=" texts", disable=processes.number > 0 or None) as bar:
             for number, piece in enumerate(pieces):
                 part = parts / f"{number:09}.csv"
@@ -234,33 +264,31 @@ def classify_pieces(
                 file.write(HEADER)
                 for part in sorted(parts.glob("*.csv")):
                     file.write(part.read_bytes())
-            shutil.rmtree(parts, ignore_errors=True)
+            for part in parts.glob("*.csv"):
+                part.unlink()
+            with suppress(OSError):  # it holds something else, too
+                parts.rmdir()
 
 
 def rows(model, texts: list[str], precision: str) -> bytes:
     """Return text, label, the label's probability and a note for each text, as CSV (RFC 4180).
 
-    `model` is a TextClassifier. An empty text has neither label nor probability, and a note that
-    says so; so has one that is longer than the classifier reads.
+    `model` is an OwnClassifier. An empty text has neither label nor probability, and a note that
+    says so; a text that is longer than GPT-2 reads has a note, too.
     """
-    from helpers.data import pad
-    from helpers.tokenizer import encode_message
-    from workshop.forward import fast_logits
-    from workshop.texts import LONGEST_TEXT
-
-    limit = model.max_length
-    encoded = [encode_message(t[:LONGEST_TEXT], model.tokenizer) for t in texts if t.strip()]
-    token_ids = [pad(ids, limit) for ids in encoded]
-    best = fast_logits(model, token_ids, precision).softmax(dim=-1).max(dim=-1)
-    answers = zip(encoded, best.indices.tolist(), best.values.tolist(), strict=True)
+    some = [text for text in texts if text.strip()]
+    best = model.probabilities(some, precision).max(dim=-1)
+    is_long = model.is_truncated(some)
+    answers = zip(best.indices.tolist(), best.values.tolist(), is_long, strict=True)
     lines = io.StringIO()
     writer = csv.writer(lines)
     for text in texts:
         label, probability, note = "", "", EMPTY
         if text.strip():
-            ids, number, most = next(answers)
-            label, probability = model.labels[number], f"{most:.4f}"
-            note = f"only the first {limit:,} tokens were read" if len(ids) > limit else ""
+            number, most, is_long = next(answers)
+            label, probability, note = model.labels[number], f"{most:.4f}", ""
+            if is_long:
+                note = f"GPT-2 read only the first {model.gpt2.max_length:,} tokens"
         writer.writerow((text, label, probability, note))
     return lines.getvalue().encode()
 
@@ -268,30 +296,21 @@ def rows(model, texts: list[str], precision: str) -> bytes:
 # --- show -----------------------------------------------------------------------------------------
 
 
-def show(classifier: Path) -> None:
-    """Print what a classifier is: its labels, its model's sizes, and what was saved along with it.
+def show(classifier: Path, test: str | None) -> None:
+    """Print what a classifier is, and how good it is on the test texts of the table `test`.
 
     What a terminal would obey is shown as �.
     """
-    from helpers.classify import TextClassifier
-    from workshop.texts import listed
+    from workshop.own import OwnClassifier, describe_test
 
-    loaded = TextClassifier.load(classifier)
-    cfg, about = loaded.model.cfg, dict(loaded.about)
-    figures = about.pop("figures", "")
-    num_parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
-    lines = [
-        f"{classifier}",
-        f"{len(loaded.labels):,} classes: {listed(loaded.labels)}",
-        f"position: {loaded.position}; a text is truncated after {loaded.max_length:,} tokens",
-        f"the model: {cfg['n_layers']} blocks, {cfg['n_heads']} heads, {cfg['emb_dim']:,} numbers "
-        f"for each token, a context of {cfg['context_length']:,} tokens, "
-        f"{num_parameters:,} parameters",
-        *(f"{name}: {value}" for name, value in about.items()),
-        f"\n{figures}\n",
+    loaded = OwnClassifier.load(classifier)
+    lines = [str(classifier), *loaded.description()]
+    if test:
+        lines = describe_test(loaded, test, classifier.parent)
+    lines.append(
         "All this stands in the file, and loading checks nothing beyond it: not that these are the "
-        "texts it was trained on, nor that its figures were measured.",
-    ]
+        "texts it was trained on, nor that its figures were measured."
+    )
     text = "\n".join(lines)
     print("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))
 

@@ -172,7 +172,7 @@ def reply_to_more_is_worse(runs: Sequence[Run], reason: str | None) -> str:
             "rate, and look again."
         )
     return (
-        f"Right. {seen} The model learns the training messages by heart, and is surer and surer of "
-        "what it says of others, right or wrong: overfitting. The loss shows it before the "
-        "accuracy does."
+        f"Right. {seen} The model learns the training messages by heart, and predicts others with "
+        "more and more confidence, right or wrong: this is overfitting. The loss shows it before "
+        "the accuracy does."
     )

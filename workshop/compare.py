@@ -1,6 +1,6 @@
 """How the experiments compare: differences with intervals, as a table, a plot and a guessing game.
 
-The notebook 06_C asks for a guess first, then shows what was measured. The command of
+The notebook 06_B asks for a guess first, then shows what was measured. The command of
 `workshop.experiments` trains rows of the table and ends with the table and the plot.
 """
 

@@ -307,12 +307,13 @@ def work_of_training(
     parts, blocks = part_names(cfg["n_layers"]), frozen_blocks(plan)
     num_frozen = 0 if blocks is None else 2 + blocks  # the embeddings come first
     for number, part in enumerate(parts):
-        # the head gets one vector of each message, and so does the last block but for the mean
-        for_one_token = part == "out_head" or (part == parts[-3] and position != "mean")
+        # the head gets one vector of each message, and so does the last block but for a mean
+        in_last_block = part == parts[-3] and position not in ("mean", "mean_tokens")
+        for_one_token = part == "out_head" or in_last_block
         passed = frozen if number < num_frozen else trained
         passed.run(part, "message" if for_one_token else "token")
 
-    shortest_read = 1 if position in ("first", "last_token") else longest
+    shortest_read = longest if position in ("last", "mean") else 1
     longest_read = 1 if position == "first" else longest
     train = np.clip(train_lengths, shortest_read, longest_read).tolist()
     validation = np.clip(validation_lengths, shortest_read, longest_read).tolist()

@@ -13,7 +13,7 @@ import random
 import time
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import pandas as pd
@@ -29,7 +29,7 @@ from helpers.loading import INDEX, find_checkpoint, load_pretrained
 from helpers.model import GPTModel, without_causal_mask
 from helpers.tokenizer import get_tokenizer
 from helpers.training import TrainingSettings, classifying_place, own_random_numbers
-from workshop.fast import TRAINING_VERSION, fine_tune
+from workshop.fast import TRAINING_VERSION, fine_tune, settings_by_name
 from workshop.forward import message_logits
 
 load_splits_once = lru_cache(maxsize=2)(load_splits)
@@ -242,7 +242,7 @@ def run(number: int, experiment: Experiment, seed: int) -> dict:
         "id": run_id(number, experiment),
         "row": number,
         "seed": seed,
-        "settings": asdict(experiment),
+        "settings": settings_by_name(experiment),
         "fingerprint": fingerprint(experiment),
         **measure(model, experiment, datasets),
         "seconds": round(time.perf_counter() - start, 1),
@@ -265,7 +265,7 @@ def fingerprint(experiment: Experiment) -> dict[str, str]:
 
 def run_id(number: int, experiment: Experiment) -> str:
     """Return a name that another setting, message, checkpoint or version of the code changes."""
-    origin = short_hash([asdict(experiment), fingerprint(experiment)])
+    origin = short_hash([settings_by_name(experiment), fingerprint(experiment)])
     return f"row {number}, seed {experiment.seed}, {origin}"
 
 

@@ -161,7 +161,7 @@ def measured_results(name: str) -> dict[str, str]:
             accuracies = _nano_accuracies(layers)
             results[preset] = (
                 f"{100 * mean(accuracies):.0f} % of the bundled test messages, the mean over "
-                f"{len(accuracies)} seeds (measured in appendix 6.C)"
+                f"{len(accuracies)} seeds (measured in appendix 6.B)"
             )
             continue
         for row in ROWS.values():

@@ -10,13 +10,14 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -51,6 +52,8 @@ NUMBERS = ("step_losses", "train_accs", "val_losses", "val_accs")  # of a Histor
 
 # raised by hand whenever the same settings train another model than before
 TRAINING_VERSION = 1
+# settings that files written before them do not name
+LATER_SETTINGS = ("head_lr", "schedule", "clip", "by_length")
 
 
 # --- what is known of a training ------------------------------------------------------------------
@@ -104,9 +107,11 @@ def with_bars(steps: Iterator[Progress], show: bool) -> Iterator[Progress]:
     bars = {}
     with ExitStack() as closing:
         for progress in steps:
-            phase, history = progress.phase, progress.history
+            history = progress.history
+            phase = progress.phase, id(history)  # of one of several trainings
             if phase not in bars:
-                bars[phase] = tqdm(total=progress.total, desc=names[phase], disable=not show)
+                name = names[progress.phase]
+                bars[phase] = tqdm(total=progress.total, desc=name, disable=not show)
                 closing.enter_context(bars[phase])
             measured = {
                 "loss": history.step_losses,
@@ -148,6 +153,25 @@ def batch_order(
     return order
 
 
+def order_by_length(
+    lengths: Sequence[int], batch_size: int, epochs: int, seed: int
+) -> list[list[list[int]]]:
+    """Return the indices of messages of these lengths in each batch of each epoch, from `seed`.
+
+    A batch holds messages of similar lengths, so that little of it is padding: they are sorted as
+    if each were up to a tenth longer, at random. Batches are in random order. One may be small, as
+    no message is left out.
+    """
+    lengths, order = torch.tensor(lengths), []
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        longer = lengths * (1 + 0.1 * torch.rand(len(lengths), generator=generator))
+        batches = longer.argsort().split(batch_size)
+        shuffled = torch.randperm(len(batches), generator=generator)
+        order.append([batches[i].tolist() for i in shuffled])
+    return order
+
+
 class Training:
     """The epochs of a fine-tuning, after each of which it may stop.
 
@@ -159,31 +183,41 @@ class Training:
         self,
         train: Messages,
         validation: Messages,
+        order: list[list[list[int]]],
         settings: TrainingSettings,
         history: History,
         checkpoint: EpochCheckpoint | None,
     ):
-        self.train, self.validation = train, validation
+        self.train, self.validation, self.order = train, validation, order
+        self.num_steps = sum(len(batches) for batches in order)
         self.settings, self.history, self.checkpoint = settings, history, checkpoint
         self.model, self.processes = train.model, train.processes
         class_weights = settings.class_weights or [1.0] * self.model.out_head.out_features
         self.class_weights = torch.tensor(class_weights, device=train.device)
         parameters = self.model.named_parameters()
         self.trainable = {name: p for name, p in parameters if p.requires_grad}
-        # fused: one pass over the memory instead of a dozen
-        self.optimizer = torch.optim.AdamW(
-            self.trainable.values(), settings.lr, weight_decay=settings.weight_decay, fused=True
-        )
+        self.optimizer = self.make_optimizer()
+        kept = {}
         if checkpoint is not None:
-            vars(history).update(checkpoint.load(self.trainable, self.optimizer))
+            numbers, kept = checkpoint.load(self.trainable, self.optimizer)
+            vars(history).update(numbers)
         self.processes.copy_from_first(self.trainable.values())
-        self.saved = 0, {}, {}  # the epoch of the weights, the weights, the history's numbers
+        # the epoch of the weights, the weights, the history's numbers
+        self.saved = history.best_epoch or 0, kept, {}
         self.save_epoch()
 
-    def steps(self, order: list[list[list[int]]]) -> Iterator[int]:
+    def make_optimizer(self) -> torch.optim.AdamW:
+        """Return AdamW for what is trained, the head apart; `update` sets the learning rates."""
+        head = [p for name, p in self.trainable.items() if name.startswith("out_head")]
+        rest = [p for name, p in self.trainable.items() if not name.startswith("out_head")]
+        groups = [{"params": rest}, {"params": head}]
+        # fused: one pass over the memory instead of a dozen
+        return torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay, fused=True)
+
+    def steps(self) -> Iterator[int]:
         """Train the epochs that are not yet in the history; yield 1 after a step, 0 in between."""
         history = self.history
-        for batches in order[len(history.val_accs) :]:
+        for batches in self.order[len(history.val_accs) :]:
             self.model.train()
             num_correct = 0
             for batch in batches:
@@ -196,7 +230,9 @@ class Training:
             history.val_accs.append(val_acc)
             self.save_epoch()
             if self.checkpoint is not None and self.processes.number == 0:
-                self.checkpoint.save(self.trainable, self.optimizer, self.saved[-1])
+                epoch, weights, numbers = self.saved
+                kept = weights if epoch < len(history.val_accs) else {}
+                self.checkpoint.save(self.trainable, self.optimizer, numbers, kept)
             yield 0
 
     def step(self, batch: list[int]) -> float:
@@ -227,9 +263,20 @@ class Training:
         self.processes.sum_gradients(self.trainable.values())
         loss, num_correct = self.processes.sum(loss, num_correct)
         check_finite(loss, number)
-        self.optimizer.step()
+        self.update(number)
         self.history.step_losses.append(loss)
         return num_correct
+
+    def update(self, number: int) -> None:
+        """Change the weights by their gradients in step `number`."""
+        settings = self.settings
+        factor = settings.lr_factor(number, self.num_steps)
+        rest, head = self.optimizer.param_groups
+        rest["lr"] = factor * settings.lr
+        head["lr"] = factor * (settings.head_lr or settings.lr)
+        if settings.clip is not None:
+            nn.utils.clip_grad_norm_(self.trainable.values(), settings.clip)
+        self.optimizer.step()
 
     def save_epoch(self) -> None:
         """Save the history's numbers, and the present weights if they are to be kept."""
@@ -273,20 +320,28 @@ def fine_tuning_steps(
 
     Several `processes` share the work: each runs the frozen layers for its own messages only, and
     takes its own of each batch. Losses and weights are those of one process except for rounding.
-    With a `checkpoint` each whole epoch is saved, and a training that was killed resumes after the
-    last one; that needs `keep` "last".
+    With a `checkpoint` each whole epoch is saved, with the best epoch's weights if they are kept,
+    and a training that was killed resumes after the last one.
     """
     num_classes_of(model)  # refuses a language-model head
     if not (plan.trainable or plan.adapted):
         raise ValueError(NOTHING_TO_TRAIN)
+    if model.tok_emb.weight.dtype != torch.float32:
+        raise ValueError(
+            f"fine-tuning needs weights in float32, not {model.tok_emb.weight.dtype}: call "
+            'model.float() first; precision="bfloat16" runs the frozen layers in bfloat16'
+        )
     device = torch.device(device or get_device())
-    batch_size = settings.batch_size * settings.accumulation
-    order = batch_order(len(train), batch_size, settings.epochs, settings.seed)
     sets = []
     for data in (train, validation):
         sets.append(
             Messages(model, data.encoded_texts, settings.position, data.labels, device, processes)
         )
+    rest = settings.batch_size * settings.accumulation, settings.epochs, settings.seed
+    if settings.by_length:
+        order = order_by_length([len(row) for row in sets[0].rows], *rest)
+    else:
+        order = batch_order(len(train), *rest)
     with own_random_numbers(device, settings.seed):  # from which new adapters start
         plan.apply(model).to(device)
     num_blocks, precision, note = what_runs_once(plan, settings, sets)
@@ -294,15 +349,14 @@ def fine_tuning_steps(
     if num_blocks is not None:
         blocks = f" and {counted(num_blocks, 'block')}" if num_blocks else ""
         history.cached = f"the embeddings{blocks}"
-    training = Training(*sets, settings, history, checkpoint)
+    training = Training(*sets, order, settings, history, checkpoint)
     try:
         if num_blocks is not None:
             total = sum(len(messages.own) for messages in sets)
             steps = (n for messages in sets for n in messages.encode(num_blocks, precision))
             yield from _timed("encoding", 0, total, steps, history)
-        total = sum(len(batches) for batches in order)
         done = len(history.step_losses)
-        yield from _timed("training", done, total, training.steps(order), history)
+        yield from _timed("training", done, training.num_steps, training.steps(), history)
     except (KeyboardInterrupt, GeneratorExit):
         history.interrupted = True
     finally:
@@ -402,20 +456,38 @@ def trained_from(
     }
 
 
+def checksum_of(texts: pd.DataFrame) -> str:
+    """Return the SHA-256 of texts and labels, a frame with columns Text and Label."""
+    columns = json.dumps([texts["Label"].tolist(), texts["Text"].tolist()])
+    return hashlib.sha256(columns.encode()).hexdigest()
+
+
 def origin(model_name: str, train: pd.DataFrame, seed: int, settings) -> dict[str, str]:
     """Return what a classifier is trained from, to save along with it.
 
     That is the model's name, the seed, the `settings`, a dataclass, checksums of the checkpoint and
     of the training texts (columns Text and Label), and TRAINING_VERSION.
     """
-    texts = json.dumps([train["Label"].tolist(), train["Text"].tolist()])
     return {
         "model": model_name,
         "checkpoint": file_sha256(find_checkpoint(model_size(model_name)) / INDEX),
-        "messages": hashlib.sha256(texts.encode()).hexdigest(),
+        "messages": checksum_of(train),
         "seed": str(seed),
-        "settings": json.dumps(asdict(settings), sort_keys=True),
+        "settings": json.dumps(settings_by_name(settings), sort_keys=True),
         "code": f"version {TRAINING_VERSION}",
+    }
+
+
+def settings_by_name(settings) -> dict:
+    """Return the fields of a dataclass of settings as a dictionary, as files hold them.
+
+    LATER_SETTINGS are left out where they have their default, so that an older file still fits.
+    """
+    defaults = {field.name: field.default for field in fields(settings)}
+    return {
+        name: value
+        for name, value in vars(settings).items()
+        if name not in LATER_SETTINGS or value != defaults[name]
     }
 
 

@@ -23,7 +23,7 @@ from helpers.classify import NOT_FINITE, TextClassifier
 from helpers.freezing import FreezePlan, frozen_blocks
 from helpers.lora import adapters_in, effective_weight
 from helpers.model import GPTModel, MultiHeadAttention, TransformerBlock, has_causal_mask
-from helpers.training import POSITIONS, TrainingSettings, classifying_place
+from helpers.training import POSITIONS, TrainingSettings, classifying_place, mean_of_tokens
 from workshop.processes import ALONE, Processes
 
 TOKENS_AT_ONCE = 2048  # in one forward pass without gradients
@@ -191,9 +191,10 @@ class Messages:
     """The messages of a data set for a model: their logits, and their `labels` (num_messages,).
 
     `rows` are the token ids that each message's logits depend on, and `positions` the index in each
-    that classifies, None for the mean of all tokens. Several processes share the messages: each
-    computes only those of its `own` indices. Raises ValueError where padding would change the
-    logits and the messages differ in length, and for an unknown position.
+    that classifies, None for a mean. `lengths` are the numbers of tokens without the padding, of
+    which "mean_tokens" takes the mean, None for another position. Several processes share the
+    messages: each computes only those of its `own` indices. Raises ValueError where padding would
+    change the logits and the messages differ in length, and for an unknown position.
     """
 
     def __init__(
@@ -206,8 +207,12 @@ class Messages:
         processes: Processes = ALONE,
     ):
         one_of("position", position, POSITIONS)
-        self.model, self.rows, self.position, self.positions = model, token_ids, position, None
-        if position != "mean":
+        self.model, self.rows, self.position = model, token_ids, position
+        self.positions = self.lengths = None
+        if position == "mean_tokens":
+            places = [classifying_place(row, "last_token") for row in token_ids]
+            self.lengths = torch.tensor(places) + 1
+        elif position != "mean":
             places = [classifying_place(row, position) for row in token_ids]
             self.positions = torch.tensor(places)
         if position != "mean" and has_causal_mask(model):
@@ -239,8 +244,11 @@ class Messages:
         """Return the head's input for some messages: (b, d)."""
         x, positions = self.inputs(indices)
         x = run_blocks(self.model, x, positions, self.num_blocks, len(self.model.trf_blocks))
-        # of one position or, for the mean, of all: the head is linear
-        return self.model.final_norm(x).mean(dim=1)
+        x = self.model.final_norm(x)
+        # a mean of logits is the logits of the mean vector: the head is linear
+        if self.lengths is not None:
+            return mean_of_tokens(x, self.lengths[indices].to(self.device))
+        return x.mean(dim=1)  # of the one position or, for "mean", of all
 
     def logits(self, indices: Sequence[int]) -> torch.Tensor:
         """Return the logits of some messages: (b, num_classes)."""
@@ -331,7 +339,7 @@ def class_vectors(
 ) -> torch.Tensor:
     """Return the head's input for messages, lists of token ids: float32 (b, emb_dim), on the CPU.
 
-    `model.out_head` maps it to the logits. At the position "mean" it is the mean over all tokens.
+    `model.out_head` maps it to the logits. For a mean of logits it is the mean of these vectors.
     The model is left in eval mode. Raises what `Messages` raises.
     """
     messages = Messages(model, token_ids, position)

@@ -240,6 +240,8 @@ def answer(classifier: SpamClassifier, reading: Reading, left_out: Collection[in
         raise ValueError(NOT_FINITE)
     weights = torch.stack([of_block.input[0] for of_block in recorded.values()]).float().cpu()
     place = classifying_place(row, position)
+    if position == "mean_tokens":
+        weights = weights[:, :, :num_kept]  # the padding's own attention has no effect
     attention = weights.mean(dim=2) if place is None else weights[:, :, place]
     probabilities = after_blocks[-1]
     spam, log_odds = probabilities[SPAM].item(), probabilities.log().diff().item()  # ham is first

@@ -17,7 +17,7 @@ from statistics import mean
 
 import torch
 
-from helpers.checks import whole_number
+from helpers.checks import finite_number, whole_number
 from helpers.data import SpamDataset, create_dataloaders
 from helpers.download import whole_file
 from helpers.freezing import FreezePlan, parameter_report, preset_of, replace_head, run_name
@@ -65,7 +65,7 @@ def read_rows(path: Path) -> tuple[list[dict], list[str]]:
                 row = json.loads(line)
                 if rows.setdefault(row["id"], row) is not row:
                     raise ValueError(f"{row['id']!r} is in the file already")
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, RecursionError) as error:  # brackets nest
                 notes.append(f"{path}, line {number} is left out, as it is no whole row ({error})")
     return list(rows.values()), notes
 
@@ -125,8 +125,9 @@ class Settings:
     num_seeds: int = 1
 
     def __post_init__(self):
-        self.with_seed(1)  # refuses what can't be trained
-        whole_number("num_seeds", self.num_seeds)
+        training = self.with_seed(1)  # refuses what can't be trained, and has Python's numbers
+        num_seeds = whole_number("num_seeds", self.num_seeds)
+        vars(self).update(epochs=training.epochs, lr=training.lr, num_seeds=num_seeds)
 
     def with_seed(self, seed: int) -> TrainingSettings:
         """Return the settings of the training with this seed."""
@@ -309,6 +310,20 @@ def say_run(run: Run) -> dict[str, str]:
     }
 
 
+def check_run(run: Run) -> None:
+    """Raise ValueError for a run with numbers that no training gives, such as an epoch 1.7."""
+    for name in ("trainable", "work", "num_messages"):
+        whole_number(name, getattr(run, name), 1, 2**63)
+    finite_number("seconds", run.seconds, inclusive=True)
+    numbers = run.train_accs, run.val_accs, run.val_losses, run.best_epochs
+    seeds = range(run.settings.num_seeds)
+    for train_acc, val_acc, val_loss, epoch, _ in zip(*numbers, seeds, strict=True):
+        finite_number("an accuracy", train_acc, inclusive=True, most=1)
+        finite_number("an accuracy", val_acc, inclusive=True, most=1)
+        finite_number("a loss", val_loss, inclusive=True)
+        whole_number("the best epoch", epoch, 1, run.settings.epochs)
+
+
 # --- runs in a file ------------------------------------------------------------------------------
 
 
@@ -355,7 +370,7 @@ def read_kept(path: Path, belongs_to: dict[str, str]) -> Kept:
                 for name in ("train_accs", "val_accs", "val_losses", "best_epochs"):
                     row[name] = tuple(row[name])
                 run = Run(**row)
-                say_run(run)  # fails for what can't be shown
+                check_run(run)
                 runs.append(run)
             except Exception as error:
                 notes.append(f"{path}, the row {row['id']!r} is left out: it is no run ({error})")

@@ -91,13 +91,17 @@ def joined() -> Iterator[Processes]:
         distributed.destroy_process_group()
 
 
+FORMAT = {"format": "2"}  # of a checkpoint
+
+
 @dataclass(frozen=True)
 class EpochCheckpoint:
     """The last whole epoch of one training, in the file `path`, from which it resumes.
 
-    The file holds a checksum, then the trained weights, the optimizer's state and the history, so
-    any number of processes can resume. Nothing in it is executed. `of` says which training it
-    belongs to, such as its settings and checksums. Only process 0 calls `save`.
+    The file holds a checksum, then the trained weights, the optimizer's state, the history, and the
+    weights of the best epoch where they are kept, so any number of processes can resume. Nothing in
+    it is executed. `of` says which training it belongs to, such as its settings and checksums. Only
+    process 0 calls `save`.
     """
 
     path: str | Path
@@ -112,31 +116,32 @@ class EpochCheckpoint:
 
     def load(
         self, parameters: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
-    ) -> dict[str, list[float]]:
-        """Give weights and optimizer their state after the last whole epoch; return the history.
+    ) -> tuple[dict[str, list[float]], dict[str, torch.Tensor]]:
+        """Give weights and optimizer their state after the last whole epoch.
 
-        Without a file nothing is changed and the history is empty. Raises what `epochs` does.
+        Returns the history and `kept`, as they were given to `save`. Without a file nothing is
+        changed and both are empty. Raises what `epochs` does.
         """
         saved = self._read()
         if "weights" in saved:
             for name, parameter in parameters.items():
                 parameter.data.copy_(saved["weights"][name])
             optimizer.load_state_dict(saved["optimizer"])
-        return saved["history"]
+        return saved["history"], saved["kept"]
 
     def _read(self) -> dict:
         path = Path(self.path)
         if not path.exists():
-            return {"history": {}}
-        content = path.read_bytes()
+            return {"history": {}, "kept": {}}
+        content = path.read_bytes() if path.is_file() else b""  # a folder, or a pipe
         if sha256(content[32:]).digest() != content[:32]:
             raise ValueError(
                 f"{path} is no checkpoint of a training, or it is damaged; move or delete it, and "
                 "the training starts from the beginning"
             )
         saved = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
-        of = saved["of"]
-        differing = [name for name in {**self.of, **of} if self.of.get(name) != of.get(name)]
+        of, expected = saved["of"], {**self.of, **FORMAT}
+        differing = [name for name in {**expected, **of} if expected.get(name) != of.get(name)]
         if differing:
             raise ValueError(
                 f"{path} is the checkpoint of another training (it differs in: "
@@ -149,16 +154,19 @@ class EpochCheckpoint:
         parameters: Mapping[str, torch.nn.Parameter],
         optimizer: torch.optim.Optimizer,
         history: Mapping[str, list[float]],
+        kept: Mapping[str, torch.Tensor],
     ) -> None:
         """Write an epoch that has just ended in the place of the one before, whole or not at all.
 
-        Raises OSError where it can't be written.
+        `kept` are the weights of an earlier epoch, the best one so far, empty for none. Raises
+        OSError where it can't be written.
         """
         weights = {name: parameter.detach() for name, parameter in parameters.items()}
         saved = {
-            "of": dict(self.of),
+            "of": {**self.of, **FORMAT},
             "history": dict(history),
             "weights": weights,
+            "kept": dict(kept),
             "optimizer": optimizer.state_dict(),
         }
         content = io.BytesIO()

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.config import BASE_CONFIG
-from helpers.tokenizer import get_tokenizer
+from helpers.tokenizer import LONGEST_TEXT, get_tokenizer
 
 KINDS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet")  # endings of files
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -33,8 +33,6 @@ label labels class classes category topic theme target sentiment intent genre ta
 label_name
 """
 FEWEST_TEXTS = 8  # different ones of a class: below, its three parts would hold next to nothing
-# characters: 1,024 tokens of at most 128 bytes are fewer, and tiktoken fails on a million spaces
-LONGEST_TEXT = 2**18
 PIECE_ROWS = 1_000  # texts of a large file that are in memory together
 FRACTIONS = (0.7, 0.1, 0.2)  # to train, validate and test with, as in the book's section 6.2
 MARKS_OF_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -66,10 +64,7 @@ def read_table(path: str | Path, report: list[str]) -> Iterator[pd.DataFrame]:
     be opened, and ValueError for what is no table.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist or is a folder; give the path of a file here"
-        )
+    first_bytes(path)  # refuses what is no table
     ending = path.suffix.lower()
     if ending not in KINDS:
         raise ValueError(
@@ -97,19 +92,49 @@ def read_table(path: str | Path, report: list[str]) -> Iterator[pd.DataFrame]:
         yield pd.DataFrame(piece, columns=names, dtype=object)
 
 
+def first_bytes(path: Path) -> bytes:
+    """Return the first bytes of a file.
+
+    Raises OSError for one that can't be opened, and ValueError for what is often saved in the place
+    of a table: a web page, and the pointer that Git LFS keeps for a large file.
+    """
+    if not path.is_file():  # a pipe could be waited for without an end
+        raise FileNotFoundError(
+            f"{path} does not exist or is a folder; give the path of a file here"
+        )
+    with path.open("rb") as file:
+        head = file.read(100)
+    if head.removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise ValueError(
+            f"{path} is a web page, not a table; download the file itself (on GitHub: Download raw "
+            "file)"
+        )
+    if head.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{path} is only Git LFS's pointer to the file; get it with git lfs pull")
+    return head
+
+
+def encoding_of(head: bytes, source: str | Path) -> str:
+    """Return the encoding of a text that begins with these bytes: by its mark UTF-16, or UTF-8.
+
+    Raises ValueError for what holds no text.
+    """
+    if head[:2] in MARKS_OF_UTF_16:
+        return "utf-16"
+    if b"\0" in head:  # or it is UTF-16 without its mark
+        raise ValueError(
+            f"{source} is of another kind, such as an image or a spreadsheet; save it as text, or "
+            "the table as CSV, in UTF-8"
+        )
+    return "utf-8-sig"
+
+
 def open_text(path: Path, report: list[str]) -> TextIO:
     """Return a file opened as UTF-8, by its mark as UTF-16, or otherwise as cp1252.
 
-    The line ends stay as they are. Raises ValueError for what holds no text.
+    The line ends stay as they are. Raises what `first_bytes` and `encoding_of` raise.
     """
-    with path.open("rb") as file:
-        head = file.read(100)
-    encoding = "utf-16" if head[:2] in MARKS_OF_UTF_16 else "utf-8-sig"
-    if b"\0" in head and encoding != "utf-16":  # or it is UTF-16 without its mark
-        raise ValueError(
-            f"{path} is a file of another kind, such as an image or a spreadsheet; save the table "
-            "as CSV in UTF-8"
-        )
+    encoding = encoding_of(first_bytes(path), path)
     try:
         with path.open(encoding=encoding) as file:
             for _ in file:
@@ -145,15 +170,17 @@ def csv_rows(path: Path, report: list[str]) -> Iterator[list[str]]:
                         f"{len(names)}; where a text holds {SEPARATORS[separator]}, write it in "
                         'quotation marks ("…")'
                     )
-                if any("\n" in cell and separator in cell for cell in cells):
+                mark = separator if len(names) > 1 else ""  # a line of one cell has none
+                if any("\n" in cell and mark in cell for cell in cells):
                     swallowed.append(str(line))
                 yield cells + [""] * (len(names) - len(cells))
             line = reader.line_num + 1
     if swallowed:
+        marks = f"line ends and {SEPARATORS[separator]}" if len(names) > 1 else "line ends"
         report.append(
-            f"{counted(len(swallowed), 'row has a cell', 'rows have a cell')} with line ends and "
-            f"{SEPARATORS[separator]} in it, in line {first_ten(swallowed)}: where a quotation "
-            "mark stands alone, all rows up to the next one are read as one cell."
+            f"{counted(len(swallowed), 'row has a cell', 'rows have a cell')} with {marks} in it, "
+            f"in line {first_ten(swallowed)}: where a quotation mark stands alone, all rows up to "
+            "the next one are read as one cell."
         )
 
 
@@ -244,14 +271,14 @@ def read_lines(stream: BinaryIO) -> Iterator[list[str]]:
     """Yield the lines of a stream, without their ends, in lists of those that can be read by now.
 
     A slow stream gives one at a time. They are UTF-8, or UTF-16 with its mark; what can't be UTF-8
-    is read as cp1252.
+    is read as cp1252. Raises ValueError for what holds no text.
     """
 
     def as_cp1252(error: UnicodeDecodeError) -> tuple[str, int]:
         return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
 
     codecs.register_error("as cp1252", as_cp1252)
-    encoding = "utf-16" if stream.peek(2)[:2] in MARKS_OF_UTF_16 else "utf-8-sig"
+    encoding = encoding_of(stream.peek(100)[:100], "standard input")
     decoder, rest = codecs.getincrementaldecoder(encoding)("as cp1252"), ""
     while block := stream.read1(65_536):
         *lines, rest = (rest + decoder.decode(block)).split("\n")
@@ -269,13 +296,14 @@ class TextTable:
 
     `frame` has the columns `Text` and `Label`, a class's number: its position in `labels`, which are
     sorted. `report` holds sentences on what was found and set aside, `source` says where the texts
-    are from.
+    are from, `columns` names those of the texts and of the labels.
     """
 
     frame: pd.DataFrame
     labels: tuple[str, ...]
     report: tuple[str, ...]
     source: str
+    columns: tuple[str, str] = ("text", "label")
 
 
 def normalised(text: str) -> str:
@@ -329,7 +357,8 @@ def read_texts(
     frame = large_classes(frame, source, report).reset_index(drop=True)
     report += describe_texts(frame)
     frame["Label"], labels = pd.factorize(frame["Label"], sort=True)
-    return TextTable(frame, tuple(labels), tuple(report), source)
+    columns = names[text_column], names[label_column]
+    return TextTable(frame, tuple(labels), tuple(report), source, columns)
 
 
 def unify_spellings(labels: pd.Series, report: list[str]) -> pd.Series:
@@ -467,7 +496,7 @@ def undersample(frame: pd.DataFrame, seed: int = 123) -> pd.DataFrame:
     The book's way (section 6.2): of two classes the same rows as `create_balanced_dataset` draws.
     `frame` has the columns `Label` and `Text`.
     """
-    classes = frame.groupby("Label")
+    classes = frame.groupby("Label", observed=True)  # a category may have no row
     drawn = classes.sample(classes.size().min(), random_state=seed)
     return drawn.sort_index().reset_index(drop=True)
 

@@ -285,7 +285,7 @@ figure = draw_padding(lengths, batch_size=8)
 predict("6.3 sorted by length", given=lengths, show=figure)
 
 # %% [markdown]
-# Like the book, we pad to one length, for simplicity. [Appendix 6.E](06_E_a_fraction_of_the_time.ipynb) avoids the cost.
+# Like the book, we pad to one length, for simplicity. [Appendix 6.D](06_D_caching_the_frozen_layers.ipynb) avoids the cost.
 #
 # ## Try it
 #

@@ -220,18 +220,19 @@ load_query_key_value = check_code("6.4 query, key and value", my_put_in_place)
 from helpers.loading import load_weights_into_gpt
 from workshop.exercises import show_source
 
-model = GPTModel(cfg)
-load_weights_into_gpt(model, params)
-for block, arrays in zip(model.trf_blocks, params["blocks"], strict=True):
+loaded = GPTModel(cfg)
+load_weights_into_gpt(loaded, params)
+for number, arrays in enumerate(params["blocks"]):
     c_attn = arrays["attn"]["c_attn"]
     w, b = torch.tensor(c_attn["w"]), torch.tensor(c_attn["b"])
-    load_query_key_value(block.att, w, b)
+    load_query_key_value(loaded.trf_blocks[number].att, w, b)
+model = loaded  # only a model with its weights gets this name
 print(continue_text(model, "Every effort moves you"))
 show_source(load_weights_into_gpt)
 
 # %% [markdown]
 # This is English, but not very meaningful, because the nano was trained on little text
-# ([6.A](06_A_where_nano_comes_from.ipynb) describes it). The book prints for GPT-2 124M: *Every effort moves you forward. The first step
+# ([6.C](06_C_where_nano_comes_from.ipynb) describes it). The book prints for GPT-2 124M: *Every effort moves you forward. The first step
 # is to understand the importance of your work*.
 #
 # Can this model already recognise spam? The book asks it:
@@ -278,8 +279,8 @@ equal = equal_parameters(model)
 print(f"{sum(equal.values())} of {len(equal)} parameter tensors are equal")
 
 # %% [markdown]
-# One parameter has no array of its own: GPT-2 uses the token embedding twice, first to turn token ids into vectors, and
-# again as the weights of the output head. The book's model has two tensors for this, so the second one is a copy:
+# One parameter has no array of its own. GPT-2 uses the token embedding twice: to turn token ids into vectors, and as the
+# weights of the output head. The book's model has two tensors for this, so the second one is a copy:
 
 # %%
 print(torch.equal(model.out_head.weight, model.tok_emb.weight), "equal values")
@@ -341,7 +342,8 @@ predict(
 # ## Optional: one attention head
 #
 # Each block has several *attention heads*, which compute in parallel. In each head, a token has a *score* for itself and for
-# each earlier token: the *dot product* of its query and the other's key, divided by the square root of the vectors' size.
+# each earlier token. It is the *dot product* of its query and the other's key, divided by the square root of the vectors'
+# size.
 # [*Softmax*](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html) turns the scores into
 # *attention weights*, which sum to 1. The output is the sum of the values, each multiplied by its weight.
 

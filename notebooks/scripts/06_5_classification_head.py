@@ -14,9 +14,9 @@
 # %% [markdown]
 # # 6.5 Adding a classification head
 #
-# After this notebook you can turn a GPT-2 that continues texts into a model that puts a message into one of two
-# classes, and you can say which of its parameters will learn and what that costs. About 40 minutes. Figures are those of
-# the bundled pair; with another choice expect others.
+# After this notebook you can turn GPT-2 into a classifier with two classes, and say which parameters are trained and what
+# that costs. Read [section 6.4](06_4_pretrained_weights.ipynb) first. About 30 minutes. `CHOOSE_DATA` has no effect here. The
+# [glossary](../site/pages/glossary.md) explains every term.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_5_classification_head.ipynb)
 
@@ -53,16 +53,11 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## Step 1: the configuration
 #
-# A model's *configuration* is the handful of sizes that fixes the shape of everything in it: how many tokens it knows
-# (`vocab_size`) and reads at once (`context_length`), how many numbers stand for a token inside (`emb_dim`), how many
-# transformer blocks are stacked, and how many attention heads each has. `drop_rate` is for training (0: no dropout);
-# `qkv_bias` is a detail of GPT-2's attention.
+# A few numbers determine the shape of every tensor in the model. `emb_dim` is the length of each token's vector. There are
+# `n_layers` blocks with `n_heads` attention heads each.
 
 # %%
-from helpers.config import MODEL_CONFIGS, gpt_config
-
-for name, sizes in MODEL_CONFIGS.items():
-    print(f"{name:<21}", sizes)
+from helpers.config import gpt_config
 
 cfg = gpt_config(CHOOSE_MODEL)
 cfg
@@ -70,106 +65,84 @@ cfg
 # %% [markdown]
 # ## Step 2: the pretrained model
 #
-# `load_pretrained` does what section 6.4 did by hand. The outermost parts, from where a message goes in:
+# `load_pretrained` does what you did by hand in section 6.4. All blocks have the same layers.
 
 # %%
 from helpers.loading import load_pretrained
 
 model = load_pretrained(CHOOSE_MODEL)
-for name, part in model.named_children():
-    print(f"{name:<11} {type(part).__name__}")
+print(model)
 
 # %% [markdown]
-# The last part is the *head*. It turns each token's vector into scores, called *logits*, which can be any number.
-
-# %%
-from helpers.tokenizer import get_tokenizer, text_to_token_ids
-
-tokenizer = get_tokenizer()
-inputs = text_to_token_ids("Do you have time", tokenizer)
-print(model.out_head)
-print(inputs, tuple(inputs.shape))
-
-# %% [markdown]
-# What goes in has the shape `(batch, num_tokens)`: one message of four tokens.
+# The last layer, `out_head`, is the *head*. It turns the vector of each token into scores, one for every token of the
+# vocabulary. Such scores are called [*logits*](../site/pages/glossary.md). The input here is one message of four tokens:
 
 # %%
 import torch
 
+from helpers.tokenizer import get_tokenizer, text_to_token_ids
 from workshop.widgets import predict
 
-with torch.no_grad():  # no training here, so no gradients are kept
-    outputs = model(inputs)
+tokenizer = get_tokenizer()
+inputs = text_to_token_ids("Do you have time", tokenizer)
+print(inputs, tuple(inputs.shape))
 
-predict("6.5 the shape with the old head", tuple(outputs.shape), emb_dim=cfg["emb_dim"])
+with torch.no_grad():  # we don't train here, so we need no gradients
+    old_outputs = model(inputs)
+
+predict("6.5 the shape with the old head", given=(model, old_outputs))
 
 # %% [markdown]
-# ## Step 3: freeze everything
+# ## Step 3: freeze all parameters
 #
-# *Freezing* a parameter means: the optimizer will leave it as it is. In torch one flag does it. Without
-# `requires_grad` no gradient is computed, and without a gradient there is no change.
+# To [*freeze*](../site/pages/glossary.md) a parameter means to exclude it from training. With
+# [`requires_grad = False`](https://docs.pytorch.org/docs/stable/notes/autograd.html#setting-requires-grad), PyTorch computes
+# no gradient for it, so the optimizer skips it. (Freeze before training: the optimizer would still use an older gradient.)
 
 # %%
 for param in model.parameters():
     param.requires_grad = False
 
 # %% [markdown]
-# ## Step 4: a new head, and what is to learn
+# ## Step 4: replace the head
 #
-# In the head's place comes a layer with two outputs, one for each class. Its weights are random (the seed makes sure that
-# you see our figures), and it is trainable. Like the book, we let the last block and the last norm learn, too.
+# We replace the head with a linear layer that has two outputs, one for each class. Its weights are random; the seed makes
+# them reproducible.
 
 # %%
+from workshop.pictures.model import draw_new_head
+
 torch.manual_seed(123)
 model.out_head = torch.nn.Linear(in_features=cfg["emb_dim"], out_features=2)
+draw_new_head(cfg)
 
+# %% [markdown]
+# A new layer is trainable. By default it also has a bias; GPT-2's own head has none.
+#
+# Training the head alone is possible, but the book found better predictions if more is trained. So it also unfreezes the last
+# block, and `final_norm`, which connects that block to the head.
+
+# %%
 for param in model.trf_blocks[-1].parameters():
     param.requires_grad = True
 
 for param in model.final_norm.parameters():
     param.requires_grad = True
 
-# %% [markdown]
-# (Why not the head alone? Experiments in the book's repository, with GPT-2 124M, found 72 % test accuracy for that and 95 % for
-# this choice. Both classify at the end of the padding; at a message's own last token the nano's head alone does nearly as
-# well: [6.A](06_A_where_nano_comes_from.ipynb) compares.)
-
-# %%
-from helpers.freezing import FreezePlan, parameter_report
-
-plan = FreezePlan.book(cfg["n_layers"])
-assert FreezePlan.of(model) == plan  # what we set by hand is the book's plan
-sizes = {name: gpt_config(name) for name in MODEL_CONFIGS}
-shown = "\n".join(
-    f"{name:<21} {parameter_report(size, FreezePlan.book(size['n_layers'])).percent:5.2f} %"
-    for name, size in sizes.items()
-)
-
-predict("6.5 the share that learns", given=(cfg, plan), show=shown)
 
 # %% [markdown]
-# ## Step 5: what comes out now
-
-# %%
-with torch.no_grad():
-    outputs = model(inputs)
-
-predict("6.5 the shape with the new head", tuple(outputs.shape), str(outputs.numpy().round(1)))
-
-
-# %% [markdown]
-# > **Write it: how many learn.** (easy, 3 minutes)
+# > **Write it: count the trainable parameters.** (easy, 3 minutes)
 # >
-# > Return how many of the model's parameters learn. A parameter is one number; torch gives them out in tensors.
+# > Return the number of the model's trainable parameters. Count single numbers; PyTorch stores them in tensors.
 #
 # <details><summary>A hint</summary>
 #
-# Go through `model.parameters()`; each has the flag `requires_grad`.
+# Loop over `model.parameters()`. Each of them has the flag `requires_grad`.
 #
 # </details>
 # <details><summary>A bigger hint</summary>
 #
-# `numel()` says how many numbers a tensor has. `sum` adds up.
+# `numel()` returns how many numbers a tensor has. `sum` adds them up.
 #
 # </details>
 # <details><summary>Solution</summary>
@@ -184,7 +157,7 @@ predict("6.5 the shape with the new head", tuple(outputs.shape), str(outputs.num
 
 # %%
 def my_count_trainable(model: torch.nn.Module) -> int:
-    """Return how many numbers, in all of the model's parameters together, learn."""
+    """Return the number of trainable parameters, not of tensors."""
     ...
 
 
@@ -193,21 +166,83 @@ from workshop.exercises import check_code
 
 count_trainable = check_code("6.5 trainable parameters", my_count_trainable)
 
-# %%
-print(f"{count_trainable(model):,} trainable parameters")
+# %% tags=["key-figure"]
+from helpers.freezing import FreezePlan
+
+trainable = count_trainable(model)
+total = sum(param.numel() for param in model.parameters())
+print(f"{trainable:,} of {total:,} parameters are trainable")
+print(f"{100 * trainable / total:.2f} %")
+if FreezePlan.of(model) != FreezePlan.book(cfg["n_layers"]):
+    print("This is not the book's choice. Run steps 2 to 4 again, in order.")
 
 # %% [markdown]
-# ## The Freeze Explorer
+# ## Step 5: the output with the new head
+
+# %%
+from helpers.freezing import num_classes_of
+
+print(num_classes_of(model), "classes")  # an error if step 4 was skipped
+with torch.no_grad():
+    outputs = model(inputs)
+
+predict(
+    "6.5 the shape with the new head",
+    tuple(outputs.shape),
+    str(outputs.numpy().round(1)),
+)
+
+# %% [markdown]
+# ## Step 6: from the last token to probabilities
 #
-# This diagram shows your model. Each row is a part, with the input at the bottom. Blue and dashed with
-# a snowflake: *frozen*, training doesn't change it. Orange with a pencil: *trainable*.
+# The output has four rows, but a message gets one label. Which row do we use? Remember the *causal mask*: a token attends
+# only to itself and to the tokens before it.
+
+# %%
+from helpers.tokenizer import visible_tokens
+from workshop.pictures.attention import draw_mask
+
+other_inputs = text_to_token_ids("Do you have money", tokenizer)
+tokens = visible_tokens(inputs[0].tolist(), tokenizer)
+predict(
+    "6.5 rows that stay",
+    given=(model, inputs, other_inputs),
+    show=draw_mask(model, inputs, tokens),
+)
+
+# %% [markdown]
+# We use the last row, because only the last token attends to the whole message. *Softmax* turns its logits into the
+# probabilities of class 0, ham, and class 1, spam.
+
+# %%
+last_logits = outputs[:, -1, :]  # (1, 2): the last row of each message
+probabilities = torch.softmax(last_logits, dim=-1)
+label = ["ham", "spam"][torch.argmax(probabilities, dim=-1).item()]
+ham, spam = probabilities[0]
+print(f"ham {ham:.2f}, spam {spam:.2f} → {label}")
+
+# %% [markdown]
+# The head is untrained, so this label means nothing yet; another seed may give the opposite one.
 #
-# - **Click a row** to freeze or unfreeze it. With the Shift key you also unfreeze everything above it
-#   and freeze everything below it. ▸ opens a block.
-# - The pink arrow shows how far down the gradient goes in the backward pass.
-# - The bars show the costs of one training step. The line on each bar marks the book's choice.
+# ## What to freeze?
 #
-# Click the first block, `trf_blocks.0`. How far down does the arrow go now? Click it again.
+# In training, the *forward pass* computes the output, and a number, the *loss*, says how wrong it is (section 6.6). The
+# [*backward pass*](../site/pages/glossary.md) then goes down from the loss. It computes the
+# [*gradient*](../site/pages/glossary.md) of each trainable parameter: how much the loss changes if the parameter changes. The
+# gradient *passes through* every part above the lowest trainable one, frozen or not, and *stops at* the lowest one.
+
+# %% [markdown]
+# The Freeze Explorer shows your model, with the input at the bottom.
+#
+# - **Click a row** to freeze ❄ or unfreeze ✎ it. ▸ opens a block.
+# - The pink arrow shows how far down the gradient goes.
+# - The bars show the costs of a training step. Below them you read how accurate a choice was, if that was measured.
+#
+# Click `trf_blocks.0`: the gradient now passes through the frozen blocks above it. Click it again. With *everything*, it
+# passes through trainable blocks in the same way.
+#
+# > **A. Two blocks, little compute.** (medium, 4 minutes) Make the head and two whole blocks trainable. With which choice does
+# > the backward pass need the least compute?
 
 # %%
 from workshop.widgets import FreezeExplorer
@@ -215,44 +250,60 @@ from workshop.widgets import FreezeExplorer
 explorer = FreezeExplorer(model)
 explorer
 
-# %% [markdown]
-# Code can read your choice. Run the next cell again after a change.
+# %%
+from workshop.exercises import check
 
-# %% tags=["key-figure"]
-from workshop.pictures.model import describe_reach
-
-print(describe_reach(explorer.reach))
-for cost in explorer.cost:
-    print(f"{cost.what:<36} {cost}")
-print(explorer.report)
+check("6.5 two blocks, little compute", explorer)
 
 # %% [markdown]
-# **Figure 6.12**, selective fine-tuning, for our model: the input is at the bottom, what is frozen blue and dashed.
+# <details><summary>Solution</summary>
+#
+# ```python
+# explorer.plan = FreezePlan.last_blocks(cfg["n_layers"], 2)
+# ```
+#
+# These are the last two blocks. The gradient passes through no frozen block. `final_norm` makes no difference: it has no
+# matrix, and the gradient passes through it in any case.
+#
+# </details>
+#
+# > **B. Few parameters, a long backward pass.** (medium, 4 minutes) Train less than 1 % of the parameters. The backward pass
+# > should still need at least 40 % of the compute of *everything*. (This is the same Explorer.)
 
 # %%
-from workshop.pictures.model import draw_classifier
-
-draw_classifier(parameter_report(cfg, plan))
+explorer
 
 # %%
-two = parameter_report(cfg, FreezePlan.last_blocks(cfg["n_layers"], 2))
+check("6.5 few parameters, a long way", explorer)
 
-predict("6.5 two blocks", given=(cfg,), show=str(two))
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# explorer.plan = FreezePlan(cfg["n_layers"], {"trf_blocks.0.norm1"})
+# ```
+#
+# This layer norm has few parameters, but the gradient passes through all other blocks on its way. (In GPT-2 124M and larger
+# models, `pos_emb` is also a solution.)
+#
+# </details>
 
 # %% [markdown]
 # > **Write it: freeze by name.** (easy, 6 minutes)
 # >
-# > What do the buttons do to a model? Parameters have names, such as `trf_blocks.1.norm1.scale`. Let those learn whose name is one of `trainable`, or begins with one and a dot; freeze all others.
+# > Apply such a choice to a model. Make every parameter trainable whose name, such as `trf_blocks.1.norm1.scale`, is in
+# > `trainable`, or starts with one of these names followed by a dot. Freeze all others.
 #
 # <details><summary>A hint</summary>
 #
-# `model.named_parameters()` gives pairs of a name and a parameter. Set each one's flag, to True or to False.
+# `model.named_parameters()` returns pairs of a name and a parameter. Set the flag of each to True or to False.
 #
 # </details>
 # <details><summary>A bigger hint</summary>
 #
-# `name.startswith("trf_blocks.1")` is also True for `trf_blocks.10`: add the dot. `any` is True if one of several is.
+# `name.startswith("trf_blocks.1")` is also True for `trf_blocks.10`, so add the dot. `any(…)` is True if at least one of its
+# values is True.
 #
 # </details>
 # <details><summary>Solution</summary>
@@ -270,9 +321,10 @@ predict("6.5 two blocks", given=(cfg,), show=str(two))
 
 # %%
 def my_freeze(model: torch.nn.Module, trainable: tuple[str, ...]) -> None:
-    """Set the flag of each parameter: those named in `trainable` learn, all others don't.
+    """Make the named parts and parameters trainable, and freeze all others.
 
-    A name is that of a part or a piece, "trf_blocks.1" or "trf_blocks.1.att", or a parameter's own.
+    A name may be that of a part, "trf_blocks.1", of a piece of a block,
+    "trf_blocks.1.att", or of a single parameter.
     """
     ...
 
@@ -281,221 +333,52 @@ def my_freeze(model: torch.nn.Module, trainable: tuple[str, ...]) -> None:
 freeze = check_code("6.5 freezing", my_freeze)
 
 # %%
-freeze(model, tuple(explorer.plan.trainable))  # what the Explorer shows
+freeze(model, tuple(explorer.plan.trainable))  # your choice in the Explorer
 print(f"{count_trainable(model):,} trainable parameters")
 
 # %% [markdown]
-# `explorer.apply_to(model)` does it with your choice. It uses the course's own:
+# ## What a training step costs
+#
+# Every trainable parameter needs memory for its gradient and for two *moment estimates* of the optimizer,
+# [AdamW](../site/pages/glossary.md). The forward pass also keeps [*activations*](../site/pages/glossary.md) for the backward
+# pass. Compute is counted in *multiply-adds*, the operations of a matrix product. Here is one batch of the book, eight
+# messages of 120 tokens:
 
 # %%
-from workshop.exercises import show_source
+import pandas as pd
 
-show_source(FreezePlan.apply)
+from workshop.costs import training_cost
+
+n_layers = cfg["n_layers"]
+lowest_block = {"trf_blocks.0", "final_norm", "out_head"}
+plans = {
+    "head only": FreezePlan.head_only(n_layers),
+    "the book's choice": FreezePlan.book(n_layers),
+    "first block, not last": FreezePlan(n_layers, lowest_block),
+    "everything": FreezePlan.everything(n_layers),
+}
+table = {}
+for name, plan in plans.items():
+    cost = training_cost(cfg, plan, batch_size=8, num_tokens=120)
+    table[name] = {
+        "gradients": cost.gradients,
+        "moment estimates": cost.optimizer,
+        "activations": cost.activations,
+        "backward pass": cost.backward,
+    }
+pd.DataFrame(table).T
 
 # %% [markdown]
-# ## The gradient's way
+# The second and the third choice train equally many parameters, so gradients and moment estimates need the same memory. But
+# with the first block, the gradient passes through all blocks above it. So activations and the backward pass cost much more.
+# (Weights and the forward pass cost the same with every choice.)
 #
-# In training, a message goes up through the model: the *forward pass*. At the top the *loss* says how wrong the answer is
-# (section 6.6). Then the *backward pass* comes down again and finds each trainable parameter's *gradient*: how the loss would
-# change with it. It *ends* in the lowest part that learns. A frozen part above that is *crossed*: it hands the gradient down,
-# but needs none of its own.
+# In the backward pass, a frozen block that the gradient passes through costs about half of a trained one, because no
+# gradients of its weights are computed.
 #
-# Click *head only* in the Explorer, then *everything*. Through which parts does the gradient pass?
-
-# %% [markdown]
-# ## What it costs
-#
-# Work is counted in *multiply-adds*, of which matrix products are made (other work is small and left out). Memory holds the
-# weights, a gradient for each trainable parameter, two *moments* for each (averages that the optimizer AdamW keeps), and what
-# the forward pass keeps for the backward pass.
-
-# %%
-predict("6.5 the first block in place of the last", given=(cfg, 4))  # of four tokens
-
-# %% [markdown]
-# > **A. Two blocks, little compute.** (medium, 4 minutes) Find the choice that needs the least compute in the
-# > backward pass and in which the head and at least two whole blocks are trainable. Here is the Explorer
-# > again, with your last choice. Click, then run the check.
-
-# %%
-explorer
-
-# %%
-from workshop.exercises import check
-
-check("6.5 two blocks, little compute", explorer)
-
-# %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# explorer.plan = FreezePlan.last_blocks(cfg["n_layers"], 2)
-# ```
-#
-# The last two blocks: the gradient passes no frozen block. `final_norm` makes no difference: it has no matrix, and the
-# gradient has to pass through it anyway.
-#
-# </details>
-#
-# > **B. Few parameters, a long backward pass.** (medium, 4 minutes) Find a choice that trains less than
-# > 1 % of the parameters and still needs at least 40 % of the compute that *everything* needs in the
-# > backward pass.
-
-# %%
-check("6.5 few parameters, a long way", explorer)
-
-# %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# explorer.plan = FreezePlan(cfg["n_layers"], {"trf_blocks.0.norm1"})
-# ```
-#
-# A few hundred parameters, but the gradient crosses all other blocks. (From GPT-2 124M on, `pos_emb` will do, too.) So few
-# trainable parameters save at most about half of the backward pass; a short way saves nearly all of it. What few do save is memory
-# for gradients and moments.
-#
-# </details>
-#
-# ## Run once what is frozen
-#
-# Below the lowest part that learns, the same message gives the same numbers in every epoch (an *epoch* is one pass through all
-# training messages). `fine_tune`, in [6.E](06_E_a_fraction_of_the_time.ipynb), runs that part only once. The next cell compares both ways for a whole
-# training, on as many messages as in the book.
-
-# %%
-from workshop.costs import work_of_training
-
-choices = {"head only": FreezePlan.head_only, "the book's choice": FreezePlan.book}
-choices["everything"] = FreezePlan.everything
-saved = {}
-for name, choice in choices.items():
-    whole, once = work_of_training(
-        cfg, choice(cfg["n_layers"]), [4] * 1045, [4] * 149, batch_size=1
-    )
-    saved[name] = 1 - once.amount / whole.amount
-
-predict("6.5 where running once saves nothing", min(saved, key=saved.get))
-
-
-# %% [markdown]
-# > **Write it: the frozen blocks.** (medium, 6 minutes)
-# >
-# > From the bottom, how many of the blocks run the same in every epoch? `trainable` holds names such as the Explorer's, `trf_blocks.2` or `trf_blocks.2.att`.
-#
-# <details><summary>A hint</summary>
-#
-# Only the lowest part that learns counts. Below `trf_blocks.2` lie blocks 0 and 1. An embedding lies below all blocks.
-#
-# </details>
-# <details><summary>A bigger hint</summary>
-#
-# `int(name.split(".")[1])` is the number of a block. `min(numbers, default=n_layers)` also knows what to do with none.
-#
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_frozen_blocks(trainable, n_layers):
-#     if "tok_emb" in trainable or "pos_emb" in trainable:
-#         return 0
-#     blocks = [int(name.split(".")[1]) for name in trainable if name.startswith("trf_blocks.")]
-#     return min(blocks, default=n_layers)
-# ```
-#
-# </details>
-
-
-# %%
-def my_frozen_blocks(trainable: set[str], n_layers: int) -> int:
-    """Return how many of `n_layers` blocks, from the bottom, lie below all that learns.
-
-    0 where an embedding, "tok_emb" or "pos_emb", learns: no block runs the same then.
-    """
-    ...
-
-
-# %%
-frozen_blocks = check_code("6.5 frozen blocks", my_frozen_blocks)
-
-# %% [markdown]
-# The course's own says None where an embedding learns: then not even the embeddings stay the same.
-
-# %%
-from helpers import freezing
-
-show_source(freezing.frozen_blocks)
-
-# %% [markdown]
-# ## Step 6: from the last token to probabilities
-#
-# Four rows came out, but a message gets one answer. Which row do we take? In GPT-2 a token may look only at itself and
-# at the tokens before it: that is the *causal mask*.
-
-# %%
-from workshop.inside import attention_weights
-from workshop.pictures.attention import draw_mask
-from helpers.tokenizer import visible_tokens
-
-tokens = visible_tokens(inputs[0].tolist(), tokenizer)
-weights = attention_weights(model, inputs).flatten(0, 2)  # of every block and head: (…, 4, 4)
-zeros = (weights == 0).all(dim=0)
-
-predict("6.5 weights that are zero", int(zeros.sum()), draw_mask(model, inputs, tokens))
-
-# %%
-with torch.no_grad():
-    other = model(text_to_token_ids("Do you have money", tokenizer))
-same = [torch.allclose(outputs[0, row], other[0, row], atol=1e-4) for row in range(len(tokens))]
-
-predict("6.5 rows that stay", sum(same), f"stays as it was: {same}")
-
-# %% [markdown]
-# We take the row that knows the whole message. *Softmax* turns its logits into probabilities: all positive, together 1, in
-# the same order. Class 0 is ham, class 1 is spam.
-
-# %%
-last = outputs[:, -1, :]  # (1, 2): of each message the last row
-probabilities = torch.softmax(last, dim=-1)
-label = ["ham", "spam"][torch.argmax(probabilities, dim=-1).item()]
-print(f"ham {probabilities[0, 0]:.2f}, spam {probabilities[0, 1]:.2f} → {label}")
-
-# %% [markdown]
-# An answer, but an untrained one: another seed may turn it around. Section 6.6 measures how bad that is, section 6.7
-# trains.
-#
-# `trace_shapes` notes what every part puts out. `pos_emb` has no batch dimension: position 0 gets the same vector in
-# every message.
-
-# %%
-from helpers.freezing import trace_shapes
-
-for shape in trace_shapes(model, inputs):
-    print(shape)
-
-# %% [markdown]
-# **Figure 6.13** shows the same for GPT-2 124M.
-
-# %%
-from workshop.pictures.model import figure_6_13
-
-figure_6_13()
-
-# %% [markdown]
 # ## Try it
 #
-# > **1. Another second word.** (easy, 2 minutes) Which rows change now? Run it, then try your own message of four tokens.
-
-# %%
-my_message = "Do they have time"
-
-with torch.no_grad():
-    other = model(text_to_token_ids(my_message, tokenizer))
-for row, (before, after) in enumerate(zip(outputs[0], other[0], strict=False)):
-    print(f"row {row}: {'same' if torch.allclose(before, after, atol=1e-4) else 'different'}")
-
-# %% [markdown]
-# > **2. Three classes.** (easy, 2 minutes) How many parameters would a head for *three* classes have? Don't forget the bias.
+# > **Three classes.** (easy, 2 minutes) How many parameters does a head for *three* classes have? Remember the bias.
 
 # %%
 my_answer = None
@@ -510,36 +393,24 @@ check("6.5 three classes", my_answer, cfg)
 # my_answer = cfg["emb_dim"] * 3 + 3
 # ```
 #
-# For the bundled model 192 · 3 + 3 = 579, for GPT-2 124M 768 · 3 + 3 = 2,307.
+# For the bundled model this is 192 · 3 + 3 = 579, for GPT-2 124M 768 · 3 + 3 = 2,307.
 #
 # </details>
+#
+# Can you fine-tune Llama, Qwen or BERT like this? See the [questions page](../site/pages/questions.md).
 
 # %% [markdown]
-# ## Five questions
+# ## Two questions
 #
-# <details><summary>1. What is exchanged to make a classifier of GPT-2?</summary>
+# <details><summary>1. Why does the last token's row classify the message?</summary>
 #
-# The head: a layer with two outputs for each token comes in the place of one with 50,257.
-#
-# </details>
-# <details><summary>2. What does freezing a parameter do in torch?</summary>
-#
-# With `requires_grad` off no gradient is computed for it, so the optimizer leaves it as it is.
+# Because of the causal mask, each token attends only to itself and to the tokens before it. Only the last one attends to the
+# whole message.
 #
 # </details>
-# <details><summary>3. Why does the last token's row classify the message?</summary>
+# <details><summary>2. Why can a layer norm in block 0 be expensive to train, although it has few parameters?</summary>
 #
-# A token sees itself and what stands before it: only the last one has seen all.
-#
-# </details>
-# <details><summary>4. Why can a norm in block 0, with few parameters, be dear to train?</summary>
-#
-# The gradient has to cross all blocks above it, and the forward pass keeps more for it.
-#
-# </details>
-# <details><summary>5. Which part of a model has to run only once for each message?</summary>
-#
-# All that lies below the lowest part that learns: it puts out the same in every epoch.
+# The gradient has to pass through all blocks above it, and the forward pass has to keep more activations for that.
 #
 # </details>
 
@@ -551,9 +422,10 @@ progress("6.5")
 # %% [markdown]
 # ## What to take away
 #
-# - A classifier is the pretrained model with another head: `(1, 4, 50257)` becomes `(1, 4, 2)`.
-# - Freezing is one flag for each parameter; the book trains the last block, the final norm and the head.
-# - The last token's row classifies, for only it has seen every token. So far the head is random.
-# - How far down the gradient goes decides the work of the backward pass; how many parameters learn, the memory for gradients and moments.
+# - A classifier is the pretrained model with another head: the output `(1, 4, 50257)` becomes `(1, 4, 2)`.
+# - A parameter is frozen by its flag `requires_grad`. The book trains the last block, `final_norm` and the head.
+# - The last token's logits classify the message, because only this token attends to all others.
+# - The number of trainable parameters determines the memory for gradients and moment estimates. The depth of the lowest one
+#   determines the compute of the backward pass.
 #
 # Next: [6.6, loss and accuracy](06_6_loss_and_accuracy.ipynb).

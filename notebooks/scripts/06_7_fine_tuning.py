@@ -206,7 +206,7 @@ show_source(train_classifier_simple)
 #
 # `film_of` takes the same steps as the book's loop, but measures *all* validation messages after each of five epochs. With
 # `keep="best"`, the model ends with the weights of the epoch with the lowest validation loss. `film_of` needs less time: it
-# [caches the output of the frozen layers](06_E_a_fraction_of_the_time.ipynb).
+# [caches the output of the frozen layers](06_D_caching_the_frozen_layers.ipynb).
 
 # %%
 from dataclasses import replace

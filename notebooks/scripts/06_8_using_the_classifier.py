@@ -544,5 +544,5 @@ progress("6.8")
 
 # %% [markdown]
 # This is the end of the path. From here: the SMS Spam Collection, another size of GPT-2, or another plan (the last
-# exercise of [6.E](06_E_a_fraction_of_the_time.ipynb)). And what did the model know before it met a single message? See the appendix,
-# [where the nano comes from](06_A_where_nano_comes_from.ipynb).
+# exercise of [6.D](06_D_caching_the_frozen_layers.ipynb)). And what did the model know before it met a single message? See the appendix,
+# [where the nano comes from](06_C_where_nano_comes_from.ipynb).

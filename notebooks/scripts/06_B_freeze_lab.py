@@ -54,7 +54,7 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # ## Guess first
 #
 # The Freeze Explorer of section 6.5 says what a choice *costs*. What it brings, only a training can say. Since the frozen
-# part runs only once ([6.E](06_E_a_fraction_of_the_time.ipynb)), this takes seconds. Here are three choices, each trained with three seeds, while you
+# part runs only once ([6.D](06_D_caching_the_frozen_layers.ipynb)), this takes seconds. Here are three choices, each trained with three seeds, while you
 # read on:
 
 # %%
@@ -378,4 +378,4 @@ progress("6.B")
 # - More epochs lower the training loss; the validation loss says when to stop.
 # - Choose by the validation set. The test set answers once.
 #
-# Next: [6.C, which choices matter](06_C_which_choices_matter.ipynb).
+# Next: [6.B, which choices matter](06_C_which_choices_matter.ipynb).

@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # 6.C Which choices matter
+# # 6.B Which choices matter
 #
 # After this notebook you can say which choices of the chapter mattered here and which did not, and tell a difference from
 # noise. About 35 minutes. Figures are those of the bundled pair; with another choice expect others.
@@ -243,7 +243,7 @@ guesses.guess(10, None)
 # Beside its control, row 5, it loses about seven points: 700 messages are too few to learn both what words are and what
 # spam is. Beside row 1, where most of the model is frozen, it would be four points, with zero hardly outside the interval: with the
 # wrong partner, pretraining looks worth half as much. (The random weights are torch's, as in the book. With GPT-2's own, smaller
-# ones, and the last real token, only one point is lost: [6.A](06_A_where_nano_comes_from.ipynb).)
+# ones, and the last real token, only one point is lost: [6.C](06_C_where_nano_comes_from.ipynb).)
 #
 # </details>
 
@@ -520,7 +520,7 @@ my_answer = None
 # %%
 from workshop.exercises import check
 
-check("6.C one message", my_answer)
+check("6.B one message", my_answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -540,7 +540,7 @@ check("6.C one message", my_answer)
 my_count = None
 
 # %%
-check("6.C how many messages", my_count)
+check("6.B how many messages", my_count)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -612,7 +612,7 @@ else:
 # %%
 from workshop.exercises import progress
 
-progress("6.C")
+progress("6.B")
 
 # %% [markdown]
 # ## What to take away
@@ -624,4 +624,4 @@ progress("6.C")
 # - Where the trainings of one row lie far apart, one training tells a story, not an answer.
 # - A random control and a simple method belong beside every result.
 #
-# Next: [6.D, your own texts, your own classes](06_D_your_own_classes.ipynb).
+# Next: [6.A, your own texts, your own classes](06_A_your_own_texts.ipynb).

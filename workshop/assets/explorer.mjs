@@ -320,7 +320,7 @@ const STYLE = `
 .fe-way.fe-stop.fe-through { background: linear-gradient(var(--way), var(--way)) 12px 50% / 28px 3px no-repeat; }
 .freeze-explorer .fe-open { border: 0; padding: 0; min-height: 0; }
 .freeze-explorer .fe-part { grid-column: 3; position: relative; display: grid; align-items: center; gap: 0 8px; padding: 0 8px;
-  grid-template-columns: 16px minmax(146px, 1.5fr) minmax(60px, 1fr) 98px 88px minmax(84px, 1fr);
+  grid-template-columns: 16px minmax(162px, 1.5fr) minmax(0, 1fr) 98px 88px minmax(106px, 1fr);
   margin: 1px 0; min-height: 0; border-width: 2px; text-align: left; white-space: nowrap; }
 .fe-part > * { overflow: hidden; text-overflow: ellipsis; }
 .fe-part svg { width: 16px; height: 16px; fill: none; stroke-width: 1.8; stroke: currentColor;
@@ -342,7 +342,7 @@ const STYLE = `
 .fe-head, .fe-foot { display: grid; grid-template-columns: 46px 24px minmax(0, 1fr); font-size: 12px;
   padding: 0 4px; opacity: .85; }
 .fe-head > :last-child { display: grid; gap: 0 8px; padding: 0 10px;
-  grid-template-columns: 16px minmax(146px, 1.5fr) minmax(60px, 1fr) 98px 88px minmax(84px, 1fr); }
+  grid-template-columns: 16px minmax(162px, 1.5fr) minmax(0, 1fr) 98px 88px minmax(106px, 1fr); }
 .fe-foot > :last-child { padding-top: 3px; }
 .fe-head > :first-child { font-weight: 600; padding-left: 3px; }
 .fe-panel { overflow-y: auto; min-height: 0; display: flex; flex-direction: column; gap: 7px; padding: 2px; }
@@ -370,13 +370,13 @@ const STYLE = `
 @media (prefers-reduced-motion: no-preference) {
   .fe-track > div, .fe-fraction > div { transition: width .15s; } }
 @container (max-width: 1090px) { .fe-long { display: none; } }
-@container (860px < width <= 1000px) {
+@container (905px < width <= 1000px) {
   .fe-body { grid-template-columns: minmax(0, 1fr) 310px; }
   .fe-part .fe-name, .fe-head .fe-name { display: none; }
   .freeze-explorer .fe-part, .fe-head > :last-child {
-    grid-template-columns: 16px minmax(120px, 1fr) 80px 76px 104px; }
+    grid-template-columns: 16px minmax(120px, 1fr) 80px 76px 106px; }
 }
-@container (max-width: 860px) {
+@container (max-width: 905px) {
   .fe-long { display: inline; }
   .fe-body { grid-template-columns: minmax(0, 1fr); height: auto; }
   .fe-left { height: 540px; }

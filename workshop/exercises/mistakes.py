@@ -206,7 +206,7 @@ def check_row(row: list[int], ids: list[int], length: int, pad_token_id: int = E
         f"{of_length} should become {length} ids; yours becomes {len(row)}.": len(row) != length,
         "you truncated at the front. Keep the first tokens.": row == ids[-length:],
         "you padded on the left. The padding should follow the message.": row == padding + ids,
-        "you padded with 0, which is the id of “!”. Pad with `pad_token_id`.":
+        f"you padded with 0, which is the id of “!”. The padding id is {pad_token_id} here.":
             pad_token_id != 0 and row == ids + [0] * len(padding),
         f"with pad_token_id={pad_token_id} it still pads with 50256. Use the argument.":
             row == ids + [END_OF_TEXT] * len(padding),

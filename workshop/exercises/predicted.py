@@ -4,15 +4,13 @@ A function takes what the cell gives to `predict`, and returns the answer, or a 
 answer and further values for the texts of the question.
 """
 
-import math
 import re
 
 import torch
+from torch.nn import functional as F
 
-from helpers.config import END_OF_TEXT
-from helpers.freezing import FreezePlan, parameter_report
-from helpers.training import last_token_positions
-from workshop.costs import training_cost
+from helpers.freezing import record
+from helpers.training import own_random_numbers
 from workshop.pictures.charts import batch_widths, share_of_padding
 
 # --- 6.1 ------------------------------------------------------------------------------------------
@@ -67,59 +65,83 @@ def padding_sorted(lengths) -> dict:
 # --- 6.5 ------------------------------------------------------------------------------------------
 
 
-def trainable_percent(cfg, plan) -> dict:
-    """Return the percentage of trainable parameters, and those of two parts of the model."""
-    report = parameter_report(cfg, plan)
-    sizes = {part.part: 100 * part.parameters / report.total for part in report.parts}
-    return {
-        "answer": report.percent,
-        "num_blocks": plan.n_layers,
-        "one_of_blocks": 100 / plan.n_layers,
-        "embedding": sizes["tok_emb"],
-        "last_block": sizes[f"trf_blocks.{plan.n_layers - 1}"],
-    }
+def shape_with_old_head(model, logits: torch.Tensor) -> dict:
+    """Return the shape of a language model's logits, and its `emb_dim`.
+
+    Raises ValueError where the page has replaced the head already.
+    """
+    if logits.shape[-1] != model.cfg["vocab_size"]:
+        raise ValueError("the head has been replaced already; run step 2 again, and then this cell")
+    return {"answer": tuple(logits.shape), "emb_dim": model.cfg["emb_dim"]}
 
 
-def two_blocks(cfg) -> dict:
-    """Return the trainable parameters with the last two blocks, and with the last one."""
-    plans = (FreezePlan.last_blocks(cfg["n_layers"], k) for k in (2, 1))
-    two, one = (parameter_report(cfg, plan).trainable for plan in plans)
-    return {"answer": two, "one_block": one}
-
-
-def first_for_last(cfg, num_tokens: int) -> dict:
-    """Return how many times the backward compute training the first block needs, not the last."""
-    n_layers = cfg["n_layers"]
-    plans = (
-        FreezePlan.book(n_layers),
-        FreezePlan(n_layers, {"trf_blocks.0", "final_norm", "out_head"}),
-    )
-    last, first = (training_cost(cfg, plan, 1, num_tokens).backward.amount for plan in plans)
-    return {"answer": first / last, "num_blocks": n_layers, "blocks_more": n_layers - 1}
+def rows_that_stay(model, token_ids: torch.Tensor, others: torch.Tensor) -> int:
+    """Return for how many positions two messages (1, n) get the same logits."""
+    with torch.no_grad():
+        is_close = torch.isclose(model(token_ids), model(others), atol=1e-4)
+    return int(is_close.all(dim=-1).sum())
 
 
 # --- 6.6 ------------------------------------------------------------------------------------------
 
 
-def loss_at(p: float) -> float:
-    """Return the loss, in nats, where the correct class has the probability `p`."""
-    return -math.log(p)
+def losses_of_random_heads(model, data_loader) -> dict:
+    """Return whether the losses of five untrained heads at the last position are near ln 2.
+
+    Also returned are the `losses`, the percentage of `spam`, and the loss `constant` of predicting
+    this percentage for every message. The model stays as it is.
+    """
+    vectors, labels = [], []
+    with torch.no_grad(), record(model, "final_norm") as recorded:
+        for token_ids, batch_labels in data_loader:
+            model(token_ids.to(model.tok_emb.weight.device))
+            vectors.append(recorded["final_norm"].output[:, -1].cpu())
+            labels.append(batch_labels)
+    vectors, labels = torch.cat(vectors), torch.cat(labels)
+    losses = []
+    for seed in range(1, 6):
+        with own_random_numbers(vectors.device, seed):
+            head = torch.nn.Linear(vectors.shape[1], 2)
+        losses.append(F.cross_entropy(head(vectors), labels).item())
+    answer = "all are close to 0.69"
+    if max(losses) > 0.8:
+        answer = "some are above 0.8"
+    elif min(losses) < 0.6:
+        answer = "some are below 0.6"
+    spam = labels.float().mean()
+    return {
+        "answer": answer,
+        "losses": ", ".join(f"{loss:.2f}" for loss in losses),
+        "spam": 100 * spam.item(),
+        "constant": F.binary_cross_entropy(spam.expand(len(labels)), labels.float()).item(),
+    }
 
 
-def what_is_last(token_ids) -> str:
-    """Return what is at the last position of the shortest of the sequences (b, n)."""
-    shortest = token_ids[last_token_positions(token_ids).argmin()]
-    return "padding" if shortest[-1] == END_OF_TEXT else "its last word"
-
-
-def loss_against_accuracy(one, other) -> str:
-    """Return whether the other model has the lower loss and the lower accuracy.
+def loss_against_accuracy(a, b) -> dict:
+    """Return whether model b has the lower loss and the lower accuracy, and both of each model.
 
     Given are the probabilities of the correct classes.
     """
-    losses = [sum(-math.log(p) for p in model) / len(model) for model in (one, other)]
-    right = [sum(p > 0.5 for p in model) / len(model) for model in (one, other)]
-    return "yes" if losses[1] < losses[0] and right[1] < right[0] else "no"
+    loss_a, loss_b = (-torch.tensor(model).log().mean().item() for model in (a, b))
+    right_a, right_b = (sum(p > 0.5 for p in model) for model in (a, b))
+    return {
+        "answer": "yes" if loss_b < loss_a and right_b < right_a else "no",
+        "a": str(a)[1:-1],
+        "b": str(b)[1:-1],
+        "loss_a": loss_a,
+        "loss_b": loss_b,
+        "right_a": right_a,
+        "right_b": right_b,
+    }
+
+
+def effect_of_padding(model, token_ids, positions) -> str:
+    """Return whether the padding after the shortest message's last token changes its logits."""
+    shortest, last = positions.index(min(positions)), min(positions)
+    sequence = token_ids[shortest : shortest + 1].to(model.tok_emb.weight.device)
+    with torch.no_grad():
+        with_padding, alone = model(sequence)[0, last], model(sequence[:, : last + 1])[0, last]
+    return "no" if torch.allclose(with_padding, alone, atol=1e-3) else "yes"
 
 
 # --- 6.7 ------------------------------------------------------------------------------------------
@@ -151,18 +173,70 @@ def changed_labels(p_spam: torch.Tensor) -> str:
     return "fewer than 20" if changed < 20 else "20 to 60" if changed <= 60 else "more than 60"
 
 
+# --- 6.A ------------------------------------------------------------------------------------------
+
+
+def largest_class(table) -> dict:
+    """Return the accuracy, in percent, of always predicting the largest class of a TextTable."""
+    sizes = table.frame["Label"].value_counts()
+    return {
+        "answer": 100 * sizes.max() / sizes.sum(),
+        "largest": table.labels[sizes.idxmax()],
+        "num_largest": sizes.max(),
+        "num_texts": sizes.sum(),
+        "num_classes": len(sizes),
+        "one_of_classes": 100 / len(sizes),
+    }
+
+
+def rows_set_aside(frame, table) -> int:
+    """Return how many rows of a frame are not in the TextTable that was read from it."""
+    return len(frame) - len(table.frame)
+
+
+def accuracy_at_random(in_one_part: float, at_random: float, shared, test) -> dict:
+    """Return the accuracy of a random split, in percent, and what it can be computed from."""
+    return {
+        "answer": 100 * at_random,
+        "in_one_part": 100 * in_one_part,
+        "num_shared": len(shared),
+        "num_test": len(test),
+        "shared": 100 * len(shared) / len(test),
+        "new": 100 - 100 * len(shared) / len(test),
+    }
+
+
+def bag_against_gpt2(bag_of_words, gpt2, train_texts) -> dict:
+    """Return which of two `Candidate`s of `workshop.own` has the higher accuracy, by five points."""
+    bag, transformer = 100 * bag_of_words.accuracy, 100 * gpt2.accuracy
+    answer = "the bag of words" if bag > transformer else "GPT-2"
+    if abs(bag - transformer) <= 5:
+        answer = "about the same"
+    return {"answer": answer, "bag": bag, "gpt2": transformer, "num_texts": len(train_texts)}
+
+
+def end_of_learning_curve(accuracies) -> dict:
+    """Return the last accuracy of a learning curve, in percent, the one before, and both numbers."""
+    (half, before), (whole, last) = list(accuracies.items())[-2:]
+    return {"answer": 100 * last, "before": 100 * before, "half": half, "num_texts": whole}
+
+
 ANSWERS = {
     "6.1 what the pretrained model answers": beginning_of_answer,
     "6.2 always ham": always_ham,
     "6.3 the same words in a hurry": compared_number_of_tokens,
     "6.3 sorted by length": padding_sorted,
-    "6.5 the share that learns": trainable_percent,
-    "6.5 two blocks": two_blocks,
-    "6.5 the first block in place of the last": first_for_last,
-    "6.6 a sure wrong answer": loss_at,
-    "6.6 the last position": what_is_last,
+    "6.5 the shape with the old head": shape_with_old_head,
+    "6.5 rows that stay": rows_that_stay,
+    "6.6 loss before training": losses_of_random_heads,
     "6.6 lower loss, lower accuracy": loss_against_accuracy,
+    "6.6 padding after a token": effect_of_padding,
     "6.7 gradient": which_have_gradients,
     "6.7 lowest validation loss": lowest_validation_loss,
     "6.8 a stricter threshold": changed_labels,
+    "6.A majority class": largest_class,
+    "6.A set aside": rows_set_aside,
+    "6.A leakage": accuracy_at_random,
+    "6.A bag of words or GPT-2": bag_against_gpt2,
+    "6.A more labels": end_of_learning_curve,
 }

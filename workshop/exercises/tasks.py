@@ -142,7 +142,7 @@ FIXED = {
         {"a", "c", "e"},
         "A classifier selects from a list that is fixed beforehand. It does not write.",
     ),
-    "6.6 a price for doubt": Answer(
+    "6.6 loss of an uncertain answer": Answer(
         -math.log(0.75),
         "The loss is minus the natural logarithm of the correct class's probability.",
         {
@@ -156,11 +156,11 @@ FIXED = {
         "recall",
         "With a higher threshold fewer messages are predicted as spam. Can more of the spam be found?",
     ),
-    "6.A a nat more": Answer(
+    "6.C a nat more": Answer(
         math.e, "The perplexity is exp(loss), and exp(a + 1) is exp(a) times something."
     ),
-    "6.C one message": Answer(4, "96.33 % − 95.00 % = 1.33 %, of 300 messages."),
-    "6.C how many messages": Answer(
+    "6.B one message": Answer(4, "96.33 % − 95.00 % = 1.33 %, of 300 messages."),
+    "6.B how many messages": Answer(
         7200, "An interval that is six times narrower needs 6² times as many messages."
     ),
 }
@@ -268,7 +268,7 @@ COMPUTED: dict[str, Callable[..., Answer]] = {  # the name of a task: its answer
     "6.4 numbers of one block": numbers_of_a_block,
     "6.5 three classes": three_classes,
     "6.7 how many steps": how_many_steps,
-    "6.A how many questions": tokens_predicted,
+    "6.C how many questions": tokens_predicted,
     "6.B an adapter's size": size_of_adapter,
     "6.B your own adapter": own_adapter,
 }

@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from helpers.checks import finite_number
 from helpers.model import GPTModel
 from helpers.tokenizer import get_tokenizer, visible_tokens
+from workshop.class_measures import MOST_CLASSES, ClassMeasures
 from workshop.fast import History
 from workshop.inside import main_directions
 from workshop.lab import Run
-from workshop.own import MOST_CLASSES, ClassFigures
 from workshop.pictures.svg import (
     BLUE,
     GREY,
@@ -264,13 +264,11 @@ def draw_words(model: GPTModel, groups: Mapping[str, Sequence[str]]) -> Chart:
         places = directions.place(rows[name]).numpy().round(2)
         plot.scatter(*places.T, marker=marker, label=name)
         for i, j in enumerate(places[:, 1].argsort(kind="stable")):
+            offset = right, 11 * (i - len(group) / 2)  # the labels stand in a column, by height
             plot.annotate(
                 group[j],
                 places[j],
-                xytext=(
-                    right,
-                    11 * (i - len(group) / 2),
-                ),  # the labels stand in a column, by height
+                xytext=offset,
                 textcoords="offset points",
                 arrowprops={"arrowstyle": "-", "color": GREY},
                 ha="center",
@@ -285,7 +283,7 @@ def draw_words(model: GPTModel, groups: Mapping[str, Sequence[str]]) -> Chart:
 
 
 @course_style
-def draw_class_matrix(figures: ClassFigures) -> Chart:
+def draw_class_matrix(figures: ClassMeasures) -> Chart:
     """Return a chart of how many texts of each class (rows) have each predicted class (columns).
 
     Right predictions are on the diagonal. Only the MOST_CLASSES largest classes are drawn.
@@ -330,8 +328,8 @@ def draw_loss(p: float) -> Chart:
     plot.axvline(0.5, color=GREY)
     plot.plot(curve, -np.log(curve).round(3))
     plot.plot([p, p], [0, loss], "o-")
-    plot.set_title(f"the loss −ln p: {p:g} for the correct class costs {loss:.2f}")
-    plot.set(xlabel="probability of the correct class", ylabel="loss", ylim=(-0.1, 5.3))
+    plot.set_title(f"p = {p:g}, loss = −ln p = {loss:.2f}")
+    plot.set(xlabel="p, the probability of the correct class", ylabel="loss", ylim=(-0.1, 5.3))
     return chart(figure)
 
 
@@ -396,6 +394,28 @@ def draw_training(histories: Sequence[History], epochs: int, steps_per_epoch: in
             f"validation loss {history.val_losses[-1]:.3f}"
         )
     return picture(drawn, f"how the training goes: {words}", 620, 244)
+
+
+def draw_validation(history: History, epochs: int, baseline: float) -> Drawing:
+    """Return the validation accuracy after each epoch, and that of a baseline as a line across."""
+    axes = Axes((40, 28, 270, 150), (0, epochs), (0, 100))
+    level = [axes.at(epoch, 100 * baseline) for epoch in (0, epochs)]
+    points = [axes.at(i, 100 * accuracy) for i, accuracy in enumerate(history.val_accs, start=1)]
+    dots = [circle(*point, 3.5, ORANGE, ORANGE) for point in points]
+    drawn = [
+        *axes.drawn("epoch", "", round_ticks(0, epochs, whole=True)),
+        line(level, BLUE),
+        line(points, ORANGE),
+        *dots,
+        text(8, 14, "validation accuracy, %"),
+        text(40, 228, f"blue: bag of words, {baseline:.1%} · orange: GPT-2"),
+    ]
+    words = "no epoch has ended yet"
+    if points:
+        words = (
+            f"{history.val_accs[-1]:.1%} after epoch {len(points)}, the bag of words {baseline:.1%}"
+        )
+    return picture(drawn, f"validation accuracy of GPT-2: {words}", 330, 236)
 
 
 AGAINST = {"trainable parameters": "trainable", "seconds": "seconds"}  # → the name in a run

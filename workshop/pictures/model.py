@@ -2,7 +2,7 @@
 
 `python -m workshop.pictures.model` draws `images/`. The notebooks and the widgets show the same
 drawing. Frozen, trainable, partly trainable and adapted parts differ in colour (Okabe & Ito's
-palette, which can be told apart with any colour vision), border, mark and word.
+palette, which can be distinguished with any colour vision), border, mark and word.
 """
 
 from collections.abc import Sequence
@@ -237,6 +237,41 @@ def _draw_gradient(rows: Sequence[Row], top: float) -> list[str]:
         if row.role == "stops here":
             drawn.append(path(f"M22,{top - 4}V{y:g}H120m-7,-5l7,5l-7,5", WAY, 3))
     return drawn
+
+
+# --- the new head ---------------------------------------------------------------------------------
+
+
+def draw_new_head(cfg: dict, num_classes: int = 2) -> Drawing:
+    """Return a diagram of the language-model head and of the classification head that replaces it.
+
+    `cfg` is the model's configuration. The widths are not to scale.
+    """
+    d, vocabulary = cfg["emb_dim"], cfg["vocab_size"]
+    before = ("language-model head", vocabulary, vocabulary * d, "token of the vocabulary")
+    after = ("classification head", num_classes, (d + 1) * num_classes, "class")
+    drawn = [text(295, 96, "→", 22, "middle"), text(295, 116, "replaced by", anchor="middle")]
+    lines = []
+    for middle, state, half, (title, outputs, count, meaning) in (
+        (135, FROZEN, 125, before),
+        (455, TRAINABLE, 25, after),
+    ):
+        fill, edge, dashes, _ = LOOKS[state]
+        size, parameters = f"{d:,} → {outputs:,}", f"{count:,} parameters"
+        drawn += [
+            text(middle, 18, title, 14, "middle", bold=True),
+            text(middle, 40, f"one logit for each {meaning}", anchor="middle"),
+            arrow(middle, 64, 46),
+            f'<polygon points="{middle - 80},142 {middle + 80},142 {middle + half},68 '
+            f'{middle - half},68" fill="{fill}" stroke="{edge}" stroke-width="2" '
+            f'stroke-dasharray="{dashes}"/>',
+            text(middle, 116, size, 14, "middle", bold=True, fill=TEXT),
+            text(middle, 133, parameters, anchor="middle", fill=TEXT),
+            arrow(middle, 164, 146),
+            text(middle, 180, f"the vector of a token: {d:,} numbers", anchor="middle"),
+        ]
+        lines.append(f"{title}: {size}, {parameters}, one logit for each {meaning}")
+    return picture(drawn, "\nreplaced by the ".join(lines), 590, 190)
 
 
 # --- the pictures in images/ ----------------------------------------------------------------------

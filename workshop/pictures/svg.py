@@ -59,7 +59,7 @@ def picture(drawn: Iterable[str], words: str, width: float, height: float) -> Dr
 
 
 def joined(drawings: Sequence[Drawing], titles: Sequence[str] = ()) -> Drawing:
-    """Return several drawings as one, each below its title; beside each other without titles.
+    """Return several drawings as one, each below its title; next to each other without titles.
 
     Their words follow in the same order.
     """

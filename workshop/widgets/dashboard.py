@@ -44,6 +44,10 @@ from workshop.widgets.parts import (
 
 STEP, DIGITS = 0.01, 2  # of the slider
 AT_ONCE = 10  # messages of a field that are listed, and more of them at a click
+HOW = (
+    "A message is called spam if its probability of spam is above the threshold. The probabilities "
+    "were computed when this dashboard was made: after a new training, run its cell again."
+)
 
 
 class Dashboard(CourseWidget):
@@ -98,7 +102,7 @@ class Dashboard(CourseWidget):
         super().__init__(
             "classifier-dashboard",
             [
-                HTML("A message is called spam if its probability of spam is above the threshold."),
+                named(HTML(HOW), "db-how"),
                 row(self._box, self._slider, css="db-controls"),
                 show["figures"],
                 row(show["matrix"], show["curve"]),
@@ -173,7 +177,7 @@ class Dashboard(CourseWidget):
             self._show_list(AT_ONCE)
 
     def _show_list(self, most: int) -> None:
-        """List at most so many messages of the field, each a button that is made once.
+        """List at most this many messages of the field, each a button that is made once.
 
         So it keeps the keyboard's focus.
         """

@@ -6,7 +6,7 @@ from ipywidgets import HTML, BoundedIntText, FloatText, VBox
 from torch.utils.data import DataLoader
 
 from helpers.config import beside_the_notebook
-from helpers.training import POSITIONS, calc_accuracy_loader
+from helpers.training import calc_accuracy_loader
 from workshop.lab import (
     FILE,
     Material,
@@ -39,7 +39,7 @@ from workshop.widgets.parts import (
 )
 from workshop.widgets.train_button import UNDER_WAY, TrainButton
 
-WHERE = {  # a position in words
+WHERE = {  # the positions of the table's rows, in words
     "first": "the first token, which sees only itself",
     "last": "the row's last position: padding, in all but the longest messages",
     "last_token": "the last token before the padding",
@@ -48,8 +48,8 @@ WHERE = {  # a position in words
 
 
 PRICE_OF_THE_TEST = (
-    "<b>The test set</b> answers once: whoever has looked at it and goes on choosing may choose by "
-    "it, and then it says no more than the validation set. So each run after it is marked."
+    "<b>The test set</b> answers once: if you have looked at it and then choose again, you may choose "
+    "by it, and then it says no more than the validation set. So each run after it is marked."
 )
 
 
@@ -100,7 +100,7 @@ class FreezeLab(CourseWidget):
         self.explorer.observe(self._show_predicted, "plan")
         self._button = TrainButton(self._make_training, self._end)
         self._position = Choice(
-            "fx-position", "Classify at", POSITIONS, "last", self._show_predicted
+            "fx-position", "Classify at", tuple(WHERE), "last", self._show_predicted
         )
         self._seeds = Choice("fx-seeds", "Seeds", ("1", "3", "5"), "1")
         self._epochs = ask(BoundedIntText, "fx-epochs", "Epochs", value=5, min=1, max=1000)

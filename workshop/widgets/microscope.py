@@ -48,6 +48,7 @@ POSITIONS = {
     "last_token": "last real token",
     "first": "first token",
     "mean": "mean of all",
+    "mean_tokens": "mean without padding",
 }
 MEAN = "mean of all heads"
 CHIPS = (
@@ -80,18 +81,16 @@ class MessageMicroscope(CourseWidget):
     `text` is the message, also for code to set; `position` says which token classifies, and
     `probabilities`, those of ham and spam, are the answer without the tokens that are left out.
     `influence` (n,) is what each token of the whole message does for "spam", in nats. A message that
-    can't be read is answered in a sentence, and the last one that could be stays. `small` leaves out
-    the single heads and the answer after each block. Raises ValueError for a `text` that can't be
-    read.
+    can't be read is answered in a sentence, and the last one that could be stays. Raises
+    ValueError for a `text` that can't be read.
     """
 
     def __init__(
         self,
         classifier: SpamClassifier,
         text: str = "Win a free phone! Text YES to 80086 now",
-        small: bool = False,
     ):
-        self.classifier, self.small = classifier, small
+        self.classifier = classifier
         self._chips = []
         offered = {"last", "last_token", classifier.position}  # another only if it is trained so
         self._positions = {name: it for it, name in POSITIONS.items() if it in offered}
@@ -134,9 +133,9 @@ class MessageMicroscope(CourseWidget):
                 named(HTML(f"<p>{escape(' '.join(LEGEND))}</p>"), "mm-legend"),
                 restore,
                 Folded("the numbers", show["table"]),
-                row(self._block) if small else row(self._block, self._head),
+                row(self._block, self._head),
                 show["attention"],
-                row(show["shares"]) if small else row(show["shares"], after),
+                row(show["shares"], after),
                 Folded("what this does not show", named(HTML(LIMITS), "mm-limits")),
             ],
         )
@@ -198,8 +197,12 @@ class MessageMicroscope(CourseWidget):
             return
         left_out = tuple(sorted({*self.left_out} ^ {*numbers}))
         with problem_shown(self._html["problem"]):
-            self._answer = answer(self.classifier, self._reading, left_out)
-            self.left_out = left_out
+            whole = answer(self.classifier, self._reading)
+            if torch.equal(whole.probabilities, self._whole.probabilities):
+                self._answer = answer(self.classifier, self._reading, left_out)
+                self.left_out = left_out
+            else:  # the model has been changed since
+                self._read(self._taken, left_out)
         self._show_answer()
 
     # --- what is shown ---
@@ -222,9 +225,8 @@ class MessageMicroscope(CourseWidget):
         self._html["probability"].value = draw_probabilities(self._answer.spam).svg
         change = say_change(self._reading, self.left_out, self._whole, self._answer)
         self._html["change"].value = f'<p role="status">{change}</p>'
-        if not self.small:
-            self._after = draw_after_blocks(self._answer.after_blocks[:, SPAM].tolist())
-            self._html["after"].value = self._after.svg
+        self._after = draw_after_blocks(self._answer.after_blocks[:, SPAM].tolist())
+        self._html["after"].value = self._after.svg
         self._show_attention()
 
     def _show_attention(self, _: str = "") -> None:
@@ -246,8 +248,6 @@ class MessageMicroscope(CourseWidget):
         spam, influence = self._answer.spam, self.influence.tolist()
         title = f"spam {spam:.2f}, ham {1 - spam:.2f}"
         drawing = draw_influence(self._reading.tokens, influence, title, self.left_out)
-        others = [self._attention.words]
-        if not self.small:
-            others.append(self._after.words)
+        others = [self._attention.words, self._after.words]
         html = self._html["table"].value + "".join(f"<p>{escape(words)}</p>" for words in others)
         return drawing.svg, html, "\n".join([drawing.words, *others])

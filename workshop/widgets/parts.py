@@ -60,7 +60,7 @@ def ask(kind, css: str, description: str, **settings):
 
 
 def row(*widgets, css: str = "") -> HBox:
-    """Return widgets beside each other, on further lines where there is no room."""
+    """Return widgets next to each other, on further lines where there is no room."""
     return named(HBox(widgets), "fx-wrap", css)
 
 

@@ -16,12 +16,13 @@ from ipywidgets import VBox
 
 from workshop.fast import Progress
 from workshop.pictures.charts import draw_training
+from workshop.pictures.svg import Drawing
 from workshop.tables import status
 from workshop.widgets.parts import button, html_fields, problem, problem_shown, row
 
 SLICE, PAUSE = 0.1, 0.01  # seconds of training in a stretch, and for the kernel to hear messages
 REDRAW = 0.1  # seconds between two pictures of a training
-UNDER_WAY = "A training is under way: wait for its end, or press Stop."
+UNDER_WAY = "A training is under way: wait for its end, or click Stop."
 
 
 class TrainButton(VBox):
@@ -30,12 +31,18 @@ class TrainButton(VBox):
     `make()` returns what a click trains and how many seeds it is trained with, or raises an error
     that is shown. What is trained has `settings` and `steps()`, which yields Progress. After its last
     step, or a stop, `on_end(training)` is called, and may return an iterator over further slices.
+    `draw` makes the picture of a training, as `draw_training` does.
     `training` is what is trained now, or None; `histories` has one entry for each seed that has
     begun; `stopped` says whether Stop was pressed.
     """
 
-    def __init__(self, make: Callable[[], tuple], on_end: Callable[..., Iterator[None] | None]):
-        self._make, self._on_end = make, on_end
+    def __init__(
+        self,
+        make: Callable[[], tuple],
+        on_end: Callable[..., Iterator[None] | None],
+        draw: Callable[..., Drawing] = draw_training,
+    ):
+        self._make, self._on_end, self._draw = make, on_end, draw
         self.training, self.task, self.stopped = None, None, False
         self.histories, self._drawn_at = [], 0.0
         torch.optim.AdamW([torch.zeros(1)])  # the first one imports much, which Stop would wait for
@@ -54,6 +61,11 @@ class TrainButton(VBox):
     def say(self, sentence: str) -> None:
         """Show a sentence below the buttons."""
         self._status.value = status(sentence)
+
+    def clear(self, sentence: str) -> None:
+        """Show a sentence, and nothing of an earlier training."""
+        self.problem.value = self._live.value = ""
+        self.say(sentence)
 
     def show_bar(self, fraction: float, words: str) -> None:
         """Show which fraction, 0 … 1, is done."""
@@ -129,7 +141,9 @@ class TrainButton(VBox):
         if progress.phase == "encoding":
             words = f"The frozen part runs once: {progress.done} of {progress.total} texts."
         else:
-            words = f"seed {seed} of {self._num_seeds}, step {progress.done} of {progress.total}"
+            words = f"step {progress.done} of {progress.total}"
+            if self._num_seeds > 1:
+                words = f"seed {seed} of {self._num_seeds}, {words}"
             fraction = (seed - 1 + fraction) / self._num_seeds
             if fraction > 0:
                 seconds = sum(history.seconds_training for history in self.histories)
@@ -141,10 +155,11 @@ class TrainButton(VBox):
     def _show_curves(self) -> None:
         """Draw the training so far, and say what its last whole epoch brought."""
         epochs = self.training.settings.epochs
-        self._live.value = draw_training(self.histories, epochs, self._steps_per_epoch).svg
+        self._live.value = self._draw(self.histories, epochs, self._steps_per_epoch).svg
         history = self.histories[-1]
         if history.val_accs:
+            seed = f"Seed {len(self.histories)}, epoch" if self._num_seeds > 1 else "Epoch"
             self.say(
-                f"Seed {len(self.histories)}, epoch {len(history.val_accs)} of {epochs}: validation "
-                f"accuracy {history.val_accs[-1]:.3f}, loss {history.val_losses[-1]:.3f}."
+                f"{seed} {len(history.val_accs)} of {epochs}: validation accuracy "
+                f"{history.val_accs[-1]:.3f}, loss {history.val_losses[-1]:.3f}."
             )

@@ -12,8 +12,8 @@ from workshop.exercises.trials import (
     section_6_6,
     section_6_7,
     section_6_8,
+    section_6_a,
     section_6_d,
-    section_6_e,
 )
 
 EXERCISES = (
@@ -24,6 +24,6 @@ EXERCISES = (
     | section_6_6.EXERCISES
     | section_6_7.EXERCISES
     | section_6_8.EXERCISES
+    | section_6_a.EXERCISES
     | section_6_d.EXERCISES
-    | section_6_e.EXERCISES
 )

@@ -68,6 +68,8 @@ def check_order(df: pd.DataFrame, got: pd.DataFrame) -> None:
     refuse({
         "the rows are in another order: first all ham, then all spam.":
             [*got["Label"]] != [*right["Label"]],
+        "your sample comes from all rows. Take it from the ham rows alone.":
+            got_ham == df.sample(len(spam), random_state=123)["Text"].tolist() != drawn,
         "you took the first ham messages. Select them at random: the messages that were collected "
         "first may differ from the rest.": got_ham == ham[: len(spam)] and got_ham != drawn,
         "you shuffled the spam as well. Keep it in its old order.":

@@ -1,13 +1,10 @@
-"""The trials of section 6.5: what is trainable, and what runs the same in every epoch."""
-
-import re
+"""The trials of section 6.5: which parameters are trainable."""
 
 import torch
 from torch import nn
 
 from helpers.config import BASE_CONFIG
 from helpers.freezing import FreezePlan
-from helpers.freezing import frozen_blocks as blocks_below
 from helpers.model import GPTModel
 from workshop.exercises.mistakes import Exercise, Mistake, expect, refuse, unrecognised
 
@@ -71,6 +68,10 @@ COUNT_MISTAKES = (
         "parameters of the modules inside them.",
         of_direct_children,
     ),
+    (
+        "you left out the tensors of one dimension. Biases and norms have parameters as well.",
+        lambda model: sum(p.numel() for p in model.parameters() if p.requires_grad and p.ndim > 1),
+    ),
     ("it returns inside the loop, after the first parameter.", first_parameter),
     ("it returns inside the loop, after the first trainable parameter.", first_trainable),
 )
@@ -124,6 +125,11 @@ FLAG_MISTAKES = (
         "only the last name in `trainable` counts: each turn of the inner loop overwrites the "
         "flag that the turn before has set.",
         lambda name, parts, before: is_named(name, parts[-1:]),
+    ),
+    (
+        "only the last name in `trainable` counts: the loop over the parameters sets all flags "
+        "again for each name.",
+        lambda name, parts, before: is_named(name, parts[-1:]) if parts else before,
     ),
     (
         "only the first name in `trainable` counts.",
@@ -207,130 +213,7 @@ def check_rest(model: nn.Module, weights: dict, result) -> None:
     })  # fmt: skip
 
 
-# --- frozen blocks --------------------------------------------------------------------------------
-
-
-def frozen_blocks(trainable: set[str], n_layers: int) -> int:
-    """Return how many blocks, from the bottom, lie below all that is trainable; 0 where none does."""
-    return blocks_below(FreezePlan(n_layers, frozenset(trainable))) or 0
-
-
-def numbers_in(trainable) -> list[int]:
-    """Return the numbers of the blocks of which something is trainable."""
-    return [int(name.split(".")[1]) for name in trainable if name.startswith("trf_blocks.")]
-
-
-def whole_blocks(trainable) -> list[int]:
-    """Return the numbers of the blocks that are wholly trainable."""
-    return [int(name.split(".")[1]) for name in trainable if name.count(".") == 1]
-
-
-def embedding_in(trainable) -> bool:
-    """Return whether an embedding is trainable."""
-    return bool({"tok_emb", "pos_emb"} & set(trainable))
-
-
-def lowest(trainable, n_layers: int, numbers) -> int:
-    """Return the lowest of `numbers`, `n_layers` for none, 0 where an embedding is trainable."""
-    return 0 if embedding_in(trainable) else min(numbers, default=n_layers)
-
-
-def touched_by_prefix(trainable, n_layers: int) -> list[int]:
-    """Return the blocks for which `startswith` finds a name: block 1 for trf_blocks.10, too."""
-    return [i for i in range(n_layers) if any(n.startswith(f"trf_blocks.{i}") for n in trainable)]
-
-
-def last_digits(trainable) -> list[int]:
-    """Return the last digit of each block's name."""
-    return [int(re.match(r"trf_blocks\.\d*(\d)", n)[1]) for n in trainable if "trf_blocks" in n]
-
-
-BLOCK_MISTAKES = (
-    (
-        "an embedding lies below block 0: where one is trainable, each block gets another input in "
-        "every epoch, so the answer is 0.",
-        lambda trainable, n: min(numbers_in(trainable), default=n),
-    ),
-    (
-        "you took the highest trainable block. The lowest one decides.",
-        lambda trainable, n: (
-            0 if embedding_in(trainable) else max(numbers_in(trainable), default=n)
-        ),
-    ),
-    (
-        "you counted every frozen block. Those above the lowest trainable one get another input in "
-        "every epoch.",
-        lambda trainable, n: 0 if embedding_in(trainable) else n - len(set(numbers_in(trainable))),
-    ),
-    (
-        "you counted every block that is not wholly trainable. Those above the lowest trainable one "
-        "get another input in every epoch.",
-        lambda trainable, n: 0 if embedding_in(trainable) else n - len(whole_blocks(trainable)),
-    ),
-    (
-        "you counted only whole blocks. The output of a block also changes if a piece of it is "
-        "trained.",
-        lambda trainable, n: lowest(trainable, n, whole_blocks(trainable)),
-    ),
-    (
-        "blocks are counted from 0: there are 5 blocks below block 5, not 6.",
-        lambda trainable, n: (
-            0 if embedding_in(trainable) else min(numbers_in(trainable), default=n - 1) + 1
-        ),
-    ),
-    (
-        "blocks are counted from 0: there are 5 blocks below block 5, not 4.",
-        lambda trainable, n: (
-            0 if embedding_in(trainable) else min(numbers_in(trainable), default=n + 1) - 1
-        ),
-    ),
-    (
-        "you compared texts, in which “10” comes before “9”. Compare numbers, with `int`.",
-        lambda trainable, n: int(lowest(trainable, n, sorted(map(str, numbers_in(trainable)))[:1])),
-    ),
-    (
-        "“trf_blocks.10” also begins with “trf_blocks.1”. Compare the numbers of the blocks.",
-        lambda trainable, n: lowest(trainable, n, touched_by_prefix(trainable, n)),
-    ),
-    (
-        "you took one digit of a block's number: that of trf_blocks.10 is 10.",
-        lambda trainable, n: lowest(trainable, n, last_digits(trainable)),
-    ),
-    (
-        "where no block is trainable, all of them stay the same, not none.",
-        lambda trainable, n: (
-            0 if embedding_in(trainable) else min(numbers_in(trainable), default=0)
-        ),
-    ),
-)
-PLANS = (
-    ({"trf_blocks.5", "final_norm", "out_head"}, 6),
-    ({"out_head"}, 6),
-    ({"final_norm", "out_head"}, 7),
-    ({"trf_blocks.1", "trf_blocks.4"}, 6),
-    ({"pos_emb", "trf_blocks.4"}, 6),
-    ({"tok_emb"}, 6),
-    ({"trf_blocks.2.norm1", "out_head"}, 6),
-    ({"trf_blocks.9", "trf_blocks.10"}, 12),
-    ({"trf_blocks.10", "out_head"}, 12),
-    ({"trf_blocks.10", "trf_blocks.11.att"}, 12),
-    (set(), 3),
-)  # fmt: skip
-
-
-def try_frozen_blocks(solve) -> str:
-    """`solve` takes names of trainable parts and the number of blocks; it counts blocks."""
-
-    def count(trainable, n_layers):
-        result = solve(trainable, n_layers)
-        return 0 if result is None and embedding_in(trainable) else result  # None as in the course
-
-    expect(count, PLANS, frozen_blocks, BLOCK_MISTAKES)
-    return "plans with blocks, pieces, embeddings, the head alone, and nothing"
-
-
 EXERCISES = {
     "6.5 trainable parameters": Exercise(try_count_trainable, count_trainable),
     "6.5 freezing": Exercise(try_freeze, freeze),
-    "6.5 frozen blocks": Exercise(try_frozen_blocks, frozen_blocks),
 }

@@ -1,5 +1,7 @@
 """The trials of section 6.6: the loss, the accuracy, and the last real token."""
 
+import math
+
 import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -7,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from helpers.config import END_OF_TEXT
 from helpers.training import last_token_positions
 from workshop.exercises.mistakes import Exercise, Mistake, expect, numbers, rows
-from workshop.exercises.trials.section_6_3 import PADDED, first_padding, padding_mask
+from workshop.exercises.trials.section_6_3 import PADDED, first_padding, padding_mask, positions
 
 # --- the last real token --------------------------------------------------------------------------
 
@@ -54,6 +56,19 @@ POSITION_MISTAKES = (
         "a padding id inside a message ends it too early (with pad_token_id=0 that can be a “!”), "
         "and a row of padding alone gives −1 instead of 0.",
         lambda ids, pad=END_OF_TEXT: (ids != pad).cumprod(1).sum(1) - 1,
+    ),
+    (
+        "you looked for the first padding id. A row without padding has none, and with "
+        "pad_token_id=0 it can be a “!” inside a message.",
+        lambda ids, pad=END_OF_TEXT: first_padding(ids, pad)[:, 0] - 1,
+    ),
+    (
+        "these are the ids of the last tokens. Return their positions.",
+        lambda ids, pad=END_OF_TEXT: ids.gather(1, last_token_positions(ids, pad)[:, None])[:, 0],
+    ),
+    (
+        "you took the largest of each column. Take that of each row, with `dim=1`.",
+        lambda ids, pad=END_OF_TEXT: torch.where(ids != pad, positions(ids), 0).amax(0),
     ),
     (
         "it always looks for 50256. Use the argument `pad_token_id`.",
@@ -114,13 +129,18 @@ LOSS_MISTAKES = (
         lambda logits, labels: F.cross_entropy(logits[:, -1].softmax(-1), labels),
     ),
     (
-        "`nll_loss` takes logarithms of probabilities. `cross_entropy` takes the logits.",
+        "the logarithm is missing: the loss is minus the *logarithm* of the probability. "
+        "`cross_entropy` takes the logits, and computes softmax and logarithm.",
         lambda logits, labels: F.nll_loss(logits[:, -1].softmax(-1), labels),
     ),
     (
         "`nll_loss` takes logarithms of probabilities; you gave it logits. `cross_entropy` takes "
         "those.",
         lambda logits, labels: F.nll_loss(logits[:, -1], labels),
+    ),
+    (
+        "that is in bits, with a logarithm of base 2. A loss in nats has the natural logarithm.",
+        lambda logits, labels: F.cross_entropy(logits[:, -1], labels) / math.log(2),
     ),
     (
         "the sign is wrong: the loss is *minus* the logarithm.",
@@ -236,6 +256,11 @@ ACCURACY_MISTAKES = (
         lambda loader, predict: 100 * mean_of(right_by_batch(loader, predict)),
     ),
     (
+        "it is 1 where every label is correct, and otherwise 0, as with `//`, which drops the "
+        "decimals. Divide with `/`.",
+        lambda loader, predict: torch.cat(right_by_batch(loader, predict)).all(),
+    ),
+    (
         "you counted the mistakes.",
         lambda loader, predict: 1 - mean_of(right_by_batch(loader, predict)),
     ),
@@ -291,7 +316,7 @@ def loaders_and_predictions() -> list[tuple]:
     sizes = (
         (rows("1 2 4; 3 5 1; 2 2 6; 1 1 1; 4 3 2; 6 6 7; 8 1 2"), "1 0 0 1 0 1 1", 4, is_odd),
         (rows("1 5; 2 8; 7 3; 5 9; 9 1"), "1 1 0 0 1", 2, is_large),
-        (rows("3 4; 5 7; 9 9"), "0 1 0", 3, is_odd),
+        (rows("3 4; 5 7; 9 9"), "1 0 0", 3, is_odd),  # all predicted correctly
     )
     return [
         (DataLoader(TensorDataset(token_ids, rows(labels)[0]), batch_size), predict)

@@ -109,6 +109,12 @@ STEP_MISTAKES = (
 )
 
 
+def refuse_eval_mode(model, _) -> None:
+    """Raise Mistake where a model that should be trained is in eval mode."""
+    if not model.training:
+        raise Mistake("the model is in eval mode, where dropout is off. Train it in training mode.")
+
+
 def trace(step) -> list[tuple]:
     """Return what two steps on each of two models do.
 
@@ -121,6 +127,7 @@ def trace(step) -> list[tuple]:
             torch.manual_seed(7 + i)
             model = replace_head(GPTModel(SIZES | sizes))
         FreezePlan(sizes["n_layers"], ["trf_blocks.0", "final_norm", "out_head"]).apply(model)
+        model.register_forward_pre_hook(refuse_eval_mode)
         optimizer = CountedSGD(model.parameters(), lr=lr)
         flags = [p.requires_grad for p in model.parameters()]
         for batch_labels in rows(labels):
@@ -148,13 +155,14 @@ def try_training_step(solve) -> str:
     """`solve` takes a model, token ids, labels and an optimizer; it takes a step, returns the loss."""
     got, right = trace(solve), trace(take_step)
     still = all(torch.equal(before, after) for _, before, after, *_ in got)
-    by_another = not still and not any(num_steps for *_, num_steps, _ in got)
+    never_called = not any(num_steps for *_, num_steps, _ in got)
     refuse({
         "your function changed `requires_grad` of some parameters.": not all(e[4] for e in got),
+        "no weight has changed: `optimizer.step()` was never called.": still and never_called,
         "no weight has changed. `zero_grad`, `backward` and `step`, in this order, of the model and "
         "the optimizer that your function is given.": still,
         "the weights have changed, but `optimizer.step()` was never called. Use the optimizer that "
-        "your function is given.": by_another,
+        "your function is given.": never_called,
         "your function returns None. Return the loss: `loss.item()`.":
             any(entry[0] is None for entry in got),
     })  # fmt: skip

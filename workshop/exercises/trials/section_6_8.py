@@ -78,8 +78,8 @@ LABEL_MISTAKES = (  # from the logits (n, 2) and the number of real tokens to 0 
      "in a short message: `logits[:, -1]`.", lambda logits, n: logits[n - 1].argmax()),
     ("you average over all positions. The last one alone decides: `logits[:, -1]`.",
      lambda logits, n: logits.mean(0).argmax()),
-    ("you compare the logit of spam with 0. Compare it with the logit of ham, for instance with "
-     "`argmax`.", lambda logits, n: int(logits[-1, 1] > 0)),
+    ("you compare the logit of spam with a fixed number. Compare it with the logit of ham, for "
+     "instance with `argmax`.", lambda logits, n: int(logits[-1, 1] > 0)),
     ("you compare the probability of spam with 0.9. The larger logit decides, so with 0.5.",
      lambda logits, n: int(logits[-1].softmax(0)[1] > 0.9)),
     ("`argmax` without `dim` looks at the logits of all positions. Take the last position first.",
@@ -101,8 +101,12 @@ def try_classify(solve) -> str:
                     got = answer_of(solve, text, ToyClassifier(logits), tokenizer, length)
                     num_real = min(len(tokenizer.encode(text)), length)
                     answered.append((logits, num_real, got))
-    elsewhere = ToyClassifier(logits_of(CLASSES[5][0], *FORMS[0]), device="meta")
+    elsewhere = ToyClassifier(logits_of(CLASSES[5][0], *FORMS[0]), device="meta").eval()
     solve(TEXTS[5][0], elsewhere, WordTokenizer(), torch.device("meta"), 5)
+    if elsewhere.training:
+        raise Mistake(
+            "your function leaves the model in training mode. It was in eval mode before."
+        )
 
     expected = [logits[-1].argmax().item() for logits, *_ in answered]
     got = [ANSWERS.index(answer) for *_, answer in answered]
@@ -124,7 +128,7 @@ def answer_of(solve, text: str, model: ToyClassifier, tokenizer, length: int) ->
     check_row(model.row, tokenizer.encode(text), length)
     refuse({
         "the model is in training mode while it answers, and dropout makes its answers random. "
-        "Call model.eval() first.": model.answered_in_training or model.training,
+        "Call model.eval() first.": model.answered_in_training,
         f"the answer is {got!r}; it should be “spam” or “not spam”.":
             got not in ("spam", "not spam"),
     })  # fmt: skip

@@ -12,12 +12,12 @@
 # ---
 
 # %% [markdown]
-# # 6.E The same, in a fraction of the time
+# # 6.D The same, in a fraction of the time
 #
 # After this notebook you can say which part of a training is computed for nothing, and leave it out. About 30 minutes.
 # Figures are those of the bundled pair; with another choice expect others.
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_E_a_fraction_of_the_time.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_D_caching_the_frozen_layers.ipynb)
 
 # %% tags=["hide-input"]
 import subprocess
@@ -110,7 +110,7 @@ from workshop.widgets import predict
 
 token_ids, _ = next(iter(val_loader))
 num_messages = len(token_ids)
-predict("6.E one token's share", round(100 * num_messages / token_ids.numel(), 1))
+predict("6.D one token's share", round(100 * num_messages / token_ids.numel(), 1))
 
 # %% [markdown]
 # For what lies below the last block there is a **boundary**, in the picture a dotted line. What is below the lowest
@@ -141,7 +141,7 @@ print("run once and kept:", history.cached or "nothing")
 differences = [b - a for a, b in zip(step_losses, history.step_losses, strict=True)]
 same = max(map(abs, differences)) < 0.05
 side = "a little lower" if sum(differences) < 0 else "a little higher"
-predict("6.E losses", "not, but for rounding" if same else side)
+predict("6.D losses", "not, but for rounding" if same else side)
 
 
 # %% [markdown]
@@ -185,7 +185,7 @@ def my_last_query_attention(queries, keys, values):
 from workshop.exercises import check_code, show_source
 from workshop.fast import attention_at
 
-last_query_attention = check_code("6.E attention of the last token", my_last_query_attention)
+last_query_attention = check_code("6.D attention of the last token", my_last_query_attention)
 
 # %% [markdown]
 # The course's own has several heads, and any place. It saves the product of the key matrix with all tokens, too.
@@ -215,7 +215,7 @@ print(f"largest difference between the losses of a step: {difference:.0e}")
 times = f"""the book's loop: {book_seconds:.0f} s
 fine_tune: {history.seconds_encoding:.1f} s for the frozen part, once
            {history.seconds_training:.1f} s for the training itself"""
-predict("6.E times as fast", book_seconds / history.seconds_training, show=times)
+predict("6.D times as fast", book_seconds / history.seconds_training, show=times)
 
 
 # %% [markdown]
@@ -247,15 +247,15 @@ head_only = FreezePlan.head_only(plan.n_layers)
 padded_end = mean_of_three(head_only)
 last_real = mean_of_three(head_only, position="last_token")
 better = "the padded end" if padded_end > last_real else "the last real token"
-predict("6.E head alone", better if abs(padded_end - last_real) > 0.07 else "no matter")
+predict("6.D head alone", better if abs(padded_end - last_real) > 0.07 else "no matter")
 
 # %%
 longer = mean_of_three(head_only, lr=3 * settings.lr, epochs=2 * settings.epochs)
 gained = longer >= padded_end + 0.1
-predict("6.E longer", "yes, by ten points or more" if gained else "hardly, or not at all")
+predict("6.D longer", "yes, by ten points or more" if gained else "hardly, or not at all")
 
 # %% [markdown]
-# The chapter's own exercises were trained five times each for [6.C](06_C_which_choices_matter.ipynb), and the results
+# The chapter's own exercises were trained five times each for [6.B](06_C_which_choices_matter.ipynb), and the results
 # come with the course. What do you expect?
 
 # %%
@@ -272,7 +272,7 @@ found = {
     letter: mean(r["accuracy"]["validation"] for r in results if r["row"] == row)
     for letter, row in rows_of.items()
 }
-predict("6.E the book's three", ", ".join(sorted(found, key=found.get, reverse=True)))
+predict("6.D the book's three", ", ".join(sorted(found, key=found.get, reverse=True)))
 
 # %% [markdown]
 # ## Try it
@@ -309,7 +309,7 @@ mine
 #
 # <details><summary>What we found</summary>
 #
-# The validation accuracy of the bundled pair, with the seeds 1 to 5 (6.C trains everything with half the learning
+# The validation accuracy of the bundled pair, with the seeds 1 to 5 (6.B trains everything with half the learning
 # rate), and the test accuracy of one run each of GPT-2 124M, as the book's repository has it:
 #
 # | what changes | mean | lowest and highest | GPT-2 124M |
@@ -373,7 +373,7 @@ forget()
 # %%
 from workshop.exercises import progress
 
-progress("6.E")
+progress("6.D")
 
 # %% [markdown]
 # ## What to take away

@@ -12,13 +12,13 @@
 # ---
 
 # %% [markdown]
-# # 6.A Where the nano comes from
+# # 6.C Where the nano comes from
 #
 # After this notebook you can say what pretraining does, you have pretrained a very small GPT-2 yourself, and you know
 # what the course's nano learned from and what that is worth. About 30 minutes. Figures are those of the bundled pair; with
 # another choice expect others.
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_A_where_nano_comes_from.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_C_where_nano_comes_from.ipynb)
 
 # %% tags=["hide-input"]
 import subprocess
@@ -108,7 +108,7 @@ model = new_model(cfg)
 loss_before = validation_losses(model, held_out_tokens, 64).mean()  # of all 64 positions
 assert abs(loss_before - math.log(50257)) < 0.1
 
-predict("6.A the loss of knowing nothing", loss_before)
+predict("6.C the loss of knowing nothing", loss_before)
 
 # %% [markdown]
 # Here is another loss to compare with: count how often each token occurs in the training chapters, and give every token
@@ -213,7 +213,7 @@ below = "near counting" if held_out_losses[-1] < halfway else "near knowing noth
 ended = "below counting" if held_out_losses[-1] < loss_of_counting - 0.1 else below
 
 predict(
-    "6.A where the loss ends",
+    "6.C where the loss ends",
     ended,
     draw_pretraining(trained.losses, trained.validation, levels),
 )
@@ -230,7 +230,7 @@ assert loss_in_disorder > loss_of_counting > loss_after
 counting_in_disorder = -np.log(frequencies[in_disorder]).mean()
 rising = "both" if counting_in_disorder > loss_of_counting + 0.01 else "only the model's"
 
-predict("6.A tokens in disorder", rising)
+predict("6.C tokens in disorder", rising)
 
 # %% [markdown]
 # The samples show what it has learned:
@@ -249,7 +249,7 @@ gap = loss_after - loss_of_model(train_tokens)
 gap_of_counting = loss_of_counting - counting_on_training
 assert gap > gap_of_counting
 
-predict("6.A the gap", round(100 * gap_of_counting / gap, -1))
+predict("6.C the gap", round(100 * gap_of_counting / gap, -1))
 
 # %% [markdown]
 # ## The real runs
@@ -301,7 +301,7 @@ early = run["held_out"]["perplexity at positions 64 to 127"]
 late = run["held_out"]["perplexity at positions 512 to 1023"]
 shown = "\n".join(f"{what}: {figure:.1f}" for what, figure in run["held_out"].items())
 
-predict("6.A late positions", "easier" if late < early else "not easier", shown)
+predict("6.C late positions", "easier" if late < early else "not easier", shown)
 
 # %% [markdown]
 # ## Tokens that it never met
@@ -332,7 +332,7 @@ for name, token_ids in groups.items():
     shown.append(f"{len(token_ids):,} {name}: mean similarity {similarity[name]:.2f}")
 alike = "nearly all alike" if similarity["such tokens"] > 0.5 else "still random"
 
-predict("6.A tokens never met", alike, "\n".join(shown))
+predict("6.C tokens never met", alike, "\n".join(shown))
 
 # %% [markdown]
 # Why a second run? In the text of the first, " £" occurred 16 times and " ur" 5 times, among 8.9 million tokens, and text
@@ -400,7 +400,7 @@ shown = "\n".join(
 )
 assert gained > 0
 
-predict("6.A what pretraining is worth", "less than 3 points" if gained < 3 else most, shown)
+predict("6.C what pretraining is worth", "less than 3 points" if gained < 3 else most, shown)
 
 # %% [markdown]
 # <details><summary>Test accuracies, means over five seeds</summary>
@@ -419,7 +419,7 @@ predict("6.A what pretraining is worth", "less than 3 points" if gained < 3 else
 #
 # With the head alone the nano does nearly as well as with the book's plan, and yet section 6.5 quotes 72 % against 95 % for
 # GPT-2 124M: those two were measured at the padded end, where only a trained block can learn to look back at the message
-# ([6.6](06_6_loss_and_accuracy.ipynb), [6.E](06_E_a_fraction_of_the_time.ipynb)).
+# ([6.6](06_6_loss_and_accuracy.ipynb), [6.D](06_D_caching_the_frozen_layers.ipynb)).
 #
 # </details>
 #
@@ -442,7 +442,7 @@ my_answer = None
 # %%
 from workshop.exercises import check
 
-check("6.A how many questions", my_answer, recipe)
+check("6.C how many questions", my_answer, recipe)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -463,7 +463,7 @@ check("6.A how many questions", my_answer, recipe)
 my_factor = None
 
 # %%
-check("6.A a nat more", my_factor)
+check("6.C a nat more", my_factor)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -536,7 +536,7 @@ check("6.A a nat more", my_factor)
 # %%
 from workshop.exercises import progress
 
-progress("6.A")
+progress("6.C")
 
 # %% [markdown]
 # ## What to take away
