@@ -15,9 +15,10 @@ less time.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import torch
@@ -270,6 +271,15 @@ def evaluate_model(
 # --- fine-tuning ----------------------------------------------------------------------------------
 
 
+def take_step(model: GPTModel, token_ids, labels, optimizer, position: str = "last") -> float:
+    """Take a training step, in place; return the batch's mean loss before it, in nats."""
+    optimizer.zero_grad()
+    loss = calc_loss_batch(token_ids, labels, model, token_ids.device, position)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
 def train_classifier_simple(
     model: GPTModel,
     train_loader: DataLoader,
@@ -281,13 +291,15 @@ def train_classifier_simple(
     eval_iter: int,
     position: str = "last",
     step_losses: list[float] | None = None,
+    training_step: Callable[..., float] | None = None,
 ) -> tuple[list[float], list[float], list[float], list[float], int]:
     """Fine-tune `model` in place as in the book's section 6.7, with a progress bar.
 
     Returns `(train_losses, val_losses, train_accs, val_accs, examples_seen)`: losses every
-    `eval_freq` steps and accuracies (0 … 1) after each epoch, each of `eval_iter` batches. The
-    loss of each step is appended to `step_losses`. Raises ValueError when there is no batch or no
-    trainable parameter, and FloatingPointError when a loss is not finite.
+    `eval_freq` steps and accuracies (0 … 1) after each epoch, each of `eval_iter` batches. They are
+    printed, too. The loss of each step is appended to `step_losses`. A `training_step` is called
+    instead of `take_step`, with a model, token ids, labels and an optimizer. Raises ValueError when
+    there is no batch or no trainable parameter, and FloatingPointError when a loss is not finite.
     """
     whole_number("num_epochs", num_epochs)
     whole_number("eval_freq", eval_freq)
@@ -300,19 +312,18 @@ def train_classifier_simple(
         raise ValueError(NOTHING_TO_TRAIN)
     train_losses, val_losses, train_accs, val_accs = [], [], [], []
     examples_seen, global_step = 0, -1
+    training_step = training_step or partial(take_step, position=position)
     with tqdm(total=num_epochs * len(train_loader), unit="step", desc="fine-tuning") as bar:
         for epoch in range(1, num_epochs + 1):
             model.train()
             for input_batch, target_batch in train_loader:
-                optimizer.zero_grad()
-                loss = calc_loss_batch(input_batch, target_batch, model, device, position)
-                check_finite(loss.item(), global_step + 1)
-                loss.backward()
-                optimizer.step()
-                if step_losses is not None:
-                    step_losses.append(loss.item())
-                examples_seen += len(input_batch)
+                token_ids, labels = input_batch.to(device), target_batch.to(device)
+                loss = training_step(model, token_ids, labels, optimizer)
                 global_step += 1
+                check_finite(loss, global_step)
+                if step_losses is not None:
+                    step_losses.append(loss)
+                examples_seen += len(input_batch)
                 bar.update()
                 if global_step % eval_freq == 0:
                     train_loss, val_loss = evaluate_model(
@@ -320,13 +331,15 @@ def train_classifier_simple(
                     )
                     train_losses.append(train_loss)
                     val_losses.append(val_loss)
-                    bar.set_postfix(
-                        epoch=epoch, train_loss=f"{train_loss:.3f}", val_loss=f"{val_loss:.3f}"
+                    bar.write(
+                        f"Ep {epoch} (Step {global_step:06d}): "
+                        f"Train loss {train_loss:.3f}, Val loss {val_loss:.3f}"
                     )
-            train_accs.append(
-                calc_accuracy_loader(train_loader, model, device, eval_iter, position)
-            )
-            val_accs.append(calc_accuracy_loader(val_loader, model, device, eval_iter, position))
+            train_acc = calc_accuracy_loader(train_loader, model, device, eval_iter, position)
+            val_acc = calc_accuracy_loader(val_loader, model, device, eval_iter, position)
+            train_accs.append(train_acc)
+            val_accs.append(val_acc)
+            bar.write(f"Training accuracy: {train_acc:.2%} | Validation accuracy: {val_acc:.2%}")
     return train_losses, val_losses, train_accs, val_accs, examples_seen
 
 

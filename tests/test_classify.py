@@ -4,6 +4,7 @@ import contextlib
 import json
 import signal
 import warnings
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -22,7 +23,7 @@ from helpers.tokenizer import encode_message, get_tokenizer
 from helpers.training import POSITIONS, TrainingSettings, class_logits
 from tests.conftest import TINY, random_model
 from workshop import fast, forward
-from workshop.fast import load_or_train, trained_from
+from workshop.fast import load_or_train, save_classifier, trained_from
 from workshop.forward import fast_logits
 
 TOPICS = ("bank", "delivery", "family", "work", "ads & games")
@@ -314,6 +315,22 @@ def test_the_classifier_of_section_6_7_is_trained_once_and_no_other_is_taken(tmp
         assert path.read_bytes() == content and again.about["messages"] != "other"
     weights = again.model.out_head.weight, first.model.out_head.weight  # by the seed alone
     torch.testing.assert_close(*weights, atol=1e-6, rtol=0)
+
+
+def test_a_classifier_that_was_trained_otherwise_is_neither_loaded_nor_overwritten(tmp_path, quick):
+    path = tmp_path / "filter.safetensors"
+    settings = TrainingSettings.for_model("gpt2-nano (12M)", keep="best")
+    head_only, longer = FreezePlan.head_only(6), replace(settings, seed=5)
+    for origin in (trained_from(*NAMES, settings, head_only), trained_from(*NAMES, longer)):
+        path.unlink(missing_ok=True)
+        other = classifier()
+        other.about = origin
+        assert save_classifier(other, path) == save_classifier(other, path) == f"Saved in {path}."
+        with pytest.warns(UserWarning, match="is another classifier"):
+            trained = load_or_train(path, *NAMES)
+        content = path.read_bytes()
+        assert save_classifier(trained, path).startswith(f"Not saved: {path} is another classifier")
+        assert path.read_bytes() == content
 
 
 def test_a_training_that_is_interrupted_is_not_saved(tmp_path, monkeypatch, quick):

@@ -134,12 +134,6 @@ SETTINGS = SimpleNamespace(epochs=5)
             {-0.2877: "never negative", 0.1249: "base 10", 0.415: "base 2", 0.25: "other class"},
         ),
         ("6.7 how many steps", (LOADER, SETTINGS), 435, {87: "one epoch", 3480: "messages seen"}),
-        (
-            "6.7 the price of going on",
-            ([0.7, 0.3, 0.66],),
-            2.2,
-            {0.4545: "other way round", 0.36: "the difference", 0.943: "by the first"},
-        ),
         ("6.8 a stricter filter", (), "Recall", {"precision": "higher threshold"}),
         (
             "6.C how many questions",

@@ -1,5 +1,7 @@
 """Training moves what the plan lets move, and measures what it says."""
 
+import re
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -16,6 +18,7 @@ from helpers.training import (
     evaluate_model,
     last_token_positions,
     plot_values,
+    take_step,
     train_classifier_simple,
 )
 from tests.conftest import TINY, random_model
@@ -53,6 +56,26 @@ def test_a_pattern_is_learned_and_the_records_have_the_books_form():
     assert train_losses[-1] < 0.1 < train_losses[0] and train_accs[-1] == val_accs[-1] == 1.0
     assert train_losses[-1] == pytest.approx(val_losses[-1], abs=1e-6)
     assert not model.training
+
+
+def test_the_loop_calls_a_learners_step_and_prints_a_line_as_the_book_does(capsys):
+    loader, losses = DataLoader(messages(), 8), {}
+
+    def step(*batch):
+        sizes.append(len(batch[2]))
+        return take_step(*batch)
+
+    for name, own_step in (("course", None), ("learner", step)):
+        sizes, losses[name], model = [], [], classifier()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        options = {"step_losses": losses[name], "training_step": own_step}
+        train_classifier_simple(model, loader, loader, optimizer, "cpu", 2, 3, 1, **options)
+    assert losses["learner"] == losses["course"] and sizes == [8] * 8
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:5] == printed[5:]
+    line = r"Ep 1 \(Step 000003\): Train loss \d\.\d{3}, Val loss \d\.\d{3}"
+    assert re.fullmatch(line, printed[1])
+    assert re.fullmatch(r"Training accuracy: .*% \| Validation accuracy: .*%", printed[2])
 
 
 def test_each_position_gives_the_logits_of_its_token_and_the_means_those_of_several():

@@ -12,8 +12,8 @@ from helpers.training import POSITIONS, class_logits
 from tests.conftest import TINY, random_model
 from tests.labs import BOOK, messages
 from workshop import fast
-from workshop.fast import fine_tune
-from workshop.film import Film, film_of
+from workshop.fast import History, fine_tune
+from workshop.film import Film, Frame, film_of
 
 TRAIN, VALIDATION = messages(48, 0), messages(20, 1)
 SETTINGS = {"epochs": 3, "lr": 1e-2, "progress": False}
@@ -69,9 +69,18 @@ def test_the_best_epochs_weights_stay_and_the_film_goes_to_the_end():
     film = tiny_film(model, keep="best", lr=0.1)
     assert len(film.frames) == 4 and film.history.best_epoch < 3
     assert torch.equal(model.out_head.weight, film.frames[film.history.best_epoch].weight)
+    assert torch.equal(film.last_model.out_head.weight, film.frames[-1].weight)
     steps = torch.tensor(film.history.step_losses)
     expected = [part.mean().item() for part in steps.split(6)]  # 6 steps are an epoch
     assert film.train_losses == pytest.approx(expected, abs=1e-6) and len(expected) == 3
+
+
+def test_the_table_tells_confident_mistakes_from_close_ones():
+    vectors = torch.tensor([[-3.0, 0.0], [3.0, 1.0], [0.1, 0.0], [3.0, 0.0]])  # towards spam, noise
+    weight, labels = torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), torch.tensor([1, 1, 0, 1])
+    frames = tuple(Frame(epoch, vectors, weight, torch.zeros(2)) for epoch in (0, 1))
+    table = Film(frames, labels, History(step_losses=[0.5, 0.7]), 1).table()
+    assert table.index.tolist() == [1] and table.iloc[0].tolist() == [0.6, 1.7, 2, 1]
 
 
 def test_places_keep_the_variance_and_the_boundary_is_exact_for_what_lies_in_their_plane():

@@ -5,8 +5,10 @@ the two directions in which the vectors of all frames together vary most. So a p
 same in each frame.
 """
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 
+import pandas as pd
 import torch
 from torch.nn import functional as F
 
@@ -54,6 +56,7 @@ class Film:
       `num_on_their_side` counts the messages on the side that the model predicts.
 
     `train_losses` are the mean losses of the steps of each whole epoch, in nats, from epoch 1 on.
+    `last_model` is a copy of the model after the last frame, whichever weights the training kept.
     Raises ValueError where the vectors are all alike.
     """
 
@@ -61,6 +64,7 @@ class Film:
     labels: torch.Tensor
     history: History
     epochs: int
+    last_model: GPTModel | None = None
 
     def __post_init__(self):
         directions = main_directions(torch.cat([frame.vectors for frame in self.frames]))
@@ -85,27 +89,46 @@ class Film:
         if len(steps):
             self.train_losses = steps.view(len(self.frames) - 1, -1).mean(dim=1).tolist()
 
+    def table(self) -> pd.DataFrame:
+        """Return a row for each whole epoch: both losses, in nats, and two numbers of mistakes.
+
+        "confident mistakes" those whose confidence is above 0.9.
+        """
+        rows = {}
+        for frame, mistakes in zip(self.frames[1:], self.mistakes[1:], strict=True):
+            confident = frame.probabilities.amax(dim=1) > 0.9
+            rows[frame.epoch] = {
+                "training loss": round(self.train_losses[frame.epoch - 1], 2),
+                "validation loss": round(self.val_losses[frame.epoch], 2),
+                "mistakes": mistakes.sum().item(),
+                "confident mistakes": (mistakes & confident).sum().item(),
+            }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("epoch")
+
 
 def film_of(
     model: GPTModel,
     train: TextDataset,
     validation: TextDataset,
     plan: FreezePlan,
+    settings: TrainingSettings | None = None,
     *,
     progress: bool = True,
-    **settings,
+    **changes,
 ) -> Film:
-    """Fine-tune `model` in place as `fine_tune` does, with its `settings`; return the film of it.
+    """Fine-tune `model` in place as `fine_tune` does, with its arguments; return the film of it.
 
     The training is the same to the bit. Each frame takes one more pass over the validation
     messages. After an interruption there are the frames of the whole epochs. Raises what
     `fine_tune` raises.
     """
-    settings = TrainingSettings(**settings)
+    settings = replace(settings or TrainingSettings(), **changes)
     num_classes_of(model)  # refuses a language-model head
-    frames = []
+    frames, last_model = [], model
 
     def add_frame(_: History | None = None) -> None:
+        nonlocal last_model
+        last_model = copy.deepcopy(model)
         vectors = class_vectors(model, validation.encoded_texts, settings.position)
         weight, bias = [values.detach().cpu().clone() for values in model.out_head.parameters()]
         frames.append(Frame(len(frames), vectors, weight, bias))
@@ -114,4 +137,5 @@ def film_of(
     history = fine_tune(
         model, train, validation, plan, settings, progress=progress, on_epoch=add_frame
     )
-    return Film(tuple(frames), torch.tensor(validation.labels), history, settings.epochs)
+    labels = torch.tensor(validation.labels)
+    return Film(tuple(frames), labels, history, settings.epochs, last_model)

@@ -14,11 +14,14 @@
 # %% [markdown]
 # # 6.7 Fine-tuning
 #
-# After this notebook you have trained a spam classifier, and you can read from its curves whether it
-# learns, and when it only memorises. About 25 minutes. Figures are those of the bundled pair; with another choice
-# expect others.
+# After this notebook you can train the classifier, read its loss curves and decide when to stop. You need to have read
+# [6.5](06_5_classification_head.ipynb) and [6.6](06_6_loss_and_accuracy.ipynb). About 22 minutes.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_7_fine_tuning.ipynb)
+
+# %% [markdown]
+# The second cell below selects the model and the data. Numbers in the text are for the bundled ones, if no others are
+# named.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -51,73 +54,87 @@ CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: down
 CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI
 
 # %% [markdown]
-# ## Everything in place
+# ## Setup
 #
-# Data, model, new head, the book's plan: the sections before, in a few lines.
+# The previous sections in a few lines: the data, the new head, and the *plan*, which says what is trained. Each training below
+# starts with a new model and a new optimizer, so you can run its cell again.
 
 # %%
 import torch
 
+from helpers.config import gpt_config
 from helpers.data import create_dataloaders
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
-from helpers.training import get_device
+from helpers.training import TrainingSettings, get_device
 
 device = get_device()
+settings = TrainingSettings.for_model(CHOOSE_MODEL)
+plan = FreezePlan.book(gpt_config(CHOOSE_MODEL)["n_layers"])
 train_loader, val_loader, test_loader = create_dataloaders(CHOOSE_DATA)
 
-model = load_pretrained(CHOOSE_MODEL)
-torch.manual_seed(123)
-replace_head(model, num_classes=2)
-plan = FreezePlan.book(model.cfg["n_layers"])
-plan.apply(model).to(device)
-print(sorted(plan.trainable))
+
+def new_model():
+    """Return the pretrained model with a new head, not yet fine-tuned."""
+    model = load_pretrained(CHOOSE_MODEL)
+    torch.manual_seed(settings.seed)
+    replace_head(model, num_classes=2)
+    return plan.apply(model).to(device)
+
+
+def new_optimizer(model):
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+    )
+
+
+print(f"learning rate {settings.lr}, weight decay {settings.weight_decay}")
 
 # %% [markdown]
-# ## What one step does
+# ## One training step
 #
-# Training is one step again and again: compute the loss of a batch; ask by `backward` how the loss would change with
-# each trainable weight (the *gradient*); let the *optimizer* move each weight a little against its gradient. **AdamW**
-# is the optimizer of the book: it adapts the size of the move to each weight, and pulls the trainable weights slightly
-# towards zero (*weight decay*). How large a move is, in general, is the *learning rate* `lr`. For GPT-2 124M the book
-# takes 5e-5; the nano, much smaller, takes twenty times as much.
-
-# %%
-from helpers.training import TrainingSettings
-
-settings = TrainingSettings.for_model(CHOOSE_MODEL)
-print(f"lr {settings.lr}, weight decay {settings.weight_decay}")
-optimizer = torch.optim.AdamW(
-    model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
-)
+# Training repeats one step:
+#
+# 1. Compute the loss of a batch.
+# 2. `backward` computes the *[gradient](../site/pages/glossary.md)*: how the loss changes with each trainable weight.
+# 3. The *[optimizer](../site/pages/glossary.md)* changes each weight a little, in the direction that lowers the loss.
+#
+# The book's optimizer, [AdamW](https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html), scales the step for
+# each weight and makes the weights a little smaller (*[weight decay](../site/pages/glossary.md)*). The
+# *[learning rate](../site/pages/glossary.md)* `lr` sets the size of all steps: 5e-5 in the book, and 20 times as much for
+# the much smaller nano.
 
 # %%
 from helpers.training import calc_loss_batch
 from workshop.widgets import predict
 
-calc_loss_batch(*next(iter(train_loader)), model, device).backward()
-watched = model.tok_emb, model.trf_blocks[0].ff.layers[0], model.trf_blocks[-1].ff.layers[0]
-predict("6.7 gradient", given=([part.weight for part in watched],))
+model = new_model()
+calc_loss_batch(*next(iter(val_loader)), model, device).backward()
+first, *_, last = model.trf_blocks
+parts = model.tok_emb, first.ff.layers[0], last.ff.layers[0]
+predict("6.7 gradient", given=([part.weight for part in parts],))
 
 
 # %% [markdown]
 # > **Write it: one training step.** (easy, 8 minutes)
 # >
-# > The function takes a batch and moves the weights once. It returns the batch's loss, as it was before the move, as
-# > a plain number. Of each message the last position's logits classify.
+# > Take one step with a batch. Classify each message by the logits at the last position. Return the batch's mean loss
+# > before the step, as a Python float.
 #
 # <details><summary>A hint</summary>
 #
-# Five things: forget the gradients of the batch before, compute the logits and the loss, compute the gradients,
-# move, return. The optimizer does the first and the fourth.
+# Five things: reset the old gradients, compute the logits and the loss, compute the gradients, update the weights, return
+# the loss. The optimizer does the first and the fourth.
 #
 # </details>
 #
 # <details><summary>A bigger hint</summary>
 #
-# `optimizer.zero_grad()`; `model(token_ids)[:, -1]` are the logits, `(b, 2)`;
-# `torch.nn.functional.cross_entropy(logits, labels)` is their mean loss; `loss.backward()`; `optimizer.step()`;
-# `loss.item()`.
+# `optimizer.zero_grad()` resets the gradients. `model(token_ids)[:, -1]` are the logits (b, 2), and
+# `torch.nn.functional.cross_entropy(logits, labels)` is their mean loss. Then call `loss.backward()`, `optimizer.step()`
+# and `loss.item()`.
 #
 # </details>
 #
@@ -125,11 +142,11 @@ predict("6.7 gradient", given=([part.weight for part in watched],))
 #
 # ```python
 # def my_training_step(model, token_ids, labels, optimizer):
-#     optimizer.zero_grad()  # forget the last batch's gradients
+#     optimizer.zero_grad()  # otherwise gradients add up over the batches
 #     logits = model(token_ids)[:, -1]  # (b, 2)
 #     loss = torch.nn.functional.cross_entropy(logits, labels)
-#     loss.backward()  # a gradient for each trainable weight
-#     optimizer.step()  # move each of them a little
+#     loss.backward()
+#     optimizer.step()
 #     return loss.item()
 # ```
 #
@@ -138,9 +155,9 @@ predict("6.7 gradient", given=([part.weight for part in watched],))
 
 # %%
 def my_training_step(model, token_ids, labels, optimizer):
-    """Move the weights of `model` once, in place.
+    """Take one training step, and return the loss before it, in nats.
 
-    `token_ids` (b, n) and `labels` (b,) are a batch. Returns its mean loss, in nats, as a float.
+    token_ids (b, n) and labels (b,) are a batch, on the model's device.
     """
     ...
 
@@ -150,47 +167,32 @@ from workshop.exercises import check_code
 
 training_step = check_code("6.7 training step", my_training_step)
 
-# %%
-import copy
-
-optimizer.zero_grad()  # the gradients of the question above
-trial = copy.deepcopy(model)  # one step of its own; the real training starts below
-trials = torch.optim.AdamW(
-    trial.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
-)
-torch.manual_seed(123)
-batch = next(iter(train_loader))
-token_ids, labels = (tensor.to(device) for tensor in batch)
-before = training_step(trial, token_ids, labels, trials)
-after = calc_loss_batch(*batch, trial, device).item()
-
-predict("6.7 first step", given=(before, after))
-
 # %% [markdown]
 # ## Training
 #
-# `train_classifier_simple` is the book's loop around such steps. It goes through the training data five times, and
-# every 50 steps measures the loss on 5 batches of training and of validation data. On two processor cores it takes less
-# than a minute for the bundled pair. GPT-2 124M takes many times longer; use a graphics card if you can.
+# `train_classifier_simple` is the book's loop; here it calls your step. Every 50 steps it prints the losses of 5 training
+# and 5 validation batches, and after each *[epoch](../site/pages/glossary.md)* their accuracies.
+#
+# We run two epochs of it, which take less than half a minute. All five of the book follow below. For GPT-2 124M, use a
+# CUDA GPU if you can.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from helpers.training import train_classifier_simple
 
-frozen_before = model.trf_blocks[0].ff.layers[0].weight.clone()
-trained_before = model.trf_blocks[-1].ff.layers[0].weight.clone()
-
-torch.manual_seed(123)
-train_losses, val_losses, train_accs, val_accs, examples_seen = train_classifier_simple(
+model = new_model()
+optimizer = new_optimizer(model)
+torch.manual_seed(settings.seed)
+records = train_classifier_simple(
     model,
     train_loader,
     val_loader,
     optimizer,
     device,
-    num_epochs=settings.epochs,
+    num_epochs=2,
     eval_freq=50,
     eval_iter=5,
+    training_step=training_step,
 )
-print(f"{examples_seen:,} examples seen")
 
 # %%
 from workshop.exercises import show_source
@@ -198,148 +200,106 @@ from workshop.exercises import show_source
 show_source(train_classifier_simple)
 
 # %% [markdown]
-# Did the frozen part stay as it was, to the last bit, and did the rest move?
+# Both losses fall, but go up and down: 5 batches are only 40 messages. To decide anything, we need more.
+#
+# ## When to stop
+#
+# `film_of` takes the same steps as the book's loop, but measures *all* validation messages after each of five epochs. With
+# `keep="best"`, the model ends with the weights of the epoch with the lowest validation loss. `film_of` needs less time: it
+# [caches the output of the frozen layers](06_D_caching_the_frozen_layers.ipynb).
 
 # %%
-print(
-    "frozen part unchanged:",
-    torch.equal(model.trf_blocks[0].ff.layers[0].weight, frozen_before),
-)
-print(
-    "trained part changed: ",
-    not torch.equal(model.trf_blocks[-1].ff.layers[0].weight, trained_before),
+from dataclasses import replace
+
+from helpers.classify import SpamClassifier
+from workshop.fast import trained_from
+from workshop.film import film_of
+
+train_loader, val_loader, test_loader = create_dataloaders(CHOOSE_DATA)
+train_set, val_set = train_loader.dataset, val_loader.dataset
+model = new_model()
+film = film_of(model, train_set, val_set, plan, settings, keep="best")
+
+# what was done, even if you interrupt it
+done = replace(settings, keep="best", epochs=len(film.frames) - 1)
+classifier = SpamClassifier(
+    model,
+    max_length=train_set.max_length,
+    about=trained_from(CHOOSE_MODEL, CHOOSE_DATA, done, plan),
 )
 
+# %%
+predict("6.7 lowest validation loss", given=(film,))
+
 # %% [markdown]
-# ## The curves
-#
-# The solid line is the loss on training batches, the dashed one on validation batches, over the
-# epochs (lower axis) and the examples seen (upper axis).
+# The loss curves, as in the book:
 
 # %%
 from matplotlib import pyplot as plt
 
 from helpers.training import plot_values
 
-steps = 1 + 50 * torch.arange(len(train_losses))  # measured after step 1, 51, 101, …
-epochs = steps / len(train_loader)
-plot_values(epochs, steps * train_loader.batch_size, train_losses, val_losses, label="loss")
+epochs = torch.arange(1, len(film.frames))
+examples = epochs * len(train_loader) * train_loader.batch_size
+plot_values(epochs, examples, film.train_losses, film.val_losses[1:])
 plt.show()
 
 # %% [markdown]
-# Both fall, later unevenly. The training loss is measured on five other batches each time, the
-# validation loss always on the same five: where it jumps, the model itself has changed. When the
-# training loss goes on falling and the validation loss does not, the model learns its training
-# messages by heart. That is *overfitting*. **Do you see it here?** Five batches are 40 messages;
-# further down all are measured.
+# The training loss falls until the end. The validation loss rises after epoch 2. That is *overfitting*: the model mostly
+# memorises its training messages. The table below counts the mistakes, and those with a
+# *[confidence](../site/pages/glossary.md)* above 0.9.
 #
-# The accuracies after each epoch are measured on five batches, too: a message is 2.5 points.
-
-# %%
-ends = torch.arange(1, settings.epochs + 1)
-examples = ends * len(train_loader) * train_loader.batch_size
-plot_values(ends, examples, train_accs, val_accs, label="accuracy")
-plt.show()
-
-# %% [markdown]
-# In training it nears 1; in validation nothing says which epoch was the best. Both pictures in figures, which differ
-# a little from one processor to another:
-
-# %% tags=["nbval-ignore-output", "key-figure"]
-for epoch, train_loss, val_loss in zip(epochs, train_losses, val_losses, strict=True):
-    print(f"epoch {epoch:.1f}   loss: training {train_loss:.2f}, validation {val_loss:.2f}")
-for epoch, train_acc, val_acc in zip(ends, train_accs, val_accs, strict=True):
-    print(f"epoch {epoch}   accuracy: training {train_acc:.0%}, validation {val_acc:.0%}")
-
-# %% [markdown]
-# ## When to stop
-#
-# Section 6.2 said that validation data decides when to stop. So let it decide. `film_of` trains once more, and
-# measures *all* validation messages after each epoch; with `keep="best"` it leaves the weights of the lowest
-# validation loss. It also keeps, before the training and after each epoch, the vector that the head reads of each
-# message. (How it trains so much faster than the book's loop is told in [6.D](06_D_caching_the_frozen_layers.ipynb).)
-
-# %%
-from workshop.film import film_of
-
-train_set, val_set = train_loader.dataset, val_loader.dataset
-recipe = {
-    "epochs": settings.epochs,
-    "lr": settings.lr,
-    "weight_decay": settings.weight_decay,
-}
-chosen_model = load_pretrained(CHOOSE_MODEL)
-torch.manual_seed(123)
-replace_head(chosen_model, num_classes=2)
-film = film_of(chosen_model, train_set, val_set, plan, seed=123, keep="best", **recipe)
-best_epoch, last_epoch = film.history.best_epoch, len(film.frames) - 1
-
-# %%
-predict("6.7 best epoch", given=film)
-
-# %%
-predict("6.7 sure mistakes", given=film)
-
-# %%
-predict("6.7 dear mistakes", given=film)
-
-# %% [markdown]
-# Now see it happen. Each dot is a message, along the two directions in which the vectors differ most over the whole
-# training (*principal component analysis*, Pearson 1901). **Move the slider:** where do the dots lie before the
-# training, where do they go, and where are the ringed mistakes?
-
-# %%
-bundled = (CHOOSE_MODEL, CHOOSE_DATA) == ("gpt2-nano (12M)", "sms-mini")
-if bundled and plan == FreezePlan.book(plan.n_layers):
-    num_mistakes = [mistakes.sum().item() for mistakes in film.mistakes]
-    assert max(num_mistakes[1:]) < 30 < num_mistakes[0] and min(film.num_on_their_side) >= 90
-    assert best_epoch <= 3 and film.val_losses[-1] > 1.3 * min(film.val_losses)
+# Each dot is a validation message: the vector that the head reads, drawn along the two directions in which the vectors
+# vary most ([principal component analysis](https://scikit-learn.org/stable/modules/decomposition.html#pca)). **Move the
+# slider:** where are the dots before the training, and where do they move?
 
 # %% tags=["nbval-ignore-output"]
+from IPython.display import display
+
 from workshop.pictures.film import draw_frame
 from workshop.widgets import Slides
 
+display(film.table())
 frames = [draw_frame(film, number) for number in range(len(film.frames))]
 Slides(frames, film.names, "The training")
 
 # %% [markdown]
-# Before, nearly all lie on one spot: at the padded end the model knows hardly anything of them. (The
-# two at the edge have no padding.) The first epoch draws the spot out into a band, from ham to spam;
-# then the band gets longer: far from the dashed line, where p = 0.5, means *sure*. The mistakes go along.
+# Before the training, almost all dots are in one place: at the padded end, the vector depends very little on the message.
+# The first epoch stretches them into a band from ham to spam, which then gets longer. Far from the dashed line, where
+# p = 0.5, the confidence is high. (The plane shows two dimensions of many, so the line is an approximation.)
 #
-# The picture leaves something out. Its directions carry 63 and 16 % of the variance, and four fifths of
-# the second come from the two long messages. So the dashed line is right only for the picture's
-# plane: in each frame it parts at least 96 of the 100 messages as the model does.
-
-# %% [markdown]
-# ## The verdict
+# From epoch 2 to 5 the loss doubles, although there are only a few more mistakes. Accuracy counts mistakes. The loss also
+# depends on their confidence.
 #
-# The choice is made, by validation loss. Only now comes the test data, which has decided nothing:
-# it only speaks the verdict, on the model of the last epoch and on that of the best.
+# ## Test accuracy
+#
+# The test data played no part in any decision, so they give an honest estimate. It has a 95 %
+# *[confidence interval](../site/pages/glossary.md)*.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "key-figure"]
+from helpers.measures import wilson_interval
 from helpers.training import calc_accuracy_loader
 
-accuracies, lines = {}, []
-for name, each in {"last epoch": model, "best epoch": chosen_model}.items():
-    loaders = train_loader, val_loader, test_loader
-    parts = accuracies[name] = [calc_accuracy_loader(part, each, device) for part in loaders]
-    lines.append("{}: training {:.1%}, validation {:.1%}, test {:.1%}".format(name, *parts))
-predict("6.7 test accuracy", 100 * accuracies["last epoch"][2], show="\n".join(lines))
 
-# %%
-if plan == FreezePlan.book(plan.n_layers):
-    for train_accuracy, val_accuracy, test_accuracy in accuracies.values():
-        assert train_accuracy > 0.85 and val_accuracy > 0.75 and test_accuracy > 0.75
-    assert train_losses[-1] < 0.6 and val_losses[-1] < 0.8
+def describe(accuracy):
+    low, high = wilson_interval(accuracy, len(test_loader.dataset))
+    return f"test {accuracy:.1%} (between {low:.1%} and {high:.1%})"
+
+
+models = {"last epoch": film.last_model, "best epoch": classifier.model}
+for name, each in models.items():
+    validation = calc_accuracy_loader(val_loader, each, device)
+    test = calc_accuracy_loader(test_loader, each, device)
+    print(f"{name}: validation {validation:.1%}, {describe(test)}")
 
 # %% [markdown]
-# ## Was it worth it?
+# One training proves little. With four seeds, the best epoch has 87 % on average, and the last 84 %. As all four have the
+# same test messages, this is still weak evidence.
 #
-# Section 6.2 promised an answer. Here is a much simpler method. *TF-IDF* makes a vector of each
-# message: one number for each word, which grows with how often the word occurs in it and shrinks with
-# how many messages have it. *Logistic regression* is a classification head on that vector, trained
-# by itself.
+# For GPT-2 124M and the SMS Spam Collection the book reports 97.21 % (training), 97.32 % (validation) and 95.67 % (test).
+# [Why your numbers may differ](../site/pages/questions.md) is explained among the readers' questions.
+#
+# Is the model better than the baseline of section 6.2, a bag of words?
 
 # %%
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -349,50 +309,30 @@ from sklearn.pipeline import make_pipeline
 from helpers.data import load_splits
 
 train, _, test = load_splits(CHOOSE_DATA)
-word_model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
-word_model.fit(train["Text"], train["Label"])
-predict("6.7 word counts", round(100 * word_model.score(test["Text"], test["Label"])))
+baseline = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
+baseline.fit(train["Text"], train["Label"])
+print(describe(baseline.score(test["Text"], test["Label"])))
 
 # %% [markdown]
-# What you have learned is a recipe that does not stop at counting: the model reads the words in
-# their order, and it has read much else before. How much of its answer rests on the order, section
-# 6.8 tests by shuffling the words of the test messages.
-
-# %% [markdown]
-# ## Keep it
+# With 200 test messages, we can't tell which of the two is better. On the SMS Spam Collection this baseline has 96 to 97 %,
+# so always compare with a simple method.
 #
-# `SpamClassifier` puts together what is needed to use the model: the weights, the length to which
-# messages are padded, the position that classifies. We save the model of the book's loop, of the last epoch:
-# section 6.8 examines the book's classifier, surest mistakes and all. In your own work you would keep
-# `chosen_model`.
+# ## Save the classifier
+#
+# A `SpamClassifier` contains what is needed to use the model, and records how it was trained. We save the best epoch for
+# section 6.8. The file of another classifier is not overwritten.
 
 # %%
-from helpers.classify import SpamClassifier
-from workshop.fast import trained_from
+from workshop.fast import save_classifier
 
-classifier = SpamClassifier(
-    model,
-    max_length=train_loader.dataset.max_length,
-    about=trained_from(CHOOSE_MODEL, CHOOSE_DATA),
-)
-if plan == FreezePlan.book(plan.n_layers):
-    classifier.save("spam-classifier.safetensors")
-print(classifier.classify("You have won a cruise! Call now to claim your free cabin."))
+print(save_classifier(classifier, "spam-classifier.safetensors"))
+text = "You have won a cruise! Call now to claim your free cabin."
+print(classifier.classify(text))
 
 # %% [markdown]
 # ## Try it
 #
-# > **1. How many steps?** (easy, 3 minutes) How many times did the book's loop move the weights?
-#
-# <details><summary>Solution</summary>
-#
-# One step for each training batch, in each epoch: with the bundled pair 87 · 5 = 435.
-#
-# ```python
-# my_answer = len(train_loader) * settings.epochs
-# ```
-#
-# </details>
+# > **1. How many steps?** (easy, 3 minutes) How many training steps did `film_of` take?
 
 # %%
 my_answer = None
@@ -403,56 +343,28 @@ from workshop.exercises import check
 check("6.7 how many steps", my_answer, train_loader, settings)
 
 # %% [markdown]
-# > **2. The price of going on.** (easy, 3 minutes) `film.val_losses` holds the validation loss of each frame, the first
-# > from before the training. How many times its lowest is the last?
-#
 # <details><summary>Solution</summary>
 #
+# One step for each training batch, in each epoch: 87 · 5 = 435 for the bundled data.
+#
 # ```python
-# my_factor = film.val_losses[-1] / min(film.val_losses)
+# my_answer = len(train_loader) * settings.epochs
 # ```
 #
-# With the bundled pair it is more than two.
-#
 # </details>
-
-# %%
-my_factor = None
-
-# %%
-check("6.7 the price of going on", my_factor, film.val_losses)
 
 # %% [markdown]
-# ## Five questions
+# ## Two questions
 #
-# <details><summary>1. What are the four parts of a training step, in order?</summary>
+# <details><summary>1. What happens without <code>zero_grad</code>?</summary>
 #
-# Forget the old gradients; compute the loss of a batch; compute the gradients (`backward`); move the weights (`step`).
-#
-# </details>
-#
-# <details><summary>2. What happens without <code>zero_grad</code>?</summary>
-#
-# `backward` adds to the gradients that are there, so each step follows the sum over all batches so far.
+# `backward` adds to the old gradients, so each step uses the sum over all batches so far.
 #
 # </details>
+# <details><summary>2. Why must the test data not decide when to stop?</summary>
 #
-# <details><summary>3. What shows overfitting?</summary>
-#
-# The training loss goes on falling, and the validation loss no longer does.
-#
-# </details>
-#
-# <details><summary>4. Why can the loss double while the accuracy hardly falls?</summary>
-#
-# Accuracy counts mistakes; the loss counts how sure they are, too. A few surer mistakes make it much higher.
-#
-# </details>
-#
-# <details><summary>5. Why must the test data not choose the epoch?</summary>
-#
-# The epoch chosen would be one that suits these messages by chance, too: its accuracy would be too high an estimate
-# for new ones.
+# We would choose the epoch that fits these messages best, partly by chance. Its test accuracy would be too high an estimate
+# for new messages.
 #
 # </details>
 
@@ -464,12 +376,9 @@ progress("6.7")
 # %% [markdown]
 # ## What to take away
 #
-# - A step is: loss, gradient, a small move. An epoch is one pass through the training data.
-# - Only what is trainable gets a gradient; the frozen part stays the same to the bit.
-# - Watch the validation loss, on all messages: where it turns up, the model memorises; keep the best
-#   epoch. Accuracy counts mistakes, not how sure they are.
-# - The test data gives the verdict; it must not help you choose. And a simple method belongs beside it.
-#
-# How the same training takes a fraction of the time: [6.D](06_D_caching_the_frozen_layers.ipynb).
+# - A training step computes a loss and its gradient, and changes the trainable weights a little.
+# - Measure the validation loss on all messages, and keep the epoch where it is lowest.
+# - Accuracy counts mistakes. The loss also depends on how confident they are.
+# - Use the test data once, at the end, and compare with a simple baseline.
 #
 # Next: [6.8, using the classifier](06_8_using_the_classifier.ipynb).

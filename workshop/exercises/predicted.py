@@ -149,49 +149,21 @@ def effect_of_padding(model, token_ids, positions) -> str:
 # --- 6.7 ------------------------------------------------------------------------------------------
 
 
-def best_epoch(film) -> str:
-    """Return in which epochs the validation loss is lowest."""
-    best, last = film.history.best_epoch, len(film.frames) - 1
-    if best <= 3:
-        return "the first to the third"
-    return "the last" if best == last else "the fourth"
-
-
-def confident_mistakes(film) -> str:
-    """Return what fraction of the last epoch's mistakes have a confidence above 0.9."""
-    last = len(film.frames) - 1
-    confidence = film.frames[last].probabilities.amax(dim=1)[film.mistakes[last]]
-    fraction = (confidence > 0.9).float().mean()
-    return (
-        "hardly any" if fraction < 0.15 else "about a quarter" if fraction < 0.4 else "half or more"
-    )
-
-
-def expensive_mistakes(film) -> str:
-    """Return whether the loss rises, from the best epoch to the last, because of a few messages."""
-    best, last = (
-        F.cross_entropy(film.frames[epoch].logits, film.labels, reduction="none")
-        for epoch in (film.history.best_epoch, len(film.frames) - 1)
-    )
-    few = last.median() <= best.median()
-    return "a few messages cost much more" if few else "many messages cost a little more"
-
-
 def which_have_gradients(parts) -> str:
     """Return which of three parts have a gradient: token embedding, first block, last block."""
     have = tuple(weight.grad is not None for weight in parts)
     in_words = {
         (False, False, False): "none of them",
-        (False, False, True): "the last block only",
+        (False, False, True): "only the last block",
         (False, True, True): "both blocks",
     }
     return in_words.get(have, "all three")
 
 
-def change_of_loss(before: float, after: float) -> str:
-    """Return whether a loss fell or rose by more than a tenth."""
-    change = after / before
-    return "lower" if change < 0.9 else "higher" if change > 1.1 else "about as before"
+def lowest_validation_loss(film) -> str:
+    """Return whether the validation loss is lowest after the last epoch."""
+    best, last = film.history.best_epoch, len(film.frames) - 1
+    return "the last epoch" if best == last else "an earlier epoch"
 
 
 # --- 6.8 ------------------------------------------------------------------------------------------
@@ -317,10 +289,7 @@ ANSWERS = {
     "6.6 lower loss, lower accuracy": loss_against_accuracy,
     "6.6 padding after a token": effect_of_padding,
     "6.7 gradient": which_have_gradients,
-    "6.7 first step": change_of_loss,
-    "6.7 best epoch": best_epoch,
-    "6.7 sure mistakes": confident_mistakes,
-    "6.7 dear mistakes": expensive_mistakes,
+    "6.7 lowest validation loss": lowest_validation_loss,
     "6.A majority class": largest_class,
     "6.A set aside": rows_set_aside,
     "6.A leakage": accuracy_at_random,

@@ -100,7 +100,7 @@ def three_classes(cfg) -> Answer:
 
 
 def how_many_steps(train_loader, settings) -> Answer:
-    """For the training's loader and settings, how often the book's loop moved the weights."""
+    """For the training's loader and settings, how often a training moves the weights."""
     return Answer(
         len(train_loader) * settings.epochs,
         "There is one step for each training batch, in each epoch.",
@@ -108,19 +108,6 @@ def how_many_steps(train_loader, settings) -> Answer:
             "That is one epoch.": len(train_loader),
             "That is the number of messages seen. A step takes a batch.":
                 len(train_loader) * train_loader.batch_size * settings.epochs,
-        },
-    )  # fmt: skip
-
-
-def price_of_going_on(val_losses) -> Answer:
-    """For the validation losses of all epochs, the last one as a multiple of the lowest."""
-    return Answer(
-        val_losses[-1] / min(val_losses),
-        "Divide the last of the list by its smallest.",
-        {
-            "The other way round: divide the last by the smallest.": min(val_losses) / val_losses[-1],
-            "That is the difference. Divide.": val_losses[-1] - min(val_losses),
-            "You divided by the first one.": val_losses[-1] / val_losses[0],
         },
     )  # fmt: skip
 
@@ -299,7 +286,6 @@ COMPUTED: dict[str, Callable[..., Answer]] = {  # the name of a task: its answer
     "6.4 numbers of one block": numbers_of_a_block,
     "6.5 three classes": three_classes,
     "6.7 how many steps": how_many_steps,
-    "6.7 the price of going on": price_of_going_on,
     "6.C how many questions": tokens_predicted,
     "6.B an adapter's size": size_of_adapter,
     "6.B your own adapter": own_adapter,

@@ -10,6 +10,7 @@ from torch.nn.utils import parameters_to_vector
 from helpers.config import BASE_CONFIG
 from helpers.freezing import FreezePlan, replace_head
 from helpers.model import GPTModel
+from helpers.training import take_step
 from workshop.exercises.mistakes import Exercise, Mistake, alike, refuse, rows, show, unrecognised
 
 SIZES = BASE_CONFIG | {"vocab_size": 11, "context_length": 6, "drop_rate": 0.0}
@@ -29,15 +30,6 @@ class CountedSGD(torch.optim.SGD):
         """Take a step."""
         self.num_steps += 1
         return super().step(closure)
-
-
-def training_step(model, token_ids, labels, optimizer) -> float:
-    """Take one step of the optimizer with a batch; return the loss before it, in nats."""
-    optimizer.zero_grad()
-    loss = F.cross_entropy(model(token_ids)[:, -1], labels)
-    loss.backward()
-    optimizer.step()
-    return loss.item()
 
 
 def step_with(loss_of, zero_grad=True, steps=1):
@@ -62,7 +54,7 @@ def loss_at_the_end(logits, labels):
 
 def returns_the_loss_after_it(model, token_ids, labels, optimizer) -> float:
     """Take a right step, and return the loss after it."""
-    training_step(model, token_ids, labels, optimizer)
+    take_step(model, token_ids, labels, optimizer)
     return loss_at_the_end(model(token_ids), labels).item()
 
 
@@ -161,7 +153,7 @@ def same_trace(one: list[tuple], other: list[tuple]) -> bool:
 
 def try_training_step(solve) -> str:
     """`solve` takes a model, token ids, labels and an optimizer; it takes a step, returns the loss."""
-    got, right = trace(solve), trace(training_step)
+    got, right = trace(solve), trace(take_step)
     still = all(torch.equal(before, after) for _, before, after, *_ in got)
     never_called = not any(num_steps for *_, num_steps, _ in got)
     refuse({
@@ -198,5 +190,5 @@ def try_training_step(solve) -> str:
 
 
 EXERCISES = {
-    "6.7 training step": Exercise(try_training_step, training_step),
+    "6.7 training step": Exercise(try_training_step, take_step),
 }
