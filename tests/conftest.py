@@ -22,7 +22,7 @@ LONG = (  # the files that take longest, the longest first
     "06_C_where_nano_comes_from.ipynb", "test_pages.py", "06_7_fine_tuning.ipynb",
     "06_D_caching_the_frozen_layers.ipynb", "06_B_freeze_lab.ipynb", "test_browser.py", "test_site.py",
     "test_colab.py", "06_8_using_the_classifier.ipynb", "test_widgets_lab.py", "test_ranks.py",
-    "test_loading.py", "06_C_which_choices_matter.ipynb",
+    "test_loading.py",
 )  # fmt: skip
 
 
