@@ -56,7 +56,7 @@ def test_only_seeds_that_both_experiments_have_are_compared():
 def test_a_sentence_has_both_accuracies_the_seeds_and_the_books_result():
     text = str(compare(RESULTS, 2))
     assert re.match(
-        r"Experiment 2 has a mean .* of 30.0%, experiment 1 of 90.0%: −60.0 points", text
+        r"Experiment 2 has a mean .* of 30.0 %, experiment 1 of 90.0 %: −60.0 points", text
     )
     assert "of experiment 2 with 2 seeds are 30.0, 30.0 %." in text
     assert text.endswith("one run has 75.00 %, and experiment 1 95.00 %.")
@@ -95,7 +95,7 @@ def test_the_chart_shows_each_experiment_its_interval_its_seeds_and_two_referenc
         mark = to_rgba(bars.lines[0].get_color()), bars.lines[0].get_marker()
         colour, marker = STYLES[c.difference.verdict]
         assert mark == (to_rgba(colour), marker)
-        assert f"{c}: {c.difference.verdict}" in chart.words
+        assert f", difference {c.difference}: {c.difference.verdict}" in chart.words
     by_marker = {
         mark: [line.get_xdata() for line in axes.lines if line.get_marker() == mark]
         for mark in ".|"

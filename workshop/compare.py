@@ -47,11 +47,11 @@ class Comparison:
 
     def __str__(self) -> str:
         """Return the two accuracies, their difference, the seeds and the book's result."""
-        accuracy, reference = np.mean(self.accuracies), np.mean(self.reference)
+        accuracy, reference = 100 * np.mean(self.accuracies), 100 * np.mean(self.reference)
         seeds = ", ".join(f"{100 * accuracy:.1f}" for accuracy in sorted(self.accuracies))
         text = (
-            f"Experiment {self.number} has a mean test accuracy of {accuracy:.1%}, experiment "
-            f"{self.against} of {reference:.1%}: {self.difference}. The accuracies of experiment "
+            f"Experiment {self.number} has a mean test accuracy of {accuracy:.1f} %, experiment "
+            f"{self.against} of {reference:.1f} %: {self.difference}. The accuracies of experiment "
             f"{self.number} with {counted(len(self.accuracies), 'seed')} are {seeds} %."
         )
         if book := ROWS[self.number].book:
@@ -118,7 +118,7 @@ def draw_comparisons(comparisons: Sequence[Comparison], majority: float) -> Char
     the accuracy `majority`, 0 … 1, of predicting the majority class.
     """
     figure, plot = new_figure(110 + 24 * len(comparisons))
-    lines = [f"always the majority class: {majority:.1%}"]
+    labels, lines = [], [f"always the majority class: {100 * majority:.1f} %"]
     for y, c in enumerate(comparisons):
         colour, marker = STYLES[c.difference.verdict]
         mean, low, high = 100 * np.array(c.difference)
@@ -128,9 +128,13 @@ def draw_comparisons(comparisons: Sequence[Comparison], majority: float) -> Char
         seeds = 100 * np.array(c.accuracies)
         plot.plot(seeds, [y + 0.3] * len(seeds), ".", color=colour, alpha=0.4)
         plot.plot(reference, y, "|", color=INK, markersize=18)
-        lines.append(f"{c}: {c.difference.verdict}")
+        label = f"{c.number}  {ROWS[c.number].description}"
+        labels.append(label)
+        lines.append(
+            f"{label}: {reference + mean:.1f} %, experiment {c.against} {reference:.1f} %, difference "
+            f"{c.difference}: {c.difference.verdict}"
+        )
     plot.axvline(100 * majority, color=INK, linestyle=":")
-    labels = [f"{c.number}  {ROWS[c.number].description}" for c in comparisons]
     plot.set_yticks(range(len(comparisons)), labels)
     plot.invert_yaxis()
     plot.set_xlabel("test accuracy in %")
