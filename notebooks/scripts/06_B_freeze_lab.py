@@ -15,7 +15,7 @@
 # # 6.B The Freeze Lab, and which choices matter
 #
 # After this notebook you can compare two trained classifiers, and judge whether their difference could be chance. You
-# also know which choices of the chapter mattered for the bundled model. About 30 minutes. Read section 6.7 first.
+# also know which choices of the chapter mattered for the bundled model. About 25 minutes. Read section 6.7 first.
 #
 # All numbers are for the bundled model and data; others give other numbers. The [glossary](../site/pages/glossary.md)
 # explains every term.

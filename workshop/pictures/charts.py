@@ -459,7 +459,7 @@ def draw_runs(
     figure, plot = new_figure(384)
     plot.errorbar(xs, accuracies, intervals, fmt="o", label="a run, with its 95 % interval")
     on_front = [xs[i] for i in best], [accuracies[i] for i in best]
-    plot.plot(*on_front, "o-", zorder=3, label="no mean accuracy beats these at this cost")
+    plot.plot(*on_front, "o-", zorder=3, label="Pareto front")
     plot.axhline(majority, color=INK, linestyle=":", label="always the majority class")
     lines = [f"always the majority class: accuracy {majority:.3f}"]
     for i, run in enumerate(runs):
