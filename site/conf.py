@@ -103,9 +103,7 @@ OURS = 'class="fx-drawing"'  # of a drawing that workshop/pictures made
 LABEL = re.compile(r'^<svg\b[^>]*\baria-label="([^"]*)"')
 # what a cell prints where a learner has not done anything yet: on a page nothing can be done
 NOTHING_DONE = re.compile(
-    r"""Not\ (written\ |answered\ )?yet | Row\ \d+:\ not\ guessed\ yet | exercises:\s+0\ of
-    | 0\ of\ 0\ guesses | No\ run\ yet | accuracy\ against\ seconds:\ no\ run\ yet
-    | \[a\ progress\ bar:""",
+    r"""Not\ (written\ |answered\ )?yet | exercises:\s+0\ of | \[a\ progress\ bar:""",
     re.VERBOSE,
 )
 # and what a widget says there

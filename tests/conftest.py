@@ -23,7 +23,7 @@ LONG = (  # the files that take longest, the longest first
     "06_D_caching_the_frozen_layers.ipynb", "06_B_freeze_lab.ipynb", "test_browser.py", "test_site.py",
     "test_colab.py", "06_8_using_the_classifier.ipynb", "test_cells_in_any_order.py",
     "test_widgets_lab.py", "test_ranks.py",
-    "test_loading.py", "06_C_which_choices_matter.ipynb",
+    "test_loading.py",
 )  # fmt: skip
 
 

@@ -40,10 +40,12 @@ def made_up_run(
     epochs: int = 5,
     **changes,
 ) -> Run:
+    """A run on 100 messages, of which the first ones are right."""
     count = len(accuracies)
+    right = tuple("1" * round(100 * a) + "0" * (100 - round(100 * a)) for a in accuracies)
     fields = {
         "trainable": 1000, "work": 12_300_000_000, "seconds": 2.0, "train_accs": (0.9,) * count,
-        "val_accs": accuracies, "val_losses": losses or (0.5,) * count, "best_epochs": (2,) * count,
-        "num_messages": 100, "after_test": False,
+        "val_losses": losses or (0.5,) * count, "best_epochs": (2,) * count, "right": right,
+        "after_test": False,
     }  # fmt: skip
     return Run(id, Settings(plan, position, epochs, 1e-3, count), **fields | changes)

@@ -1,5 +1,6 @@
 """A check cell says what is wrong, whatever it is given."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader
 from helpers.config import LEARNERS_FOLDER, beside_the_notebook, gpt_config
 from helpers.freezing import FreezePlan
 from helpers.model import GPTModel
+from tests.labs import BOOK, HEAD, made_up_run
 from workshop.exercises import check, progress
 from workshop.exercises.record import (
     FILE,
@@ -143,14 +145,6 @@ SETTINGS = SimpleNamespace(epochs=5)
         ),
         ("6.C a nat more", (), 2.718, {1: "exp(a + 1)"}),
         ("6.B an adapter's size", ({"emb_dim": 192},), 7680, {1536: "A alone", 6144: "B alone"}),
-        (
-            "6.B your own adapter",
-            (gpt_config(NANO), FreezePlan.head_only(6)),
-            386,
-            {384: "four matrices"},
-        ),
-        ("6.B one message", (), 4, {3: "of 300 messages"}),
-        ("6.B how many messages", (), 7200, {1200: "6² times"}),
     ],
 )
 def test_each_short_task_has_its_answer_and_names_typical_mistakes(
@@ -200,6 +194,32 @@ def test_each_choice_in_the_explorer_gets_its_own_remark(task, parts, words, cap
     explorer = FreezeExplorer(NANO, "Do you have time")
     explorer.plan = FreezePlan(6, parts)
     check(task, explorer)
+    assert words in capsys.readouterr().out
+
+
+BOOKS = made_up_run("book", BOOK, (0.80, 0.82, 0.78), trainable=445_634)
+SMALL = made_up_run("small", HEAD, (0.83, 0.82, 0.84), position="last_token", trainable=386)
+POOR = made_up_run("poor", HEAD, (0.6,) * 3, trainable=386)
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        ((), "Train the book's choice at the position last with 3 seeds"),
+        ((SMALL,), "Train the book's choice"),
+        ((replace(BOOKS, right=BOOKS.right[:2]), SMALL), "Train the book's choice"),
+        ((BOOKS,), "A tenth of the book's 445,634 parameters is 44,563."),
+        ((BOOKS, replace(SMALL, right=SMALL.right[:1])), "No run with 3 seeds has that few"),
+        ((BOOKS, POOR), "Change the position, or train more."),
+        ((BOOKS, made_up_run("f", HEAD, (0.5,) * 3, position="first")), "attends only to itself"),
+        ((BOOKS, made_up_run("m", HEAD, (0.7,) * 3, position="mean")), "Try another position"),
+        ((POOR, BOOKS, SMALL), "Right: head only · position last_token"),
+        ((BOOKS, SMALL), "386 parameters instead of 445,634. Verdict: can't tell."),
+    ],
+)  # fmt: skip
+def test_a_tenth_of_the_parameters_is_judged_by_the_whole_interval(runs, words, capsys):
+    lab = SimpleNamespace(rows=runs, explorer=SimpleNamespace(plan=BOOK))
+    check("6.B a tenth of the parameters", lab)
     assert words in capsys.readouterr().out
 
 

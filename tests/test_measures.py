@@ -11,12 +11,14 @@ from scipy import stats
 from helpers.measures import (
     FIELDS,
     Bin,
+    Difference,
     calibration_bins,
     counts_at,
     cross_entropy,
     expected_calibration_error,
     field_at,
     fit_temperature,
+    format_points,
     mean_confidence,
     paired_interval,
     precision_recall_curve,
@@ -38,21 +40,56 @@ def made_up(seed: int, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.stack([-margins / 2, margins / 2], axis=1)
 
 
-def test_intervals_are_wilsons_and_students_of_the_messages_means():
+def test_the_interval_of_an_accuracy_is_wilsons():
     for right, count in ((0, 20), (300, 300), (82.7, 100)):
         z, share = 1.959964, right / count
         middle, scale = share + z**2 / (2 * count), 1 + z**2 / count
         half = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
         expected = ((middle - half) / scale, (middle + half) / scale)
         assert wilson_interval(share, count) == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_seed_is_compared_by_the_bootstrap_over_messages():
     rng = np.random.default_rng(0)
-    a, b = rng.random((5, 200)) < 0.9, rng.random((3, 200)) < 0.85
-    mean, low, high = paired_interval(a, b)
-    differences = a.mean(axis=0) - b.mean(axis=0)
-    error = differences.std(ddof=1) / 200**0.5
-    assert mean == pytest.approx(differences.mean())
-    assert (low, high) == pytest.approx(stats.t.interval(0.95, 199, mean, error))
-    assert paired_interval(a, a) == (0.0, 0.0, 0.0)
+    a, b = rng.random((1, 400)) < 0.9, rng.random((1, 400)) < 0.8
+    (message_wise,) = a.astype(float) - b
+    found = stats.bootstrap((message_wise,), np.mean, rng=1, method="percentile")
+    difference = paired_interval(a, b)
+    assert difference.mean == pytest.approx(message_wise.mean())
+    assert difference[1:] == pytest.approx(found.confidence_interval, abs=0.005)
+    assert difference == paired_interval(a, b)  # no chance from one call to the next
+
+
+def test_seeds_that_disagree_make_an_interval_wide_and_one_of_two_methods_may_have_no_seed():
+    steady, baseline = np.ones((5, 200)), np.array([[1, 0] * 100])
+    unsteady = np.repeat([[1], [1], [1], [0], [0]], 200, axis=1)  # two of five seeds failed
+    assert paired_interval(steady, baseline).verdict == "better"
+    assert paired_interval(baseline, steady).verdict == "worse"
+    both = paired_interval(unsteady, baseline)
+    assert both.mean == pytest.approx(0.1) and both.verdict == "can't tell"
+    # by hand: the five seeds alone have the variance 0.24 / 5, the messages 0.25 / 200
+    half = 1.96 * (0.24 / 5 + 0.25 / 200) ** 0.5
+    assert (both.high - both.low) / 2 == pytest.approx(half, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "verdict"),
+    [(4, 0, "can't tell"), (5, 0, "can't tell"), (6, 0, "better"), (0, 6, "worse"), (15, 6, "can't tell")],
+)  # fmt: skip
+def test_where_few_messages_differ_the_verdict_is_that_of_the_exact_test(gained, lost, verdict):
+    before = np.array([[0] * gained + [1] * (100 - gained)])
+    after = np.array([[1] * gained + [0] * lost + [1] * (100 - gained - lost)])
+    difference = paired_interval(after, before)
+    assert difference.mean == pytest.approx((gained - lost) / 100)
+    assert difference.verdict == verdict
+    p = stats.binomtest(gained, gained + lost).pvalue
+    assert (p < 0.05) == (verdict != "can't tell")
+    assert paired_interval(after, after) == (0, 0, 0)
+
+
+def test_points_have_their_sign_and_zero_has_none():
+    assert str(Difference(0.031, -0.0049, 0.0704)) == "+3.1 points (95 % interval −0.5 to +7.0)"
+    assert [format_points(value) for value in (-0.0001, 0)] == ["0.0", "0.0"]
 
 
 def test_a_message_is_predicted_as_spam_above_the_threshold_and_not_on_it():

@@ -102,8 +102,8 @@ def test_the_sentence_says_what_is_kept_and_by_how_much():
     found = {BAG: candidate(0.5, 60), GPT2: candidate(0.6, 50), SUM: candidate(0.4, 70)}
     assert describe_choice(SUM, found) == (
         "Kept: the sum of both. It predicts 70.0 % of the 100 validation texts correctly. The bag of "
-        "words predicts 60.0 % correctly: a difference of +10.0 points (95 % interval +4.0 to +16.0). "
-        "The transformer predicts 50.0 % correctly: a difference of +20.0 points (95 % interval +12.0 "
+        "words predicts 60.0 % correctly: a difference of +10.0 points (95 % interval +3.8 to +16.0). "
+        "The transformer predicts 50.0 % correctly: a difference of +20.0 points (95 % interval +13.0 "
         "to +28.0)."
     )
 

@@ -190,10 +190,14 @@ def test_the_chart_of_runs_has_a_mark_an_interval_and_words_for_each(against, co
         made_up_run("b", accuracies=(0.80, 0.81, 0.79), trainable=445_634, seconds=1.6),
         made_up_run("c", HEAD, (0.60,), trainable=386, seconds=0.3),
     )
-    chart = charts.draw_runs(runs, against)
-    assert {"1", "2", "3", against, "accuracy"} <= {*check_chart(chart)}
+    chart = charts.draw_runs(runs, 0.59, against)
+    shown = {*check_chart(chart)}
+    assert {"1", "2", "3", "validation accuracy", "always the majority class"} <= shown
+    label = f"{against} (equal ones side by side)" if len(set(costs)) < 3 else against
+    assert label in shown
     plot = chart.figure.axes[0]
-    marks, joined = (line.get_xydata().tolist() for line in plot.lines)
+    marks, joined, baseline = (line.get_xydata().tolist() for line in plot.lines)
+    assert [y for _, y in baseline] == [0.59, 0.59]
     assert [y for _, y in marks] == [0.83, 0.8, 0.6] and joined == [marks[i - 1] for i in best]
     for (x, _), cost in zip(marks, costs, strict=True):
         assert x == pytest.approx(cost, rel=0.11)
@@ -201,8 +205,8 @@ def test_the_chart_of_runs_has_a_mark_an_interval_and_words_for_each(against, co
     bars = plot.collections[0].get_segments()
     assert [bar[:, 1].tolist() for bar in bars] == [pytest.approx(run.interval) for run in runs]
     assert f": {costs[2]} {against}, accuracy 0.600 (95 % interval 0.502 to 0.691)" in chart.words
-    assert chart.words.endswith(f"no run beats in both: {', '.join(map(str, best))}")
-    assert charts.draw_runs([], against).words == f"accuracy against {against}: no run yet"
+    assert chart.words.endswith(f"the Pareto front: {', '.join(map(str, best))}")
+    assert charts.draw_runs([], 0.5, against).words == f"accuracy against {against}: no run yet"
 
 
 def test_on_the_front_are_the_points_that_no_other_beats():

@@ -164,9 +164,7 @@ def test_the_picture_of_lora_has_the_models_own_sizes_and_counts(rank):
     drawing = pictures.figure_lora(cfg, rank)
     check_drawing(drawing)
     said, (out, into) = written(drawing), layer.weight.shape
-    title = (
-        f"rank {rank}: {rank * (out + into):,} parameters learn beside {out * into:,} frozen ones"
-    )
+    title = f"rank {rank}: {rank * (out + into):,} trainable parameters, {out * into:,} frozen ones"
     assert drawing.words.splitlines()[0].endswith(title)
     adapters = {"A": layer.lora_A.default.weight, "B": layer.lora_B.default.weight}
     for letter, weight in {"W": layer.weight, **adapters}.items():

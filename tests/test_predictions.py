@@ -82,6 +82,12 @@ VALUES = {  # what the cells give for the bundled model and data
     "6.E words in another order": {"change": -2.7, "low": -5.1, "high": -0.3},
     "6.E best or last epoch": {"best": 90.1, "best_right": 90.0, "last": 96.6, "last_right": 86.0},
     "6.4 most like win": {"lose": 0.63, "prize": 0.34, "free": 0.12},
+    "6.B the last real token": {"measured": "89.3%"},
+    "6.B the head only": {"measured": "61.7%"},
+    "6.B everything": {"measured": "87.1%"},
+    "6.B random weights": {"measured": "80.3%"},
+    "6.B padding to 1,024 tokens": {"measured": "65.9%", "majority": 56.5},
+    "6.B ignore_index": {"measured": "84.3%"},
     "6.4 whose phone": {"before": "sister", "weight_before": 82.2, "weight": 81.8},
     "6.A majority class": {
         "largest": "money",

@@ -14,7 +14,7 @@ from helpers.freezing import PRESETS, FreezePlan, parameter_report
 from helpers.training import calc_accuracy_loader
 from tests.clicks import MARKS, choose, click, one, rows, static_form, text_of, train_on_a_loop
 from tests.labs import BELONGS_TO, BOOK, HEAD, tiny_material
-from workshop.lab import FILE, Settings, read_kept, read_rows, say_run
+from workshop.lab import FILE, Settings, describe_run, read_kept, read_rows
 from workshop.widgets import FreezeLab
 
 pytestmark = MARKS
@@ -54,10 +54,11 @@ def test_a_press_on_train_ends_in_a_row_with_the_settings_and_the_results(lab, m
     assert run.val_accs == (accuracy,) and lab.history.val_accs[-1] == accuracy
     (cells,) = rows(lab, "fx-run-table")
     trained = "the book's choice · position last · 2 epochs · lr 0.01 · 1 seed"
-    assert cells[:3] == ["1", trained, f"{run.trainable:,}"] and len(cells) == 8
-    assert f"{accuracy:.3f}; 95 %: " in cells[5]
+    assert cells[:3] == ["1", trained, f"{run.trainable:,}"]
+    assert cells[-2:] == [f"{accuracy:.3f}", "–"]
     assert text_of(lab, "fx-status") == (
-        f"Done in {run.seconds:.1f} s: validation accuracy {accuracy:.3f}, loss {run.loss:.3f}."
+        f"Done: validation accuracy {accuracy:.3f}, loss {run.loss:.3f}; always predicting the "
+        "majority class has an accuracy of 0.500."
     )
     assert "accuracy against trainable parameters" in one(lab, "fx-plot").value
     assert (
@@ -69,7 +70,18 @@ def test_three_seeds_make_one_row_of_means(lab):
     choose(lab, "fx-seeds", "3")
     run = lab.train()
     assert lab.rows == (run,) and len(run.val_accs) == len(set(run.val_losses)) == 3
-    assert f"Done in {3 * run.seconds:.1f} s: " in text_of(lab, "fx-status")
+    assert run.interval[0] < run.accuracy < run.interval[1]
+
+
+def test_the_runs_are_compared_with_the_one_that_is_chosen(lab):
+    for epochs in (1, 5):
+        one(lab, "fx-epochs").value = epochs
+        lab.train()
+    for chosen, other in ((1, 2), (2, 1)):
+        one(lab, "fx-run").value = chosen
+        cells = rows(lab, "fx-run-table")
+        assert cells[chosen - 1][-1] == "–" and "points (95 % interval" in cells[other - 1][-1]
+        assert f"Differences are from run {chosen};" in one(lab, "fx-run-table").value
 
 
 UNTRAINABLE = [
@@ -113,7 +125,7 @@ def test_a_press_on_stop_is_heard_between_two_slices_and_leaves_a_whole_epoch(la
 
     async def press_stop():
         click(lab, "Train")  # does nothing while it trains
-        click(lab, "Open the test set")
+        click(lab, "Evaluate on the test set")
         assert "A training is under way" in text_of(lab, "fx-test")
         while "Seed 1, epoch " not in text_of(lab, "fx-status"):
             await asyncio.sleep(0)  # on a busy machine the first epoch takes a while
@@ -125,7 +137,10 @@ def test_a_press_on_stop_is_heard_between_two_slices_and_leaves_a_whole_epoch(la
     epochs = len(history.val_accs)
     assert 1 <= epochs < 50 and history.interrupted and lab.rows == ()
     words = text_of(lab, "fx-status")
-    assert f"the weights of {epochs} whole epoch" in words and "with seed 1. A run that" in words
+    assert (
+        f"the weights of {epochs} whole epoch" in words
+        and "with seed 1. Nothing is recorded" in words
+    )
     bar, status = heard
     step, left = re.search(r">seed 1 of 3, step (\d+) of 300, about (\d+) s left<", bar).groups()
     assert f'value="{round(100 * int(step) / 900)}"' in bar
@@ -160,7 +175,7 @@ def test_a_press_deletes_a_row_from_the_file_too(lab, tmp_path):
         lab.explorer.plan = PRESETS[preset](3)
         click(lab, "Train")
     head = re.findall(r'<th scope="col">(.*?)</th>', one(lab, "fx-run-table").value)
-    assert numbers(lab) == [1, 2] and head == ["run", *say_run(lab.rows[0])]
+    assert numbers(lab) == [1, 2] and head == ["run", *describe_run(*lab.rows)]
     first = lab.rows[0]
     one(lab, "fx-run").value = 2
     click(lab, "Delete it")
@@ -171,10 +186,10 @@ def test_a_press_deletes_a_row_from_the_file_too(lab, tmp_path):
 
 
 def test_a_click_takes_the_plan_and_the_settings_of_a_run(lab):
-    assert text_of(lab, "fx-where").startswith("the row's last position")
+    assert text_of(lab, "fx-where").startswith("the last position")
     lab.explorer.plan = FreezePlan.lora(3, 1, rank=4, alpha=8.0)
     choose(lab, "fx-position", "mean")
-    assert text_of(lab, "fx-where").startswith("the mean of what all positions say")
+    assert text_of(lab, "fx-where").startswith("the mean of the logits of all positions")
     one(lab, "fx-lr").value = 0.02
     settings = lab.settings
     assert settings.plan == FreezePlan.lora(3, 1, rank=4, alpha=8.0)
@@ -211,25 +226,27 @@ def test_where_nothing_can_be_kept_a_sentence_says_so(material, tmp_path, monkey
 def test_the_test_set_is_opened_only_by_a_press_and_every_later_run_says_so(
     lab, material, tmp_path
 ):
-    click(lab, "Open the test set")
-    assert "press Train first" in text_of(lab, "fx-test")
+    click(lab, "Evaluate on the test set")
+    assert "click Train first" in text_of(lab, "fx-test")
     before = lab.train()
     assert not before.after_test and not read_kept(tmp_path / FILE, BELONGS_TO).test_opened
-    click(lab, "Open the test set")
+    click(lab, "Evaluate on the test set")
     loader = torch.utils.data.DataLoader(material.test, batch_size=8)
     accuracy = calc_accuracy_loader(loader, lab.model, "cpu")
-    assert f"{accuracy:.3f} of 20 messages" in text_of(lab, "fx-test")
+    words = text_of(lab, "fx-test")
+    assert "the one with seed 1 of the last run" in words
+    assert f"{accuracy:.3f} of 20 messages, 95 % interval 0." in words
     assert lab.train().after_test
     again = quick_lab(material)
     again.train()
     assert [run.after_test for run in again.rows] == [False, True, True]
-    assert rows(again, "fx-run-table")[1][1].endswith("· after the test was seen")
-    assert "The test set has been seen." in text_of(again, "fx-kept")
+    assert rows(again, "fx-run-table")[1][1].endswith("· after the test set was used")
+    assert "The test set has been used." in text_of(again, "fx-kept")
 
 
 def test_the_work_is_predicted_before_anything_is_trained(lab):
     before, amount = text_of(lab, "fx-predicted"), r"[\d.]+ \w+ multiply-adds"
-    assert re.fullmatch(f"Predicted for one training: {amount}, .+ way: {amount}\\)", before)
+    assert re.fullmatch(f"Estimated compute of one training: {amount}. .+ loop: {amount}.", before)
     lab.explorer.plan = PRESETS["everything"](3)
     assert text_of(lab, "fx-predicted") != before
 
@@ -238,8 +255,8 @@ def test_a_page_without_a_kernel_gets_picture_tables_and_words(lab, monkeypatch)
     before = static_form(lab, monkeypatch)
     assert "No run yet." in before["text/html"] and "no run yet" in before["text/plain"]
     assert "trf_blocks.2" in before["text/plain"]
-    assert "<td>last: the row&#x27;s last position" in before["text/html"]
+    assert "<td>last: the last position: padding" in before["text/html"]
     lab.train()
     data = static_form(lab, monkeypatch)
-    assert "<caption>The runs</caption>" in data["text/html"]
+    assert "<caption>The runs. Differences are from run 1;" in data["text/html"]
     assert "run 1, the book" in data["text/plain"]

@@ -6,7 +6,7 @@ processes     several processes share a training
 costs         what a training step costs, in compute and memory
 inside        attention, the influence of tokens, the answer after each block
 experiments   the book's table of experiments; compare: their differences, with intervals
-lab           the Freeze Lab's trainings; challenges: what it asks
+lab           the Freeze Lab's trainings
 film          the messages after each epoch
 pretraining   a small GPT-2 from text; respelling: texts as they are texted
 widgets       what is clicked; the only files that import ipywidgets

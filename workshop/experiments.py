@@ -1,8 +1,9 @@
-"""The book's table of experiments: its rows, and the training of a row.
+"""The book's table of experiments, and the training of each.
 
 The book's repository (github.com/rasbt/LLMs-from-scratch, ch06/02_bonus_additional-experiments)
-answers questions about chapter 6 with a table of 19 rows. The numbers of the rows and the test
-accuracies in `Row.book`, of one training each, are that table's. Row 20 is the course's own.
+answers questions about chapter 6 with a table of 19 experiments, a row for each. Their numbers and
+the test accuracies in `Row.book`, of one training each, are that table's. Experiment 20 is the
+course's own.
 
     python -m workshop.experiments --model "gpt2-nano (12M)" --rows 1-5,10,11 --seeds 5
 """
@@ -108,25 +109,25 @@ class Row:
 
 TABLE = """
 1 = ["the book's choices", 1, {}, 95.00]
-2 = ["the first token classifies", 1, {position = "first"}, 75.00]
-3 = ["only the head is trained", 1, {layers = "head only"}, 72.00]
-4 = ["the last two blocks are trained", 1, {layers = "last two blocks"}, 98.33]
-5 = ["everything is trained", 1, {layers = "all"}, 96.67]
+2 = ["classify at the first token", 1, {position = "first"}, 75.00]
+3 = ["train the head only", 1, {layers = "head only"}, 72.00]
+4 = ["train the last two blocks", 1, {layers = "last two blocks"}, 98.33]
+5 = ["train everything", 1, {layers = "all"}, 96.67]
 6 = ["GPT-2 355M", 1, {model = "gpt2-medium (355M)"}, 84.67]
 7 = ["GPT-2 774M", 1, {model = "gpt2-large (774M)"}, 96.67]
 8 = ["GPT-2 1558M", 1, {model = "gpt2-xl (1558M)"}, 98.33]
-9 = ["GPT-2 1558M, everything is trained", 8, {model = "gpt2-xl (1558M)", layers = "all"}, 98.67]
-10 = ["random weights, everything is trained", 5, {weights = "random", layers = "all"}, 93.67]
+9 = ["GPT-2 1558M, train everything", 8, {model = "gpt2-xl (1558M)", layers = "all"}, 98.67]
+10 = ["random weights, train everything", 5, {weights = "random", layers = "all"}, 93.67]
 11 = ["LoRA in all blocks", 5, {layers = "LoRA"}, 96.67]
 12 = ["GPT-2 1558M, LoRA", 9, {model = "gpt2-xl (1558M)", layers = "LoRA", alpha = 8.0}, 98.33]
-13 = ["padded to 1,024 tokens", 1, {max_length = 1024}, 78.33]
+13 = ["pad to 1,024 tokens", 1, {max_length = 1024}, 78.33]
 14 = ["no padding, batch size 1", 1, {padding = false, batch_size = 1}, 98.00]
-15 = ["no padding, 8 messages a step", 1, {padding = false, batch_size = 1, accumulation = 8}, 98.33]
-16 = ["the last real token classifies", 1, {position = "last_token"}, 98.33]
+15 = ["no padding, 8 messages per step", 1, {padding = false, batch_size = 1, accumulation = 8}, 98.33]
+16 = ["classify at the last real token", 1, {position = "last_token"}, 98.33]
 17 = ["no causal mask", 1, {causal_mask = false}, 95.33]
-18 = ["ignore_index set to the padding", 1, {ignore_index = 50256}, 95.00]
-19 = ["the mean over all tokens classifies", 1, {position = "mean"}, 96.33]
-20 = ["words shuffled", 1, {words_shuffled = true}]
+18 = ["ignore_index = id of the padding", 1, {ignore_index = 50256}, 95.00]
+19 = ["classify by the mean of all tokens", 1, {position = "mean"}, 96.33]
+20 = ["shuffle the words", 1, {words_shuffled = true}]
 """
 ROWS = {int(number): Row(*values) for number, values in tomllib.loads(TABLE).items()}
 
@@ -156,8 +157,8 @@ def reason_to_skip(number: int, model: str) -> str:
     if other == model or model_size(model) != BUNDLED_SIZE:
         return ""
     return (
-        f"row {number} is skipped: it asks for {other}, a larger sister of GPT-2 124M, and the "
-        f'nano has none; --model "gpt2-small (124M)" runs it'
+        f"experiment {number} is skipped: it needs {other}, a larger version of GPT-2 124M, and "
+        f'the nano has none; --model "gpt2-small (124M)" runs it'
     )
 
 

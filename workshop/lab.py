@@ -22,11 +22,12 @@ from helpers.data import SpamDataset, create_dataloaders
 from helpers.download import whole_file
 from helpers.freezing import FreezePlan, parameter_report, preset_of, replace_head, run_name
 from helpers.loading import load_pretrained
-from helpers.measures import wilson_interval
+from helpers.measures import Difference, paired_interval, wilson_interval
 from helpers.model import GPTModel, part_names
 from helpers.training import TrainingSettings, last_token_positions, own_random_numbers
 from workshop.costs import Cost, TrainingWork, work_of_training
 from workshop.fast import Progress, fine_tuning_steps, trained_from
+from workshop.forward import message_logits
 from workshop.texts import counted
 
 FILE = "freeze_lab.jsonl"
@@ -92,7 +93,8 @@ def delete_row(path: Path, row_id: str) -> None:
 class Material:
     """A pretrained model and three data sets, with the checksums that tell them from others.
 
-    `lr` is the learning rate that goes with the model.
+    `lr` is the learning rate that goes with the model. `majority` is the baseline of all runs: the
+    accuracy, 0 … 1, of predicting the more frequent label for all validation messages.
     """
 
     pretrained: GPTModel
@@ -101,6 +103,12 @@ class Material:
     test: SpamDataset
     belongs_to: dict[str, str]
     lr: float
+
+    @property
+    def majority(self) -> float:
+        """The fraction of validation messages that have the more frequent label."""
+        spam = mean(self.validation.labels)
+        return max(spam, 1 - spam)
 
 
 def load_material(model_name: str, data_name: str) -> Material:
@@ -168,12 +176,13 @@ class Training:
     """A run under way: `steps` trains seed after seed, in short steps.
 
     `model` is the one that is trained now, or was last (None before); `histories` has an entry for
-    each seed that has begun. The pretrained model is not changed.
+    each seed that has begun, `right` for each that has ended: a text with a 1 for each validation
+    message that is classified correctly, 0 for the others. The pretrained model is not changed.
     """
 
     def __init__(self, material: Material, settings: Settings):
         self.material, self.settings = material, settings
-        self.model, self.histories = None, []
+        self.model, self.histories, self.right = None, [], []
 
     @property
     def interrupted(self) -> bool:
@@ -197,6 +206,10 @@ class Training:
                     yield progress
             if self.interrupted:
                 return
+            validation = self.material.validation
+            logits = message_logits(self.model, validation.encoded_texts, settings.position)
+            is_right = logits.argmax(dim=-1) == torch.tensor(validation.labels)
+            self.right.append("".join(map(str, is_right.int().tolist())))
 
 
 def train_whole(material: Material, settings: Settings) -> "Run":
@@ -240,10 +253,11 @@ def work_predicted(material: Material, settings: Settings) -> TrainingWork:
 class Run:
     """A finished run; the tuples have one entry for each seed.
 
-    `work` (predicted for `fine_tune`, in multiply-adds) and `seconds` (measured) are of one
-    training, the mean over seeds. Accuracies (0 … 1) and losses (means, in nats) are those of the last epoch:
-    `train_accs` over its training messages, each before its step, the others over all `num_messages`
-    validation messages. `after_test` tells whether the test set had been seen before.
+    `work` (predicted for `fine_tune`, in multiply-adds) and `seconds` (measured, without those of the
+    frozen layers, whose output may be cached from an earlier run) are of one training, the mean over
+    seeds. Accuracies (0 … 1) and losses (means, in nats) are those of the last epoch: `train_accs`
+    over its training messages, each before its step, the others over all validation messages.
+    `right` is that of `Training`. `after_test` tells whether the test set had been used before.
     """
 
     id: str
@@ -252,11 +266,20 @@ class Run:
     work: int
     seconds: float
     train_accs: tuple
-    val_accs: tuple
     val_losses: tuple
     best_epochs: tuple
-    num_messages: int
+    right: tuple
     after_test: bool
+
+    @property
+    def num_messages(self) -> int:
+        """The number of validation messages."""
+        return len(self.right[0])
+
+    @property
+    def val_accs(self) -> tuple:
+        """The accuracy of each seed."""
+        return tuple(right.count("1") / self.num_messages for right in self.right)
 
     @property
     def accuracy(self) -> float:
@@ -274,6 +297,16 @@ class Run:
         return wilson_interval(self.accuracy, self.num_messages)
 
 
+def compare_runs(run: Run, other: Run) -> Difference:
+    """Return by how much a run's accuracy is higher than another's on the same messages.
+
+    The seeds that both have count: one of them alone tells nothing about others.
+    """
+    seeds = min(len(run.right), len(other.right))
+    right = [[list(map(int, text)) for text in each.right[:seeds]] for each in (run, other)]
+    return paired_interval(*right)
+
+
 def finished_run(training: Training, after_test: bool = False) -> Run:
     """Return the run that a finished training makes, under a new id."""
     material, settings, histories = training.material, training.settings, training.histories
@@ -282,31 +315,39 @@ def finished_run(training: Training, after_test: bool = False) -> Run:
         settings=settings,
         trainable=parameter_report(material.pretrained.cfg, settings.plan).trainable,
         work=work_predicted(material, settings).fine_tune.amount,
-        seconds=mean(history.seconds_encoding + history.seconds_training for history in histories),
+        seconds=mean(history.seconds_training for history in histories),
         train_accs=tuple(history.train_accs[-1] for history in histories),
-        val_accs=tuple(history.val_accs[-1] for history in histories),
         val_losses=tuple(history.val_losses[-1] for history in histories),
         best_epochs=tuple(history.best_epoch for history in histories),
-        num_messages=len(material.validation),
+        right=tuple(training.right),
         after_test=after_test,
     )
 
 
-def say_run(run: Run) -> dict[str, str]:
-    """Return a run's text in each column of the table, by the column's name."""
-    low, high = run.interval
+def describe_run(run: Run, other: Run) -> dict[str, str]:
+    """Return a run's text in each column of the table, by the column's name.
+
+    The last column has the difference in accuracy from the run `other`.
+    """
     accuracy = f"{run.accuracy:.3f}"
-    if len(run.val_accs) > 1:
-        accuracy += f", {min(run.val_accs):.3f} – {max(run.val_accs):.3f}"
-    after = " · after the test was seen" if run.after_test else ""
+    if len(run.right) > 1:
+        accuracy += f" ({min(run.val_accs):.3f} … {max(run.val_accs):.3f})"
+    compared = "–"
+    if run.id != other.id:
+        difference = compare_runs(run, other)
+        compared = f"{difference}: {difference.verdict}"
+    after = " · after the test set was used" if run.after_test else ""
     return {
         "what was trained": f"{run.settings}{after}",
         "trainable": f"{run.trainable:,}",
-        "work": str(Cost("work", run.work, "multiply-adds")).removesuffix(" multiply-adds"),
+        "multiply-adds": str(Cost("work", run.work, "multiply-adds")).removesuffix(
+            " multiply-adds"
+        ),
         "seconds": f"{run.seconds:.1f}",
-        "accuracy": f"{accuracy}; 95 %: {low:.3f} – {high:.3f}",
         "loss": f"{run.loss:.3f}",
         "best epoch": ", ".join(map(str, run.best_epochs)),
+        "accuracy": accuracy,
+        "difference": compared,
     }
 
 
@@ -315,13 +356,14 @@ def check_run(run: Run) -> None:
     for name in ("trainable", "work", "num_messages"):
         whole_number(name, getattr(run, name), 1, 2**63)
     finite_number("seconds", run.seconds, inclusive=True)
-    numbers = run.train_accs, run.val_accs, run.val_losses, run.best_epochs
+    numbers = run.train_accs, run.val_losses, run.best_epochs, run.right
     seeds = range(run.settings.num_seeds)
-    for train_acc, val_acc, val_loss, epoch, _ in zip(*numbers, seeds, strict=True):
+    for train_acc, val_loss, epoch, right, _ in zip(*numbers, seeds, strict=True):
         finite_number("an accuracy", train_acc, inclusive=True, most=1)
-        finite_number("an accuracy", val_acc, inclusive=True, most=1)
         finite_number("a loss", val_loss, inclusive=True)
         whole_number("the best epoch", epoch, 1, run.settings.epochs)
+        if not set(right) <= {"0", "1"} or len(right) != run.num_messages:
+            raise ValueError(f"{right!r} does not say which of the messages are right")
 
 
 # --- runs in a file ------------------------------------------------------------------------------
@@ -346,7 +388,7 @@ def keep_run(path: Path, run: Run, belongs_to: dict[str, str]) -> None:
 
 
 def keep_test_opened(path: Path, belongs_to: dict[str, str]) -> None:
-    """Note in a file that the test set has been seen; raises OSError as `keep_run` does."""
+    """Note in a file that the test set has been used; raises OSError as `keep_run` does."""
     append_row(path, {"kind": "test opened", "id": secrets.token_hex(6), **belongs_to})
 
 
@@ -367,7 +409,7 @@ def read_kept(path: Path, belongs_to: dict[str, str]) -> Kept:
             try:
                 plan = FreezePlan(**row["settings"]["plan"])
                 row["settings"] = Settings(**row["settings"] | {"plan": plan})
-                for name in ("train_accs", "val_accs", "val_losses", "best_epochs"):
+                for name in ("train_accs", "val_losses", "best_epochs", "right"):
                     row[name] = tuple(row[name])
                 run = Run(**row)
                 check_run(run)

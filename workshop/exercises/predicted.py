@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from helpers.freezing import record
 from helpers.measures import Slice, counts_at, mean_confidence, paired_interval
 from helpers.training import own_random_numbers
+from workshop.compare import compare, majority_accuracy
 from workshop.inside import influence_on_spam, read_message
 from workshop.pictures.charts import batch_widths, share_of_padding
 
@@ -278,6 +279,41 @@ def end_of_learning_curve(accuracies) -> dict:
     return {"answer": 100 * last, "before": 100 * before, "half": half, "num_texts": whole}
 
 
+# --- 6.B ------------------------------------------------------------------------------------------
+
+
+def verdict_on_experiment(results, number: int) -> dict:
+    """Return how an experiment compares with its reference, and what was measured, in words."""
+    comparison = compare(results, number)
+    return {"answer": comparison.difference.verdict, "measured": str(comparison)}
+
+
+def seeds_of_experiment(results, number: int) -> dict:
+    """Return how many seeds of an experiment have an accuracy near that of its reference.
+
+    The others are at least ten points below the mean of the reference.
+    """
+    comparison = compare(results, number)
+    reference = comparison.reference
+    near = [accuracy > sum(reference) / len(reference) - 0.1 for accuracy in comparison.accuracies]
+    answer = "all of them" if all(near) else "some of them" if any(near) else "none of them"
+    majority = 100 * majority_accuracy(results)
+    return {"answer": answer, "measured": str(comparison), "majority": majority}
+
+
+def same_or_different(results, number: int) -> dict:
+    """Return whether an experiment has the predictions of its reference, or else a better accuracy."""
+    comparison = compare(results, number)
+    right = [
+        [result["right"] for result in results if result["row"] == row]
+        for row in (number, comparison.against)
+    ]
+    answer = "better" if comparison.difference.mean > 0 else "worse"
+    if right[0] == right[1]:
+        answer = "exactly the same"
+    return {"answer": answer, "measured": str(comparison)}
+
+
 ANSWERS = {
     "6.1 what the pretrained model answers": beginning_of_answer,
     "6.2 always ham": always_ham,
@@ -299,4 +335,10 @@ ANSWERS = {
     "6.E hard on purpose": accuracy_on_hard,
     "6.E words in another order": lost_without_order,
     "6.E best or last epoch": more_confident,
+    "6.B the last real token": verdict_on_experiment,
+    "6.B the head only": verdict_on_experiment,
+    "6.B everything": verdict_on_experiment,
+    "6.B random weights": verdict_on_experiment,
+    "6.B padding to 1,024 tokens": seeds_of_experiment,
+    "6.B ignore_index": same_or_different,
 }

@@ -11,13 +11,20 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from helpers.freezing import TRAINABLE, FreezePlan, parameter_report
+from helpers.freezing import TRAINABLE, FreezePlan
 from helpers.measures import counts_at, cross_entropy, fit_temperature
 from workshop.costs import training_cost
 from workshop.exercises.answers import describe_difference, number_in, plain, show, unanswered
 from workshop.exercises.record import OPEN, SOLVED, TRIED, report
+from workshop.lab import compare_runs
 
 NEAR = 0.002  # nats of loss by which a temperature may miss the best one
+FEWEST_SEEDS = 3  # of a run of the Freeze Lab that is compared with another one
+MARGIN = 0.1  # of accuracy that such a run may lose
+POSITION_HINTS = {  # for a run that is not accurate enough, by the position at which it classifies
+    "last": "At the last position, most messages have padding. Change the position, or train more.",
+    "first": "The first token attends only to itself. Choose another position.",
+}
 
 
 def check(name: str, given, *context) -> None:
@@ -122,14 +129,6 @@ def size_of_adapter(cfg) -> Answer:
     )
 
 
-def own_adapter(cfg, plan) -> Answer:
-    """For a configuration and a plan, the number of trainable parameters."""
-    return Answer(
-        parameter_report(cfg, plan).trainable,
-        "Add up the adapters of rank 1 on four matrices, and the head.",
-    )
-
-
 def tokens_predicted(recipe) -> Answer:
     """For a pretraining recipe, how many tokens were predicted."""
     return Answer(
@@ -158,10 +157,6 @@ FIXED = {
     ),
     "6.C a nat more": Answer(
         math.e, "The perplexity is exp(loss), and exp(a + 1) is exp(a) times something."
-    ),
-    "6.B one message": Answer(4, "96.33 % − 95.00 % = 1.33 %, of 300 messages."),
-    "6.B how many messages": Answer(
-        7200, "An interval that is six times narrower needs 6² times as many messages."
     ),
 }
 
@@ -281,6 +276,45 @@ def _backward(explorer, plan: FreezePlan) -> int:
     return training_cost(explorer.cfg, plan, *batch).backward.amount
 
 
+def judge_tenth(lab) -> tuple[str, str]:
+    """Whether a run trains a tenth of the book's parameters or fewer, and loses less than MARGIN.
+
+    The most accurate runs of both kinds are compared: the whole interval must lie above -MARGIN.
+    """
+    runs = [run for run in lab.rows if len(run.right) >= FEWEST_SEEDS]
+    book_plan = FreezePlan.book(lab.explorer.plan.n_layers)
+    of_book = [
+        run for run in runs if (run.settings.plan, run.settings.position) == (book_plan, "last")
+    ]
+    if not of_book:
+        return TRIED if lab.rows else OPEN, (
+            f"Not yet. Train the book's choice at the position last with {FEWEST_SEEDS} seeds or "
+            "more: other runs are compared with it."
+        )
+    book = max(of_book, key=lambda run: run.accuracy)
+    small = [run for run in runs if 10 * run.trainable <= book.trainable]
+    if not small:
+        return TRIED, (
+            f"Not yet. A tenth of the book's {book.trainable:,} parameters is "
+            f"{book.trainable // 10:,}. No run with {FEWEST_SEEDS} seeds has that few. Which parts "
+            "have few parameters?"
+        )
+    best = max(small, key=lambda run: run.accuracy)
+    difference = compare_runs(best, book)
+    compared = (
+        f"{best.settings} has an accuracy of {best.accuracy:.3f}, the book's choice "
+        f"{book.accuracy:.3f}: {difference}."
+    )
+    if difference.low <= -MARGIN:
+        other = "Try another position, more epochs, or another learning rate."
+        hint = POSITION_HINTS.get(best.settings.position, other)
+        return TRIED, f"Not yet: it may be {MARGIN:.0%} or more less accurate. {compared} {hint}"
+    return SOLVED, (
+        f"Right: {compared} That is with {best.trainable:,} parameters instead of "
+        f"{book.trainable:,}. Verdict: {difference.verdict}."
+    )
+
+
 COMPUTED: dict[str, Callable[..., Answer]] = {  # the name of a task: its answer, by its context
     "6.3 batches of 16": batches_of_16,
     "6.4 numbers of one block": numbers_of_a_block,
@@ -288,7 +322,6 @@ COMPUTED: dict[str, Callable[..., Answer]] = {  # the name of a task: its answer
     "6.7 how many steps": how_many_steps,
     "6.C how many questions": tokens_predicted,
     "6.B an adapter's size": size_of_adapter,
-    "6.B your own adapter": own_adapter,
 }
 
 
@@ -304,5 +337,6 @@ TASKS: dict[str, Callable[..., tuple[str, str]]] = {
     "6.5 two blocks, little compute": judge_two_blocks,
     "6.5 few parameters, a long way": judge_long_way,
     "6.8 a threshold": judge_threshold,
+    "6.B a tenth of the parameters": judge_tenth,
     "6.E the temperature": judge_temperature,
 }

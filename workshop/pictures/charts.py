@@ -29,6 +29,7 @@ from workshop.lab import Run
 from workshop.pictures.svg import (
     BLUE,
     GREY,
+    INK,
     ORANGE,
     Axes,
     Drawing,
@@ -436,11 +437,14 @@ def front(costs: Sequence[float], accuracies: Sequence[float]) -> list[int]:
 
 
 @course_style
-def draw_runs(runs: Sequence[Run], against: str = "trainable parameters") -> Drawing:
+def draw_runs(
+    runs: Sequence[Run], majority: float, against: str = "trainable parameters"
+) -> Drawing:
     """Return the runs' accuracies, with their intervals, against what they cost, on a log axis.
 
     A run has its number, from 1, in the order of `runs`. The Pareto front is filled and joined by a
-    line. Runs of the same cost stand side by side. `against` is a key of AGAINST.
+    line. Runs of the same cost stand side by side. A line marks the accuracy `majority`, 0 … 1, of
+    predicting the majority class. `against` is a key of AGAINST.
     """
     title = f"accuracy against {against}"
     if not runs:
@@ -455,8 +459,9 @@ def draw_runs(runs: Sequence[Run], against: str = "trainable parameters") -> Dra
     figure, plot = new_figure(384)
     plot.errorbar(xs, accuracies, intervals, fmt="o", label="a run, with its 95 % interval")
     on_front = [xs[i] for i in best], [accuracies[i] for i in best]
-    plot.plot(*on_front, "o-", zorder=3, label="no run beats these in both")
-    lines = []
+    plot.plot(*on_front, "o-", zorder=3, label="Pareto front")
+    plot.axhline(majority, color=INK, linestyle=":", label="always the majority class")
+    lines = [f"always the majority class: accuracy {majority:.3f}"]
     for i, run in enumerate(runs):
         low, high = run.interval
         plot.annotate(i + 1, (xs[i], high), ha="center", va="bottom")
@@ -464,9 +469,10 @@ def draw_runs(runs: Sequence[Run], against: str = "trainable parameters") -> Dra
             f"run {i + 1}, {run.settings}: {costs[i]:,} {against}, accuracy {run.accuracy:.3f} "
             f"(95 % interval {low:.3f} to {high:.3f})"
         )
-    lines.append(f"no run beats in both: {', '.join(str(i + 1) for i in best)}")
+    lines.append(f"the Pareto front: {', '.join(str(i + 1) for i in best)}")
     xlim = min(xs) / 3, max(xs) * 4
-    plot.set(title=title, xscale="log", xlabel=against, ylabel="accuracy", xlim=xlim)
+    label = against if len(set(costs)) == len(costs) else f"{against} (equal ones side by side)"
+    plot.set(title=title, xscale="log", xlabel=label, ylabel="validation accuracy", xlim=xlim)
     plot.xaxis.set(major_formatter="{x:,g}", minor_formatter="")
     figure.legend(loc="outside lower center")
     return chart(figure, *lines)

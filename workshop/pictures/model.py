@@ -308,13 +308,13 @@ def draw_images(folder: Path = IMAGES) -> None:
 def figure_lora(cfg: dict, rank: int = RANK, alpha: float = ALPHA) -> Drawing:
     """Return a picture of what LoRA adds to a query matrix (Hu et al. 2021, section 4.1).
 
-    From bottom to top: x goes through the frozen matrix W and beside it through A and B, and both
-    are added, with the sizes of the model with `cfg`. Raises ValueError for a rank that is no whole
+    From bottom to top: x goes through the frozen matrix W and, in parallel, through A and B, and both
+    results are added, with the sizes of the model with `cfg`. Raises ValueError for a rank that is no whole
     number from 1.
     """
     rank, d = whole_number("rank", rank, 1), cfg["emb_dim"]
     title = (
-        f"att.W_query with an adapter of rank {rank}: {2 * rank * d:,} parameters learn beside "
+        f"att.W_query with an adapter of rank {rank}: {2 * rank * d:,} trainable parameters, "
         f"{d * d:,} frozen ones"
     )
     below = f"x: {d:,} numbers for each token"
@@ -337,15 +337,15 @@ def figure_lora(cfg: dict, rank: int = RANK, alpha: float = ALPHA) -> Drawing:
     boxes = []
     for letter, rows, columns, start, state, x, y in (
         ("W", d, d, "pretrained", FROZEN, 10, 147),
-        ("A", rank, d, "start random", TRAINABLE, 370, 184),
-        ("B", d, rank, "start at zero", TRAINABLE, 370, 110),
+        ("A", rank, d, "random at first", TRAINABLE, 370, 184),
+        ("B", d, rank, "zero at first", TRAINABLE, 370, 110),
     ):
         size, count = f"{letter}: {rows:,} × {columns:,}", rows * columns
         drawn += _draw_box(Row((), size, start, count, count, state, None, ""), x, y)
         boxes.append(f"{size}, {count:,} parameters, {start}, {state}")
     way = (
         f"from bottom to top: {below}; on the left it goes through {boxes[0]}; on the right through "
-        f"{boxes[1]}, which leaves {numbers}, and then through {boxes[2]}; {scale}; both are added"
+        f"{boxes[1]}, which leaves {numbers}, and then through {boxes[2]}; {scale}; both results are added"
     )
     return picture(drawn, "\n".join((title, way, above)), 710, 302)
 

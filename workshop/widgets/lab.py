@@ -1,4 +1,4 @@
-"""The Freeze Lab: choose what is trained, press Train, and compare the results."""
+"""The Freeze Lab: choose what is trained, click Train, and compare the results."""
 
 from html import escape
 
@@ -6,6 +6,7 @@ from ipywidgets import HTML, BoundedIntText, FloatText, VBox
 from torch.utils.data import DataLoader
 
 from helpers.config import beside_the_notebook
+from helpers.measures import wilson_interval
 from helpers.training import calc_accuracy_loader
 from workshop.lab import (
     FILE,
@@ -14,12 +15,12 @@ from workshop.lab import (
     Settings,
     Training,
     delete_row,
+    describe_run,
     finished_run,
     keep_run,
     keep_test_opened,
     load_material,
     read_kept,
-    say_run,
     work_predicted,
 )
 from workshop.pictures.charts import AGAINST, draw_runs
@@ -39,34 +40,29 @@ from workshop.widgets.parts import (
 )
 from workshop.widgets.train_button import UNDER_WAY, TrainButton
 
-WHERE = {  # the positions of the table's rows, in words
-    "first": "the first token, which sees only itself",
-    "last": "the row's last position: padding, in all but the longest messages",
+WHERE = {  # the positions of the table's settings, in words
+    "first": "the first token, which attends only to itself",
+    "last": "the last position: padding, for all but the longest messages",
     "last_token": "the last token before the padding",
-    "mean": "the mean of what all positions say, the padding's too",
+    "mean": "the mean of the logits of all positions, including the padding",
 }
 
 
-PRICE_OF_THE_TEST = (
-    "<b>The test set</b> answers once: if you have looked at it and then choose again, you may choose "
-    "by it, and then it says no more than the validation set. So each run after it is marked."
-)
-
-
-CAPTION = (
-    "<b>The runs.</b> Behind a mean accuracy stand the lowest and the highest of the seeds, and its "
-    "95 % interval by Wilson's formula."
+ABOUT_THE_TEST = (
+    "<b>The test set.</b> Use it once, at the end. If you look at it and continue to choose, it "
+    "becomes a second validation set. So later runs are marked."
 )
 
 
 HOW_TO_READ = """
-<p>All figures are for one training, the mean over the seeds. <i>Work</i> is predicted, in
-multiply-adds; <i>seconds</i> are measured, with those that went into running the frozen part. A
-run whose frozen part was kept from an earlier one has none of these.</p>
+<p>All numbers are for one training, the mean over the seeds; the range in brackets is from the
+lowest to the highest seed. The <i>multiply-adds</i> are computed, the <i>seconds</i> measured,
+without the frozen layers: their output may be cached from an earlier run.</p>
 <p><i>Accuracy</i> and <i>loss</i> are those after the last epoch, on all validation messages;
 <i>best epoch</i> is the one with the lowest validation loss, for each seed.</p>
-<p>Of Wilson's intervals (1927) 19 in 20 hold the accuracy on all messages of the same kind. They
-say nothing of other seeds: for that, look at the lowest and the highest.</p>
+<p>The <i>difference</i> is the accuracy minus that of the run that you choose below, on the same
+messages and with the same seeds. If its 95 % interval contains 0, these messages can't tell the two
+runs apart. With one seed, the interval ignores that another seed gives another result.</p>
 """
 
 
@@ -103,21 +99,23 @@ class FreezeLab(CourseWidget):
             "fx-position", "Classify at", tuple(WHERE), "last", self._show_predicted
         )
         self._seeds = Choice("fx-seeds", "Seeds", ("1", "3", "5"), "1")
-        self._epochs = ask(BoundedIntText, "fx-epochs", "Epochs", value=5, min=1, max=1000)
+        # the book's five epochs have a higher validation loss here, and no higher accuracy
+        self._epochs = ask(BoundedIntText, "fx-epochs", "Epochs", value=2, min=1, max=1000)
         self._lr = ask(FloatText, "fx-lr", "Learning rate", value=self.material.lr)
         self._epochs.observe(self._show_predicted, "value")
         self._lr.observe(self._show_predicted, "value")
         self._number = ask(BoundedIntText, "fx-run", "Run", value=1, min=1, max=10_000)
+        self._number.observe(self._show_runs, "value")
         take = button("fx-more fx-take", "Use its plan and settings", self._take)
         delete = button("fx-more fx-delete", "Delete it", self._delete)
         self._against = Choice(
             "fx-against", "Accuracy against", AGAINST, "trainable parameters", self._show_runs
         )
-        open_test = button("fx-more fx-open-test", "Open the test set", self._open_test)
+        open_test = button("fx-more fx-open-test", "Evaluate on the test set", self._open_test)
         show = self._html = html_fields(
             "fx", "where", "predicted", "run-table", "row", "plot", "test", "kept"
         )
-        test = [HTML(PRICE_OF_THE_TEST), open_test, show["test"], show["kept"]]
+        test = [HTML(ABOUT_THE_TEST), open_test, show["test"], show["kept"]]
         super().__init__(
             "freeze-lab",
             [
@@ -126,11 +124,10 @@ class FreezeLab(CourseWidget):
                 row(self._epochs, self._lr, self._seeds),
                 show["predicted"],
                 self._button,
-                HTML(CAPTION),
                 show["run-table"],
                 row(self._number, take, delete),
                 show["row"],
-                Folded("how the figures are to be read", HTML(HOW_TO_READ)),
+                Folded("how to read the table", HTML(HOW_TO_READ)),
                 row(
                     named(VBox([self._against, show["plot"]]), "fx-run-plot"),
                     named(VBox(test), "fx-beside"),
@@ -178,21 +175,21 @@ class FreezeLab(CourseWidget):
             self._button.say("Stopped before the first step: nothing has been trained.")
             return
         self.model, self.history = training.model, training.histories[-1]
-        self._model_settings = training.settings
+        self._trained_as = training.settings, len(training.histories)
         if self._button.stopped or training.interrupted:
-            epochs = counted(len(self.history.val_accs), "whole epoch")
-            self._button.say(
-                f"Stopped: the model has the weights of {epochs} with seed "
-                f"{len(training.histories)}. A run that was stopped has no row."
-            )
+            epochs, seed = len(self.history.val_accs), len(training.histories)
+            left = f"the model has the weights of {counted(epochs, 'whole epoch')} with seed {seed}"
+            if epochs == 0:
+                left = f"before the end of the first epoch with seed {seed}"
+            self._button.say(f"Stopped: {left}. Nothing is recorded of a run that was stopped.")
             return
         run = self._finished = finished_run(training, self._test_opened)
         with problem_shown(self._button.problem, "The run is not kept: "):
             keep_run(self.path, run, self.material.belongs_to)
         self._read_rows()
         self._button.say(
-            f"Done in {run.seconds * len(run.val_accs):.1f} s: validation accuracy "
-            f"{run.accuracy:.3f}, loss {run.loss:.3f}."
+            f"Done: validation accuracy {run.accuracy:.3f}, loss {run.loss:.3f}; always predicting "
+            f"the majority class has an accuracy of {self.material.majority:.3f}."
         )
 
     # --- what else is clicked ---
@@ -202,17 +199,18 @@ class FreezeLab(CourseWidget):
             if self._button.training is not None:
                 raise ValueError(UNDER_WAY)
             if self.model is None:
-                raise ValueError("There is no trained model yet: press Train first")
-            with problem_shown(self._button.problem, "That the test set was seen is not kept: "):
+                raise ValueError("There is no trained model yet: click Train first")
+            with problem_shown(self._button.problem, "That the test set was used is not kept: "):
                 keep_test_opened(self.path, self.material.belongs_to)
-            settings, test = self._model_settings, self.material.test
+            (settings, seed), test = self._trained_as, self.material.test
             loader, device = DataLoader(test, batch_size=32), self.model.tok_emb.weight.device
             accuracy = calc_accuracy_loader(loader, self.model, device, position=settings.position)
             self._test_opened = True
             self._read_rows()
+            low, high = wilson_interval(accuracy, len(test))
             self._html["test"].value = status(
-                f"Test accuracy of the model that was trained last ({settings}): {accuracy:.3f} of "
-                f"{len(test)} messages."
+                f"Test accuracy of one model, the one with seed {seed} of the last run ({settings}): "
+                f"{accuracy:.3f} of {len(test)} messages, 95 % interval {low:.3f} to {high:.3f}."
             )
 
     def _chosen_run(self) -> Run:
@@ -235,10 +233,9 @@ class FreezeLab(CourseWidget):
         self._html["where"].value = escape(WHERE[self._position.value])
         with problem_shown(self._html["predicted"]):
             work = work_predicted(self.material, self.settings)
-            self._html["predicted"].value = (
-                f"Predicted for one training: {work.fine_tune}, as the frozen part runs once (the "
-                f"book's way: {work.book})"
-            )
+            self._html[
+                "predicted"
+            ].value = f"Estimated compute of one training: {work.fine_tune}. The book's loop: {work.book}."
 
     def _read_rows(self) -> None:
         """Show what the file holds; another notebook may have added to it."""
@@ -247,26 +244,31 @@ class FreezeLab(CourseWidget):
             self.rows = kept.runs
             self._test_opened |= kept.test_opened
             sentences = [
-                f"Runs are kept in the file {self.path}, and nothing is sent anywhere. Delete the "
-                "file, and they are forgotten."
+                f"Runs are kept in the file {self.path}. Nothing is sent anywhere. To forget the runs, "
+                "delete the file."
             ]
             if kept.num_others:
                 others = counted(kept.num_others, "run")
                 sentences.append(f"It also holds {others} of another model or on other messages.")
             if self._test_opened:
-                sentences.append("The test set has been seen.")
+                sentences.append("The test set has been used.")
             paragraphs = [f"<p>{escape(sentence)}</p>" for sentence in (*sentences, *kept.notes)]
             self._html["kept"].value = "".join(paragraphs)
         self._show_runs()
 
     def _show_runs(self, _=None) -> None:
-        html, table = "<p>No run yet.</p>", []
+        html, table, majority = "<p>No run yet.</p>", [], self.material.majority
+        chosen = min(self._number.value, len(self.rows))
         for number, run in enumerate(self.rows, start=1):
-            texts = {"run": str(number)} | say_run(run)
+            texts = {"run": str(number)} | describe_run(run, self.rows[chosen - 1])
             table.append(tuple(texts.values()))
-            html = html_table(tuple(texts), table, "The runs")
+            caption = (
+                f"The runs. Differences are from run {chosen}; always predicting the majority class "
+                f"has an accuracy of {majority:.3f}."
+            )
+            html = html_table(tuple(texts), table, caption)
         self._html["run-table"].value = html
-        self._drawing = draw_runs(self.rows, self._against.value)
+        self._drawing = draw_runs(self.rows, majority, self._against.value)
         self._html["plot"].value = self._drawing.svg
 
     def static_form(self) -> tuple[str, str, str]:
