@@ -3,7 +3,6 @@
 import operator
 import re
 from dataclasses import replace
-from statistics import mean
 
 import pytest
 
@@ -74,17 +73,6 @@ def test_the_verdicts_are_those_that_the_page_gives_reasons_for():
 def test_the_books_figures_for_larger_models_are_those_of_the_rows():
     for number in (1, 6, 7, 8, 9, 12):
         assert re.search(rf"\| {number} \| [^|]+ \| [\w ]+ \| {ROWS[number].book:.2f} % \|", PAGE)
-
-
-EXERCISES = {"nothing": 1, "1,024 tokens": 13, "everything trained": 5, "first token": 2}
-
-
-def test_appendix_6_e_quotes_the_validation_figures_of_the_books_exercises():
-    script = (ROOT / "notebooks/scripts/06_D_caching_the_frozen_layers.py").read_text(encoding="utf-8")
-    for what, number in EXERCISES.items():
-        values = [100 * accuracy["validation"] for accuracy in of(number, "accuracy")]
-        figures = f"{mean(values):.0f} % | {min(values):.0f}, {max(values):.0f} %"
-        assert f"| {what} | {figures} | {ROWS[number].book:.2f} % |" in script
 
 
 AGAIN, AGAIN_NOTES = read_rows(PATH.with_name("nano-sms-mini-again.jsonl"))

@@ -282,7 +282,7 @@ COMPUTED: dict[str, Callable[..., Answer]] = {  # the name of a task: its answer
     "6.5 three classes": three_classes,
     "6.7 how many steps": how_many_steps,
     "6.7 the price of going on": price_of_going_on,
-    "6.C how many questions": tokens_predicted,
+    "6.C how many predictions": tokens_predicted,
     "6.B an adapter's size": size_of_adapter,
     "6.B your own adapter": own_adapter,
 }
