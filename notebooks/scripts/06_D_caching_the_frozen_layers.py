@@ -100,6 +100,7 @@ predict(
     given=(model.cfg, token_ids.shape[1], settings.epochs),
 )
 
+
 # %% [markdown]
 # ## Try it: the output of the frozen layers
 #
@@ -213,7 +214,7 @@ print(f"{epochs} epochs: {epochs * seconds / once_and_all:.1f} times as fast")
 predict(
     "6.D losses",
     given=(losses, cached_losses),
-    show=f"largest difference in a step: {largest:.0e}",
+    show=f"largest difference in a step: {largest:.1g}",
 )
 
 # %% [markdown]
