@@ -138,7 +138,7 @@ SETTINGS = SimpleNamespace(epochs=5)
         ("6.7 how many steps", (LOADER, SETTINGS), 435, {87: "one epoch", 3480: "messages seen"}),
         ("6.8 a stricter filter", (), "Recall", {"precision": "higher threshold"}),
         (
-            "6.C how many questions",
+            "6.C how many predictions",
             (SimpleNamespace(steps=3, tokens_per_step=7),),
             21,
             {10: "Multiply"},

@@ -145,15 +145,17 @@ def test_the_loss_of_a_probability_is_marked_on_the_curve_and_said():
 
 
 def test_a_pretraining_has_its_losses_and_the_levels_to_compare_with():
-    levels = {"knowing nothing": 10.8, "counting": 7.2}
+    levels = {"untrained": 10.8, "unigram model": 7.2}
     chart = charts.draw_pretraining([10.8, 9.0, 6.5], [(0, 10.8), (3, 7.3)], levels)
-    assert {"knowing nothing: 10.8", "counting: 7.2", "step"} <= {*check_chart(chart)}
+    assert {"untrained: 10.8", "unigram model: 7.2", "step"} <= {*check_chart(chart)}
     title = "loss in nats: batches from 10.8 to 6.5, held out from 10.8 to 7.3"
     assert chart.words.splitlines()[0] == title
     steps, held_out, *dotted = chart.figure.axes[0].lines
     assert steps.get_xydata().tolist() == [[1, 10.8], [2, 9.0], [3, 6.5]]
     assert held_out.get_xydata().tolist() == [[0, 10.8], [3, 7.3]]
     assert [line.get_ydata()[0] for line in dotted] == [10.8, 7.2]
+    means = charts.draw_pretraining([10.8, 9.0], [(50, 9.1)], {}, steps_per_loss=100)
+    assert means.figure.axes[0].lines[0].get_xdata().tolist() == [100, 200]
 
 
 def test_a_training_is_drawn_from_its_first_step_on():

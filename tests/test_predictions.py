@@ -5,6 +5,7 @@ import re
 import tomllib
 from dataclasses import replace
 from html import unescape
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,13 +18,21 @@ from helpers.model import GPTModel
 from helpers.tokenizer import get_tokenizer
 from notebooks import build
 from tests.clicks import one, static_form, text_of
-from tests.conftest import ROOT, load_parts
+from tests.conftest import ROOT, TINY, load_parts
 from workshop.exercises import prediction
-from workshop.exercises.predicted import ANSWERS, padding_sorted
+from workshop.exercises.predicted import (
+    ANSWERS,
+    compute_without_cache,
+    end_of_pretraining,
+    help_of_pretraining,
+    padding_sorted,
+    shuffled_tokens,
+)
 from workshop.exercises.prediction import Number, OneOf, Question, Shape, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, progress
 from workshop.pictures.charts import share_of_padding
 from workshop.pictures.svg import Drawing
+from workshop.pretraining import Recipe, new_model, pretrain
 from workshop.widgets.prediction import Prediction, predict
 
 GUESSES = tomllib.loads((ROOT / "tests" / "wrong" / "guesses.toml").read_text("utf-8"))
@@ -81,6 +90,20 @@ VALUES = {  # what the cells give for the bundled model and data
     "6.E hard on purpose": {"right": 5, "count": 11, "others": 92.6},
     "6.E words in another order": {"change": -2.7, "low": -5.1, "high": -0.3},
     "6.E best or last epoch": {"best": 90.1, "best_right": 90.0, "last": 96.6, "last_right": 86.0},
+    "6.C where the loss ends": {"steps": 300, "end": 6.79, "unigram": 7.17},
+    "6.C shuffled tokens": {"before": 6.79, "after": 7.77, "unigram": 7.17},
+    "6.C how much pretraining helps": {
+        "pretrained": 88.0,
+        "random": 80.5,
+        "majority": 56.5,
+        "messages": 200,
+    },
+    "6.D compute without a cache": {
+        "epochs": 5,
+        "num_blocks": 6,
+        "frozen_blocks": 5,
+        "percent": 62.48,
+    },
     "6.4 most like win": {"lose": 0.63, "prize": 0.34, "free": 0.12},
     "6.B the last real token": {"measured": "89.3%"},
     "6.B the head only": {"measured": "61.7%"},
@@ -368,3 +391,50 @@ def test_the_values_that_fill_the_questions_of_the_lengths():
     assert values == pytest.approx(VALUES["6.3 sorted by length"], abs=0.06)
     assert values["one_length"] == pytest.approx(100 * share_of_padding(lengths, [82] * 700))
     assert lengths[1] == VALUES["6.3 the shape of an item"]["own_length"]
+
+
+ENDS = [("below the unigram loss", 6.8), ("near the unigram loss", 7.2),
+        ("near that of an untrained model", 10.5)]  # fmt: skip
+DIFFERENCES = [("less than 3 points", 75), ("3 to 25 points", 88), ("more than 25 points", 99)]
+
+
+@pytest.mark.parametrize(("answer", "loss"), ENDS)
+def test_a_pretraining_may_end_elsewhere_and_its_replies_are_still_true(answer, loss):
+    found = end_of_pretraining(SimpleNamespace(validation=[(1, 10.8), (3, loss)]), 7.17)
+    question = replace(QUESTIONS["6.C where the loss ends"], values=found)
+    for guess, _ in ENDS:
+        is_right, reply = question.reply(guess, found["answer"])
+        assert is_right == (guess == answer) and f"It is {loss} nats" in reply
+        assert ("uses the context" in reply) <= (loss < 7)
+
+
+@pytest.mark.parametrize(("answer", "accuracy"), DIFFERENCES)
+def test_pretraining_may_help_more_or_less_and_its_replies_are_still_true(answer, accuracy):
+    found = help_of_pretraining(accuracy, 73, [0, 1, 1, 1])
+    question = replace(QUESTIONS["6.C how much pretraining helps"], values=found)
+    assert found["majority"] == 75 and found["messages"] == 4
+    order = [guess for guess, _ in DIFFERENCES]
+    for guess in order:
+        is_right, reply = question.reply(guess, found["answer"])
+        assert is_right == (guess == answer)
+        assert ("larger" in reply) <= (order.index(guess) < order.index(answer))
+        assert ("smaller" in reply) <= (order.index(guess) > order.index(answer))
+
+
+def test_a_model_that_knows_no_context_loses_nothing_if_the_tokens_are_shuffled():
+    cfg = TINY | {"vocab_size": 9}
+    tokens, losses = np.arange(900, dtype=np.uint16) % 9, np.full(9, 2.2)
+    found = shuffled_tokens(new_model(cfg), tokens, losses)
+    assert found["answer"] == "neither" and found["unigram"] == pytest.approx(2.2)
+    model = new_model(cfg)
+    pretrain(model, tokens, tokens, Recipe(300, 320, (32,), None, 1e-2, warmup_steps=5))
+    found = shuffled_tokens(model, tokens, losses)
+    assert found["answer"] == "only the model's" and found["before"] < 1 < found["after"]
+
+
+@pytest.mark.parametrize("blocks", [("gpt2-nano (12M)", 6), ("gpt2-small (124M)", 12)])
+def test_the_compute_without_a_cache_is_what_the_reply_adds_up(blocks):
+    name, num_blocks = blocks
+    found = compute_without_cache(gpt_config(name), 82, 5)
+    with_cache = num_blocks - 1 + 5 * 3
+    assert found["answer"] == pytest.approx(5 * (num_blocks - 1 + 3) / with_cache, rel=0.02)

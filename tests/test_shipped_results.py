@@ -2,7 +2,6 @@
 
 import operator
 from dataclasses import replace
-from statistics import mean
 
 import numpy as np
 import pytest
@@ -77,18 +76,6 @@ def test_two_experiments_are_not_shown_to_be_better_than_the_majority_class():
         right = [list(map(int, right)) for right in of(number)]
         assert paired_interval(right, always).verdict == "can't tell"
     assert "(2) or the head alone at the padding (3) apart from the majority class" in PAGE
-
-
-EXERCISES = {"nothing": 1, "1,024 tokens": 13, "everything trained": 5, "first token": 2}
-
-
-def test_appendix_6_e_quotes_the_validation_figures_of_the_books_exercises():
-    path = ROOT / "notebooks/scripts/06_D_caching_the_frozen_layers.py"
-    script = path.read_text(encoding="utf-8")
-    for what, number in EXERCISES.items():
-        values = [100 * accuracy["validation"] for accuracy in of(number, "accuracy")]
-        figures = f"{mean(values):.0f} % | {min(values):.0f}, {max(values):.0f} %"
-        assert f"| {what} | {figures} | {ROWS[number].book:.2f} % |" in script
 
 
 AGAIN, AGAIN_NOTES = read_rows(PATH.with_name("nano-sms-mini-again.jsonl"))

@@ -39,7 +39,6 @@ from helpers.training import (
 )
 from workshop.forward import (  # noqa: F401  (the notebooks import some from here)
     Messages,
-    attention_at,
     fast_logits,
     forget,
     what_runs_once,

@@ -5,16 +5,20 @@ answer and further values for the texts of the question.
 """
 
 import re
+from collections import Counter
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
-from helpers.freezing import record
+from helpers.freezing import FreezePlan, record
 from helpers.measures import Slice, counts_at, mean_confidence, paired_interval
 from helpers.training import own_random_numbers
 from workshop.compare import compare, majority_accuracy
+from workshop.costs import training_cost
 from workshop.inside import influence_on_spam, read_message
 from workshop.pictures.charts import batch_widths, share_of_padding
+from workshop.pretraining import validation_losses
 
 # --- 6.1 ------------------------------------------------------------------------------------------
 
@@ -314,6 +318,83 @@ def same_or_different(results, number: int) -> dict:
     return {"answer": answer, "measured": str(comparison)}
 
 
+# --- 6.C ------------------------------------------------------------------------------------------
+
+
+def loss_on_text(model, tokens) -> float:
+    """Return a model's mean loss, in nats, on sequences as long as its context."""
+    return float(validation_losses(model, tokens, model.pos_emb.num_embeddings).mean())
+
+
+def end_of_pretraining(training, unigram_loss: float) -> dict:
+    """Return where the held-out loss ends, compared with an untrained and with a unigram model."""
+    end = training.validation[-1][1]
+    halfway = (math.log(50257) + unigram_loss) / 2
+    if end < unigram_loss - 0.1:
+        answer = "below the unigram loss"
+    else:
+        answer = "near the unigram loss" if end < halfway else "near that of an untrained model"
+    return {"answer": answer, "end": end, "unigram": unigram_loss}
+
+
+def shuffled_tokens(model, tokens, unigram_losses) -> dict:
+    """Return whose loss rises if the tokens are in a random order."""
+    shuffled = np.random.default_rng(123).permutation(tokens)
+    before, after = loss_on_text(model, tokens), loss_on_text(model, shuffled)
+    return {
+        "answer": "only the model's" if after > before + 0.1 else "neither",
+        "before": before,
+        "after": after,
+        "unigram": float(unigram_losses[tokens].mean()),
+    }
+
+
+def help_of_pretraining(from_pretrained: float, from_random: float, labels) -> dict:
+    """Return by how many points pretrained weights give a higher accuracy, in percent."""
+    gained, answer = from_pretrained - from_random, "3 to 25 points"
+    if gained < 3:
+        answer = "less than 3 points"
+    elif gained > 25:
+        answer = "more than 25 points"
+    most = Counter(map(int, labels)).most_common(1)[0][1]
+    return {
+        "answer": answer,
+        "pretrained": from_pretrained,
+        "random": from_random,
+        "majority": 100 * most / len(labels),
+        "messages": len(labels),
+    }
+
+
+# --- 6.D ------------------------------------------------------------------------------------------
+
+
+def compute_without_cache(cfg, num_tokens: int, epochs: int) -> dict:
+    """Return how many times the compute a training needs that does not cache the frozen layers.
+
+    The book's plan is trained. Multiply-adds are counted, for one message.
+    """
+    model = training_cost(cfg, FreezePlan.book(cfg["n_layers"]), 1, num_tokens)
+    trained = training_cost(cfg | {"n_layers": 1}, FreezePlan.book(1), 1, num_tokens)
+    step = trained.forward.amount + trained.backward.amount  # of what is trained
+    frozen = model.forward.amount - trained.forward.amount
+    return {
+        "answer": epochs * (frozen + step) / (frozen + epochs * step),
+        "epochs": epochs,
+        "num_blocks": cfg["n_layers"],
+        "frozen_blocks": cfg["n_layers"] - 1,
+        "percent": 100 * frozen / (frozen + step),
+    }
+
+
+def compared_losses(book, cached) -> str:
+    """Return how the losses of the steps with cached outputs differ from those without."""
+    differences = [b - a for a, b in zip(book, cached, strict=True)]
+    if max(map(abs, differences)) < 0.05:
+        return "only by rounding"
+    return "they are lower" if sum(differences) < 0 else "they are higher"
+
+
 ANSWERS = {
     "6.1 what the pretrained model answers": beginning_of_answer,
     "6.2 always ham": always_ham,
@@ -341,4 +422,10 @@ ANSWERS = {
     "6.B random weights": verdict_on_experiment,
     "6.B padding to 1,024 tokens": seeds_of_experiment,
     "6.B ignore_index": same_or_different,
+    "6.C the loss of an untrained model": loss_on_text,
+    "6.C where the loss ends": end_of_pretraining,
+    "6.C shuffled tokens": shuffled_tokens,
+    "6.C how much pretraining helps": help_of_pretraining,
+    "6.D compute without a cache": compute_without_cache,
+    "6.D losses": compared_losses,
 }

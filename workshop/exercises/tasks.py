@@ -320,7 +320,7 @@ COMPUTED: dict[str, Callable[..., Answer]] = {  # the name of a task: its answer
     "6.4 numbers of one block": numbers_of_a_block,
     "6.5 three classes": three_classes,
     "6.7 how many steps": how_many_steps,
-    "6.C how many questions": tokens_predicted,
+    "6.C how many predictions": tokens_predicted,
     "6.B an adapter's size": size_of_adapter,
 }
 

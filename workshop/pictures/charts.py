@@ -339,13 +339,16 @@ def draw_pretraining(
     losses: Sequence[float],
     validated: Sequence[tuple[int, float]],
     levels: Mapping[str, float],
+    steps_per_loss: int = 1,
 ) -> Chart:
-    """Return a chart of each step's loss, of held-out losses as (step, loss), and of `levels`.
+    """Return a chart of losses of the steps, of held-out losses as (step, loss), and of `levels`.
 
-    All losses are in nats. A level is a line across.
+    All losses are in nats. A loss may be the mean of `steps_per_loss` steps. A level is a line
+    across.
     """
     (figure, plot), lines = new_figure(300), []
-    plot.plot(range(1, len(losses) + 1), losses, linewidth=0.8, label="batches")
+    steps = range(steps_per_loss, steps_per_loss * len(losses) + 1, steps_per_loss)
+    plot.plot(steps, losses, linewidth=0.8, label="batches")
     plot.plot(*np.transpose(validated), "o-", label="held out")
     for (name, level), style in zip(levels.items(), cycle((":", "--"))):
         label = f"{name}: {level:.1f}"

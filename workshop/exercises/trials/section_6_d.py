@@ -1,66 +1,68 @@
-"""The trial of appendix 6.D: attention for the last token alone."""
+"""The trial of appendix 6.D: the output of the frozen layers."""
 
 import torch
-from torch.nn import functional as F
 
+from helpers.config import BASE_CONFIG
+from helpers.model import GPTModel
 from workshop.exercises.mistakes import Exercise, expect
 
-
-def last_query_attention(queries, keys, values) -> torch.Tensor:
-    """Return attention's output for the last token: three times (b, n, d) → (b, d)."""
-    return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)[:, -1]
+TINY = BASE_CONFIG | {"vocab_size": 7, "context_length": 9, "emb_dim": 4, "n_heads": 2}
 
 
-def attend(queries, keys, values, position=-1, scale=None, dim=1) -> torch.Tensor:
-    """Return the sum of `values` that a token takes, with the softmax over another dimension."""
-    scale = queries.shape[-1] ** 0.5 if scale is None else scale
-    scores = (keys * queries[:, position, None]).sum(-1, keepdim=True) / scale  # (b, n, 1)
-    weights = scores if dim is None else scores.softmax(dim)
-    return (weights * values).sum(1)
+def frozen_output(model, token_ids) -> torch.Tensor:
+    """Return the last block's input (b, n, emb_dim) for token ids (b, n)."""
+    return model.trf_blocks[:-1](model.embed(token_ids))
 
 
-ATTENTION_MISTAKES = (
-    ("the scores are not weights yet. `softmax` makes them positive, with the sum 1.",
-     lambda q, k, v: attend(q, k, v, dim=None)),
-    ("the scores are not divided by the root of d, as GPT-2 does.",
-     lambda q, k, v: attend(q, k, v, scale=1)),
-    ("divide the scores by the *root* of d, not by d.",
-     lambda q, k, v: attend(q, k, v, scale=q.shape[-1])),
-    ("`softmax` goes over the tokens (`dim=-1`), not over the messages.",
-     lambda q, k, v: attend(q, k, v, dim=0)),
-    ("every weight is 1. `softmax` goes over the tokens, not over a dimension of length 1.",
-     lambda q, k, v: v.sum(1)),
-    ("you divided by the root of the number of tokens. Divide by that of d, `queries.shape[-1]`.",
-     lambda q, k, v: attend(q, k, v, scale=q.shape[1] ** 0.5)),
-    ("you averaged the outputs of all tokens. Return that of the last one.",
-     lambda q, k, v: F.scaled_dot_product_attention(q, k, v).mean(1)),
-    ("that is the query of the first token. Take that of the last one.",
-     lambda q, k, v: attend(q, k, v, position=0)),
-    ("the weights are for the *values*. You multiplied the keys.",
-     lambda q, k, v: attend(q, k, k)),
-    ("the roles are swapped: compare the last *query* with all keys.",
-     lambda q, k, v: attend(k, q, v)),
-    ("you return the outputs of all tokens. Take the query of the last one, `queries[:, -1]`.",
-     lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)),
+def in_parallel(model, token_ids) -> torch.Tensor:
+    """Return the output of the last frozen block, given the embeddings as its input."""
+    return model.trf_blocks[-2](model.embed(token_ids))
+
+
+FROZEN_MISTAKES = (
+    (
+        "that is the output of all blocks. The last one is trained, so leave it out: "
+        "`model.trf_blocks[:-1]`.",
+        lambda model, ids: model.trf_blocks(model.embed(ids)),
+    ),
+    (
+        "you left out the first block. The one to leave out is the last, which is trained.",
+        lambda model, ids: model.trf_blocks[1:](model.embed(ids)),
+    ),
+    ("that is the output of the embeddings. The frozen blocks come next.",
+     lambda model, ids: model.embed(ids)),
+    ("each block takes the output of the block before it.", in_parallel),
+    ("the positional embeddings are missing.",
+     lambda model, ids: model.trf_blocks[:-1](model.tok_emb(ids))),
+    ("`pos_emb` takes the positions 0, 1, 2, …, and not the token ids.",
+     lambda model, ids: model.trf_blocks[:-1](model.tok_emb(ids) + model.pos_emb(ids))),
+    ("`final_norm` comes after the last block, and it is trained. Leave it out.",
+     lambda model, ids: model.final_norm(frozen_output(model, ids))),
+    ("those are the logits of the whole model. Return the input of its last block.",
+     lambda model, ids: model(ids)),
+    ("that is the last position only. The last block's attention uses all positions.",
+     lambda model, ids: frozen_output(model, ids)[:, -1]),
 )  # fmt: skip
 
 
-def heads() -> list[tuple]:
-    """Return queries, keys and values, each (b, n, d), of three heads of different sizes."""
-    generator = torch.Generator().manual_seed(3)
-    sizes = ((2, 5, 4), (3, 1, 4), (1, 6, 3))
-    return [tuple(2 * torch.randn(3, *size, generator=generator)) for size in sizes]
+def models_with_token_ids() -> list[tuple]:
+    """Return two models of different depths, each with token ids (b, n)."""
+    cases = []
+    for n_layers, shape in ((3, (2, 5)), (4, (1, 3)), (3, (3, 5))):
+        with torch.random.fork_rng():
+            torch.manual_seed(n_layers + shape[0])
+            model = GPTModel(TINY | {"n_layers": n_layers}).eval()
+            cases.append((model, torch.randint(7, shape)))
+    return cases
 
 
-def try_last_query_attention(solve) -> str:
-    """`solve` takes queries, keys, values (batch, num_tokens, d) of a head; it returns (batch, d)."""
-    expect(solve, heads(), last_query_attention, ATTENTION_MISTAKES)
-    return "three heads, against the last position of causal attention for all tokens"
+@torch.no_grad()
+def try_frozen_output(solve) -> str:
+    """`solve` takes a model and token ids (b, n); it returns the last block's input."""
+    expect(solve, models_with_token_ids(), frozen_output, FROZEN_MISTAKES)
+    return "three models of three or four blocks"
 
 
 EXERCISES = {
-    "6.D attention of the last token": Exercise(
-        try_last_query_attention,
-        last_query_attention,
-    ),
+    "6.D output of the frozen layers": Exercise(try_frozen_output, frozen_output),
 }
