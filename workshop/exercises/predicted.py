@@ -4,6 +4,7 @@ A function takes what the cell gives to `predict`, and returns the answer, or a 
 answer and further values for the texts of the question.
 """
 
+import math
 import re
 from collections import Counter
 
