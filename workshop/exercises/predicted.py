@@ -228,7 +228,7 @@ def more_confident(labels, p_best, p_last) -> dict:
     best, last = (100 * mean_confidence(p) for p in (p_best, p_last))
     answer = "the best epoch" if best > last else "the last epoch"
     return {
-        "answer": "no difference" if abs(best - last) < 1 else answer,
+        "answer": "about the same" if abs(best - last) < 1 else answer,
         "best": best,
         "last": last,
         "best_right": 100 * counts_at(labels, p_best).accuracy,
