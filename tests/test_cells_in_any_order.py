@@ -14,7 +14,7 @@ import pytest
 from notebooks import build
 from tests.play import play, saved
 
-NOT_YET = set()
+NOT_YET: set[str] = set()
 LONG = {"6.7", "6.8", "6.B", "6.C", "6.D", "6.E"}
 TIME = re.compile(r"\d+(\.\d+)? (s|ms|seconds)\b")
 ORDERS = ("each cell twice", "one cell left out", "from the middle", "some cells again at the end")

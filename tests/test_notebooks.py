@@ -80,7 +80,7 @@ def test_a_page_is_not_all_reading(name):
 
 
 def test_each_section_and_appendix_has_a_notebook_and_links_between_them_lead_somewhere():
-    assert [name[:4] for name in NAMES] == [f"06_{section}" for section in "12345678ABCD"]
+    assert [name[:4] for name in NAMES] == [f"06_{section}" for section in "12345678ABCDE"]
     for name in NAMES:
         for target in re.findall(r"\]\((?!http)([^)]+)\)", text_of(name)):
             assert (ROOT / "notebooks" / target).exists(), (name, target)

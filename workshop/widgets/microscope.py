@@ -65,7 +65,7 @@ two words say the same, each of them seems unimportant, because the other one is
 message with a gap also differs from the training messages. If the last real token classifies and is
 left out, another token classifies.</p>
 <p><b>Attention weights</b> say how much each position takes from each token in one block. They do not
-say how much the prediction depends on it: the vectors were already mixed in the blocks below, and a
+say how much the prediction depends on it. The vectors were already mixed in the blocks below, and a
 small weight of a long vector may count for more than a large weight of a short one. Jain and Wallace
 (2019) found for other text classifiers that quite different attention can lead to the same
 prediction. Wiegreffe and Pinter (2019) answered that this does not make it useless, and showed how to
@@ -163,7 +163,7 @@ class MessageMicroscope(CourseWidget):
         text, left_out, line = self.text, (), self._html["unread"]
         if isinstance(change, str):  # a choice, for what is shown: the box may hold something else
             text, left_out, line = self._taken, self.left_out, self._html["problem"]
-        taken = " The picture shows the last message that could be classified."
+        taken = " The diagrams show the last message that could be classified."
         with problem_shown(line, after=taken):
             self._read(text, left_out)
             self._html["problem"].value = ""
