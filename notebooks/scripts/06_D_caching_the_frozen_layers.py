@@ -253,3 +253,5 @@ progress("6.D")
 # - Layers below the lowest trained part have the same output for a message in every epoch, so it can be cached.
 # - Training on the cached output gives the same losses, except for rounding.
 # - The speed-up depends on how many layers are frozen and on the number of epochs.
+#
+# Next: [6.E, what does the classifier really know?](06_E_what_does_it_really_know.ipynb).
