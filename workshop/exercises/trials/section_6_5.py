@@ -72,6 +72,11 @@ COUNT_MISTAKES = (
         "you left out the tensors of one dimension. Biases and norms have parameters as well.",
         lambda model: sum(p.numel() for p in model.parameters() if p.requires_grad and p.ndim > 1),
     ),
+    (
+        "you counted some parameters more than once. `model.parameters()` also has the parameters "
+        "of the modules inside the model, so call it once, without `modules()`.",
+        lambda model: sum(map(count_trainable, model.modules())),
+    ),
     ("it returns inside the loop, after the first parameter.", first_parameter),
     ("it returns inside the loop, after the first trainable parameter.", first_trainable),
 )
@@ -134,6 +139,11 @@ FLAG_MISTAKES = (
     (
         "only the first name in `trainable` counts.",
         lambda name, parts, before: is_named(name, parts[:1]),
+    ),
+    (
+        "a piece of a block, such as trf_blocks.0.norm1, stays frozen where `trainable` names it. "
+        "Compare the whole name.",
+        lambda name, parts, before: is_named(name, [part for part in parts if part.count(".") < 2]),
     ),
     (
         "everything is frozen now, whatever `trainable` names.",

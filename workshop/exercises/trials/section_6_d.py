@@ -19,6 +19,20 @@ def in_parallel(model, token_ids) -> torch.Tensor:
     return model.trf_blocks[-2](model.embed(token_ids))
 
 
+def with_input_added(model, token_ids) -> torch.Tensor:
+    """Return the output of the frozen blocks where each block's input is added once more."""
+    x = model.embed(token_ids)
+    for block in model.trf_blocks[:-1]:
+        x = x + block(x)
+    return x
+
+
+def with_batch_positions(model, token_ids) -> torch.Tensor:
+    """Return the output of the frozen blocks where each row has one position, its number."""
+    positions = torch.arange(len(token_ids))[:, None]
+    return model.trf_blocks[:-1](model.tok_emb(token_ids) + model.pos_emb(positions))
+
+
 FROZEN_MISTAKES = (
     (
         "that is the output of all blocks. The last one is trained, so leave it out: "
@@ -31,11 +45,15 @@ FROZEN_MISTAKES = (
     ),
     ("that is the output of the embeddings. The frozen blocks come next.",
      lambda model, ids: model.embed(ids)),
-    ("each block takes the output of the block before it.", in_parallel),
+    ("you gave the embeddings to each block. A block takes the output of the block before it.",
+     in_parallel),
+    ("a block already adds its input to what it computes. Write `x = block(x)`.", with_input_added),
     ("the positional embeddings are missing.",
      lambda model, ids: model.trf_blocks[:-1](model.tok_emb(ids))),
     ("`pos_emb` takes the positions 0, 1, 2, …, and not the token ids.",
      lambda model, ids: model.trf_blocks[:-1](model.tok_emb(ids) + model.pos_emb(ids))),
+    ("you counted the positions along the batch. The number of tokens is `token_ids.shape[1]`.",
+     with_batch_positions),
     ("`final_norm` comes after the last block, and it is trained. Leave it out.",
      lambda model, ids: model.final_norm(frozen_output(model, ids))),
     ("those are the logits of the whole model. Return the input of its last block.",
