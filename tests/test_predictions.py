@@ -22,6 +22,7 @@ from tests.conftest import ROOT, TINY, load_parts
 from workshop.exercises import prediction
 from workshop.exercises.predicted import (
     ANSWERS,
+    compared_losses,
     compute_without_cache,
     end_of_pretraining,
     help_of_pretraining,
@@ -438,3 +439,15 @@ def test_the_compute_without_a_cache_is_what_the_reply_adds_up(blocks):
     found = compute_without_cache(gpt_config(name), 82, 5)
     with_cache = num_blocks - 1 + 5 * 3
     assert found["answer"] == pytest.approx(5 * (num_blocks - 1 + 3) / with_cache, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("cached", "answer"),
+    [
+        ([0.7, 0.5001], "only by rounding"),
+        ([0.7, 0.3], "they are lower"),
+        ([0.9, 0.5], "they are higher"),
+    ],
+)
+def test_losses_on_the_cached_output_are_compared_step_by_step(cached, answer):
+    assert compared_losses([0.7, 0.5], cached) == answer
