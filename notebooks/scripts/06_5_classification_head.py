@@ -247,7 +247,7 @@ print(f"ham {ham:.2f}, spam {spam:.2f} → {label}")
 # %%
 from workshop.widgets import FreezeExplorer
 
-explorer = FreezeExplorer(model)
+explorer = FreezeExplorer(cfg)  # opens with the book's choice
 explorer
 
 # %%

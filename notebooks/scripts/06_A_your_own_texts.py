@@ -322,6 +322,7 @@ macro_f1 = check_code("6.A macro-F1", my_macro_f1)
 # %%
 for _ in training.steps():
     pass
+val_accs = training.history.val_accs
 
 candidates = training.candidates()  # on the validation texts
 bag_of_words, gpt2 = candidates[BAG], candidates[GPT2]
@@ -330,7 +331,7 @@ predict("6.A bag of words or GPT-2", given=(bag_of_words, gpt2, train_texts))
 # %%
 from matplotlib import pyplot as plt
 
-epochs, val_accs = range(1, settings.epochs + 1), training.history.val_accs
+epochs = range(1, settings.epochs + 1)
 plt.figure(figsize=(6, 3), layout="constrained")
 plt.plot(epochs, val_accs, "o-", color="#d55e00", label="GPT-2")
 plt.axhline(bag_of_words.accuracy, color="#2e86c1", label="bag of words")
