@@ -166,7 +166,7 @@ print(f"{len(df)} messages before balancing, {len(balanced_df)} after")
 balanced_df
 
 # %% [markdown]
-# sms-mini was already balanced, so no messages were dropped. Of the collection's 5,572 messages 1,494 remain: 747 of each
+# sms-mini was already balanced, so no messages were dropped. 1,494 of the collection's 5,572 messages remain: 747 of each
 # class.
 #
 # ## Splitting the data
@@ -200,7 +200,7 @@ validation_df.to_csv("validation.csv", index=None)
 test_df.to_csv("test.csv", index=None)
 
 # %% [markdown]
-# Is each set balanced as well? Not necessarily. (`print(_.words)`, right after a figure, prints a description.)
+# Is each set balanced as well? (To read a figure as text, run `print(_.words)` in a new cell directly after it.)
 
 # %%
 from workshop.pictures.charts import draw_splits
@@ -279,9 +279,7 @@ for name, part in (("training", train_df), ("validation", validation_df)):
     print(f"{name}: {100 * accuracy:.1f} % correct")
 
 # %% [markdown]
-# Sections 6.7 and 6.8 show whether GPT-2, which also uses the order of words, is better. (On the test set of sms-mini this
-# baseline gets 88.0 %, and nano, fine-tuned as in the book, gets 84.3 %. This is measured in
-# [its description](../helpers/assets/gpt2/12M/PROVENANCE.md).)
+# [Section 6.7](06_7_fine_tuning.ipynb) compares this baseline with GPT-2, which can also use the order of words.
 
 # %% [markdown]
 # ## Try it

@@ -15,10 +15,10 @@
 # # 6.3 Data loaders
 #
 # After this notebook you can turn messages into batches of token ids, the model's input format. You need chapter 2 of the
-# book (tokens) and the [data sets of 6.2](06_2_preparing_the_data.ipynb). About 25 minutes.
+# book (tokens) and the [datasets of 6.2](06_2_preparing_the_data.ipynb). About 25 minutes.
 #
 # All numbers are for the bundled data; other data give other numbers. `CHOOSE_MODEL` has no effect on this page. The
-# [glossary](../site/pages/glossary.md) explains every term.
+# [glossary](../site/pages/glossary.md) explains the terms of the course.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_3_data_loaders.ipynb)
 
@@ -95,7 +95,7 @@ lengths = [len(tokenizer.encode(text)) for text in train["Text"]]
 draw_lengths(lengths)
 
 # %% [markdown]
-# GPT-2 reads at most 1,024 tokens, its *context length*. No message comes near it.
+# GPT-2 reads at most 1,024 tokens, its *context length*. All messages are much shorter.
 #
 # A *batch* is a group of messages that the model processes together. Their token ids are stored as one 2-D
 # [*tensor*](https://docs.pytorch.org/tutorials/beginner/basics/tensorqs_tutorial.html), whose rows have the same length.
@@ -193,7 +193,7 @@ SpamDataset = check_code("6.3 dataset", MySpamDataset)
 
 # %% [markdown]
 # From here on, `SpamDataset` is your class if it passed, and the course's otherwise. It takes a DataFrame, whereas the book's
-# class reads a CSV file. This is message 1 of the training set:
+# class reads a CSV file. This is message 1 of the training set, counted from 0:
 
 # %%
 draw_tokens([train["Text"].iloc[1]])
@@ -211,8 +211,8 @@ predict(
 )
 
 # %% [markdown]
-# Validation and test messages are padded or truncated to the length of the training messages. The book notes that this is
-# optional: `max_length=None` would also work.
+# Validation and test messages are padded or truncated to the length of the longest training message. The book notes that
+# this is optional: `max_length=None` would also work.
 
 # %%
 length = train_dataset.max_length
@@ -285,7 +285,7 @@ figure = draw_padding(lengths, batch_size=8)
 predict("6.3 sorted by length", given=lengths, show=figure)
 
 # %% [markdown]
-# Like the book, we pad to one length, for simplicity. [Appendix 6.D](06_D_caching_the_frozen_layers.ipynb) avoids the cost.
+# Like the book, we pad to one length, for simplicity.
 #
 # ## Try it
 #
@@ -307,7 +307,7 @@ check("6.3 batches of 16", my_answer, train_dataset)
 # my_answer = len(train_dataset) // 16
 # ```
 #
-# For sms-mini, 700 // 16 = 43. The other 12 messages are left out, and in each epoch they are other ones.
+# For sms-mini, 700 // 16 = 43. The other 12 messages are left out; in each epoch these are different ones.
 #
 # </details>
 #

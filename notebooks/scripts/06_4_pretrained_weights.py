@@ -18,7 +18,7 @@
 # need chapters 3 and 4 of the book (attention, `GPTModel`) and section 5.5 (loading). About 30 minutes.
 #
 # All numbers are for the bundled model; other models give other numbers. `CHOOSE_DATA` has no effect on this page. The
-# [glossary](../site/pages/glossary.md) explains every term.
+# [glossary](../site/pages/glossary.md) explains the terms of the course.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_4_pretrained_weights.ipynb)
 
@@ -214,7 +214,7 @@ load_query_key_value = check_code("6.4 query, key and value", my_put_in_place)
 # ## Loading the weights
 #
 # `load_weights_into_gpt` copies every array into a model. For a checkpoint of another size, it raises an error and changes
-# nothing. After it, we call your function, or the course's, for queries, keys and values.
+# nothing. Then we call your function, or the course's, for queries, keys and values.
 
 # %%
 from helpers.loading import load_weights_into_gpt
@@ -246,8 +246,8 @@ prompt = (
 print(continue_text(model, prompt, max_new_tokens=23))
 
 # %% [markdown]
-# The nano does not answer. In the book, GPT-2 124M repeats the question. They have not been trained to follow instructions,
-# so we fine-tune them.
+# The nano does not answer. In the book, GPT-2 124M repeats the question. Neither was trained to follow instructions, so we
+# fine-tune.
 #
 # ## Are all weights correct?
 #
@@ -299,8 +299,8 @@ print(f"{sum(loaded.values())} of {len(loaded)} parameter tensors are equal")
 # ## Optional: token embeddings
 #
 # The model represents each token by a row of numbers, its [*embedding*](../site/pages/glossary.md). *Cosine similarity*
-# measures how similar two embeddings are: it is 1 if they point in the same direction. Other values need an average to be
-# compared with.
+# measures how similar two embeddings are: it is 1 if they point in the same direction. We compare other values
+# with an average.
 
 # %%
 from torch.nn.functional import cosine_similarity
@@ -342,8 +342,8 @@ predict(
 # ## Optional: one attention head
 #
 # Each block has several *attention heads*, which compute in parallel. In each head, a token has a *score* for itself and for
-# each earlier token. It is the *dot product* of its query and the other's key, divided by the square root of the vectors'
-# size.
+# each earlier token. The score is the *dot product* of the token's query and the other's key, divided by the square root of the
+# vectors' size, here 32.
 # [*Softmax*](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html) turns the scores into
 # *attention weights*, which sum to 1. The output is the sum of the values, each multiplied by its weight.
 

@@ -16,7 +16,7 @@
 #
 # After this notebook you can turn GPT-2 into a classifier with two classes, and say which parameters are trained and what
 # that costs. Read [section 6.4](06_4_pretrained_weights.ipynb) first. About 30 minutes. `CHOOSE_DATA` has no effect here. The
-# [glossary](../site/pages/glossary.md) explains every term.
+# [glossary](../site/pages/glossary.md) explains the terms of the course.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_5_classification_head.ipynb)
 
@@ -120,7 +120,7 @@ draw_new_head(cfg)
 # A new layer is trainable. By default it also has a bias; GPT-2's own head has none.
 #
 # Training the head alone is possible, but the book found better predictions if more is trained. So it also unfreezes the last
-# block, and `final_norm`, which connects that block to the head.
+# block, and `final_norm`, the last layer norm, which connects that block to the head.
 
 # %%
 for param in model.trf_blocks[-1].parameters():
@@ -238,8 +238,8 @@ print(f"ham {ham:.2f}, spam {spam:.2f} → {label}")
 # - The pink arrow shows how far down the gradient goes.
 # - The bars show the costs of a training step. Below them you read how accurate a choice was, if that was measured.
 #
-# Click `trf_blocks.0`: the gradient now passes through the frozen blocks above it. Click it again. With *everything*, it
-# passes through trainable blocks in the same way.
+# Click `trf_blocks.0`: the gradient now passes through the frozen blocks above it. Click it again. Then select
+# *everything* in **Train**: the gradient passes through trainable blocks in the same way.
 #
 # > **A. Two blocks, little compute.** (medium, 4 minutes) Make the head and two whole blocks trainable. With which choice does
 # > the backward pass need the least compute?
@@ -426,6 +426,6 @@ progress("6.5")
 # - A parameter is frozen by its flag `requires_grad`. The book trains the last block, `final_norm` and the head.
 # - The last token's logits classify the message, because only this token attends to all others.
 # - The number of trainable parameters determines the memory for gradients and moment estimates. The depth of the lowest one
-#   determines the compute of the backward pass.
+#   mainly determines the compute of the backward pass.
 #
 # Next: [6.6, loss and accuracy](06_6_loss_and_accuracy.ipynb).

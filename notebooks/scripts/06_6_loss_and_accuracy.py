@@ -274,8 +274,8 @@ predict("6.6 lower loss, lower accuracy", given=(a, b))
 # %% [markdown]
 # ## Which token is the last one?
 #
-# All sequences have the same length, so the last token is padding in all but the longest messages. The book classifies at this
-# position. It attends to the whole message, and after fine-tuning it works. The alternative is the last *real* token.
+# All messages are padded to the same length, so the last token is padding in all but the longest ones. The book classifies at
+# this position. It attends to the whole message, and after fine-tuning it works. The alternative is the last *real* token.
 #
 # > **Write it: the last real token.** (medium, 8 minutes)
 # >

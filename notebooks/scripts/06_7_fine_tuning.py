@@ -173,7 +173,7 @@ training_step = check_code("6.7 training step", my_training_step)
 # `train_classifier_simple` is the book's loop; here it calls your step. Every 50 steps it prints the losses of 5 training
 # and 5 validation batches, and after each *[epoch](../site/pages/glossary.md)* their accuracies.
 #
-# We run two epochs of it, which take less than half a minute. All five of the book follow below. For GPT-2 124M, use a
+# We run two epochs of it, which take less than half a minute. The book's five epochs follow below. For GPT-2 124M, use a
 # CUDA GPU if you can.
 
 # %% tags=["nbval-ignore-output"]
@@ -246,8 +246,8 @@ plt.show()
 
 # %% [markdown]
 # The training loss falls until the end. The validation loss rises after epoch 2. That is *overfitting*: the model mostly
-# memorises its training messages. The table below counts the mistakes, and those with a
-# *[confidence](../site/pages/glossary.md)* above 0.9.
+# memorises its training messages. The table below counts the mistakes, and the *confident
+# mistakes*, those with a *[confidence](../site/pages/glossary.md)* above 0.9.
 #
 # Each dot is a validation message: the vector that the head reads, drawn along the two directions in which the vectors
 # vary most ([principal component analysis](https://scikit-learn.org/stable/modules/decomposition.html#pca)). **Move the
@@ -264,12 +264,12 @@ frames = [draw_frame(film, number) for number in range(len(film.frames))]
 Slides(frames, film.names, "The training")
 
 # %% [markdown]
-# Before the training, almost all dots are in one place: at the padded end, the vector depends very little on the message.
-# The first epoch stretches them into a band from ham to spam, which then gets longer. Far from the dashed line, where
-# p = 0.5, the confidence is high. (The plane shows two dimensions of many, so the line is an approximation.)
+# Before the training, almost all dots are in one place: at the last position, the vector depends very little on the message.
+# After the first epoch they form a band from ham to spam, which then gets longer. On the dashed line, the probability of spam
+# is 0.5. Far from it the confidence is high. (The plane shows two dimensions of many, so the line is an approximation.)
 #
-# From epoch 2 to 5 the loss doubles, although there are only a few more mistakes. Accuracy counts mistakes. The loss also
-# depends on their confidence.
+# From epoch 2 to 5 the validation loss doubles, although there are only a few more mistakes. Accuracy counts mistakes. The
+# loss also depends on their confidence.
 #
 # ## Test accuracy
 #
@@ -293,8 +293,8 @@ for name, each in models.items():
     print(f"{name}: validation {validation:.1%}, {describe(test)}")
 
 # %% [markdown]
-# One training proves little. With four seeds, the best epoch has 87 % on average, and the last 84 %. As all four have the
-# same test messages, this is still weak evidence.
+# One training proves little. Over four seeds, the mean test accuracy is 87 % for the best epoch and 84 % for the last one.
+# As all four have the same test messages, this is still weak evidence.
 #
 # For GPT-2 124M and the SMS Spam Collection the book reports 97.21 % (training), 97.32 % (validation) and 95.67 % (test).
 # [Why your numbers may differ](../site/pages/questions.md) is explained among the readers' questions.
@@ -314,7 +314,7 @@ baseline.fit(train["Text"], train["Label"])
 print(describe(baseline.score(test["Text"], test["Label"])))
 
 # %% [markdown]
-# With 200 test messages, we can't tell which of the two is better. On the SMS Spam Collection this baseline has 96 to 97 %,
+# With 200 test messages, we can't tell which of the two is better. On the SMS Spam Collection this baseline has 97.0 %,
 # so always compare with a simple method.
 #
 # ## Save the classifier

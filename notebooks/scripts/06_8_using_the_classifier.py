@@ -82,7 +82,7 @@ if accuracy <= majority:
 
 # %% [markdown]
 # (The file also says how the classifier was trained. If the model, the messages or the settings are not those of section 6.7, you
-# see a warning, and another one is trained for this page.)
+# see a warning, and another classifier is trained for this page.)
 #
 # ## Classifying a message
 #
@@ -270,9 +270,9 @@ for mine, original in ((my_scam, a_scam), (my_friend, a_friend)):
 # ```python
 # def my_precision_recall(labels, p_spam, threshold):
 #     predicted, is_spam = p_spam > threshold, labels == 1
-#     found = (predicted & is_spam).sum()
-#     precision = found / predicted.sum() if predicted.any() else None
-#     recall = found / is_spam.sum() if is_spam.any() else None
+#     true_positives = (predicted & is_spam).sum()
+#     precision = true_positives / predicted.sum() if predicted.any() else None
+#     recall = true_positives / is_spam.sum() if is_spam.any() else None
 #     return precision, recall
 # ```
 #
@@ -399,8 +399,9 @@ progress("6.8")
 # ## What to take away
 #
 # - A classifier consists of weights, tokenizer, length and position. Save them together.
-# - You can test token by token what changes a prediction. That is not a reason in the human sense.
-# - Precision and recall count the two kinds of mistakes. A threshold trades one for the other; choose it with validation data.
+# - You can test token by token what changes a prediction. That does not fully explain why the model predicts it.
+# - Precision and recall count the two kinds of mistakes. With a higher threshold, precision
+#   usually increases and recall decreases. Choose the threshold with validation data.
 #
 # This is the end of the chapter. [6.E](06_E_what_does_it_really_know.ipynb) tests what the classifier has learned.
 # [Questions of readers](../site/pages/questions.md) are about other models and other numbers. Next:
