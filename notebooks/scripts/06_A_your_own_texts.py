@@ -177,8 +177,8 @@ shared = shared_texts(train["Text"].tolist(), test["Text"].tolist())
 print(f"{len(shared)} of {len(test)} test texts are also training texts")
 
 # %% [markdown]
-# What does that do to the test accuracy? `split_stratified` keeps equal texts in the same part, and the proportions of the
-# classes in each part (a *[stratified split](../site/pages/glossary.md)*). We train the same simple classifier on both splits of the doubled table.
+# What does that do to the test accuracy? `split_stratified` keeps equal texts in the same part, and each part has the
+# same proportions of the classes (a *[stratified split](../site/pages/glossary.md)*). We train the same simple classifier on both splits of the doubled table.
 
 # %%
 from workshop.bag_of_words import NAIVE_BAYES, SVM, fit
@@ -214,7 +214,7 @@ print(*split.report, sep="\n")
 # is a vector with one number for each word and each short sequence of characters, whatever their order.
 #
 # The numbers are *[TF-IDF](../site/pages/glossary.md)* features. Each is a product. Its first
-# factor is the term frequency: here 1 + ln of the count in this text. The second is the inverse document frequency, which is
+# factor is the term frequency: here 1 + ln of the count in this text. The second is the inverse document frequency (IDF), which is
 # larger the fewer training texts contain the word. Each vector is then scaled to length 1.
 
 # %%
@@ -229,9 +229,9 @@ for word in ("you", "free", "rent", "parcel"):
     print(f"{word:6} IDF {idf[word]:.1f}")
 
 # %% [markdown]
-# Two linear classifiers of such vectors,
+# Two linear classifiers are trained on such vectors:
 # [naive Bayes](https://scikit-learn.org/stable/modules/naive_bayes.html) and a
-# [linear SVM](https://scikit-learn.org/stable/modules/svm.html), are added up. Their accuracies come from
+# [linear SVM](https://scikit-learn.org/stable/modules/svm.html). Their logits are added up. The accuracies below come from
 # *[cross-validation](../site/pages/glossary.md)*: five times, four fifths of the training texts train a classifier, which predicts the remaining fifth.
 
 # %% tags=["key-figure"]
@@ -242,7 +242,7 @@ for kind, accuracy in training.words.accuracies.items():
 
 # %% [markdown]
 # Texts that differ only in a name or a number leak as well. The dot product of two TF-IDF vectors finds them: it is 1 for
-# equal texts. The most similar pairs of a validation and a training text:
+# equal texts. These are the most similar pairs of a validation and a training text:
 
 # %%
 validation_texts = split.validation["Text"].tolist()
@@ -346,8 +346,9 @@ plt.show()
 # ## The sum of both, and what is kept
 #
 # Both classifiers output logits, so their sum is a third classifier. Before the sum, each one's logits are multiplied by a
-# number, its *scale*. The scales are those with the lowest validation loss. Two scales fit any texts better than one, so the
-# sum is kept only if its loss is lower by more than that (*Akaike's criterion*).
+# number, its *scale*. The scales are those with the lowest validation loss. A scale that was fitted to these
+# texts lowers the loss a little even by chance. So 1/n is added to the loss for each such scale, with n the number of texts
+# (*Akaike's criterion*). The classifier with the lowest result is kept.
 
 # %% tags=["nbval-ignore-output"]
 from workshop.own import describe_choice
@@ -362,8 +363,8 @@ print(describe_choice(name, candidates))
 # ## Probabilities that can be trusted
 #
 # Logits become probabilities by softmax. A classifier is *[calibrated](../site/pages/glossary.md)* if, of all predictions with probability 0.6, 60 % are
-# correct. The scales above also calibrate the probabilities (*temperature scaling*, section 6.8). On the validation texts, the
-# SVM alone and the bag of words, which has scales:
+# correct. Scales also calibrate the probabilities (*temperature scaling*, [appendix 6.E](06_E_what_does_it_really_know.ipynb)).
+# We compare the SVM alone, which has no scale, and the bag of words, which has scales, on the validation texts.
 
 # %%
 svm = fit(train_texts, split.train["Label"], len(table.labels))[SVM]

@@ -174,7 +174,8 @@ results_table(results)
 # %% [markdown]
 # With the bundled model and data:
 #
-# - Only the last real token gives a higher accuracy than experiment 1, without padding (15) or with it (16).
+# - Only 15 and 16 have a higher accuracy than experiment 1. They classify at the last real token,
+#   without padding (15) or with it (16).
 # - We can't tell the first token (2) or the head alone at the padding (3) apart from the majority class.
 # - We can't tell either whether more trainable parameters, LoRA, the mean of all tokens, a missing causal mask or
 #   shuffled words change the accuracy.
@@ -184,7 +185,7 @@ results_table(results)
 #
 # - They are about other messages and seeds, not about another model, dataset, split or learning rate.
 # - Experiments 5, 10 and 11 have half the learning rate of experiment 1, chosen with [validation
-#   messages](../workshop/assets/experiments/README.md). So 5 versus 1 compares a chosen rate with one that was not.
+#   messages](../workshop/assets/experiments/README.md). So 5 and 1 also differ in this.
 # - An interval misses the true difference once in 20 times. Among 14 verdicts, one wrong one is no surprise.
 
 # %% [markdown]
@@ -220,7 +221,7 @@ print(f"always the majority class: {material.majority:.2f}")
 #
 # - At the top is the Freeze Explorer of section 6.5: click a part to freeze or unfreeze it.
 # - Choose the position at which the model classifies, the epochs, the learning rate and the number of seeds.
-# - **▶ Train** starts. **■ Stop** ends and restores the weights of the last complete epoch. Each finished run gets a row
+# - **▶ Train** starts a training. **■ Stop** ends it and restores the weights of the last complete epoch. Each finished run gets a row
 #   in the table.
 # - *Run* selects the run with which the others are compared.
 #
@@ -247,8 +248,8 @@ from workshop.pictures.model import figure_lora
 figure_lora(cfg, rank=4, alpha=8.0)
 
 # %% [markdown]
-# In a block, six matrices get an adapter: four of attention, two of the feed-forward network. Trainable parameters with
-# adapters in the last block, and the head:
+# In a block, six matrices get an adapter: four of attention, two of the feed-forward network. These are the numbers of
+# trainable parameters in the last block's adapters and the head.
 
 # %%
 from helpers.freezing import parameter_report

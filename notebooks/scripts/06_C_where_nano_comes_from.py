@@ -89,7 +89,8 @@ print("targets:", visible_tokens(targets[:8], tokenizer))
 # ## The loss of an untrained model
 #
 # Our GPT-2 has two blocks and embeddings with 32 entries. Its loss is the cross-entropy of section 6.6, with 50,257 classes
-# instead of two: the mean of −ln p, where p is the probability of the correct next token.
+# instead of two: the mean of −ln p, where p is the probability of the correct next token. Its unit is the
+# [*nat*](../site/pages/glossary.md).
 
 # %%
 from helpers.config import BASE_CONFIG
@@ -243,8 +244,8 @@ draw_pretraining(run["losses"], run["validation"], {}, steps_per_loss=100)
 #
 # ## Does pretraining help fine-tuning?
 #
-# We fine-tune with the book's plan, once from the pretrained weights and once from random ones. It trains the last block, the
-# last layer norm and the head, so the other layers *stay* random. The last real token is classified.
+# The book's plan trains the last block, the final layer norm and the head. We fine-tune with it twice: from the pretrained
+# weights, and from random ones. The second time, the other layers *stay* random. The model classifies at the last real token.
 
 # %%
 from helpers.config import gpt_config
@@ -299,12 +300,15 @@ predict(
 # | the nano, everything trained | 88.0 % | 86.5 … 91.0 % |
 # | random weights, everything trained | 87.0 % | 85.5 … 90.5 % |
 #
-# If most layers are frozen, pretraining helps. If everything is trained, the means differ by two of 200 messages, which these
-# data can't tell apart.
+# If most layers are frozen, pretraining helps. If everything is trained, the means differ by two of 200 messages: we
+# can't tell them apart with these data.
 
 # %% [markdown]
-# Here, logistic regression on character n-grams is as good: 90.0 %. GPT-2 adds a method that also
-# works with larger models.
+# With everything trained, pretraining helps in [6.B](06_B_freeze_lab.ipynb) (experiments 5 and 10).
+# There the random weights are larger, and the model classifies at the padding.
+#
+# On sms-mini, logistic regression on sequences of 2 to 5 characters is about as accurate as the nano: 90.0 %. Fine-tuning
+# GPT-2 is a method that also works with larger models.
 # ([PROVENANCE.md](../helpers/assets/gpt2/12M/PROVENANCE.md) has more trainings, also on the SMS Spam Collection.)
 #
 # ## Try it
@@ -331,7 +335,7 @@ check("6.C how many predictions", my_answer, recipe)
 # </details>
 #
 # > **2. A nat more.** (medium, 3 minutes) Model B's loss is exactly one nat higher than model A's. How many times as large is
-# > B's perplexity?
+# > B's [perplexity](../site/pages/glossary.md)?
 
 # %%
 my_factor = None
@@ -379,7 +383,8 @@ check("6.C a nat more", my_factor)
 # </details>
 # <details><summary>2. When do pretrained weights help fine-tuning most here?</summary>
 #
-# They help most if most of the model stays frozen. If everything is trained, random weights give nearly the same accuracy.
+# They help most if most of the model stays frozen. If everything is trained, the small random weights of the table above give
+# nearly the same accuracy.
 #
 # </details>
 

@@ -52,8 +52,8 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## The same output in every epoch
 #
-# The book's plan trains the last block, the last layer norm and the head. The layers below are frozen: for the same message,
-# they have the same output in every epoch ([6.6](06_6_loss_and_accuracy.ipynb)). The book's loop computes it again each time.
+# The book's plan trains the last block, the final layer norm and the head. The layers below are frozen: for the same message,
+# they have the same output in every epoch. The book's loop computes it again each time.
 
 # %%
 import torch
@@ -219,6 +219,8 @@ predict(
 )
 
 # %% [markdown]
+# The measured speed-up is often smaller than the predicted one: the optimizer and other programs take time, too.
+#
 # ## `fine_tune`: the course's cache
 #
 # The [Freeze Lab](06_B_freeze_lab.ipynb) and sections 6.7 and 6.8 use `fine_tune`, which caches in the same way and saves more:
@@ -229,7 +231,8 @@ predict(
 # [How fast training is](../site/pages/speed.md) compares it with the book's loop. If only the head is trained, an epoch takes
 # a moment. [The Freeze Lab](06_B_freeze_lab.ipynb) shows what accuracy that gives, at the padded end and at the last real
 # token.
-#
+
+# %% [markdown]
 # ## Two questions
 #
 # <details><summary>1. With which plans can nothing be cached?</summary>

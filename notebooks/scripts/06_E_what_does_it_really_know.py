@@ -114,7 +114,7 @@ figure = draw_slices([hard, others, *by_length])
 predict("6.E hard on purpose", given=(hard, others), show=figure)
 
 # %% [markdown]
-# The figure also answers whether short messages are harder because they contain less information. Add a kind of your own:
+# The figure also shows whether short messages, which contain less information, are harder. Add a kind of your own:
 # `kinds` holds True or False for each message.
 #
 # ## Does it use the order of words?
@@ -224,7 +224,7 @@ check("6.E the temperature", my_temperature, validation["Label"], logits)
 # my_temperature = min(candidates, key=loss_at)
 # ```
 #
-# This is *temperature scaling* (Guo et al. 2017). Training messages would not do: almost all of them are classified correctly, so
+# This is *temperature scaling* (Guo et al. 2017). Training messages are not suitable: almost all of them are classified correctly, so
 # their best temperature is too low.
 #
 # </details>
