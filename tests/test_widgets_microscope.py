@@ -164,7 +164,7 @@ def test_attention_is_that_of_the_classifying_token_in_the_chosen_block_and_head
         numbers["&lt;|endoftext|&gt; (itself)"] = shares[11]
     for token, share in numbers.items():
         assert float(said[token]) == pytest.approx(share.item(), abs=0.0051)
-    line = picture(microscope, "mm-shares").split("share: ")[1].split()
+    line = picture(microscope, "mm-shares").split("sum: ")[1].split()
     assert float(line[block]) == pytest.approx(shares[:5].sum().item(), abs=0.0051)
     assert f"▸{block}<" in one(microscope, "mm-shares").value
 

@@ -73,7 +73,7 @@ def draw_after_blocks(spam: Sequence[float]) -> Drawing:
     last = len(spam) - 1
     axes = Axes((58, 24, 280, 76), (0, last), (0, 1))
     ticks = range(0, last + 1, 1 + last // 13)
-    drawn = [*axes.drawn("after so many blocks", "spam", ticks, (0, 0.5, 1))]
+    drawn = [*axes.drawn("number of blocks", "spam", ticks, (0, 0.5, 1))]
     drawn.append(line([axes.at(0, 0.5), axes.at(last, 0.5)], GREY, 1))
     points, steps = [], []
     for i, p in enumerate(spam):

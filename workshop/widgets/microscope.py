@@ -238,7 +238,7 @@ class MessageMicroscope(CourseWidget):
         title = f"Attention weights at the {self._position.value}: block {block}, {head_name}"
         self._attention = draw_attention(*shares, title)
         self._html["attention"].value = self._attention.svg
-        to_message = {"share": self._answer.to_the_message(head).tolist()}
+        to_message = {"sum": self._answer.to_the_message(head).tolist()}
         title = f"Sum over the message, by block: {head_name}"
         self._html["shares"].value = draw_shares(to_message, title, block).svg
 
