@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from torch.nn import functional as F
 
 from helpers.data import create_balanced_dataset, load_messages, load_splits, random_split
@@ -91,23 +90,6 @@ def test_the_nearest_tokens_are_those_that_comparing_with_every_row_finds():
     widths = [bar.get_width() for bar in chart.figure.axes[0].patches]
     assert widths == pytest.approx(cosines[order].tolist(), abs=0.006)
     assert f"nearest to Monday: {', '.join(expected)}\n" in chart.words
-
-
-def test_words_lie_on_the_map_where_their_rows_lie_along_the_two_main_directions():
-    words = ["Monday", "Tuesday", "Wednesday", "two", "three", "four", "five"]
-    chart = charts.draw_words(NANO, {"days": words[:3], "numbers": words[3:]})
-    assert {*words, "days", "numbers"} <= {*check_chart(chart)}
-    ids = [get_tokenizer().encode(f" {word}")[0] for word in words]
-    rows = F.normalize(NANO.tok_emb.weight.detach()[ids].double(), dim=-1)
-    _, sizes, axes = torch.linalg.svd(rows - rows.mean(dim=0), full_matrices=False)
-    share = sizes[:2].square().sum() / sizes.square().sum()
-    assert f"which carry {share:.0%} of the variance" in chart.words
-    plot = chart.figure.axes[0]
-    places = torch.cat([torch.tensor(group.get_offsets()) for group in plot.collections])
-    true = (rows - rows.mean(dim=0)) @ axes[:2].T
-    assert torch.allclose(torch.pdist(places), torch.pdist(true), atol=0.02)  # whatever the signs
-    labels = {label.get_text(): list(label.xy) for label in plot.texts}
-    assert [labels[word] for word in words] == [pytest.approx(place) for place in places.tolist()]
 
 
 def test_rows_are_the_correct_classes_and_columns_the_predicted_ones():

@@ -14,7 +14,6 @@ from itertools import cycle
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib import cycler, rc_context
 from matplotlib.figure import Figure
 from torch.nn import functional as F
@@ -24,7 +23,6 @@ from helpers.model import GPTModel
 from helpers.tokenizer import get_tokenizer, visible_tokens
 from workshop.class_measures import MOST_CLASSES, ClassMeasures
 from workshop.fast import History
-from workshop.inside import main_directions
 from workshop.lab import Run
 from workshop.pictures.svg import (
     BLUE,
@@ -241,42 +239,6 @@ def draw_nearest(model: GPTModel, words: Sequence[str]) -> Chart:
         plot.set(ylabel=word, xlim=(0, 1))
         plot.invert_yaxis()
         lines.append(f"nearest to {word}: {', '.join(labels)}")
-    return chart(figure, *lines)
-
-
-@course_style
-def draw_words(model: GPTModel, groups: Mapping[str, Sequence[str]]) -> Chart:
-    """Return a map of words along the two directions in which their embeddings differ most.
-
-    `groups` holds lists of words, each with a marker of its own; where a word lies does not depend
-    on its group. The title says which percentage of the words' variance these two directions carry.
-    Raises ValueError for a word that is not one token.
-    """
-    weight, rows = model.tok_emb.weight.detach().float().cpu(), {}
-    for name, group in groups.items():
-        rows[name] = F.normalize(weight[[word_id(word) for word in group]], dim=-1)
-    directions = main_directions(torch.cat(list(rows.values())))
-    figure, plot = new_figure(500)
-    carried = f"{directions.shares.sum().item():.0%} of the variance"
-    plot.set_title(f"words along their two main directions, which carry {carried}")
-    plot.margins(0.2)
-    lines = []
-    for (name, group), marker, right in zip(groups.items(), cycle("os^Dv"), cycle((-45, 45))):
-        places = directions.place(rows[name]).numpy().round(2)
-        plot.scatter(*places.T, marker=marker, label=name)
-        for i, j in enumerate(places[:, 1].argsort(kind="stable")):
-            offset = right, 11 * (i - len(group) / 2)  # the labels stand in a column, by height
-            plot.annotate(
-                group[j],
-                places[j],
-                xytext=offset,
-                textcoords="offset points",
-                arrowprops={"arrowstyle": "-", "color": GREY},
-                ha="center",
-                fontsize=9,
-            )
-        lines.append(f"{name}, on average at {places.mean(axis=0).round(2)}: {', '.join(group)}")
-    figure.legend(loc="outside lower center", ncols=len(groups))
     return chart(figure, *lines)
 
 
