@@ -10,10 +10,13 @@ import itertools
 import json
 import os
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -22,9 +25,9 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
-from helpers.classify import SpamClassifier
+from helpers.classify import SpamClassifier, classify_review
 from helpers.config import END_OF_TEXT, MODEL_CONFIGS, gpt_config
-from helpers.data import SpamDataset
+from helpers.data import SpamDataset, load_messages
 from helpers.freezing import FreezePlan, replace_head
 from helpers.loading import load_pretrained
 from helpers.model import GPTModel
@@ -100,14 +103,8 @@ def explorer() -> Iterator[Row]:
 
 def everyday() -> Iterator[Row]:
     """The nano at work: loading, classifying, a key in the Microscope, the Explorer's Python."""
-    texts = load_parts("sms-mini")[2]["Text"].tolist()
     yield from spread("load the nano once more", timed(lambda: load_pretrained(NANO), 7))
-    model = replace_head(load_pretrained(NANO))
-    classifier = SpamClassifier(model, 82, "last_token")
-    one_by_one = timed(lambda: [classifier.classify(text) for text in texts[:50]], 3)
-    many = timed(lambda: classifier.classify_many(texts * 5), 3)
-    ratio = median(one_by_one) / 50 / (median(many) / len(texts) / 5)
-    yield "one thousand texts together, compared with one by one", f"{ratio:.1f} ×", ""
+    classifier = SpamClassifier(replace_head(load_pretrained(NANO)), 82, "last_token")
     microscope = MessageMicroscope(classifier, LONG)
     keys = (f"{LONG}{'?!.,;'[i % 5]}" for i in range(30))
     measured = timed(lambda: setattr(microscope, "text", next(keys)), 30)
@@ -116,6 +113,39 @@ def everyday() -> Iterator[Row]:
     plans = itertools.cycle([FreezePlan.last_blocks(48, 20), FreezePlan.lora(48, 30)])
     measured = timed(lambda: (setattr(widget, "plan", next(plans)), widget.report, widget.cost), 20)
     yield from spread("a plan of gpt2-xl with its report and costs, in Python", measured)
+
+
+def classify() -> Iterator[Row]:
+    """`python -m workshop classify` with the nano: compared with the book's function, and its memory."""
+    texts = load_messages("sms-mini")["Text"]
+    tokenizer = get_tokenizer()
+    length = max(len(tokenizer.encode(text)) for text in texts)
+    model = replace_head(load_pretrained(NANO)).eval()
+    how = {"tokenizer": tokenizer, "device": get_device(), "max_length": length}
+    book = partial(classify_review, model=model, **how)
+    one_by_one = median(timed(lambda: [book(text) for text in texts[:200]], 3)) / 200
+    seconds, peaks = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        saved = SpamClassifier(model, length, "mean_tokens").save(Path(folder, "nano.safetensors"))
+        for number in (2_000, 20_000):
+            table = Path(folder, f"{number}.csv")
+            pd.DataFrame({"text": [texts[i % 1_000] for i in range(number)]}).to_csv(table)
+            start = time.perf_counter()
+            command = [sys.executable, "-m", "workshop", "classify", str(saved), str(table)]
+            process = subprocess.Popen([*command, "--out", f"{table}.out"], cwd=ROOT)
+            _, status, usage = os.wait4(process.pid, 0)
+            assert status == 0
+            seconds[number] = time.perf_counter() - start
+            peaks[number] = usage.ru_maxrss / 1024
+    each = 1000 * (seconds[20_000] - seconds[2_000]) / 18_000
+    yield "texts in a second, without the start", f"{1000 / each:.0f}", ""
+    yield (
+        "compared with the book's classify_review, one by one",
+        f"{one_by_one / each:.1f} ×",
+        "≥ 12 ×",
+    )
+    for number, peak in peaks.items():
+        yield f"peak memory of {number:,} texts", f"{peak:.0f} MiB", "flat"
 
 
 NANO = "gpt2-nano (12M)"
@@ -316,6 +346,7 @@ def calibration_error(probabilities, is_right, bins: int = 10) -> float:
 BENCHMARKS = {
     "explorer": explorer,
     "everyday": everyday,
+    "classify": classify,
     "fine_tuning": fine_tuning,
     "own_texts": own_texts,
     "calibration": calibration,
