@@ -111,8 +111,8 @@ predict(
 #
 # <details><summary>A hint</summary>
 #
-# `model.trf_blocks[:-1]` contains all blocks but the last. The positional embeddings are
-# `model.pos_emb(torch.arange(token_ids.shape[1]))`.
+# `model.trf_blocks[:-1]` contains all blocks but the last. The positions are `torch.arange(token_ids.shape[1])`, and
+# `model.pos_emb` returns their embeddings.
 #
 # </details>
 #
