@@ -214,10 +214,10 @@ def accuracy_of_words(words, messages):
 
 
 # %%
-accuracy = accuracy_of_words(spam_words, train_df)
+on_training = accuracy_of_words(spam_words, train_df)
 on_validation = accuracy_of_words(spam_words, validation_df)
 shown = f"validation: {on_validation:.1f} % correct"
-predict("6.2 a list of words", accuracy, show=shown)
+predict("6.2 a list of words", on_training, show=shown)
 
 # %% [markdown]
 # The last baseline is a *[bag of words](../site/pages/glossary.md)*:
@@ -234,8 +234,8 @@ word_model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
 word_model.fit(train_df["Text"], train_df["Label"])
 for name, part in (("training", train_df), ("validation", validation_df)):
     majority = part["Label"].value_counts(normalize=True).max()
-    percent = 100 * word_model.score(part["Text"], part["Label"])
-    print(f"{name}: {percent:.1f} % correct (majority {100 * majority:.1f} %)")
+    accuracy = word_model.score(part["Text"], part["Label"])
+    print(f"{name}: {accuracy:.1%} correct, majority class {majority:.1%}")
 
 # %% [markdown]
 # [Section 6.7](06_7_fine_tuning.ipynb) compares this baseline with GPT-2, which can also use the order of words.
