@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch.nn import functional as F
 
-from helpers.data import create_balanced_dataset, load_messages, load_splits, random_split
+from helpers.data import load_splits
 from helpers.loading import load_pretrained
 from helpers.tokenizer import get_tokenizer
 from tests.clicks import one
@@ -41,29 +41,6 @@ def test_each_part_has_a_histogram_of_its_ham_and_spam():
     training, _, test = chart.words.splitlines()
     assert training == "training: 346 ham, 354 spam (50.6%); 3 to 59 words, median 21"
     assert test == "test: 113 ham, 87 spam (43.5%); 2 to 54 words, median 19"
-
-
-def test_the_percentages_of_spam_of_random_splits_are_counted_and_one_is_marked():
-    balanced = create_balanced_dataset(load_messages("sms-mini"))
-    numbered = balanced.assign(Label=balanced["Label"].map({"ham": 0, "spam": 1}))
-    draws = {seed: random_split(numbered, 0.7, 0.1, seed) for seed in range(113, 128)}
-    chart = charts.draw_chances(draws, marked=123)
-    check_chart(chart)
-    for i, plot in enumerate(chart.figure.axes):
-        percents = [100 * parts[i]["Label"].mean() for parts in draws.values()]
-        assert heights(plot.patches) == np.histogram(percents)[0].tolist()
-        assert round(plot.lines[0].get_xdata()[0]) == [51, 59, 44][i]
-    title, training, *_ = chart.words.splitlines()
-    assert title == "percentage of spam in 15 random splits, dashed line: seed 123"
-    assert training == "training: 49 to 52 % spam, with seed 123 51 %"
-
-
-def test_the_histogram_counts_every_message_once():
-    chart = charts.draw_lengths(LENGTHS)
-    assert {"tokens in a message", "messages"} <= {*check_chart(chart)}
-    assert chart.words == "700 messages of 4 to 82 tokens, median 31"
-    bars = chart.figure.axes[0].patches
-    assert heights(bars) == [sum(low <= n < low + 5 for n in LENGTHS) for low in range(0, 85, 5)]
 
 
 def test_a_batch_is_as_wide_as_its_longest_message_and_the_rest_is_padding():

@@ -15,12 +15,10 @@
 # # 6.2 Preparing the data
 #
 # After this notebook you will be able to turn a file of labelled messages into a balanced dataset and split it. You need
-# to have read [6.1](06_1_kinds_of_fine_tuning.ipynb). This is the first stage: the data. About 25 minutes.
+# to have read [6.1](06_1_kinds_of_fine_tuning.ipynb). About 20 minutes. Numbers are for the bundled dataset, if no other
+# is named.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_2_preparing_the_data.ipynb)
-
-# %% [markdown]
-# The second cell below selects the dataset. Numbers in the text are for the bundled dataset, if no other is named.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -57,11 +55,12 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 #
 # The course has two datasets:
 #
-# - **sms-mini**: 1,000 messages written for this course, half *[ham](../site/pages/glossary.md)* (legitimate), half spam. A hundred are
-#   deliberately hard, such as a bank's genuine one-time code or a scam that sounds like a friend.
+# - **sms-mini**: 1,000 messages written for this course, half *[ham](../site/pages/glossary.md)* (legitimate), half spam.
 # - **SMS Spam Collection**: the book's real messages, collected by Almeida, Gómez Hidalgo and Yamakami (2011).
 #
 # Each line of a file has a *[label](../site/pages/glossary.md)*, a tab (`\t`) and a text.
+# [`read_csv`](https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html) makes a table of it, a
+# [DataFrame](https://pandas.pydata.org/docs/reference/api/pandas.DataFrame.html).
 
 # %%
 from helpers.data import SMS_MINI, load_messages
@@ -76,10 +75,6 @@ lines = data_file_path.read_text(encoding="utf-8").split("\n")
 for line in lines[:5]:
     print(repr(line[:75]))
 
-# %% [markdown]
-# [`read_csv`](https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html) reads the file into a
-# [DataFrame](https://pandas.pydata.org/docs/reference/api/pandas.DataFrame.html), which is a table in pandas.
-
 # %%
 import pandas as pd
 
@@ -91,8 +86,6 @@ df
 df["Label"].value_counts()
 
 # %% [markdown]
-# (The collection has 5,574 lines, but 5,572 rows here and in the book: pandas merges some because of quotation marks.)
-#
 # ## Balancing the classes
 
 # %%
@@ -104,11 +97,9 @@ predict("6.2 always ham", given=(ham, spam))
 
 # %% [markdown]
 # So the book balances the classes by *[undersampling](../site/pages/glossary.md)*: it keeps all spam and randomly selects the same number of ham
-# messages. A fixed *[random seed](../site/pages/glossary.md)* makes the selection *[reproducible](../site/pages/glossary.md)*. The dataset becomes smaller, and
-# training faster. There are two drawbacks: the model cannot learn from the discarded ham messages, and the test set no
-# longer has the percentage of spam of a real inbox. (*[Class weights](../site/pages/glossary.md)* are an alternative.)
-
-# %% [markdown]
+# messages. A fixed *[random seed](../site/pages/glossary.md)* makes the selection *[reproducible](../site/pages/glossary.md)*. But the
+# model cannot learn from the discarded messages, and the test set has more spam than a real inbox.
+#
 # > **Write it: balance the data.** (easy, 8 minutes)
 # >
 # > Return a DataFrame that contains first a random sample of the ham rows, then all spam rows. Sample as many ham rows as
@@ -166,19 +157,14 @@ print(f"{len(df)} messages before balancing, {len(balanced_df)} after")
 balanced_df
 
 # %% [markdown]
-# sms-mini was already balanced, so no messages were dropped. 1,494 of the collection's 5,572 messages remain: 747 of each
-# class.
-#
 # ## Splitting the data
-#
-# We split the messages at random into three sets:
 #
 # - The **training set** is for training the model.
 # - The **[validation set](../site/pages/glossary.md)** is for choosing settings, such as when to stop the training.
 # - The **[test set](../site/pages/glossary.md)** is for one measurement, at the end.
 #
 # A model can memorise its training messages (*[overfitting](../site/pages/glossary.md)*), so only unseen messages show how well it recognises
-# spam. `random_split` shuffles the rows and splits them into 70 %, 10 % and the remaining 20 %.
+# spam. `random_split` puts 70 %, 10 % and 20 % of the rows into them.
 
 # %%
 from helpers.data import random_split
@@ -191,16 +177,13 @@ train_df, validation_df, test_df = random_split(balanced_df, 0.7, 0.1)
 sizes = len(train_df), len(validation_df), len(test_df)
 print("{} training, {} validation, {} test messages".format(*sizes))
 
-# %% [markdown]
-# (The collection gives 1045, 149 and 300, as in the book.) The book saves the sets as CSV files:
-
-# %%
+# the book saves the sets as files
 train_df.to_csv("train.csv", index=None)
 validation_df.to_csv("validation.csv", index=None)
 test_df.to_csv("test.csv", index=None)
 
 # %% [markdown]
-# Is each set balanced as well? (To read a figure as text, run `print(_.words)` in a new cell directly after it.)
+# The collection gives 1045, 149 and 300 messages, as in the book. Is each set balanced as well?
 
 # %%
 from workshop.pictures.charts import draw_splits
@@ -208,33 +191,13 @@ from workshop.pictures.charts import draw_splits
 draw_splits({"training": train_df, "validation": validation_df})
 
 # %% [markdown]
-# The lengths are similar, but the percentages of spam are not. Here are 40 splits, each with another seed. (We only count
-# labels, so the test set stays unused.)
-
-# %%
-from workshop.pictures.charts import draw_chances
-
-seeds = range(100, 140)
-draws = {seed: random_split(balanced_df, 0.7, 0.1, seed) for seed in seeds}
-draw_chances(draws, marked=123)
-
-# %% [markdown]
-# The smaller a set, the more its percentage varies by chance. With sms-mini the book's seed gives one of the less balanced
-# splits. But picking a seed because its results look good is self-deception, so we keep it. We compare every accuracy with
-# that of predicting the *[majority class](../site/pages/glossary.md)*:
-
-# %%
-for name, part in (("training", train_df), ("validation", validation_df)):
-    majority = part["Label"].value_counts(normalize=True).max()
-    print(f"{name}: {100 * majority:.1f} %")
-
-# %% [markdown]
-# The next pages call `load_splits(CHOOSE_DATA)`, which repeats all steps up to here.
+# The smaller a set, the more its percentage of spam varies by chance. We keep the book's seed.
+# The next pages call `load_splits(CHOOSE_DATA)`, which repeats these steps.
 #
 # ## Baselines without a language model
 #
-# How much does a simple method, a *[baseline](../site/pages/glossary.md)*, achieve? The first baseline predicts spam if a message contains a typical
-# spam word.
+# A *[baseline](../site/pages/glossary.md)* is a simple method to compare a model with, such as always predicting the
+# *[majority class](../site/pages/glossary.md)*. Here we predict spam if a message contains a typical spam word.
 
 # %%
 import re
@@ -244,25 +207,20 @@ spam_words += ["click", "offer", "£", "$"]
 
 
 def accuracy_of_words(words, messages):
-    """Return the accuracy of a list of words, in percent, and a summary."""
+    """Return the accuracy of a list of words, in percent."""
     pattern = "|".join(re.escape(word) for word in words)
     predicted_spam = messages["Text"].str.lower().str.contains(pattern)
-    is_spam = messages["Label"] == 1
-    percent = 100 * (predicted_spam == is_spam).mean()
-    missed = (is_spam & ~predicted_spam).sum()
-    wrong = (predicted_spam & ~is_spam).sum()
-    summary = f"{percent:.1f} % correct, {missed} spam messages missed, "
-    return percent, summary + f"{wrong} ham messages predicted as spam"
+    return 100 * (predicted_spam == (messages["Label"] == 1)).mean()
 
 
 # %%
-accuracy, on_training = accuracy_of_words(spam_words, train_df)
-on_validation = accuracy_of_words(spam_words, validation_df)[1]
-shown = f"training:   {on_training}\nvalidation: {on_validation}"
-predict("6.2 a list of words", accuracy, show=shown)
+on_training = accuracy_of_words(spam_words, train_df)
+on_validation = accuracy_of_words(spam_words, validation_df)
+shown = f"validation: {on_validation:.1f} % correct"
+predict("6.2 a list of words", on_training, show=shown)
 
 # %% [markdown]
-# The second baseline is a *[bag of words](../site/pages/glossary.md)*:
+# The last baseline is a *[bag of words](../site/pages/glossary.md)*:
 # [TF-IDF](https://scikit-learn.org/stable/modules/feature_extraction.html#tfidf-term-weighting) counts words, with more
 # weight for rare ones, and [logistic
 # regression](https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression) is trained on the counts.
@@ -275,50 +233,19 @@ from sklearn.pipeline import make_pipeline
 word_model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
 word_model.fit(train_df["Text"], train_df["Label"])
 for name, part in (("training", train_df), ("validation", validation_df)):
+    majority = part["Label"].value_counts(normalize=True).max()
     accuracy = word_model.score(part["Text"], part["Label"])
-    print(f"{name}: {100 * accuracy:.1f} % correct")
+    print(f"{name}: {accuracy:.1%} correct, majority class {majority:.1%}")
 
 # %% [markdown]
 # [Section 6.7](06_7_fine_tuning.ipynb) compares this baseline with GPT-2, which can also use the order of words.
-
-# %% [markdown]
+#
 # ## Try it
 #
-# > **1. A better list.** (easy, 5 minutes) Improve the list using the training data only. Then evaluate it once on the
-# > validation data.
-
-# %%
-my_words = ["free", "reply", "tell", "hello"]
-print(accuracy_of_words(my_words, train_df)[1])
-
-# %% [markdown]
-# <details><summary>A way to find good words</summary>
-#
-# The words with the largest weights in the second baseline:
-#
-# ```python
-# vectorizer, classifier = word_model
-# words = vectorizer.get_feature_names_out()
-# print(pd.Series(classifier.coef_[0], words).nlargest(20))
-# ```
-#
-# Expect a lower accuracy on the validation data, because you selected the words with the training data.
-#
-# </details>
-#
-# > **2. A stratified split.** (medium, 5 minutes) In a *[stratified
+# > **1. A stratified split.** (medium, 5 minutes) In a *[stratified
 # > split](https://scikit-learn.org/stable/modules/cross_validation.html#stratification)* each set has the same percentage of
 # > spam. Select such a validation set at random: a tenth of `balanced_df`.
-
-# %%
-my_validation_df = None
-
-# %%
-from workshop.exercises import check
-
-check("6.2 a stratified split", my_validation_df, balanced_df)
-
-# %% [markdown]
+#
 # <details><summary>A hint</summary>
 #
 # `balanced_df.groupby("Label")` has the same method `sample` as a DataFrame. It takes a fraction, too: `frac=0.1`.
@@ -333,9 +260,15 @@ check("6.2 a stratified split", my_validation_df, balanced_df)
 # )
 # ```
 #
-# scikit-learn's `train_test_split` does the same with its argument `stratify`.
-#
 # </details>
+
+# %%
+my_validation_df = None
+
+# %%
+from workshop.exercises import check
+
+check("6.2 a stratified split", my_validation_df, balanced_df)
 
 # %% [markdown]
 # ## Two questions

@@ -15,10 +15,8 @@
 # # 6.3 Data loaders
 #
 # After this notebook you can turn messages into batches of token ids, the model's input format. You need chapter 2 of the
-# book (tokens) and the [datasets of 6.2](06_2_preparing_the_data.ipynb). About 25 minutes.
-#
-# All numbers are for the bundled data; other data give other numbers. `CHOOSE_MODEL` has no effect on this page. The
-# [glossary](../site/pages/glossary.md) explains the terms of the course.
+# book (tokens) and the [datasets of 6.2](06_2_preparing_the_data.ipynb). About 20 minutes. Numbers are for the bundled
+# data.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_3_data_loaders.ipynb)
 
@@ -57,6 +55,8 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 #
 # A [*tokenizer*](../site/pages/glossary.md) splits a text into *tokens* and maps each token to an integer, its *token id*.
 # GPT-2 uses *byte-pair encoding*, with a *vocabulary* of 50,257 tokens. A frequent word is one token; a rare word is split.
+#
+# Below, each box is a token with its id. ␣ marks a space, which is part of the token that follows it.
 
 # %%
 from helpers.tokenizer import get_tokenizer
@@ -65,9 +65,6 @@ from workshop.pictures.message import draw_tokens
 tokenizer = get_tokenizer()
 print(tokenizer.encode("Do you have time"))
 draw_tokens(["Do you have time"])
-
-# %% [markdown]
-# Each box is a token, with its id below. ␣ marks a space: in GPT-2, a space is part of the token that follows it.
 
 # %%
 from workshop.widgets import predict
@@ -84,48 +81,32 @@ predict(
 # %% [markdown]
 # ## Padding and truncation
 #
-# How long are the training messages, in tokens?
-
-# %%
-from helpers.data import load_splits
-from workshop.pictures.charts import draw_lengths
-
-train, validation, test = load_splits(CHOOSE_DATA)
-lengths = [len(tokenizer.encode(text)) for text in train["Text"]]
-draw_lengths(lengths)
-
-# %% [markdown]
-# GPT-2 reads at most 1,024 tokens, its *context length*. All messages are much shorter.
-#
 # A *batch* is a group of messages that the model processes together. Their token ids are stored as one 2-D
 # [*tensor*](https://docs.pytorch.org/tutorials/beginner/basics/tensorqs_tutorial.html), whose rows have the same length.
-# *Truncation* to the length of the shortest message would lose words. So we use *padding*, as the book does: each message is
-# extended to the length of the longest one.
-
-# %%
-from workshop.pictures.charts import draw_batch
-
-draw_batch(lengths[:8], width=max(lengths))
-
-# %% [markdown]
-# GPT-2 has no padding token. Like the book, we use its only *special token*, `<|endoftext|>`, which separated the documents
-# in GPT-2's training data.
+# *Truncation* to the shortest message would lose words, so we use *padding* to the length of the longest one.
+#
+# Padding is GPT-2's only *special token*, `<|endoftext|>`, as in the book.
 
 # %%
 from helpers.config import END_OF_TEXT
+from helpers.data import load_splits
+from workshop.pictures.charts import draw_batch
 
-print(END_OF_TEXT, tokenizer.decode([END_OF_TEXT]))
+train, validation, test = load_splits(CHOOSE_DATA)
+lengths = [len(tokenizer.encode(text)) for text in train["Text"]]
+print("padding:", END_OF_TEXT, tokenizer.decode([END_OF_TEXT]))
+draw_batch(lengths[:8], width=max(lengths))
 
 # %% [markdown]
 # ## A dataset
 #
 # In PyTorch, a [*dataset*](https://docs.pytorch.org/docs/stable/data.html#map-style-datasets) is an object with the methods
-# `__len__` and `__getitem__`. Here, item i consists of the token ids and the label of message i.
+# `__len__` and `__getitem__`.
 #
 # > **Write it: an item of the dataset.** (easy, 10 minutes)
 # >
 # > Write `__getitem__`. Return the token ids of message `index`, truncated or padded at the end to `max_length`, and its
-# > label. Both are integer tensors. (The book's whole class is accepted as well.)
+# > label. Both are integer tensors.
 #
 # <details><summary>A hint</summary>
 #
@@ -192,11 +173,7 @@ from workshop.exercises import check_code
 SpamDataset = check_code("6.3 dataset", MySpamDataset)
 
 # %% [markdown]
-# From here on, `SpamDataset` is your class if it passed, and the course's otherwise. It takes a DataFrame, whereas the book's
-# class reads a CSV file. This is message 1 of the training set, counted from 0:
-
-# %%
-draw_tokens([train["Text"].iloc[1]])
+# Our `SpamDataset` takes a DataFrame, whereas the book's class reads a CSV file.
 
 # %%
 train_dataset = SpamDataset(train, tokenizer, max_length=None)
@@ -211,8 +188,7 @@ predict(
 )
 
 # %% [markdown]
-# Validation and test messages are padded or truncated to the length of the longest training message. The book notes that
-# this is optional: `max_length=None` would also work.
+# Validation and test messages are padded or truncated to the length of the longest training message.
 
 # %%
 length = train_dataset.max_length
@@ -224,11 +200,14 @@ for name, messages in [("validation", validation), ("test", test)]:
     print(f"{longer} of {len(messages)} {name} messages are truncated")
 
 # %% [markdown]
-# Many models get a *mask*, a tensor that marks the padding. The book's model gets none, and has to learn to ignore padding.
-#
 # ## Data loaders
 #
 # A [`DataLoader`](https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.DataLoader) returns a dataset in batches.
+#
+# - `shuffle=True`: the order is new in each *epoch*, one pass through all training messages.
+# - `drop_last=True`: a last batch of fewer than eight messages is dropped.
+#
+# For evaluation we keep all messages, in their original order.
 
 # %%
 torch.manual_seed(123)
@@ -251,12 +230,6 @@ predict(
     longest=max(lengths),
 )
 
-# %% [markdown]
-# - `shuffle=True`: the order is new in each *epoch*, which is one pass through all training messages.
-# - `drop_last=True`: a last batch of fewer than eight messages is dropped. It would change the weights as much as a full one.
-#
-# For evaluation we keep all messages, in their original order.
-
 # %% tags=["key-figure"]
 print(
     f"{len(train_loader)} training, {len(validation_loader)} validation, "
@@ -264,7 +237,7 @@ print(
 )
 
 # %% [markdown]
-# The SMS Spam Collection gives the book's 130, 19 and 38 batches. In later notebooks, one helper does all of this:
+# The SMS Spam Collection gives the book's 130, 19 and 38 batches. Later pages use one helper for all of this:
 
 # %%
 from helpers.data import create_dataloaders
@@ -275,8 +248,7 @@ show_source(create_dataloaders)
 # %% [markdown]
 # ## What padding costs
 #
-# The model processes padding like any other token, so padding takes time. But only the messages *within one batch* need the
-# same length.
+# The model processes padding like any other token, but only messages *within one batch* need the same length.
 
 # %%
 from workshop.pictures.charts import draw_padding
@@ -291,16 +263,7 @@ predict("6.3 sorted by length", given=lengths, show=figure)
 #
 # > **1. Half as many batches?** (easy, 3 minutes) How many training batches are there with a batch size of 16? Remember
 # > `drop_last`.
-
-# %%
-my_answer = None
-
-# %%
-from workshop.exercises import check
-
-check("6.3 batches of 16", my_answer, train_dataset)
-
-# %% [markdown]
+#
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -310,24 +273,14 @@ check("6.3 batches of 16", my_answer, train_dataset)
 # For sms-mini, 700 // 16 = 43. The other 12 messages are left out; in each epoch these are different ones.
 #
 # </details>
-#
-# > **2. Too long.** (easy, 2 minutes) Run the next cell. Why is there a limit to `max_length`? Then change 2000 to the largest
-# > value that is accepted.
-#
-# <details><summary>Solution</summary>
-#
-# The largest value is 1024, GPT-2's context length. The model has an embedding for each of 1,024 positions, and none for a later one.
-#
-# </details>
 
 # %%
-from helpers import data
+my_answer = None
 
-try:
-    data.SpamDataset(train, tokenizer, max_length=2000)
-    print("accepted")
-except ValueError as error:
-    print(error)
+# %%
+from workshop.exercises import check
+
+check("6.3 batches of 16", my_answer, train_dataset)
 
 # %% [markdown]
 # ## Two questions

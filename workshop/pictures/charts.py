@@ -87,7 +87,7 @@ def chart(figure: Figure, *lines: str) -> Chart:
 
 # --- messages: how they are split, and how long they are ------------------------------------------
 
-BIN = 5  # words or tokens, of a histogram of lengths
+BIN = 5  # words, of a histogram of lengths
 
 
 @course_style
@@ -111,40 +111,6 @@ def draw_splits(parts: Mapping[str, pd.DataFrame]) -> Chart:
         plot.set_ylabel("messages")
         plot.legend()
     plot.set_xlabel("words in a message")
-    return chart(figure)
-
-
-@course_style
-def draw_chances(draws: Mapping[int, Sequence[pd.DataFrame]], marked: int) -> Chart:
-    """Return histograms of the percentage of spam in each part of several random splits.
-
-    `draws` has the three parts of each seed. A dashed line marks the split with the seed `marked`.
-    """
-    figure, plots = new_figure(400, 3, sharex=True)
-    figure.suptitle(f"percentage of spam in {len(draws)} random splits, dashed line: seed {marked}")
-    names = "training", "validation", "test"
-    for i, (plot, name) in enumerate(zip(plots, names, strict=True)):
-        percents = pd.Series({seed: 100 * draws[seed][i]["Label"].mean() for seed in draws})
-        plot.hist(percents)
-        plot.axvline(percents[marked], color=ORANGE, linestyle="--")
-        plot.set_title(
-            f"{name}: {percents.min():.0f} to {percents.max():.0f} % spam, with seed {marked} "
-            f"{percents[marked]:.0f} %"
-        )
-        plot.set_ylabel("splits")
-    return chart(figure)
-
-
-@course_style
-def draw_lengths(lengths: Sequence[int]) -> Chart:
-    """Return a histogram of the messages' lengths in tokens."""
-    figure, plot = new_figure(270)
-    plot.hist(lengths, np.arange(0, max(lengths) + BIN + 1, BIN))
-    plot.set_title(
-        f"{len(lengths):,} messages of {min(lengths)} to {max(lengths)} tokens, median "
-        f"{np.median(lengths):g}"
-    )
-    plot.set(xlabel="tokens in a message", ylabel="messages")
     return chart(figure)
 
 
