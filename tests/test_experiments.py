@@ -243,7 +243,7 @@ def test_a_killed_command_goes_on_at_the_next_training(tmp_path):
     second = subprocess.run(command, capture_output=True, timeout=300, **options)
     assert second.returncode == 0, second.stderr
     assert f"{done} of 6 trainings are in {out} already" in second.stdout
-    assert "row 6 is skipped" in second.stdout
+    assert "experiment 6 is skipped" in second.stdout
     assert "100%" in second.stderr and "leaked" not in second.stderr
     rows, notes = read_rows(out)
     assert out.read_bytes().startswith(before) and notes == []
