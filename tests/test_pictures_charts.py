@@ -6,10 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from torch.nn import functional as F
 
 from helpers.data import load_splits
-from helpers.loading import load_pretrained
 from helpers.tokenizer import get_tokenizer
 from tests.clicks import one
 from tests.drawings import check_chart, check_that_all_can_be_seen, elements
@@ -22,7 +20,6 @@ from workshop.widgets.train_button import TrainButton
 
 PARTS = dict(zip(("training", "validation", "test"), load_splits("sms-mini"), strict=True))
 LENGTHS = [len(get_tokenizer().encode(text)) for text in PARTS["training"]["Text"]]
-NANO = load_pretrained("gpt2-nano (12M)")
 
 
 def heights(bars) -> list[float]:
@@ -54,19 +51,6 @@ def test_a_batch_is_as_wide_as_its_longest_message_and_the_rest_is_padding():
         widths, lengths = (patch.get_data().values for patch in plot.patches)
         assert sum(lengths) == sum(LENGTHS) and all(lengths <= widths)
         assert round(100 * (1 - sum(lengths) / sum(widths))) == percent
-
-
-def test_the_nearest_tokens_are_those_that_comparing_with_every_row_finds():
-    chart = charts.draw_nearest(NANO, ["Monday", "win"])
-    weight = NANO.tok_emb.weight.detach().double()
-    (token_id,) = get_tokenizer().encode(" Monday")
-    cosines = F.cosine_similarity(weight, weight[[token_id]], dim=-1)
-    order = cosines.argsort(descending=True).tolist()[1:7]
-    expected = [f"␣{get_tokenizer().decode([i]).strip()} {cosines[i]:.2f}" for i in order]
-    assert {"Monday", "win", *expected} <= {*check_chart(chart)}
-    widths = [bar.get_width() for bar in chart.figure.axes[0].patches]
-    assert widths == pytest.approx(cosines[order].tolist(), abs=0.006)
-    assert f"nearest to Monday: {', '.join(expected)}\n" in chart.words
 
 
 def test_rows_are_the_correct_classes_and_columns_the_predicted_ones():

@@ -105,7 +105,6 @@ VALUES = {  # what the cells give for the bundled model and data
         "frozen_blocks": 5,
         "percent": 62.48,
     },
-    "6.4 most like win": {"lose": 0.63, "prize": 0.34, "free": 0.12},
     "6.B the last real token": {"measured": "89.3%"},
     "6.B the head only": {"measured": "61.7%"},
     "6.B everything": {"measured": "87.1%"},

@@ -14,14 +14,12 @@
 # %% [markdown]
 # # 6.1 Two kinds of fine-tuning
 #
-# After this notebook you will be able to explain what classification fine-tuning is and how it differs from instruction
-# fine-tuning. You need to have read chapters 2 to 5 of the book. The [glossary](../site/pages/glossary.md) explains the terms in italics. About 12 minutes.
+# After this notebook you can explain what classification fine-tuning is and how it differs from instruction fine-tuning. You
+# need chapters 2 to 5 of the book. The [glossary](../site/pages/glossary.md) explains the terms in italics. About 11 minutes.
+#
+# The second cell selects the data and the model: here the bundled *nano*, a very small GPT-2.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_1_kinds_of_fine_tuning.ipynb)
-
-# %% [markdown]
-# The first cell imports the course's code; Colab downloads it first. The second cell selects the dataset and the model:
-# here the bundled *nano*, a very small GPT-2.
 
 # %% tags=["hide-input"]
 import subprocess
@@ -56,8 +54,8 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## Can a pretrained model classify?
 #
-# GPT-2 was *[pretrained](../site/pages/glossary.md)* on a large amount of text: it was trained to predict the next *[token](../site/pages/glossary.md)*, a word or a
-# part of a word. Can such a model classify messages? Choose an answer, then click Commit.
+# GPT-2 was *[pretrained](../site/pages/glossary.md)* on a large amount of text: it was trained to predict the next
+# *[token](../site/pages/glossary.md)*, a word or a part of a word. Choose an answer, then click Commit.
 
 # %%
 from helpers.loading import load_pretrained
@@ -90,7 +88,7 @@ predict(
 # %% [markdown]
 # ## Classification and instruction fine-tuning
 #
-# *[Fine-tuning](../site/pages/glossary.md)* continues the training of such a model on a smaller, task-specific dataset.
+# *[Fine-tuning](../site/pages/glossary.md)* continues the training on a smaller, task-specific dataset.
 #
 # | | classification | instructions |
 # | --- | --- | --- |
@@ -99,13 +97,12 @@ predict(
 # | handles | one task | many tasks |
 # | data and time | little | much more |
 #
-# This course covers classification. The classes are *spam* and *[ham](../site/pages/glossary.md)*, the usual name for legitimate messages.
-
-# %% [markdown]
+# This course covers classification. The classes are *spam* and *[ham](../site/pages/glossary.md)*, which are legitimate messages.
+#
 # ## What changes in the model
 #
 # For each token the pretrained model outputs one number per token of its *[vocabulary](../site/pages/glossary.md)*. A spam filter needs one
-# output per class. (One output would be enough, but the book uses two.)
+# output per class.
 
 # %% tags=["key-figure"]
 from helpers.data import LABELS
@@ -114,12 +111,11 @@ before, after = model.out_head.out_features, len(LABELS)
 print(f"outputs for each token: {before:,} before fine-tuning, {after} after")
 
 # %% [markdown]
-# So the last layer is replaced. The other layers keep their shapes, and most keep their weights. Some terms:
+# So the last layer, the *[head](../site/pages/glossary.md)*, is replaced. Most other layers keep their weights.
 #
-# - A *[parameter](../site/pages/glossary.md)* (often called a *weight*) is a number that training can change.
+# - A *[parameter](../site/pages/glossary.md)* (or *weight*) is a number that training can change.
 # - A *[block](../site/pages/glossary.md)* contains *[attention](../site/pages/glossary.md)* and a *[feed-forward network](../site/pages/glossary.md)*.
 # - A *[layer norm](../site/pages/glossary.md)* rescales the vector of each token.
-# - The *[head](../site/pages/glossary.md)* is the last layer; it produces the output.
 
 # %%
 from helpers.config import gpt_config
@@ -140,10 +136,8 @@ predict(
 # As in the book, there are three stages: the data ([6.2](06_2_preparing_the_data.ipynb),
 # [6.3](06_3_data_loaders.ipynb)), the model ([6.4](06_4_pretrained_weights.ipynb),
 # [6.5](06_5_classification_head.ipynb), [6.6](06_6_loss_and_accuracy.ipynb)) and the training
-# ([6.7](06_7_fine_tuning.ipynb), [6.8](06_8_using_the_classifier.ipynb)). Read them in order, although each can be run on its
-# own.
-
-# %% [markdown]
+# ([6.7](06_7_fine_tuning.ipynb), [6.8](06_8_using_the_classifier.ipynb)).
+#
 # ## Try it
 #
 # > **1. Which of these are classification tasks?** (easy, 3 minutes) Replace `None` with a set of letters, such as
@@ -151,9 +145,9 @@ predict(
 #
 # - a: say whether a review is good, bad or mixed
 # - b: translate a recipe
-# - c: name the language that a text is written in
-# - d: summarise a report in three sentences
-# - e: sort newspaper articles into politics, sport and culture
+# - c: name the language of a text
+# - d: summarise a report
+# - e: sort articles into politics, sport and culture
 
 # %%
 my_answer = None
@@ -175,7 +169,7 @@ check("6.1 which are classification", my_answer)
 #
 # </details>
 #
-# > **2. Ask something else.** (easy, 2 minutes) Change the question and run the cell. Does the model ever answer?
+# > **2. Ask something else.** (easy, 2 minutes) Does the model ever answer your question?
 
 # %%
 print(continue_text("What is the capital of France?"))

@@ -15,10 +15,8 @@
 # # 6.4 Pretrained weights
 #
 # After this notebook you can read a GPT-2 checkpoint, load its weights into the model, and check that they are correct. You
-# need chapters 3 and 4 of the book (attention, `GPTModel`) and section 5.5 (loading). About 30 minutes.
-#
-# All numbers are for the bundled model; other models give other numbers. `CHOOSE_DATA` has no effect on this page. The
-# [glossary](../site/pages/glossary.md) explains the terms of the course.
+# need chapters 3 and 4 of the book (attention, `GPTModel`) and section 5.5 (loading). About 24 minutes. `CHOOSE_DATA` has no
+# effect on this page. The [glossary](../site/pages/glossary.md) explains the terms.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_4_pretrained_weights.ipynb)
 
@@ -55,25 +53,15 @@ CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once f
 # %% [markdown]
 # ## The model before loading
 #
-# The configuration is the book's `BASE_CONFIG` with the sizes of the chosen model. No message of 6.3 has more tokens than the
-# `context_length`, the most that the model can read.
+# The configuration is the book's `BASE_CONFIG` with the sizes of the chosen model. A new `GPTModel` has random
+# [*parameters*](../site/pages/glossary.md). The function `generate_text_simple` repeatedly appends the most likely next token
+# to a text.
 
 # %%
 import torch
 
 from helpers.config import gpt_config
-from helpers.model import GPTModel
-
-cfg = gpt_config(CHOOSE_MODEL)
-for name, value in cfg.items():
-    print(f"{name:<15} {value}")
-
-# %% [markdown]
-# A new `GPTModel` has random [*parameters*](../site/pages/glossary.md). The function `generate_text_simple` repeatedly
-# appends the most likely next token to a text:
-
-# %%
-from helpers.model import generate_text_simple
+from helpers.model import GPTModel, generate_text_simple
 from helpers.tokenizer import text_to_token_ids, token_ids_to_text
 
 
@@ -88,6 +76,9 @@ def continue_text(model, prompt, max_new_tokens=15):
     return token_ids_to_text(token_ids)
 
 
+cfg = gpt_config(CHOOSE_MODEL)
+for name, value in cfg.items():
+    print(f"{name:<15} {value}")
 torch.manual_seed(5)
 random_model = GPTModel(cfg)
 print(continue_text(random_model, "Every effort moves you"))
@@ -95,27 +86,23 @@ print(continue_text(random_model, "Every effort moves you"))
 # %% [markdown]
 # ## The checkpoint
 #
-# A *checkpoint* contains the weights of a model. OpenAI distributes each model as a folder, and the nano has the same format.
-# Larger models are downloaded when you first use them: about 0.5 GB for 124M, up to 6 GB for 1558M.
+# A *checkpoint* contains the weights of a model. OpenAI distributes it as a folder:
+#
+# - `hparams.json` contains the model's sizes.
+# - `encoder.json` and `vocab.bpe` belong to the tokenizer.
+# - `model.ckpt…` are an index and the weights, and `checkpoint` contains their file name.
+#
+# `download_and_load_gpt2` returns the sizes, `settings`, and the weights, `params`, as nested dictionaries. Larger
+# models are downloaded: 0.5 GB for 124M, 6 GB for 1558M.
 
 # %%
 from helpers.config import model_size
-from helpers.loading import find_checkpoint
+from helpers.loading import download_and_load_gpt2, find_checkpoint
 
 size = model_size(CHOOSE_MODEL)
 for path in sorted(find_checkpoint(size).iterdir()):
     if path.suffix != ".md":
         print(path.name)
-
-# %% [markdown]
-# `hparams.json` contains the model's sizes. `encoder.json` and `vocab.bpe` belong to the tokenizer. `model.ckpt…` are an
-# index and the weights, and `checkpoint` contains their file name.
-#
-# `download_and_load_gpt2` returns the sizes, `settings`, and the weights, `params`, as nested dictionaries. TensorFlow, which
-# it needs, takes a few seconds to start.
-
-# %%
-from helpers.loading import download_and_load_gpt2
 
 settings, params = download_and_load_gpt2(model_size=size, models_dir="gpt2")
 print(settings)
@@ -132,8 +119,7 @@ predict(
 
 
 # %% [markdown]
-# `n_ctx` is the context length. `g` and `b` are the scale and the shift of the last layer norm. `blocks` has a dictionary
-# for each *transformer block*:
+# `params["blocks"]` has a dictionary for each *transformer block*. We print the first one, then the book's block:
 
 
 # %%
@@ -147,20 +133,15 @@ def show(tree, indent=""):
 
 
 show(params["blocks"][0])
-
-# %% [markdown]
-# - `attn` is *attention*. For each token, `c_attn` computes a *query*, a *key* and a *value*, so it has 3 · `n_embd` columns.
-#   `c_proj` is the output layer of attention.
-# - `mlp` is the *feed-forward network*. `c_fc` expands each vector to four times its size, and `c_proj` projects it back.
-# - `ln_1` and `ln_2` are the [*layer norms*](https://docs.pytorch.org/docs/stable/generated/torch.nn.LayerNorm.html) before
-#   them. They scale each vector to mean 0 and variance 1, then apply the trained scale `g` and shift `b`.
-# - Elsewhere `w` is a matrix, and `b` the *bias* that is added.
-#
-# In the book's model, these parts have other names:
-
-# %%
 print(random_model.trf_blocks[0])
 
+
+# %% [markdown]
+# - `attn` is *attention*. For each token, `c_attn` computes a *query*, a *key* and a *value*. `c_proj` is the output layer.
+# - `mlp` is the *feed-forward network*. `c_fc` expands each vector to four times its size, and `c_proj` projects it back.
+# - `ln_1` and `ln_2` are the [*layer norms*](https://docs.pytorch.org/docs/stable/generated/torch.nn.LayerNorm.html) before
+#   them, with scale `g` and shift `b`.
+# - Elsewhere `w` is a matrix, and `b` the *bias* that is added.
 
 # %% [markdown]
 # > **Write it: load query, key and value.** (medium, 10 minutes)
@@ -213,8 +194,8 @@ load_query_key_value = check_code("6.4 query, key and value", my_put_in_place)
 # %% [markdown]
 # ## Loading the weights
 #
-# `load_weights_into_gpt` copies every array into a model. For a checkpoint of another size, it raises an error and changes
-# nothing. Then we call your function, or the course's, for queries, keys and values.
+# `load_weights_into_gpt` copies every array into a model. Then we call your function, or the course's, for queries, keys and
+# values.
 
 # %%
 from helpers.loading import load_weights_into_gpt
@@ -232,10 +213,7 @@ show_source(load_weights_into_gpt)
 
 # %% [markdown]
 # This is English, but not very meaningful, because the nano was trained on little text
-# ([6.C](06_C_where_nano_comes_from.ipynb) describes it). The book prints for GPT-2 124M: *Every effort moves you forward. The first step
-# is to understand the importance of your work*.
-#
-# Can this model already recognise spam? The book asks it:
+# ([6.C](06_C_where_nano_comes_from.ipynb)). Can this model already recognise spam? The book asks it:
 
 # %%
 prompt = (
@@ -246,13 +224,15 @@ prompt = (
 print(continue_text(model, prompt, max_new_tokens=23))
 
 # %% [markdown]
-# The nano does not answer. In the book, GPT-2 124M repeats the question. Neither was trained to follow instructions, so we
-# fine-tune.
+# The nano does not answer: it was not trained to follow instructions. So we fine-tune.
 #
 # ## Are all weights correct?
 #
 # Random weights give nonsense, but one wrong matrix can still give good English. So we compare every parameter with its
-# array in the checkpoint. This also tests your function:
+# array in the checkpoint. This also tests your function.
+#
+# GPT-2 uses the token [*embedding*](../site/pages/glossary.md) twice: to turn token ids into vectors, and as the weights of
+# the output head. The book's model has two tensors for this, so the second one is a copy.
 
 # %%
 import numpy as np
@@ -275,77 +255,18 @@ def equal_parameters(model):
 
 
 # %% tags=["key-figure"]
+print(torch.equal(model.out_head.weight, model.tok_emb.weight), "equal values")
+print(model.out_head.weight is model.tok_emb.weight, "the same tensor")
 equal = equal_parameters(model)
 print(f"{sum(equal.values())} of {len(equal)} parameter tensors are equal")
 
 # %% [markdown]
-# One parameter has no array of its own. GPT-2 uses the token embedding twice: to turn token ids into vectors, and as the
-# weights of the output head. The book's model has two tensors for this, so the second one is a copy:
-
-# %%
-print(torch.equal(model.out_head.weight, model.tok_emb.weight), "equal values")
-print(model.out_head.weight is model.tok_emb.weight, "the same tensor")
-
-# %% [markdown]
-# The later notebooks call `load_pretrained`. It does the same, and saves a copy that loads without TensorFlow.
-
-# %%
-from helpers.loading import load_pretrained
-
-loaded = equal_parameters(load_pretrained(CHOOSE_MODEL))
-print(f"{sum(loaded.values())} of {len(loaded)} parameter tensors are equal")
-
-# %% [markdown]
-# ## Optional: token embeddings
-#
-# The model represents each token by a row of numbers, its [*embedding*](../site/pages/glossary.md). *Cosine similarity*
-# measures how similar two embeddings are: it is 1 if they point in the same direction. We compare other values
-# with an average.
-
-# %%
-from torch.nn.functional import cosine_similarity
-
-from workshop.pictures.charts import draw_nearest, word_id
-
-embedding = model.tok_emb.weight.detach()
-words = ["Monday", "Sunday", "mother", "sister", "two", "seven"]
-words += ["London", "Paris", "bus", "dinner"]
-rows = embedding[[word_id(word) for word in words]]
-cosines = cosine_similarity(rows[:, None], rows[None], dim=-1)
-common = cosines[~torch.eye(len(words), dtype=torch.bool)].mean()
-torch.manual_seed(123)
-first, second = embedding[torch.randint(len(embedding), (2, 20_000))]
-print(f"{common:.2f} on average for two of these words")
-print(f"{cosine_similarity(first, second).mean():.2f} for two random tokens")
-draw_nearest(model, ["Monday", "u"])
-
-# %% [markdown]
-# In the nano, two random tokens are more similar than two of these words: tokens that are absent from its training text have
-# nearly equal embeddings. Try other words; each must be one token.
-
-# %%
-options = ["lose", "prize", "free"]
-win = embedding[word_id("win")]
-similarity = {}
-for word in options:
-    other = embedding[word_id(word)]
-    similarity[word] = cosine_similarity(win, other, dim=0).item()
-
-predict(
-    "6.4 most like win",
-    max(options, key=similarity.get),
-    draw_nearest(model, ["win", "£"]),
-    **similarity,
-)
-
-# %% [markdown]
 # ## Optional: one attention head
 #
-# Each block has several *attention heads*, which compute in parallel. In each head, a token has a *score* for itself and for
-# each earlier token. The score is the *dot product* of the token's query and the other's key, divided by the square root of the
-# vectors' size, here 32.
-# [*Softmax*](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html) turns the scores into
-# *attention weights*, which sum to 1. The output is the sum of the values, each multiplied by its weight.
+# Each block has several *attention heads*. In each head, a token has a *score* for itself and for each earlier token. A
+# *causal mask* hides later ones. The score is the *dot product* of the token's query and the other's key, divided by the
+# square root of the vectors' size. [*Softmax*](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html)
+# turns the scores into *attention weights*. The output is the sum of the values, each multiplied by its weight.
 
 # %%
 from helpers.tokenizer import get_tokenizer, visible_tokens
@@ -362,9 +283,6 @@ def draw_sentence(sentence, position):
 
 
 draw_sentence("My sister lost her phone", 3)
-
-# %% [markdown]
-# A *causal mask* hides *phone*, which comes later. Does this head find out whose phone it is? We test that with *the*.
 
 # %%
 weights, largest = {}, {}
@@ -386,15 +304,7 @@ predict(
 # %% [markdown]
 # ## Try it
 #
-# > **1. Your own sentence.** (easy, 3 minutes) Which word does the verb attend to most? Try other sentences, and other values
-# > of `block` and `head`, such as 1 and 4.
-
-# %%
-block, head = 4, 3
-draw_sentence("The dog chased the cat", position=2)
-
-# %% [markdown]
-# > **2. A matrix that is not transposed.** (easy, 3 minutes) In a copy of the model, one matrix has the wrong orientation.
+# > **1. A matrix that is not transposed.** (easy, 3 minutes) In a copy of the model, one matrix has the wrong orientation.
 # > Can you tell from the text? Which test finds it?
 
 # %%
@@ -418,7 +328,7 @@ print([name for name, same in equal_parameters(damaged).items() if not same])
 #
 # </details>
 #
-# > **3. How many parameters does one block have?** (medium, 5 minutes) Add up the shapes that `show` printed.
+# > **2. How many parameters does one block have?** (medium, 5 minutes) Add up the shapes that `show` printed.
 
 # %%
 my_answer = None
@@ -466,7 +376,7 @@ progress("6.4")
 # ## What to take away
 #
 # - A checkpoint contains names, shapes and weights. Loading copies each array to the right parameter, transposed if needed.
-# - Check both the generated text and every parameter.
+# - Check the generated text and every parameter.
 # - The output head of GPT-2 has the same weights as the token embedding. The next section replaces this head.
 #
 # Next: [6.5, the classification head](06_5_classification_head.ipynb).

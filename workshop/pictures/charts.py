@@ -1,4 +1,4 @@
-"""Charts of the messages, the embedding, trainings and runs.
+"""Charts of the messages, trainings and runs.
 
 A chart is a matplotlib figure, shown as SVG. Only a training, which a widget draws again and again,
 is drawn with `svg`, which takes a few milliseconds. Coordinates are rounded before they are drawn,
@@ -16,11 +16,8 @@ import numpy as np
 import pandas as pd
 from matplotlib import cycler, rc_context
 from matplotlib.figure import Figure
-from torch.nn import functional as F
 
 from helpers.checks import finite_number
-from helpers.model import GPTModel
-from helpers.tokenizer import get_tokenizer, visible_tokens
 from workshop.class_measures import MOST_CLASSES, ClassMeasures
 from workshop.fast import History
 from workshop.lab import Run
@@ -167,45 +164,6 @@ def draw_padding(lengths: Sequence[int], batch_size: int) -> Chart:
         "sorted, each its own": (in_order, batch_widths(in_order, batch_size)),
     }
     return draw_ids(ways)
-
-
-# --- words as the rows of the token embedding -----------------------------------------------------
-
-
-def word_id(word: str) -> int:
-    """Return the id of a word inside a sentence, that is with a space before it.
-
-    Raises ValueError for a word that is not one token.
-    """
-    ids = get_tokenizer().encode(f" {word.strip()}", disallowed_special=())
-    if len(ids) != 1:
-        raise ValueError(f"{word!r} is {len(ids)} tokens; give a word that is one token")
-    return ids[0]
-
-
-@course_style
-def draw_nearest(model: GPTModel, words: Sequence[str]) -> Chart:
-    """Return a chart of the six tokens most similar to each word, a bar for each cosine similarity.
-
-    The word itself is left out. A token's space is shown as ␣. Raises ValueError for a word that is
-    not one token.
-    """
-    figure, plots = new_figure(40 + 130 * len(words), len(words))
-    figure.suptitle("the most similar tokens, with their cosine similarity")
-    weight, lines = model.tok_emb.weight.detach().float().cpu(), []
-    for plot, word in zip(np.ravel(plots), words, strict=True):
-        token_id = word_id(word)
-        cosines = F.cosine_similarity(weight, weight[token_id], dim=-1)
-        cosines[token_id] = -1
-        best = cosines.topk(6)
-        labels = visible_tokens(best.indices.tolist(), get_tokenizer())
-        for i, cosine in enumerate(best.values.tolist()):
-            labels[i] += f" {cosine:.2f}"
-        plot.barh(labels, best.values.numpy().round(2))
-        plot.set(ylabel=word, xlim=(0, 1))
-        plot.invert_yaxis()
-        lines.append(f"nearest to {word}: {', '.join(labels)}")
-    return chart(figure, *lines)
 
 
 # --- the confusion matrix of many classes ---------------------------------------------------------
