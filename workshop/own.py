@@ -448,11 +448,6 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-def points(difference: float) -> str:
-    """Return a difference of two fractions in percentage points, "+3.5" or "−3.5"."""
-    return f"{100 * difference:+.1f}".replace("-", "−")
-
-
 def describe_choice(name: str, candidates: Mapping[str, Candidate], texts="validation") -> str:
     """Return which classifier is kept, and by how much it is better on `texts` than the others."""
     kept, num_texts = candidates[name], len(candidates[name].is_right)
@@ -462,10 +457,10 @@ def describe_choice(name: str, candidates: Mapping[str, Candidate], texts="valid
     ]
     for other, candidate in candidates.items():
         if other != name:
-            difference, low, high = paired_interval([kept.is_right], [candidate.is_right])
+            difference = paired_interval([kept.is_right], [candidate.is_right])
             sentences.append(
                 f"The {other} predicts {percent(candidate.accuracy)} correctly: a difference of "
-                f"{points(difference)} points (95 % interval {points(low)} to {points(high)})."
+                f"{difference}."
             )
     return " ".join(sentences)
 
