@@ -118,6 +118,6 @@ def test_a_page_takes_no_more_minutes_than_it_states(name):
 @pytest.mark.parametrize("name", PAGES)
 def test_no_code_is_wider_than_a_page_and_no_cell_tests_itself(name):
     folded = [block for cell in NOTEBOOKS[name].cells for block in BLOCK.findall(cell.source)]
-    for source in [*folded, *(cell.source for cell in code_cells(name)[2:])]:  # after the setup
+    for source in [*folded, *(cell.source for cell in code_cells(name))]:
         assert max(map(len, source.splitlines())) <= 80, source
         assert not re.search(r"^\s*assert\b", source, re.MULTILINE), source

@@ -34,7 +34,8 @@ folders = [folder for start in starts for folder in (start, *start.parents)]
 folders.append(Path.cwd() / "course")
 mark = "workshop/widgets/prediction.py"  # a file that only the course has
 course = next((folder for folder in folders if (folder / mark).exists()), None)
-if course is None and "google.colab" in sys.modules:  # only this notebook is here
+if course is None and "google.colab" in sys.modules:
+    # in Colab only this notebook is here
     repository = "https://github.com/owner/gpt2-classification-course.git"
     clone = ["git", "clone", "--quiet", "--depth=1", repository, "course"]
     subprocess.run(clone, check=True)
@@ -49,8 +50,10 @@ if course is None:
 sys.path.insert(0, str(course))
 
 # %%
-CHOOSE_MODEL = "gpt2-nano (12M)"  # bundled; or "gpt2-small (124M)" and up: downloaded once
-CHOOSE_DATA = "sms-mini"  # bundled; or "sms-spam-collection": downloaded once from UCI
+# bundled; or "gpt2-small (124M)" and larger ones, which are downloaded once
+CHOOSE_MODEL = "gpt2-nano (12M)"
+# bundled; or "sms-spam-collection", which is downloaded once from UCI
+CHOOSE_DATA = "sms-mini"
 
 # %% [markdown]
 # ## How precise is one accuracy?
