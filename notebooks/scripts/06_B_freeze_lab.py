@@ -18,7 +18,7 @@
 # also know which choices of the chapter mattered for the bundled model. About 25 minutes. Read section 6.7 first.
 #
 # All numbers are for the bundled model and data; others give other numbers. The [glossary](../site/pages/glossary.md)
-# explains every term.
+# explains the terms.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/owner/gpt2-classification-course/blob/main/notebooks/06_B_freeze_lab.ipynb)
 
