@@ -36,13 +36,13 @@ SETTINGS = (  # of `OwnSettings`
     (
         "--plan",
         str,
-        'what of GPT-2 is trained: "head only"; "LoRA, last block"; "LoRA, all blocks"; "the book\'s '
+        'which part of GPT-2 is trained: "head only"; "LoRA, last block"; "LoRA, all blocks"; "the book\'s '
         'choice"; "last two blocks" ("everything")',
     ),
     (
         "--position",
         str,
-        "what classifies: first, last, last_token, mean or mean_tokens (mean_tokens)",
+        "the position whose logits classify: first, last, last_token, mean or mean_tokens (mean_tokens)",
     ),
     ("--balance", str, '"as they are", "class weights" or "undersampling" ("as they are")'),
     ("--precision", str, "float32 or bfloat16 (float32)"),
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line asks, and end the process with an exit code."""
     parser = ArgumentParser(prog="python -m workshop", description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="train | classify | show")
-    column = {"metavar": "COLUMN", "help": "their column, if its name does not tell"}
+    column = {"metavar": "COLUMN", "help": "the column's name, if it is not recognised"}
 
     command = commands.add_parser("train", help="make a classifier of a table of texts and labels")
     command.set_defaults(run=train)
@@ -186,7 +186,7 @@ def train(path: str, out: Path, text: str | None, label: str | None, **settings)
             print(*(history.notes if history else ()), choice, sep="\n")
             print(
                 f"saved: {out}; to use it: python -m workshop classify {out} FILE\n"
-                f"for the end: python -m workshop show {out} --test {path}"
+                f"to measure it once, at the end: python -m workshop show {out} --test {path}"
             )
 
 
