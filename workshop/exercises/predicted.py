@@ -194,48 +194,6 @@ def leaving_out_a_token(classifier, text: str) -> dict:
     }
 
 
-# --- 6.E ------------------------------------------------------------------------------------------
-
-
-def accuracy_on_hard(hard: Slice, others: Slice) -> dict:
-    """Return whether the accuracy on hard messages is another one, and both as percentages."""
-    difference = hard.share - others.share
-    answer = "lower" if difference < -0.1 else "higher" if difference > 0.1 else "about the same"
-    return {
-        "answer": answer,
-        "right": hard.right,
-        "count": hard.count,
-        "others": 100 * others.share,
-    }
-
-
-def lost_without_order(is_right, is_right_shuffled) -> dict:
-    """Return how many percentage points of accuracy are lost when the words are shuffled.
-
-    Given is whether each label is right: (num_messages,), and (num_orders, num_messages). Also
-    returned are the change of the accuracy, below 0 if it is lost, and its 95 % interval.
-    """
-    change, low, high = (100 * v for v in paired_interval(is_right_shuffled, [is_right]))
-    answer = "less than 5" if change > -5 else "5 to 15" if change >= -15 else "more than 15"
-    return {"answer": answer, "change": change, "low": low, "high": high}
-
-
-def more_confident(labels, p_best, p_last) -> dict:
-    """Return which epoch's model is more confident, and both models' confidence and accuracy.
-
-    Given are the probabilities of spam by the best and the last epoch's model, (num_messages,).
-    """
-    best, last = (100 * mean_confidence(p) for p in (p_best, p_last))
-    answer = "the best epoch" if best > last else "the last epoch"
-    return {
-        "answer": "about the same" if abs(best - last) < 1 else answer,
-        "best": best,
-        "last": last,
-        "best_right": 100 * counts_at(labels, p_best).accuracy,
-        "last_right": 100 * counts_at(labels, p_last).accuracy,
-    }
-
-
 # --- 6.A ------------------------------------------------------------------------------------------
 
 
@@ -396,6 +354,48 @@ def compared_losses(book, cached) -> str:
     return "they are lower" if sum(differences) < 0 else "they are higher"
 
 
+# --- 6.E ------------------------------------------------------------------------------------------
+
+
+def accuracy_on_hard(hard: Slice, others: Slice) -> dict:
+    """Return whether the accuracy on hard messages is another one, and both as percentages."""
+    difference = hard.share - others.share
+    answer = "lower" if difference < -0.1 else "higher" if difference > 0.1 else "about the same"
+    return {
+        "answer": answer,
+        "right": hard.right,
+        "count": hard.count,
+        "others": 100 * others.share,
+    }
+
+
+def lost_without_order(is_right, is_right_shuffled) -> dict:
+    """Return how many percentage points of accuracy are lost when the words are shuffled.
+
+    Given is whether each label is right: (num_messages,), and (num_orders, num_messages). Also
+    returned are the change of the accuracy, below 0 if it is lost, and its 95 % interval.
+    """
+    change, low, high = (100 * v for v in paired_interval(is_right_shuffled, [is_right]))
+    answer = "less than 5" if change > -5 else "5 to 15" if change >= -15 else "more than 15"
+    return {"answer": answer, "change": change, "low": low, "high": high}
+
+
+def more_confident(labels, p_best, p_last) -> dict:
+    """Return which epoch's model is more confident, and both models' confidence and accuracy.
+
+    Given are the probabilities of spam by the best and the last epoch's model, (num_messages,).
+    """
+    best, last = (100 * mean_confidence(p) for p in (p_best, p_last))
+    answer = "the best epoch" if best > last else "the last epoch"
+    return {
+        "answer": "about the same" if abs(best - last) < 1 else answer,
+        "best": best,
+        "last": last,
+        "best_right": 100 * counts_at(labels, p_best).accuracy,
+        "last_right": 100 * counts_at(labels, p_last).accuracy,
+    }
+
+
 ANSWERS = {
     "6.1 what the pretrained model answers": beginning_of_answer,
     "6.2 always ham": always_ham,
@@ -408,15 +408,12 @@ ANSWERS = {
     "6.6 padding after a token": effect_of_padding,
     "6.7 gradient": which_have_gradients,
     "6.7 lowest validation loss": lowest_validation_loss,
+    "6.8 leaving out a token": leaving_out_a_token,
     "6.A majority class": largest_class,
     "6.A set aside": rows_set_aside,
     "6.A leakage": accuracy_at_random,
     "6.A bag of words or GPT-2": bag_against_gpt2,
     "6.A more labels": end_of_learning_curve,
-    "6.8 leaving out a token": leaving_out_a_token,
-    "6.E hard on purpose": accuracy_on_hard,
-    "6.E words in another order": lost_without_order,
-    "6.E best or last epoch": more_confident,
     "6.B the last real token": verdict_on_experiment,
     "6.B the head only": verdict_on_experiment,
     "6.B everything": verdict_on_experiment,
@@ -429,4 +426,7 @@ ANSWERS = {
     "6.C how much pretraining helps": help_of_pretraining,
     "6.D compute without a cache": compute_without_cache,
     "6.D losses": compared_losses,
+    "6.E hard on purpose": accuracy_on_hard,
+    "6.E words in another order": lost_without_order,
+    "6.E best or last epoch": more_confident,
 }
