@@ -60,9 +60,10 @@ def _play(name: str, order: list[int], folder: str, sender) -> None:
     from IPython.utils.capture import capture_output
 
     os.environ[LEARNERS_FOLDER] = folder
-    os.chdir(ROOT / "notebooks")
+    os.chdir(folder)  # what a page writes is not found by the next run
     pandas.set_option("display.max_columns", 20)  # as in a kernel
     shell = InteractiveShell.instance()
+    shell.user_ns["__vsc_ipynb_file__"] = str(ROOT / "notebooks" / f"{name}.ipynb")
     shell.displayhook.write_output_prompt = lambda: None  # no "Out[3]: "
     sources = [cell.source for cell in build.read(name).cells if cell.cell_type == "code"]
     outcomes = []
