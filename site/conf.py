@@ -13,6 +13,7 @@ from docutils import nodes
 from sphinx.util.osutil import relative_uri
 
 COURSE = Path(__file__).parent.parent
+sys.path.insert(0, str(COURSE))
 REPOSITORY = (COURSE / "notebooks" / "repository.txt").read_text(encoding="utf-8").strip()
 GITHUB = f"https://github.com/{REPOSITORY}"
 HEART = "notebooks/06_5_classification_head"  # the page that the landing page leads to
@@ -31,7 +32,7 @@ html_favicon = "static/favicon.svg"
 templates_path = ["templates"]
 html_static_path = ["site.css", "static"]
 html_css_files = ["site.css"]
-html_additional_pages = {"index": "landing.html"}
+html_additional_pages = {"index": "landing.html", "try": "try.html"}
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
@@ -207,17 +208,29 @@ def complete_page(app, pagename, templatename, context, doctree):
     metatags = context.get("metatags", "")
     context["metatags"] = f'{metatags}\n<meta name="description" content="{escape(description)}">'
     if pagename == "index":
-        sys.path.insert(0, str(COURSE))
         from workshop.explorer import explorer_page
 
         context["explorer"] = explorer_page()
         context["titles"] = {name: app.env.titles[name].astext() for name in sorted(app.env.titles)}
+    if pagename == "try":
+        from workshop import explorer, live
+
+        context["explorer"] = explorer.nano_explorer()
+        context["page"] = live.module_text("try.mjs")
+        context["worker"] = live.module_address("worker.mjs")
     previous = context.get("prev")
     if previous and previous["link"].endswith(f"{root_doc}.html"):
         context["prev"] = {"link": context["pathto"]("index"), "title": project}
     # the fold of a cell has no other name than the words that are seen on it
     if "body" in context:
         context["body"] = context["body"].replace(' aria-label="Toggle hidden content"', "")
+
+
+def write_model(app, error):
+    """Write what the page "try" loads: the bundled model with its tokenizer, and the messages."""
+    from workshop.live import model_script
+
+    Path(app.outdir, "_static", "model.js").write_text(model_script(), encoding="utf-8")
 
 
 def setup(app):
@@ -227,3 +240,4 @@ def setup(app):
     app.connect("doctree-resolved", describe_pictures)
     app.connect("html-page-context", complete_page)
     app.connect("build-finished", draw_in_the_dark)
+    app.connect("build-finished", write_model)

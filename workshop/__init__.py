@@ -5,6 +5,7 @@ texts, own    your own table of texts and classes
 processes     several processes share a training
 costs         what a training step costs, in compute and memory
 inside        attention, the influence of tokens, the answer after each block
+live          a page that runs and fine-tunes the bundled model in the browser
 experiments   the book's table of experiments; compare: their differences, with intervals
 lab           the Freeze Lab's trainings
 film          the messages after each epoch

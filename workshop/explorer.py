@@ -228,30 +228,45 @@ def live_html(state: dict, static: str) -> str:
 
     `state` has the widget's traits by their names, see `FreezeExplorer`.
     """
+    return f'{_page(state, static)}\n<script type="module">\n{MODULE}\nstartPages();\n</script>'
+
+
+def _page(state: dict, static: str) -> str:
     text = json.dumps(state, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
         f'<div class="freeze-explorer-page">{static}'
-        f'<script type="application/json">{text}</script></div>\n'
-        f'<script type="module">\n{MODULE}\nstartPages();\n</script>'
+        f'<script type="application/json">{text}</script></div>'
     )
 
 
 def explorer_page() -> str:
     """Return the Explorer as HTML for the site: all sizes, and its state in the page's address."""
-    cfg, tokens = gpt_config(SMALL), ["Do", "␣you", "␣have", "␣time"]
-    plan = FreezePlan.book(cfg["n_layers"])
+    return live_html(*_page_state(SMALL, tuple(MODEL_CONFIGS), ["Do", "␣you", "␣have", "␣time"], 1))
+
+
+def nano_explorer() -> str:
+    """Return the bundled model's Explorer as HTML, for a page that starts it itself."""
+    return _page(*_page_state(NANO, (NANO,), [], 8))
+
+
+def _page_state(
+    size: str, sizes: Sequence[str], tokens: Sequence[str], batch_size: int
+) -> tuple[dict, str]:
+    """Return the state of a page's Explorer, and its static form."""
+    cfg = gpt_config(size)
+    plan, num_tokens = FreezePlan.book(cfg["n_layers"]), len(tokens) or 30
     state = {
-        "tables": {size: explorer_table(gpt_config(size)) for size in MODEL_CONFIGS},
-        "size": SMALL,
+        "tables": {name: explorer_table(gpt_config(name)) for name in sizes},
+        "size": size,
         "plan": plan_as_json(plan),
         "tokens": tokens,
-        "num_tokens": len(tokens),
-        "batch_size": 1,
+        "num_tokens": num_tokens,
+        "batch_size": batch_size,
         "num_classes": 2,
         "lora": False,
         "in_address": True,
     }
-    return live_html(state, static_form(cfg, plan, tokens, 1, len(tokens), 2))
+    return state, static_form(cfg, plan, tokens, batch_size, num_tokens, 2)
 
 
 def plan_as_json(plan: FreezePlan) -> dict:

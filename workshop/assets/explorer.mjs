@@ -845,15 +845,31 @@ function readAddress(address, state) {
   state.plan = preset ? table.presets[preset] : { ...table.presets.nothing, trainable };
 }
 
-/** Makes each Explorer of the page live that is not yet; its state is in a script element. */
-export function startPages() {
-  for (const page of document.querySelectorAll(".freeze-explorer-page:not([data-live])")) {
-    page.dataset.live = "true";
-    const state = JSON.parse(page.querySelector("script").textContent);
-    if (state.in_address && location.hash) readAddress(location.hash, state);
-    const set = (name, value) => { state[name] = value; };
-    render({ el: page, model: { get: name => state[name], set } });
+/** Values by their names, in the form of anywidget's model, for a page without a kernel. */
+export class Values {
+  listeners = {};
+
+  constructor(values) { this.values = values; }
+  get(name) { return this.values[name]; }
+  set(name, value) {
+    this.values[name] = value;
+    for (const listener of this.listeners[`change:${name}`] ?? []) listener();
   }
+  on(event, listener) { (this.listeners[event] ??= []).push(listener); }
+}
+
+/** Makes an Explorer live; its state is in a script element. Returns its values. */
+export function startPage(page) {
+  page.dataset.live = "true";
+  const state = JSON.parse(page.querySelector("script").textContent), model = new Values(state);
+  if (state.in_address && location.hash) readAddress(location.hash, state);
+  render({ el: page, model });
+  return model;
+}
+
+/** Makes each Explorer of the page live that is not yet. */
+export function startPages() {
+  document.querySelectorAll(".freeze-explorer-page:not([data-live])").forEach(startPage);
 }
 
 export default { render };

@@ -1,0 +1,75 @@
+// The engine of site/try.html, in a thread of its own, so that the page answers while it computes.
+//
+// A request is {ask, id, …}; what is sent back has its `id`. A training sends several answers.
+
+import { Classifier } from "./gpt2.mjs";
+import { startKernel } from "./tensors.mjs";
+import { Tokenizer } from "./tokenizer.mjs";
+
+const LONGEST = 120; // tokens of a text that are read
+let classifier, tokenizer, isStopped = false;
+
+/** Returns the bytes that a text in base64 stands for. */
+const bytesOf = async base64 =>
+  new Uint8Array(await (await fetch(`data:application/octet-stream;base64,${base64}`)).arrayBuffer());
+
+/** Lets waiting requests be answered, without the pause of a timer. */
+const pause = () => new Promise(done => {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = done;
+  port2.postMessage(null);
+});
+
+const requests = {
+  async start({ weights, kernel, merges }) {
+    await startKernel(await bytesOf(kernel));
+    tokenizer = new Tokenizer(merges);
+    classifier = new Classifier((await bytesOf(weights)).buffer);
+    classifier.reset(2, () => 0.5); // a head of zeros: all classes are as likely, until it is trained
+    return { layers: classifier.layers, heads: classifier.heads };
+  },
+
+  stop() { isStopped = true; },
+
+  /** Fine-tunes `pieces` on `texts`: train, validation and test, each with texts and labels. */
+  async train({ pieces, texts, classes, settings }, send) {
+    isStopped = false;
+    for (const part of Object.values(texts)) {
+      part.messages = part.texts.map(text => tokenizer.encode(text).slice(0, LONGEST));
+    }
+    const begun = performance.now();
+    let sent = 0;
+    for (const progress of classifier.fineTune(pieces, texts, classes, settings)) {
+      const now = performance.now(), isNews = "validation" in progress || "test" in progress;
+      if (isNews || "loss" in progress || now - sent > 100) {
+        const { fraction } = progress;
+        send({ ...progress, secondsLeft: (now - begun) / 1000 * (1 - fraction) / fraction });
+        sent = now;
+      }
+      await pause();
+      if (isStopped) return { stopped: true };
+    }
+    return { finished: true };
+  },
+
+  /** Reads a message without the tokens at the indices `leftOut`. */
+  read({ text, leftOut }) {
+    const ids = tokenizer.encode(text).slice(0, LONGEST), kept = ids.filter((_, i) => !leftOut.includes(i));
+    const read = ids => classifier.read(ids), whole = read(ids);
+    const tokens = ids.map(id => tokenizer.show(id));
+    return { tokens, whole: whole.probabilities, ...(leftOut.length ? read(kept) : whole) };
+  },
+
+  influence({ text, label }) {
+    return { influence: classifier.influence(tokenizer.encode(text).slice(0, LONGEST), label) };
+  },
+};
+
+onmessage = async ({ data: { ask, id, ...request } }) => {
+  const send = answer => postMessage({ id, ...answer });
+  try {
+    send({ ...await requests[ask](request, send), last: true });
+  } catch (error) {
+    send({ error: error.message, last: true });
+  }
+};
