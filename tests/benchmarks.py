@@ -47,6 +47,15 @@ from workshop.texts import Split, read_texts, split_stratified
 from workshop.widgets import FreezeExplorer, MessageMicroscope
 
 Row = tuple[str, str, str]  # what was measured, its value with the unit, what is to be reached
+KEY = """async text => {
+    const field = document.getElementById("message"), start = performance.now();
+    const answer = document.querySelector(".mm-probabilities");
+    const changed = new Promise(done => new MutationObserver(done).observe(answer, {childList: true}));
+    field.value = text;
+    field.dispatchEvent(new Event("input"));
+    await changed;
+    return performance.now() - start;
+}"""
 CLICK = """async selector => {
     const {promise, resolve} = Promise.withResolvers(), start = performance.now();
     document.querySelector(selector).click();
@@ -100,6 +109,47 @@ def explorer() -> Iterator[Row]:
             page.reload()
             clicks = [page.evaluate(CLICK, '[data-part="out_head"]') for _ in range(60)]
             yield from spread(f"a click in {size} until it is painted", clicks, "≤ 20 ms")
+
+
+def in_the_browser() -> Iterator[Row]:
+    """site/try.html in headless Chromium, opened from the disk: its start, and its trainings."""
+    if lab.missing():
+        yield "the page that trains in the browser", "not measured", str(lab.missing())
+        return
+    with tempfile.TemporaryDirectory() as folder, lab.browser() as chromium:
+        command = [sys.executable, "-m", "sphinx", "-M", "html", ".", folder, "-c", "site", "-q"]
+        subprocess.run(command, cwd=ROOT, check=True)
+        model = Path(folder, "html", "_static", "model.js")
+        yield (
+            "the model with its tokenizer and messages",
+            f"{model.stat().st_size / 1e6:.1f} MB",
+            "",
+        )
+        page, shown, ready = chromium.new_page(viewport={"width": 1200, "height": 900}), [], []
+        for _ in range(7):
+            page.goto(Path(folder, "html", "try.html").as_uri(), wait_until="commit")
+            for selector, measured in ((".fe-part", shown), ('.try[data-state="ready"]', ready)):
+                page.locator(selector).first.wait_for()
+                measured.append(page.evaluate("performance.now()"))
+        yield from spread("until parts can be frozen", shown, "≤ 2,000 ms")
+        yield from spread("until a message can be classified", ready, "≤ 2,000 ms")
+        text = f"{LONG} "
+        page.locator("#message").fill(LONG)
+        keys = []
+        for i in range(20):
+            text += "?!.,;"[i % 5]
+            keys.append(page.evaluate(KEY, text))
+        yield from spread("a key until a message of 30 tokens is classified", keys)
+        for choice, goal in (("head only", "≤ 25 s"), ("the book's choice", "≤ 60 s")):
+            page.reload()
+            page.locator('.try[data-state="ready"]').wait_for()
+            page.get_by_role("button", name=choice).click()
+            page.locator('[data-action="train"]').click()
+            start = time.perf_counter()
+            page.locator('.try[data-state="trained"]').wait_for(timeout=600_000)
+            yield f"{choice}: trained", f"{time.perf_counter() - start:.1f} s", goal
+            accuracy = page.locator(".try").get_attribute("data-accuracy")
+            yield f"{choice}: accuracy on the test messages", f"{100 * float(accuracy):.1f} %", ""
 
 
 def everyday() -> Iterator[Row]:
@@ -364,6 +414,7 @@ def calibration_error(probabilities, is_right, bins: int = 10) -> float:
 
 BENCHMARKS = {
     "explorer": explorer,
+    "in_the_browser": in_the_browser,
     "everyday": everyday,
     "classify": classify,
     "fine_tuning": fine_tuning,

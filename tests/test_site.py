@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
+from helpers.data import load_splits
 from notebooks import build
 from tests import lab
 from tests.conftest import ROOT
@@ -99,7 +100,8 @@ def test_a_notebook_has_a_page_with_all_that_it_holds(pages, name):
 def test_the_landing_page_leads_to_the_explorers_section_the_lab_and_own_texts(pages):
     landing = pages["index"].select_one(".landing")
     assert landing.select_one("#freeze-explorer").find(True) is not None
-    colab, read = [link["href"] for link in landing.select(".actions a")]
+    in_the_tab, colab, read = [link["href"] for link in landing.select(".actions a")]
+    assert in_the_tab == "try.html"
     assert colab.startswith(COLAB) and colab.endswith("/06_5_classification_head.ipynb")
     assert read == "notebooks/06_5_classification_head.html"
     cards = [link["href"] for link in landing.select(".cards h2 a")]
@@ -116,6 +118,118 @@ def test_the_explorer_on_the_landing_page_is_live(site, page):
     page.locator('.freeze-explorer[data-trainable="386"]').wait_for()
     page.locator('[data-part="trf_blocks.5"]').click()
     page.locator('.freeze-explorer[data-trainable="445250"]').wait_for()
+
+
+def opened(site, page):
+    """The page that fine-tunes in the browser, as soon as its model is there."""
+    page.goto((site / "try.html").as_uri())
+    page.locator('.try[data-state="ready"]').wait_for()
+    return page
+
+
+def own_lines(count: int) -> str:
+    """Lines of a label, a tab and a text: bundled messages in three classes."""
+    messages = load_splits("sms-mini")[0][: 3 * count]
+    labels = ["question", "other", "with a number"]
+    rows = []
+    for i, text in enumerate(messages["Text"]):
+        rows.append(f"{labels[i % 3]}\t{text}")
+    return "\n".join(rows)
+
+
+def test_a_reader_trains_on_own_texts_in_the_browser_and_tries_the_classifier(site, page):
+    opened(site, page)
+    answer = page.locator("[data-spam]")
+    assert float(answer.get_attribute("data-spam")) == 0.5  # the head is not trained
+    page.evaluate("""() => {
+        const root = document.querySelector(".try"), seen = window.seen = [];
+        new MutationObserver(() => seen.push([root.dataset.state, root.querySelector(".try-status")
+            .textContent])).observe(root, {subtree: true, attributes: true, childList: true});
+    }""")
+    page.get_by_role("button", name="last two blocks").click()
+    page.get_by_text("Train on your own texts").click()
+    page.locator(".try textarea").fill(own_lines(20))
+    page.get_by_role("button", name="Use these texts").click()
+    counts = "42 texts for training, 6 for validation, 12 for the test"
+    assert page.locator(".try-lines").inner_text().startswith(counts)
+    page.locator('[data-action="train"]').click()
+    page.locator('.try[data-state="trained"]').wait_for()
+    accuracy = float(page.locator(".try").get_attribute("data-accuracy"))
+    assert accuracy * 12 == pytest.approx(round(accuracy * 12))
+    assert f"{100 * accuracy:.1f} % of 12 test texts" in page.locator(".try-result").inner_text()
+    states = [state for state, _ in page.evaluate("seen")]
+    assert list(dict.fromkeys(states)) == ["ready", "encoding", "training", "trained"]
+    told = [words for state, words in page.evaluate("seen") if state == "training"]
+    assert any(re.fullmatch(r"Step \d+ of 25 · about \d+ s left", words) for words in told)
+    assert len(page.locator(".try-curve circle").all()) == 5  # an epoch each
+
+    page.locator("#message").fill("Are you at home?")
+    page.locator(".mm-tokens [data-token='4']").wait_for()
+    names = page.locator(".mm-probabilities b").all_inner_texts()
+    assert names == ["other", "question", "with a number"]
+    numbers = [float(text) for text in page.locator(".mm-probabilities span").all_inner_texts()]
+    assert sum(numbers) == pytest.approx(1, abs=0.011)
+    page.locator(".mm-tokens [data-token='4']").click()
+    page.locator(".mm-change", has_text="Without ?:").wait_for()
+    assert len(page.locator(".mm-attention > *").all()) == 4
+    page.get_by_role("button", name="Restore all tokens").click()
+    page.wait_for_function("document.querySelectorAll('.mm-attention > *').length === 5")
+    page.locator("#message").fill("")
+    page.locator(".mm-problem", has_text="Type a message").wait_for()
+
+
+def test_a_training_in_the_browser_stops_at_once_and_another_one_can_follow(site, page):
+    opened(site, page)
+    page.get_by_role("button", name="nothing").click()
+    page.locator('[data-action="train"]').click()
+    assert "Nothing is trainable" in page.locator(".try-status").inner_text()
+    page.get_by_role("button", name="head only").click()
+    page.locator('[data-action="train"]').click()
+    page.locator(".try-status", has_text="The frozen layers run once").wait_for()
+    page.locator('[data-action="stop"]').click()
+    state = "document.querySelector('.try').dataset.state"
+    assert page.evaluate(state) == "ready"
+    page.get_by_text("Train on your own texts").click()
+    page.locator(".try textarea").fill(own_lines(5))
+    page.get_by_role("button", name="Use these texts").click()
+    page.locator('[data-action="train"]').click()
+    page.locator('.try[data-state="trained"]').wait_for()
+    assert "of 6 test texts" in page.locator(".try-result").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("spam win\nham hi", "Line 1 has no tab: “spam win”."),
+        ("spam\twin\n\thi", "Line 2 has no label before its tab."),
+        ("spam\twin\n\nham\t ", "Line 3 has no text after its tab."),
+        ("spam\twin\nspam\tprize", "There must be 2 to 7 different labels, not 1."),
+        ("a\tx\n" * 5 + "b\ty", "The label “b” needs at least 5 texts, not 1."),
+        ("a\tx\nb\ty\n" * 1001, "There may be at most 2000 lines, not 2002."),
+        ("", "There must be 2 to 7 different labels, not 0."),
+    ],
+)
+def test_lines_that_cannot_be_used_are_named(site, page, lines, problem):
+    if not page.url.endswith("try.html"):
+        opened(site, page)
+    page.evaluate("document.querySelector('.try details:has(textarea)').open = true")
+    page.locator(".try textarea").evaluate("(box, lines) => { box.value = lines; }", lines)
+    page.get_by_role("button", name="Use these texts").click()
+    assert page.locator(".try-lines").inner_text() == problem
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("choice", ["head only", "the book's choice"])
+def test_the_bundled_messages_train_in_the_browser(site, page, choice):
+    opened(site, page)
+    page.get_by_role("button", name=choice).click()
+    page.locator('[data-action="train"]').click()
+    page.locator('.try[data-state="trained"]').wait_for(timeout=300_000)
+    assert float(page.locator(".try").get_attribute("data-accuracy")) > 0.8
+    page.locator("#message").fill("Win a free prize! Text YES to 80086 now")
+    page.wait_for_function("document.querySelector('[data-spam]').dataset.spam > 0.9")
+    page.locator("#message").fill("See you at the station at six, love mum")
+    page.wait_for_function("document.querySelector('[data-spam]').dataset.spam < 0.1")
 
 
 def test_the_contents_lead_through_the_chapter_in_order_and_spare_visitors_the_workshop(pages):

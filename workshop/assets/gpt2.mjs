@@ -19,20 +19,18 @@ function tableOfHalves() {
   });
 }
 
-/** Returns the tensors of a safetensors file by their names, {shape, data}, and its metadata. */
+/** Returns the tensors of a safetensors file in float16, {shape, data} by their names, and its
+ * metadata. */
 export function readSafetensors(buffer) {
   const size = Number(new DataView(buffer).getBigUint64(0, true)), start = 8 + size;
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, size)));
   const { __metadata__: metadata, ...entries } = header, tensors = {};
-  const kinds = { F32: Float32Array, F16: Uint16Array, I8: Int8Array }, table = tableOfHalves();
-  const floats = halves => {
-    const numbers = new Float32Array(halves.length);
-    for (let i = 0; i < halves.length; i++) numbers[i] = table[halves[i]];
-    return numbers;
-  };
-  for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(entries)) {
-    const data = new kinds[dtype](buffer.slice(start + from, start + to));
-    tensors[name] = { shape, data: dtype === "F16" ? floats(data) : data };
+  const table = tableOfHalves();
+  for (const [name, { shape, data_offsets: [from, to] }] of Object.entries(entries)) {
+    const halves = new Uint16Array(buffer.slice(start + from, start + to));
+    const data = new Float32Array(halves.length);
+    for (let i = 0; i < halves.length; i++) data[i] = table[halves[i]];
+    tensors[name] = { shape, data };
   }
   return { tensors, metadata };
 }
@@ -67,17 +65,12 @@ export class Classifier {
     const { tensors, metadata } = readSafetensors(buffer);
     this.heads = Number(metadata.n_heads);
     this.layers = Number(metadata.n_layers);
-    const { "tok_emb.weight": embedding, "tok_emb.scale": scale, ...others } = tensors;
-    this.vocabulary = embedding.data; // whole numbers, -127 … 127; a scale for each token
-    this.scale = scale.data;
-    this.width = embedding.shape[1];
-    for (const [name, tensor] of Object.entries(others)) {
-      const isMatrix = tensor.shape.length === 2 && name !== "pos_emb.weight";
-      const data = isMatrix ? transpose(tensor.data, ...tensor.shape) : tensor.data;
-      const columns = isMatrix ? tensor.shape[0] : tensor.shape.at(-1);
-      this.parameters[name] = new Tensor(data, columns);
+    for (const [name, tensor] of Object.entries(tensors)) {
+      const isTurned = tensor.shape.length === 2 && !name.includes("_emb.");
+      const data = isTurned ? transpose(tensor.data, ...tensor.shape) : tensor.data;
+      this.parameters[name] = new Tensor(data, tensor.shape.at(isTurned ? 0 : -1));
     }
-    this.context = this.parameters["pos_emb.weight"].rows;
+    this.width = this.parameters["tok_emb.weight"].columns;
     this.pretrained = {}; // copies of what a training has changed
   }
 
@@ -85,19 +78,9 @@ export class Classifier {
 
   /** Returns token and positional embeddings of messages: (all their tokens, width). */
   embed(messages) {
-    const { width } = this, tokens = messages.flat();
-    const positions = messages.flatMap(ids => ids.map((_, position) => position));
-    const positional = takeRows(this.parameters["pos_emb.weight"], positions);
-    if (this.parameters["tok_emb.weight"]) { // as numbers that can be trained
-      return add(takeRows(this.parameters["tok_emb.weight"], tokens), positional);
-    }
-    const rows = new Float32Array(tokens.length * width);
-    tokens.forEach((id, row) => {
-      for (let i = 0; i < width; i++) {
-        rows[row * width + i] = this.vocabulary[id * width + i] * this.scale[id];
-      }
-    });
-    return add(new Tensor(rows, width), positional);
+    const { "tok_emb.weight": tokens, "pos_emb.weight": positions } = this.parameters;
+    const indices = messages.flatMap(ids => ids.map((_, position) => position));
+    return add(takeRows(tokens, messages.flat()), takeRows(positions, indices));
   }
 
   /** Returns the output of a block; with `onlyLast`, of each message's last token. */
@@ -166,7 +149,6 @@ export class Classifier {
   /** Undoes all training, and adds a head of random weights. */
   reset(classes, random) {
     Object.assign(this.parameters, this.pretrained);
-    delete this.parameters["tok_emb.weight"];
     this.pretrained = {};
     const bound = 1 / Math.sqrt(this.width); // as in torch.nn.Linear
     const head = length => Float32Array.from({ length }, () => (2 * random() - 1) * bound);
@@ -176,16 +158,11 @@ export class Classifier {
 
   /** Returns the parameters of pieces such as "trf_blocks.5.att", which become trainable. */
   unfreeze(pieces) {
-    if (pieces.includes("tok_emb")) {
-      const numbers = Float32Array.from(this.vocabulary, (number, i) =>
-        number * this.scale[Math.floor(i / this.width)]);
-      this.parameters["tok_emb.weight"] = new Tensor(numbers, this.width);
-    }
     const names = Object.keys(this.parameters)
       .filter(name => pieces.some(piece => name.startsWith(`${piece}.`)));
     for (const name of names) {
       const tensor = this.parameters[name];
-      if (!name.startsWith("out_head.") && name !== "tok_emb.weight") this.pretrained[name] ??= tensor;
+      this.pretrained[name] ??= tensor;
       this.parameters[name] = new Tensor(tensor.data.slice(), tensor.columns, true);
     }
     return names.map(name => this.parameters[name]);
@@ -239,7 +216,8 @@ export class Classifier {
    * `texts` has train, validation and test, each with `messages`, lists of token ids, and `labels`.
    * Yields the phase, the fraction that is done, and what was measured: while it is "encoding"
    * `done` of `total` messages; while it is "training" the `step` of `steps` and its `loss`, and
-   * after an epoch `validation`, an accuracy; at the end `test`, an accuracy. */
+   * after an epoch `validation`, an accuracy; at the end `test`, an accuracy. While it is
+   * "measuring" these there is nothing to tell. */
   *fineTune(pieces, texts, classes, settings) {
     const { epochs, batchSize, rate, weightDecay, seed, tokensAtOnce } = settings;
     const random = randomNumbers(seed);
@@ -296,7 +274,7 @@ export class Classifier {
       softmax(logits).forEach((row, i) => {
         correct += row.indexOf(Math.max(...row)) === part[i];
       });
-      yield { phase: "training", fraction };
+      yield { phase: "measuring", fraction };
     }
     return correct / labels.length;
   }

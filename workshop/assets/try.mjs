@@ -41,39 +41,45 @@ class Engine {
 
 // --- a reader's own texts -------------------------------------------------------------------------
 
-/** Returns lines of "label<TAB>text" as {labels, texts}: the class names, and train, validation and
- * test, each with texts and the indices of their labels. Throws an error that says what is wrong. */
-export function readLines(pasted) {
+/** Returns the rows of lines "label<TAB>text", and throws an error for what is none. */
+function rowsOf(pasted) {
   const rows = [];
   pasted.split(/\r?\n/).forEach((line, i) => {
     if (!line.trim()) return;
-    const [label, ...rest] = line.split("\t"), text = rest.join(" ").trim();
-    if (!label.trim() || !text) {
-      throw new Error(`Line ${i + 1} has no ${text ? "label" : "tab between label and text"}: “${line.slice(0, 40)}”.`);
-    }
-    rows.push({ label: label.trim(), text });
+    const [label, ...rest] = line.split("\t").map(part => part.trim()), text = rest.join(" ");
+    if (!rest.length) throw new Error(`Line ${i + 1} has no tab: “${line.slice(0, 40)}”.`);
+    if (!label) throw new Error(`Line ${i + 1} has no label before its tab.`);
+    if (!text) throw new Error(`Line ${i + 1} has no text after its tab.`);
+    rows.push({ label, text });
   });
-  const labels = [...new Set(rows.map(row => row.label))].sort();
+  return rows;
+}
+
+/** Returns pasted lines as {labels, texts}: the class names, and train, validation and test, each
+ * with texts and the indices of their labels. Of ten texts with the same label one is for the
+ * validation and two are for the test. Throws an error that says what can't be used. */
+export function readLines(pasted) {
+  const rows = rowsOf(pasted), labels = [...new Set(rows.map(row => row.label))].sort();
   if (labels.length < 2 || labels.length > 7) {
-    throw new Error(`These lines have ${labels.length} different labels; give 2 to 7.`);
+    throw new Error(`There must be 2 to 7 different labels, not ${labels.length}.`);
   }
-  if (rows.length > MOST_TEXTS) throw new Error(`Give at most ${MOST_TEXTS} lines, not ${rows.length}.`);
-  const splits = { train: [], validation: [], test: [] };
-  for (const label of labels) { // each part gets its share of each class
+  if (rows.length > MOST_TEXTS) {
+    throw new Error(`There may be at most ${MOST_TEXTS} lines, not ${rows.length}.`);
+  }
+  const texts = {};
+  for (const part of ["train", "validation", "test"]) texts[part] = { texts: [], labels: [] };
+  labels.forEach((label, index) => {
     const ofLabel = rows.filter(row => row.label === label);
     if (ofLabel.length < 5) {
-      throw new Error(`The label “${label}” has ${ofLabel.length} texts; give at least 5 of each.`);
+      throw new Error(`The label “${label}” needs at least 5 texts, not ${ofLabel.length}.`);
     }
-    const held = Math.max(1, Math.round(ofLabel.length / 10)), tested = Math.max(1, Math.round(ofLabel.length / 5));
-    const shuffled = ofLabel.map((row, i) => [Math.sin(i + 1) * 1e4 % 1, row]).sort((a, b) => a[0] - b[0])
-      .map(([, row]) => row);
-    splits.test.push(...shuffled.slice(0, tested));
-    splits.validation.push(...shuffled.slice(tested, tested + held));
-    splits.train.push(...shuffled.slice(tested + held));
-  }
-  const parts = Object.entries(splits).map(([name, rows]) => [name,
-    { texts: rows.map(row => row.text), labels: rows.map(row => labels.indexOf(row.label)) }]);
-  return { labels, texts: Object.fromEntries(parts) };
+    ofLabel.forEach(({ text }, i) => {
+      const part = texts[{ 0: "validation", 1: "test", 2: "test" }[i % 10] ?? "train"];
+      part.texts.push(text);
+      part.labels.push(index);
+    });
+  });
+  return { labels, texts };
 }
 
 // --- the curve ------------------------------------------------------------------------------------
@@ -171,17 +177,19 @@ class Try {
     const states = statesOf(table, this.explorer.get("plan"));
     const pieces = Object.keys(states).filter(piece => states[piece] === "trainable");
     if (!pieces.length) return this.write(".try-status", "Nothing is trainable. Unfreeze a part first.");
-    const { labels, texts } = this.data, chart = { loss: [], validation: [] };
+    const { labels, texts } = this.data, settings = { ...SETTINGS, tokensAtOnce: TOKENS_AT_ONCE };
+    const chart = this.chart = { loss: [], validation: [] };
+    const isShown = () => this.chart === chart; // not after a stop, nor in the next training
     delete this.root.dataset.accuracy;
     this.write(".try-result", "");
-    this.show("encoding", "");
+    this.find("progress").removeAttribute("value");
+    this.show("encoding", "Starting …");
     this.draw(chart);
-    this.trainedFor = labels;
-    const settings = { ...SETTINGS, tokensAtOnce: TOKENS_AT_ONCE };
     const request = { ask: "train", pieces, texts, classes: labels.length, settings };
+    this.trainedFor = labels;
     try {
-      const { stopped } = await this.engine.ask(request, news => this.onProgress(news, chart));
-      if (!stopped) this.showResult(chart);
+      await this.engine.ask(request, news => isShown() && this.onProgress(news, chart));
+      if (isShown()) this.showResult(chart);
     } catch (error) {
       this.show("ready", `The training ended: ${error.message}`);
     }
@@ -189,26 +197,25 @@ class Try {
   }
 
   onProgress(news, chart) {
-    if (this.root.dataset.state === "ready") return; // it was stopped
-    const { phase, fraction, done, total, step, steps, loss, validation, test } = news;
-    const left = fraction > 0.03 ? ` · about ${Math.ceil(news.secondsLeft)} s left` : "";
+    if (news.phase === "measuring") return;
+    const { phase, fraction, secondsLeft, done, total, step, steps, loss, validation, test } = news;
     const text = phase === "encoding"
       ? `The frozen layers run once for each text: ${done} of ${total}` : `Step ${step} of ${steps}`;
-    if (text.includes("undefined")) return;
+    const left = fraction > 0.03 ? ` · about ${Math.ceil(secondsLeft)} s left` : "";
     this.show(phase, text + left);
-    const bar = this.find("progress");
-    bar.value = fraction;
+    this.find("progress").value = fraction;
     if (loss !== undefined) chart.loss.push([step / steps, loss]);
+    if (test !== undefined) chart.test = test;
     if (validation !== undefined) {
       chart.validation.push([step / steps, validation]);
-      this.read(); // the message's answer changes while the model is trained
+      this.read(); // what is predicted for the message changes while the model is trained
     }
-    if (test !== undefined) chart.test = test;
     if (validation !== undefined || step % 10 === 0) this.draw(chart);
   }
 
   /** Stops at once; what was trained so far stays. */
   stop() {
+    this.chart = null;
     this.engine.ask({ ask: "stop" });
     this.show("ready", "Stopped. The model keeps what was trained so far.");
   }

@@ -7,11 +7,15 @@ import { startKernel } from "./tensors.mjs";
 import { Tokenizer } from "./tokenizer.mjs";
 
 const LONGEST = 120; // tokens of a text that are read
-let classifier, tokenizer, isStopped = false;
+let classifier, tokenizer, current = null; // the training that runs
 
 /** Returns the bytes that a text in base64 stands for. */
-const bytesOf = async base64 =>
-  new Uint8Array(await (await fetch(`data:application/octet-stream;base64,${base64}`)).arrayBuffer());
+function bytesOf(base64) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64); // in browsers since 2025
+  const text = atob(base64), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
 
 /** Lets waiting requests be answered, without the pause of a timer. */
 const pause = () => new Promise(done => {
@@ -22,34 +26,29 @@ const pause = () => new Promise(done => {
 
 const requests = {
   async start({ weights, kernel, merges }) {
-    await startKernel(await bytesOf(kernel));
+    await startKernel(bytesOf(kernel));
     tokenizer = new Tokenizer(merges);
-    classifier = new Classifier((await bytesOf(weights)).buffer);
+    classifier = new Classifier(bytesOf(weights).buffer);
     classifier.reset(2, () => 0.5); // a head of zeros: all classes are as likely, until it is trained
     return { layers: classifier.layers, heads: classifier.heads };
   },
 
-  stop() { isStopped = true; },
+  stop() { current = null; },
 
   /** Fine-tunes `pieces` on `texts`: train, validation and test, each with texts and labels. */
-  async train({ pieces, texts, classes, settings }, send) {
-    isStopped = false;
+  async train(request, send) {
+    const { pieces, texts, classes, settings } = request;
+    current = request;
     for (const part of Object.values(texts)) {
       part.messages = part.texts.map(text => tokenizer.encode(text).slice(0, LONGEST));
     }
     const begun = performance.now();
-    let sent = 0;
     for (const progress of classifier.fineTune(pieces, texts, classes, settings)) {
-      const now = performance.now(), isNews = "validation" in progress || "test" in progress;
-      if (isNews || "loss" in progress || now - sent > 100) {
-        const { fraction } = progress;
-        send({ ...progress, secondsLeft: (now - begun) / 1000 * (1 - fraction) / fraction });
-        sent = now;
-      }
+      const { fraction } = progress, seconds = (performance.now() - begun) / 1000;
+      send({ ...progress, secondsLeft: seconds * (1 - fraction) / fraction });
       await pause();
-      if (isStopped) return { stopped: true };
+      if (current !== request) return; // it was stopped
     }
-    return { finished: true };
   },
 
   /** Reads a message without the tokens at the indices `leftOut`. */
