@@ -8,7 +8,7 @@ import {
   transpose,
 } from "./tensors.mjs";
 
-// --- the weights ----------------------------------------------------------------------------------
+// --- the weights ---------------------------------------------------------------------------------
 
 /** Returns the float32 number for each float16 number, given as its bits. */
 function tableOfHalves() {
@@ -54,11 +54,11 @@ function shuffled(count, random) {
   return order;
 }
 
-// --- the model ------------------------------------------------------------------------------------
+// --- the model -----------------------------------------------------------------------------------
 
 export class Classifier {
   parameters = {}; // a name of the model's state_dict → a tensor; weights are (in, out)
-  cache = { blocks: -1, messages: null, vectors: [] }; // what frozen blocks put out for each message
+  cache = { blocks: -1, messages: null, vectors: [] }; // the frozen blocks' output by message
 
   /** `buffer` is a file that workshop/live.py makes. */
   constructor(buffer) {
@@ -87,8 +87,10 @@ export class Classifier {
   runBlock(block, x, lengths, { onlyLast = false, onWeights } = {}) {
     const parameter = name => this.parameters[`trf_blocks.${block}.${name}`];
     const last = vectors => onlyLast ? takeRows(vectors, lastRows(lengths)) : vectors;
-    const apply = (name, input) => linear(input, parameter(`${name}.weight`), parameter(`${name}.bias`));
-    const norm = (name, input) => layerNorm(input, parameter(`${name}.scale`), parameter(`${name}.shift`));
+    const apply = (name, input) =>
+      linear(input, parameter(`${name}.weight`), parameter(`${name}.bias`));
+    const norm = (name, input) =>
+      layerNorm(input, parameter(`${name}.scale`), parameter(`${name}.shift`));
     const normal = norm("norm1", x);
     const queries = apply("att.W_query", last(normal));
     const [keys, values] = ["att.W_key", "att.W_value"].map(name => apply(name, normal));
@@ -225,7 +227,8 @@ export class Classifier {
     const parts = [texts.train, texts.validation, texts.test];
     const messages = texts.all ??= parts.flatMap(part => part.messages);
     const [count, validationCount] = parts.map(part => part.messages.length);
-    const frozen = this.frozenBlocks(pieces), { encoding, training } = this.#work(frozen, messages, count, epochs);
+    const frozen = this.frozenBlocks(pieces);
+    const { encoding, training } = this.#work(frozen, messages, count, epochs);
     if (frozen >= 0) {
       for (const done of this.#fillCache(messages, frozen, tokensAtOnce)) {
         const fraction = encoding / (encoding + training) * done / messages.length;
@@ -246,10 +249,12 @@ export class Classifier {
         step++;
         yield { phase: "training", step, steps, loss: loss.data[0], fraction: trained(step) };
       }
-      const validation = yield* this.#accuracy(texts.validation.labels, count, messages, frozen, trained(step));
-      yield { phase: "training", step, steps, validation, fraction: trained(step) };
+      const fraction = trained(step);
+      const validation = yield* this.#accuracy(texts.validation, count, messages, frozen, fraction);
+      yield { phase: "training", step, steps, validation, fraction };
     }
-    const test = yield* this.#accuracy(texts.test.labels, count + validationCount, messages, frozen, 1);
+    const start = count + validationCount;
+    const test = yield* this.#accuracy(texts.test, start, messages, frozen, 1);
     yield { phase: "training", step: steps, steps, test, fraction: 1 };
   }
 
@@ -266,7 +271,8 @@ export class Classifier {
     };
   }
 
-  *#accuracy(labels, first, messages, frozen, fraction) {
+  /** Returns the accuracy of a part of the texts; its first message is `messages[first]`. */
+  *#accuracy({ labels }, first, messages, frozen, fraction) {
     let correct = 0;
     for (let start = 0; start < labels.length; start += 8) {
       const part = labels.slice(start, start + 8);

@@ -45,7 +45,7 @@ export function backward(loss) {
   for (const tensor of order.reverse()) tensor.passBack?.(tensor.gradient);
 }
 
-// --- the product of two matrices ------------------------------------------------------------------
+// --- the product of two matrices -----------------------------------------------------------------
 
 let memory, kernel;
 
@@ -108,7 +108,7 @@ function panelsOf(weight) {
   return panels;
 }
 
-// --- operations -----------------------------------------------------------------------------------
+// --- operations ----------------------------------------------------------------------------------
 
 /** Adds one row of numbers to each row of y. */
 function addToRows(y, row) {
@@ -148,7 +148,8 @@ export function add(x, y) {
 /** Returns x with mean 0 and variance 1 in each row, times scale (1, d) plus shift (1, d). */
 export function layerNorm(x, scale, shift) {
   const { rows: n, columns: d } = x;
-  const y = new Float32Array(n * d), normal = new Float32Array(n * d), factors = new Float32Array(n);
+  const y = new Float32Array(n * d), normal = new Float32Array(n * d);
+  const factors = new Float32Array(n);
   for (let row = 0; row < n; row++) {
     const start = row * d;
     let mean = 0, variance = 0;
@@ -161,7 +162,8 @@ export function layerNorm(x, scale, shift) {
     }
   }
   return result(y, d, [x, scale, shift], gradient => {
-    const ofX = new Float32Array(n * d), ofScale = new Float32Array(d), ofShift = new Float32Array(d);
+    const ofX = new Float32Array(n * d);
+    const ofScale = new Float32Array(d), ofShift = new Float32Array(d);
     for (let row = 0; row < n; row++) {
       const start = row * d;
       let sum = 0, sumWithNormal = 0;
@@ -183,7 +185,7 @@ export function layerNorm(x, scale, shift) {
   });
 }
 
-/** Returns tanh within 3e-7, four times as fast as Math.tanh: the polynomials of the Eigen library. */
+/** Returns tanh within 3e-7, four times as fast as Math.tanh: polynomials of the Eigen library. */
 function tanh(x) {
   x = Math.max(-7.905311, Math.min(7.905311, x));
   const s = x * x;
@@ -245,8 +247,9 @@ export function attention(queries, keys, values, heads, lengths, onWeights) {
   const needsGradient = [queries, keys, values].some(input => input.hasGradient);
   const spans = []; // where a query and its first key start, and the weights
   const buffer = new Float32Array(Math.max(...lengths));
-  for (let message = 0, first = 0, query = 0; message < lengths.length; first += lengths[message++]) {
-    for (let token = onlyLast ? lengths[message] - 1 : 0; token < lengths[message]; token++, query++) {
+  let first = 0, query = 0; // rows of keys, and of queries
+  lengths.forEach((length, message) => {
+    for (let token = onlyLast ? length - 1 : 0; token < length; token++, query++) {
       for (let head = 0; head < heads; head++) {
         const q = query * d + head * size, k = first * d + head * size;
         const weights = buffer.subarray(0, token + 1);
@@ -255,7 +258,8 @@ export function attention(queries, keys, values, heads, lengths, onWeights) {
         if (needsGradient) spans.push({ q, k, weights: weights.slice() });
       }
     }
-  }
+    first += length;
+  });
   return result(y, d, [queries, keys, values], gradient => {
     const ofQ = new Float32Array(Q.length), ofK = new Float32Array(K.length);
     const ofV = new Float32Array(V.length);
@@ -317,7 +321,7 @@ export function softmax(logits) {
   return rows;
 }
 
-/** Returns the mean cross-entropy of logits (n, classes) and n labels, as a tensor of one number. */
+/** Returns the mean cross-entropy of logits (n, classes) and n labels: a tensor of one number. */
 export function crossEntropy(logits, labels) {
   const probabilities = softmax(logits), n = labels.length;
   let loss = 0;

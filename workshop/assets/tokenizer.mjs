@@ -1,7 +1,8 @@
 // GPT-2's byte-pair encoding (Radford et al. 2019), from the table of merges alone.
 
-const PATTERN =
-  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+const SPACE = "\\p{White_Space}"; // what Rust, in which tiktoken is written, means by \s
+const PATTERN = new RegExp("'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+" +
+  `| ?[^${SPACE}\\p{L}\\p{N}]+|${SPACE}+(?!\\P{White_Space})|${SPACE}+`, "gu");
 
 export class Tokenizer {
   #characters = []; // a byte → the visible character that the table writes for it

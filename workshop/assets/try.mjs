@@ -1,7 +1,7 @@
 // site/try.html: choose what is frozen, fine-tune GPT-2 in the browser, and try the classifier.
 //
-// The model runs in a worker (worker.mjs). The Explorer and the Microscope draw themselves; this file
-// connects them with the worker, shows the training, and reads texts that a reader pastes.
+// The model runs in a worker (worker.mjs). The Explorer and the Microscope draw themselves. This
+// file connects them with the worker, shows the training, and reads texts that a reader pastes.
 
 import { Values, startPage, statesOf } from "./explorer.mjs";
 import microscope from "./microscope.mjs";
@@ -11,7 +11,7 @@ const SMALL_DEVICE = matchMedia("(pointer: coarse)").matches || navigator.device
 const TOKENS_AT_ONCE = SMALL_DEVICE ? 64 : 256; // through the frozen layers
 const MOST_TEXTS = 2000, MEAN = "mean of all heads";
 
-// --- the worker -----------------------------------------------------------------------------------
+// --- the worker ----------------------------------------------------------------------------------
 
 /** Asks the worker, and waits for its last answer; the others go to `onNews`. */
 class Engine {
@@ -39,7 +39,7 @@ class Engine {
   }
 }
 
-// --- a reader's own texts -------------------------------------------------------------------------
+// --- a reader's own texts ------------------------------------------------------------------------
 
 /** Returns the rows of lines "label<TAB>text", and throws an error for what is none. */
 function rowsOf(pasted) {
@@ -82,7 +82,7 @@ export function readLines(pasted) {
   return { labels, texts };
 }
 
-// --- the curve ------------------------------------------------------------------------------------
+// --- the curve -----------------------------------------------------------------------------------
 
 const SIZE = { width: 360, height: 92, left: 34, right: 8, top: 8, bottom: 18 };
 
@@ -94,10 +94,11 @@ function plot(title, points, top, hasDots) {
   const line = points.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`);
   const ticks = [0, top / 2, top].map(value => `<path d="M${left} ${y(value)}H${width - right}"/>
     <text x="${left - 5}" y="${y(value) + 4}" text-anchor="end">${value}</text>`);
-  const dots = hasDots ? line.map(point => `<circle cx="${point.split(",")[0]}" cy="${point.split(",")[1]}" r="3.5"/>`) : [];
+  const dots = hasDots
+    ? points.map(([at, value]) => `<circle cx="${x(at)}" cy="${y(value)}" r="3.5"/>`) : [];
   const latest = points.length ? `, latest ${points.at(-1)[1].toFixed(2)}` : "";
-  return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title}${latest}">${ticks.join("")}
-    <polyline points="${line.join(" ")}"/>${dots.join("")}
+  return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title}${latest}">
+    ${ticks.join("")}<polyline points="${line.join(" ")}"/>${dots.join("")}
     <text x="${left}" y="${height - 4}">${title}</text></svg>`;
 }
 
@@ -110,7 +111,7 @@ function interval(accuracy, count) {
 
 const percent = number => `${(100 * number).toFixed(1)} %`;
 
-// --- the page -------------------------------------------------------------------------------------
+// --- the page ------------------------------------------------------------------------------------
 
 class Try {
   data = null; // what to train on: {labels, texts}
@@ -140,9 +141,11 @@ class Try {
   showMicroscope(layers, heads) {
     const numbers = count => Array.from({ length: count }, (_, i) => String(i));
     this.message = new Values({
-      text: "Win a free phone! Text YES to 80086 now", left_out: [], problem: "", note: "", tokens: [],
-      influence: [], labels: this.bundled.labels, label: 1, probabilities: [], whole: [], after: [],
-      attention: { title: "", names: [], weights: [] }, chosen: { block: String(layers - 1), head: MEAN },
+      text: "Win a free phone! Text YES to 80086 now", left_out: [], problem: "", note: "",
+      tokens: [], influence: [], labels: this.bundled.labels, label: 1,
+      probabilities: [], whole: [], after: [],
+      attention: { title: "", names: [], weights: [] },
+      chosen: { block: String(layers - 1), head: MEAN },
       choices: [{ name: "block", label: "Block", options: numbers(layers) },
         { name: "head", label: "Head", options: [MEAN, ...numbers(heads)] }],
     });
@@ -176,9 +179,11 @@ class Try {
     const table = this.explorer.get("tables")[this.explorer.get("size")];
     const states = statesOf(table, this.explorer.get("plan"));
     const pieces = Object.keys(states).filter(piece => states[piece] === "trainable");
-    if (!pieces.length) return this.write(".try-status", "Nothing is trainable. Unfreeze a part first.");
+    if (!pieces.length) {
+      return this.write(".try-status", "Nothing is trainable. Unfreeze a part first.");
+    }
     const { labels, texts } = this.data, settings = { ...SETTINGS, tokensAtOnce: TOKENS_AT_ONCE };
-    const chart = this.chart = { loss: [], validation: [] };
+    const chart = this.chart = { labels, count: texts.test.labels.length, loss: [], validation: [] };
     const isShown = () => this.chart === chart; // not after a stop, nor in the next training
     delete this.root.dataset.accuracy;
     this.write(".try-result", "");
@@ -200,7 +205,8 @@ class Try {
     if (news.phase === "measuring") return;
     const { phase, fraction, secondsLeft, done, total, step, steps, loss, validation, test } = news;
     const text = phase === "encoding"
-      ? `The frozen layers run once for each text: ${done} of ${total}` : `Step ${step} of ${steps}`;
+      ? `The frozen layers run once for each text: ${done} of ${total}`
+      : `Step ${step} of ${steps}`;
     const left = fraction > 0.03 ? ` · about ${Math.ceil(secondsLeft)} s left` : "";
     this.show(phase, text + left);
     this.find("progress").value = fraction;
@@ -220,20 +226,20 @@ class Try {
     this.show("ready", "Stopped. The model keeps what was trained so far.");
   }
 
-  showResult({ test }) {
-    const count = this.data.texts.test.labels.length, [low, high] = interval(test, count);
+  showResult({ test, count }) {
+    const [low, high] = interval(test, count).map(percent);
     this.root.dataset.accuracy = test;
     this.show("trained", "The training is finished.");
     this.write(".try-result", `${percent(test)} of ${count} test texts are classified correctly ` +
-      `(95 % interval ${percent(low)} to ${percent(high)}). The model has not seen them in training.`);
+      `(95 % interval ${low} to ${high}). The model has not seen them in training.`);
   }
 
-  draw({ loss, validation }) {
+  draw({ labels, loss, validation }) {
     const means = loss.map(([at], i) => { // of the last 20 steps, as single ones vary a lot
       const part = loss.slice(Math.max(0, i - 19), i + 1);
       return [at, part.reduce((sum, [, value]) => sum + value, 0) / part.length];
     });
-    const top = this.data.labels.length === 2 ? 1 : 2;
+    const top = labels.length === 2 ? 1 : 2;
     this.find(".try-curve").innerHTML = plot("training loss", means, top, false) +
       plot("validation accuracy", validation, 1, true);
   }
@@ -283,7 +289,8 @@ class Try {
     const labels = this.trainedFor ?? this.bundled.labels, spam = labels.indexOf("spam");
     const label = spam < 0 ? whole.indexOf(Math.max(...whole)) : spam;
     const note = this.trainedFor ? "" : "The head is not trained yet: all classes are as likely. ";
-    const values = { labels, label, tokens, whole, probabilities, after: after.map(row => row[label]),
+    const values = { labels, label, tokens, whole, probabilities,
+      after: after.map(row => row[label]),
       note: `${note}${tokens.length} tokens; the last one classifies.` };
     for (const [name, value] of Object.entries(values)) this.message.set(name, value);
     this.showAttention();
@@ -295,7 +302,8 @@ class Try {
     const names = this.message.get("tokens").filter((_, i) => !leftOut.includes(i));
     const ofBlock = this.answer.attention[block];
     const mean = names.map((_, i) => ofBlock.reduce((sum, of) => sum + of[i], 0) / ofBlock.length);
-    const title = `Attention weights of the last token: block ${block}, ${head === MEAN ? head : `head ${head}`}`;
+    const ofHead = head === MEAN ? head : `head ${head}`;
+    const title = `Attention weights of the last token: block ${block}, ${ofHead}`;
     this.message.set("attention", { title, names, weights: head === MEAN ? mean : ofBlock[head] });
   }
 }

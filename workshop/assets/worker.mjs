@@ -29,7 +29,7 @@ const requests = {
     await startKernel(bytesOf(kernel));
     tokenizer = new Tokenizer(merges);
     classifier = new Classifier(bytesOf(weights).buffer);
-    classifier.reset(2, () => 0.5); // a head of zeros: all classes are as likely, until it is trained
+    classifier.reset(2, () => 0.5); // the head is 0, so all classes are as likely
     return { layers: classifier.layers, heads: classifier.heads };
   },
 
@@ -53,10 +53,10 @@ const requests = {
 
   /** Reads a message without the tokens at the indices `leftOut`. */
   read({ text, leftOut }) {
-    const ids = tokenizer.encode(text).slice(0, LONGEST), kept = ids.filter((_, i) => !leftOut.includes(i));
-    const read = ids => classifier.read(ids), whole = read(ids);
-    const tokens = ids.map(id => tokenizer.show(id));
-    return { tokens, whole: whole.probabilities, ...(leftOut.length ? read(kept) : whole) };
+    const ids = tokenizer.encode(text).slice(0, LONGEST), whole = classifier.read(ids);
+    const kept = ids.filter((_, i) => !leftOut.includes(i));
+    const answer = leftOut.length ? classifier.read(kept) : whole;
+    return { ...answer, tokens: ids.map(id => tokenizer.show(id)), whole: whole.probabilities };
   },
 
   influence({ text, label }) {
