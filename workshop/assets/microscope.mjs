@@ -42,6 +42,9 @@ const STYLE = `
   width: 100%; }
 .mm-problem:not(:empty) { border-left: 4px solid currentColor; font-weight: 600; padding: 2px 8px; }
 .mm-note, .mm-legend, .mm-below { font-size: 12px; opacity: .85; }
+.mm-change { min-height: 1.45em; } /* or the tokens would move when it appears, during a click */
+.message-microscope code { background: color-mix(in srgb, currentColor 9%, transparent);
+  border-radius: 3px; color: inherit; font: 13px ui-monospace, monospace; padding: 1px 4px; }
 .mm-row { display: flex; flex-wrap: wrap; gap: 4px 16px; align-items: center; }
 .mm-group { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; }
 .message-microscope .mm-group [aria-pressed=true] { font-weight: 600; border-color: currentColor;
@@ -194,11 +197,11 @@ class Microscope {
     }).join(""));
     const tokens = model.get("tokens"), at = model.get("label"), before = model.get("whole");
     const leftOut = model.get("left_out"), without = model.get("without") ?? leftOut;
-    const names = without.map(i => tokens[i]).join(", ");
+    const names = without.map(i => `<code>${escaped(tokens[i])}</code>`).join(", ");
     const nats = logOdds(probabilities, at) - logOdds(before, at);
-    this.find(".mm-change").textContent = without.length
-      ? `Without ${names}: ${this.label} ${before[at].toFixed(2)} → ` +
-        `${probabilities[at].toFixed(2)} (${signed(nats)} nats)` : "";
+    write(this.find(".mm-change"), without.length
+      ? `Without ${names}: ${escaped(this.label)} ${before[at].toFixed(2)} → ` +
+        `${probabilities[at].toFixed(2)} (${signed(nats)} nats)` : "");
     this.find("[data-restore]").disabled = !leftOut.length;
   }
 
