@@ -23,10 +23,6 @@ def one(widget, css: str):
     return widget
 
 
-def press(toggle) -> None:
-    toggle.value = not toggle.value
-
-
 def click(widget, words: str):
     """Click the one button whose description ends in `words`; return it."""
     buttons = each(widget, "fx-open") + each(widget, "fx-more")
@@ -38,15 +34,7 @@ def click(widget, words: str):
 def choose(widget, css: str, name: str) -> None:
     buttons = each(one(widget, css), "fx-choice")
     (button,) = [button for button in buttons if button.description in (name, f"✓ {name}")]
-    press(button)
-
-
-def chosen(widget, css: str) -> str:
-    """The one option that is chosen, which its state and its mark say alike."""
-    buttons = each(one(widget, css), "fx-choice")
-    (marked,) = [button for button in buttons if button.value]
-    assert [button for button in buttons if button.description.startswith("✓ ")] == [marked]
-    return marked.description.removeprefix("✓ ")
+    button.value = not button.value
 
 
 def text_of(widget, css: str) -> str:

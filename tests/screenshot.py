@@ -52,7 +52,7 @@ def take_explorer(path: Path) -> None:
 
 def take_microscope(path: Path) -> None:
     """Save a message under the Microscope, one token left out, as section 6.8 shows it."""
-    with opened(lab.notebook_of(MICROSCOPE), ".mm-token-3", height=1300) as page:
+    with opened(lab.notebook_of(MICROSCOPE), '[data-token="3"]', height=1300) as page:
         page.get_by_role("button", name="free").click()
         page.locator(".mm-change", has_text="free").wait_for()
         page.evaluate("document.activeElement.blur()")

@@ -257,20 +257,46 @@ def test_a_click_on_train_ends_in_a_row_and_one_on_stop_is_heard(page, course):
 
 
 def test_a_key_changes_the_message_and_a_click_leaves_a_token_out(page):
-    root = page.locator(".message-microscope")
-    root.locator(".mm-text input").press("End")
+    from playwright.sync_api import expect
+
+    root, change = page.locator(".message-microscope"), page.locator(".mm-change")
+    field, answer = root.get_by_label("Message"), root.locator(".mm-probabilities")
+    written = field.input_value() + " lol"
+    field.press("End")
     page.keyboard.type(" lol")
-    shows(root, "mm-token-11", "␣lol")
-    before = root.locator(".mm-probability svg").get_attribute("aria-label")
+    lab.shows(root.locator('[data-token="11"]', has_text="␣lol"))
+    assert field.input_value() == written and active(page, "value") == written
+    before = answer.inner_text()
     chip = root.get_by_role("button", name="␣free")
     assert chip.get_attribute("title").endswith("; click to leave it out")
     chip.focus()
     page.keyboard.press("Space")
-    shows(root, "mm-change", "without ␣free: spam")
-    assert "mm-token-2" in active(page, "className")
-    assert "␣free" not in root.locator(".mm-attention svg").get_attribute("aria-label")
-    page.keyboard.press("Space")
-    root.locator(f'.mm-probability svg[aria-label="{before}"]').wait_for()
+    change.filter(has_text="Without ␣free: spam").wait_for()
+    assert active(page, "dataset.token") == "2" and chip.get_attribute("aria-pressed") == "true"
+    expect(root.locator(".mm-attention")).not_to_contain_text("␣free")
+    page.keyboard.press("Enter")
+    expect(change).to_have_text("")
+    assert answer.inner_text() == before
+    for choice, option in (("padding", "0"), ("block", "0"), ("head", "1")):
+        root.locator(f'[data-choice="{choice}"][data-option="{option}"]').click()
+    shows(root, "mm-title", "last real token: block 0, head 1")
+    shows(root, "mm-note", "12 tokens, then 0 of padding.")
+    assert root.locator(".mm-chosen").inner_text().startswith("▸0")
+
+
+def test_a_tokens_mark_and_hint_in_the_microscope_agree_with_its_table(page):
+    root = page.locator(".message-microscope")
+    root.get_by_text("The numbers").click()
+    rows, chips = root.locator(".mm-table tbody tr"), root.locator("[data-token]")
+    assert rows.count() == chips.count() > 9
+    for i in range(chips.count()):
+        token, sign, nats, _ = rows.nth(i).locator("th, td").all_inner_texts()
+        words = f"{nats[1:]} nats towards {'spam' if nats[0] == '+' else 'ham'}"
+        assert chips.nth(i).locator("span").all_inner_texts() == [token.split()[1], sign]
+        hint = f"{token.split()[1]}, {words}; click to leave it out"
+        assert chips.nth(i).get_attribute("title") == hint.replace(
+            "0.00 nats towards spam", "0.00 nats"
+        )
 
 
 def test_the_arrow_keys_move_the_threshold_and_a_message_goes_to_the_microscope(page):
@@ -293,7 +319,7 @@ def test_the_arrow_keys_move_the_threshold_and_a_message_goes_to_the_microscope(
     message.press("Enter")
     root.locator(".db-message", has_text="✓").wait_for()
     assert words in active(page)
-    expect(page.locator(".mm-text input")).to_have_value(words)
+    expect(page.locator(".mm-text")).to_have_value(words)
 
 
 def test_a_classifier_of_your_own_is_trained_tried_and_saved(page, course):
@@ -339,6 +365,8 @@ def test_all_can_be_read_in_both_themes_and_in_a_narrow_window(page, theme, widt
     for _ in range(folds.count()):
         folds.first.click()
     page.get_by_role("button", name=re.compile("^▾ Hide ")).first.wait_for()
+    folds = page.locator(".message-microscope details")
+    folds.evaluate_all("all => all.forEach(fold => { fold.open = true })")
     lab.set_theme(page, theme)
     page.set_viewport_size({"width": width, "height": 2400})
     for css in ROOTS:

@@ -8,7 +8,7 @@ import torch
 from helpers.tokenizer import get_tokenizer, visible_tokens
 from tests.drawings import check_drawing, check_that_all_can_be_seen, elements, written
 from workshop.pictures import message
-from workshop.pictures.message import draw_attention, draw_influence, draw_shares, draw_tokens
+from workshop.pictures.message import draw_attention, draw_influence, draw_tokens
 
 PAD, SHARES = "<|endoftext|>", [0.1, 0.2, 0.2, 0.1, 0.1, 0.3]
 TOKENS = ["Win", "␣a", "␣free", "<b>", "␣x" * 30]
@@ -51,19 +51,6 @@ def test_padding_is_added_up_and_the_token_that_classifies_is_marked(place, shar
     assert found[0] == names and found[1] == pytest.approx(values)
 
 
-def test_a_row_of_shares_is_darker_where_more_goes_and_marks_the_chosen_block():
-    drawing = draw_shares({"1 × .": [0.9, 0.1, 1.0]}, "To the message", chosen=2)
-    light = [int(box.get("fill")[1:3], 16) for box in elements(drawing, "rect", height="27")]
-    assert light[1] > light[0] > light[2]
-    shown = ["To the message", "block", "0", "1", "▸2", "1 × .", ".90", ".10", "1.00"]
-    assert written(drawing) == shown
-    assert drawing.words == "To the message, by block from 0: 1 × .: .90 .10 1.00"
-    for num_blocks in (12, 48):
-        drawing = draw_shares({"1 × .": [0.9] * num_blocks, "50 × .": [0.1] * num_blocks}, "S", 1)
-        assert (".90" in check_drawing(drawing)) == (num_blocks < 48)
-        assert drawing.words.count(".90") == num_blocks
-
-
 def test_chips_say_direction_and_size_by_colour_by_sign_and_in_words():
     influences = [1.2, -0.5, 0.01, 0.1, math.nan]
     drawing = draw_influence(TOKENS, influences, "spam 0.40", {1})
@@ -75,25 +62,9 @@ def test_chips_say_direction_and_size_by_colour_by_sign_and_in_words():
         "spam 0.40: Win 1.20 nats towards spam; ␣a left out; ␣free 0.01 nats towards spam; <b> 0.10 "
         f"nats towards spam; {TOKENS[4]} the only token"
     )
-    shown = ("␣now  −−", "0.50 nats towards ham; click to leave it out", "mm-ham-2")
-    assert message.token_button("␣now", -0.5, False) == shown
-    shown = ("a  ✕ left out", "1.20 nats towards spam; click to restore it", "mm-spam-3")
-    assert message.token_button("a", 1.2, True) == shown
-    shown = ("a  ·", "0.00 nats; click to leave it out", "mm-neither")
-    assert message.token_button("a", 0.001, False) == shown
-    rule = "{ background: #a1c9e3; border-color: #2e86c1; border-bottom-width: 5px; }"
-    assert f".mm-ham-2 {rule}" in message.chip_colours()
 
 
-def test_bar_and_curve_have_the_length_and_height_of_the_probabilities():
-    for spam in (0.0, 0.25, 0.5, 1.0):
-        drawing = message.draw_probabilities(spam)
-        widths = [float(box.get("width")) for box in elements(drawing, "rect")]
-        assert widths[1:] == [360 * (1 - spam), 360 * spam]  # the first is the paper
-        words = f"ham {1 - spam:.2f}, spam {spam:.2f}"
-        assert drawing.words == words == ", ".join(written(drawing))
-        (bold,) = elements(drawing, "text", **{"font-weight": "bold"})
-        assert bold.text.startswith("spam" if spam >= 0.5 else "ham")
+def test_the_curve_has_the_height_of_the_probabilities():
     drawing = message.draw_after_blocks([0.0, 1.0, 0.5])
     check_that_all_can_be_seen(message.draw_after_blocks([0.5] * 49))
     points = [(disc.get("cx"), disc.get("cy")) for disc in elements(drawing, "circle")]

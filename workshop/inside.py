@@ -12,7 +12,6 @@ number of the message's tokens, m that of all tokens of a sequence, with the pad
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import torch
 
@@ -24,7 +23,7 @@ from helpers.model import GPTModel, has_causal_mask
 from helpers.tokenizer import encode_message, visible_tokens
 from helpers.training import classifying_place, take_position
 from workshop.forward import message_logits
-from workshop.pictures.message import mark, shortened
+from workshop.pictures.message import mark
 from workshop.tables import html_table
 from workshop.texts import counted
 
@@ -200,20 +199,21 @@ def influence_on_spam(classifier: SpamClassifier, reading: Reading) -> torch.Ten
 class Answer:
     """A classifier's answer for a message, and its attention.
 
-    `probabilities` (2,) are those of ham and spam, `spam` is the latter, and `log_odds` are those of
-    spam, in nats. `after_blocks` (n_layers + 1, 2) are the probabilities that the head gives for the
-    vectors after that many blocks; `attention` (n_layers, n_heads, m) the weights of each token of
-    the sequence for the classifying token, or the mean of all; `place` is the position of that
+    `after_blocks` (n_layers + 1, 2) are the probabilities of ham and spam that the head gives for
+    the vectors after that many blocks; `attention` (n_layers, n_heads, m) the weights of each token
+    of the sequence for the classifying token, or the mean of all; `place` is the position of that
     token, or None; `num_kept` of the m tokens are the message's.
     """
 
-    probabilities: torch.Tensor
-    spam: float
-    log_odds: float
     after_blocks: torch.Tensor
     attention: torch.Tensor
     place: int | None
     num_kept: int
+
+    @property
+    def probabilities(self) -> torch.Tensor:
+        """The probabilities of ham and spam, (2,)."""
+        return self.after_blocks[-1]
 
     def shares(self, head: int | None) -> torch.Tensor:
         """Return the weights in each block, (n_layers, m): of a head, or the mean of all (None)."""
@@ -243,9 +243,7 @@ def answer(classifier: SpamClassifier, reading: Reading, left_out: Collection[in
     if position == "mean_tokens":
         weights = weights[:, :, :num_kept]  # the padding's own attention has no effect
     attention = weights.mean(dim=2) if place is None else weights[:, :, place]
-    probabilities = after_blocks[-1]
-    spam, log_odds = probabilities[SPAM].item(), probabilities.log().diff().item()  # ham is first
-    return Answer(probabilities, spam, log_odds, after_blocks, attention, place, num_kept)
+    return Answer(after_blocks, attention, place, num_kept)
 
 
 # --- as text --------------------------------------------------------------------------------------
@@ -265,18 +263,8 @@ def influence_table(tokens: Sequence[str], influences: Sequence[float]) -> str:
     return html_table(header, rows, "The influence of each token")
 
 
-def say_change(reading: Reading, left_out: Collection[int], before: Answer, after: Answer) -> str:
-    """Return as HTML how the probability of spam changes without some tokens; "" without any."""
-    if not left_out:
-        return ""
-    tokens = [f"<code>{escape(shortened(reading.tokens[i]))}</code>" for i in sorted(left_out)]
-    change = f"{after.log_odds - before.log_odds:+.2f}".replace("-", "−")
-    spam = f"spam {before.spam:.2f} → {after.spam:.2f}"
-    return f"without {', '.join(tokens)}: {spam} ({change} nats)"
-
-
-def say_row(reading: Reading) -> str:
-    """Return as HTML what goes into the model, and what does not."""
+def describe_input(reading: Reading) -> str:
+    """Return in sentences what goes into the model, and what does not."""
     count = len(reading.token_ids)
     text = f"{counted(count, 'token')}, then {reading.padding} of padding."
     if reading.num_cut:
@@ -286,4 +274,4 @@ def say_row(reading: Reading) -> str:
         )
     if any("⟨" in token for token in reading.tokens):
         text += " ⟨ ⟩ holds the bytes of a token that is only a part of a character."
-    return escape(text)
+    return text

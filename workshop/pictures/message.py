@@ -6,7 +6,7 @@ towards ham, and nan where there is nothing to compare with (see `workshop.insid
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
@@ -16,7 +16,6 @@ from workshop.pictures.svg import (
     GREY,
     INK,
     ORANGE,
-    TEXT,
     Axes,
     Drawing,
     circle,
@@ -24,8 +23,6 @@ from workshop.pictures.svg import (
     line,
     mixed,
     picture,
-    rect,
-    shortened,
     text,
 )
 from workshop.texts import counted
@@ -53,19 +50,6 @@ def draw_tokens(texts: Sequence[str]) -> Drawing:
 
 
 # --- what is predicted ----------------------------------------------------------------------------
-
-
-def draw_probabilities(spam: float) -> Drawing:
-    """Return one message's two probabilities as one bar: ham on the left, spam on the right."""
-    spam = round(spam, 2)
-    ham_width, ham_words, spam_words = 360 * (1 - spam), f"ham {1 - spam:.2f}", f"spam {spam:.2f}"
-    drawn = [
-        rect(0, 3, ham_width, 24, mixed(0.45, BLUE)),
-        rect(ham_width, 3, 360 * spam, 24, mixed(0.45, ORANGE)),
-        text(8, 20, ham_words, 13, bold=spam < 0.5, fill=TEXT),
-        text(352, 20, spam_words, 13, "end", bold=spam >= 0.5, fill=TEXT),
-    ]
-    return picture(drawn, f"{ham_words}, {spam_words}", 360, 30)
 
 
 def draw_after_blocks(spam: Sequence[float]) -> Drawing:
@@ -134,36 +118,7 @@ def named_shares(
     return names, values + itself
 
 
-def draw_shares(
-    rows: Mapping[str, Sequence[float]], title: str, chosen: int | None = None
-) -> Drawing:
-    """Return a line of boxes for each row, one for each block, the darker the larger the share.
-
-    A row is a name and the share of attention in each block; block `chosen` is marked. Where there
-    are too many blocks for numbers in the boxes, only the words hold them.
-    """
-    num_blocks = max(len(shares) for shares in rows.values())
-    step, size = 570 / num_blocks, 12 if num_blocks <= 12 else 9
-    drawn, lines = [text(0, 14, title, 13, bold=True), text(0, 38, "block")], []
-    for block in range(num_blocks):
-        is_chosen, middle = block == chosen, 150 + step * (block + 0.5)
-        name = f"▸{block}" if is_chosen else f"{block}"
-        drawn.append(text(middle, 38, name, size, "middle", bold=is_chosen))
-    for i, (name, shares) in enumerate(rows.items()):
-        y, numbers = 46 + 30 * i, []
-        drawn.append(text(0, y + 18, name, mono=True))
-        for block, share in enumerate(shares):
-            x, share = 150 + step * block, round(share, 2)
-            numbers.append(f"{share:.2f}".removeprefix("0"))
-            drawn.append(rect(x + 1, y, step - 2, 27, mixed(0.7 * share, BLUE), GREY))
-            if num_blocks <= 24:
-                drawn.append(text(x + step / 2, y + 18, numbers[-1], size, "middle", fill=TEXT))
-        lines.append(f"{name}: {' '.join(numbers)}")
-    words = f"{title}, by block from 0: {'; '.join(lines)}"
-    return picture(drawn, words, WIDTH, 48 + 30 * len(rows))
-
-
-# --- influence: its mark, and a token's button ----------------------------------------------------
+# --- influence ------------------------------------------------------------------------------------
 
 FACTORS = (1.1, 1.5, 3.0)  # of the odds; from each on a mark has one more sign
 SIGNS = {"spam": "+", "ham": "−", "neither": "·"}
@@ -199,30 +154,6 @@ def say_influence(influence: float) -> str:
     if size == "0.00 nats":
         return size
     return f"{size} towards {'spam' if influence > 0 else 'ham'}"
-
-
-def token_button(token: str, influence: float, left_out: bool) -> tuple[str, str, str]:
-    """Return the text of a token's button, its hint, and its CSS class, such as "mm-spam-2"."""
-    side, size = side_and_size(influence)
-    sign, action = mark(influence), "leave it out"
-    if left_out:
-        sign, action = "✕ left out", "restore it"
-    hint = f"{say_influence(influence)}; click to {action}"
-    css = f"mm-{side}-{size}" if size else "mm-neither"
-    return f"{shortened(token)}  {sign}", hint, css
-
-
-def chip_colours() -> str:
-    """Return the buttons' colours as CSS rules."""
-    rules = [".message-microscope .mm-neither { background: #ffffff; }"]
-    for side in ("spam", "ham"):
-        for size in (1, 2, 3):
-            rules.append(
-                f".message-microscope .mm-{side}-{size} {{ background: "
-                f"{mixed(SHADES[size], COLOURS[side])}; border-color: {COLOURS[side]}; "
-                f"border-bottom-width: {1 + 2 * size}px; }}"
-            )
-    return "\n".join(rules)
 
 
 def draw_influence(

@@ -1,47 +1,35 @@
 """The Message Microscope: which tokens change the prediction, and the attention weights.
 
-A click on a token leaves it out of the message.
+assets/microscope.mjs draws it and hands on what is typed and clicked; this file answers.
 """
 
+import math
 from html import escape
 
 import torch
-from ipywidgets import HTML, Text, ToggleButton, VBox
+from anywidget import AnyWidget
+from traitlets import Dict, Instance, Int, List, Unicode
 
 from helpers.classify import SpamClassifier
+from helpers.data import LABELS
+from workshop import ASSETS
 from workshop.inside import (
     AS_IN_TRAINING,
     PADDINGS,
     SPAM,
     answer,
+    describe_input,
     influence_on_spam,
     influence_table,
     read_message,
-    say_change,
-    say_row,
 )
 from workshop.pictures.message import (
-    LEGEND,
-    chip_colours,
     draw_after_blocks,
     draw_attention,
     draw_influence,
-    draw_probabilities,
-    draw_shares,
     named_shares,
-    token_button,
 )
-from workshop.widgets.parts import (
-    Choice,
-    CourseWidget,
-    Folded,
-    ask,
-    button,
-    html_fields,
-    named,
-    problem_shown,
-    row,
-)
+from workshop.widgets.parts import RUN_ALL, display_with_static_form, sentence_of
 
 POSITIONS = {
     "last": "padded end",
@@ -51,14 +39,6 @@ POSITIONS = {
     "mean_tokens": "mean without padding",
 }
 MEAN = "mean of all heads"
-CHIPS = (
-    "<b>Click a token</b> to leave it out, and click it again to restore it. Colours and signs are "
-    "computed on the whole message, leaving out one token at a time."
-)
-AFTER_BLOCKS = (
-    "<b>The prediction after each block.</b> The head was trained on the output of the last block. "
-    "Here it also reads the outputs of earlier blocks, which it has not seen in training."
-)
 LIMITS = """
 <p><b>Influence</b> is the change of the prediction when one token is left out and all others stay. If
 two words say the same, each of them seems unimportant, because the other one is still there. A
@@ -74,179 +54,145 @@ test it. So use attention as a hint, and leave the token out to test it.</p>
 """
 
 
-class MessageMicroscope(CourseWidget):
-    """A line to type into; below it the tokens, coloured by their influence, and the answer.
+def as_json(numbers: torch.Tensor, _: object = None) -> list[float | None]:
+    """Return numbers, (n,), of six digits; None for nan, which JSON does not have."""
+    return [None if math.isnan(x) else float(f"{x:.6g}") for x in numbers.tolist()]
 
-    `text` is the message, also for code to set; `position` says which token classifies, and
-    `probabilities`, those of ham and spam, are the answer without the tokens that are left out.
-    `influence` (n,) is what each token of the whole message does for "spam", in nats. A message that
-    can't be read is answered in a sentence, and the last one that could be stays. Raises
+
+def synced_numbers() -> Instance:
+    """Return a trait that is a tensor in Python and a list of numbers in the page."""
+    return Instance(torch.Tensor).tag(sync=True, to_json=as_json)
+
+
+class MessageMicroscope(AnyWidget):
+    """A line to type into; below it the tokens, coloured by their influence, and the prediction.
+
+    `text` is the message, also for code to set; `position` says which token classifies.
+    `probabilities`, those of ham and spam, (2,), are computed without the tokens at the indices
+    `left_out`, and `influence`, (n,), is what each token of the whole message does for "spam", in
+    nats. For a message that can't be classified, `problem` says why, and all else stays. Raises
     ValueError for a `text` that can't be read.
     """
+
+    _esm = (ASSETS / "microscope.mjs").read_text(encoding="utf-8")
+    text = Unicode().tag(sync=True)
+    left_out = List(Int()).tag(sync=True)
+    choices = List().tag(sync=True)
+    chosen = Dict().tag(sync=True)  # the name of each choice → its option
+    problem = Unicode().tag(sync=True)
+    note = Unicode().tag(sync=True)
+    tokens = List().tag(sync=True)
+    influence = synced_numbers()
+    table = Unicode().tag(sync=True)  # the influence, as HTML
+    limits = Unicode(LIMITS).tag(sync=True)
+    labels = List([*LABELS]).tag(sync=True)
+    label = Int(SPAM).tag(sync=True)
+    whole = synced_numbers()  # the probabilities of the whole message
+    probabilities = synced_numbers()
+    without = List().tag(sync=True)  # the `left_out` that `probabilities` are for
+    attention = Dict().tag(sync=True)
+    after = synced_numbers()  # the probability of spam after 0, 1, … blocks
+    sums = synced_numbers()  # of the message's attention weights, by block
 
     def __init__(
         self,
         classifier: SpamClassifier,
         text: str = "Win a free phone! Text YES to 80086 now",
     ):
-        self.classifier = classifier
-        self._chips = []
-        offered = {"last", "last_token", classifier.position}  # another only if it is trained so
-        self._positions = {name: it for it, name in POSITIONS.items() if it in offered}
+        self.classifier, self._reading = classifier, None
         cfg = classifier.model.cfg
+        offered = {"last", "last_token", classifier.position}  # another only if it is trained so
+        positions = [name for position, name in POSITIONS.items() if position in offered]
         blocks, heads = [str(i) for i in range(cfg["n_layers"])], map(str, range(cfg["n_heads"]))
-        show = self._html = html_fields(
-            "mm", "row", "unread", "problem", "probability", "change", "attention", "shares",
-            "after", "table",
-        )  # fmt: skip
-
-        self._text = named(ask(Text, "fx-text", "Message", value=text), "mm-text")
-        self._position = Choice(
-            "mm-position",
-            "Classify at",
-            self._positions,
-            POSITIONS[classifier.position],
-            self._read_again,
-        )
-        self._padding = Choice("mm-padding", "Padding", PADDINGS, AS_IN_TRAINING, self._read_again)
-        self._block = Choice("mm-block", "Block", blocks, blocks[-1], self._show_attention)
-        self._head = Choice("mm-head", "Head", [MEAN, *heads], MEAN, self._show_attention)
-        restore = button(
-            "fx-more mm-restore", "Restore all tokens", lambda: self._click(*self.left_out)
-        )
-        self._tokens = row(css="mm-tokens")
-        after = named(VBox([HTML(AFTER_BLOCKS), show["after"]]), "mm-forming")
-        self._read(text)
-        super().__init__(
-            "message-microscope",
-            [
-                HTML(f"<style>{chip_colours()}</style>"),
-                row(self._text),
-                row(self._position, self._padding),
-                show["row"],
-                named(show["unread"], "fx-problem"),
-                named(show["problem"], "fx-problem"),
-                row(show["probability"], show["change"], css="mm-answer"),
-                named(HTML(f"<p>{CHIPS}</p>"), "mm-how"),
-                self._tokens,
-                named(HTML(f"<p>{escape(' '.join(LEGEND))}</p>"), "mm-legend"),
-                restore,
-                Folded("the numbers", show["table"]),
-                row(self._block, self._head),
-                show["attention"],
-                row(show["shares"], after),
-                Folded("what this does not show", named(HTML(LIMITS), "mm-limits")),
-            ],
-        )
-        self._text.observe(self._read_again, "value")
-
-    # --- the state ---
+        choices = [
+            {"name": "position", "label": "Classify at", "options": positions, "about": "message"},
+            {"name": "padding", "label": "Padding", "options": PADDINGS, "about": "message"},
+            {"name": "block", "label": "Block", "options": blocks},
+            {"name": "head", "label": "Head", "options": [MEAN, *heads]},
+        ]
+        position = POSITIONS[classifier.position]
+        chosen = {
+            "position": position,
+            "padding": AS_IN_TRAINING,
+            "block": blocks[-1],
+            "head": MEAN,
+        }
+        self._unread = ""  # why the message in the line can't be classified
+        self._shown = self._classify(text, [], chosen)  # the last values that could be computed
+        super().__init__(text=text, choices=choices, **self._shown)
+        self.observe(self._answer, ["text", "left_out", "chosen"])
 
     @property
-    def text(self) -> str:
-        """The message; setting it is like typing it."""
-        return self._text.value
+    def position(self) -> str:
+        """Which token classifies, as `helpers.training.POSITIONS` calls it."""
+        return self._reading.position
 
-    @text.setter
-    def text(self, text: str) -> None:
-        self._text.value = text
+    def _answer(self, change) -> None:
+        """Compute what changed; where that can't be, say why and go back to the last values."""
+        is_typed, shown = change.name == "text", self._shown
+        if not is_typed and (self.left_out, self.chosen) == (shown["left_out"], shown["chosen"]):
+            return  # this method has set it
+        text, left_out = (self.text, []) if is_typed else (self._text, self.left_out)
+        try:
+            self._shown = self._classify(text, left_out, self.chosen)
+            problem = "" if is_typed else self._unread
+        except Exception as error:  # Jupyter shows nothing of what a callback raises
+            problem = (
+                f"{sentence_of(error)} The diagrams show the last message that could be classified."
+            )
+        if is_typed:
+            self._unread = problem
+        with self.hold_sync():
+            self.problem = problem
+            for name, value in self._shown.items():
+                setattr(self, name, value)
 
-    @property
-    def probabilities(self) -> torch.Tensor:
-        """The probabilities of ham and spam, (2,), without the tokens that are left out."""
-        return self._answer.probabilities
-
-    # --- what the learner does ---
-
-    def _read_again(self, change: object) -> None:
-        """Read the message after a change; where that can't be, say why and leave all as it was."""
-        text, left_out, line = self.text, (), self._html["unread"]
-        if isinstance(change, str):  # a choice, for what is shown: the box may hold something else
-            text, left_out, line = self._taken, self.left_out, self._html["problem"]
-        taken = " The diagrams show the last message that could be classified."
-        with problem_shown(line, after=taken):
-            self._read(text, left_out)
-            self._html["problem"].value = ""
-        position, padding = self._read_with  # a choice that the model fails at is taken back
-        self._position.choose(position)
-        self._padding.choose(padding)
-
-    def _read(self, text: str, left_out: tuple[int, ...] = ()) -> None:
-        """Read a message as is chosen, and show it; nothing is changed where it can't be read."""
-        chosen = self._position.value, self._padding.value
-        position = self._positions[self._position.value]
-        reading = read_message(self.classifier, text, self._padding.value, position)
+    def _classify(self, text: str, left_out: list[int], chosen: dict) -> dict:
+        """Return the values of the traits for a message without some tokens."""
+        (position,) = [key for key, name in POSITIONS.items() if name == chosen["position"]]
+        reading = read_message(self.classifier, text, chosen["padding"], position)
+        left_out = sorted({*left_out} & {*range(len(reading.tokens))})  # a click may come too late
         whole = answer(self.classifier, reading)
-        influence = influence_on_spam(self.classifier, reading)
-        self._answer = answer(self.classifier, reading, left_out) if left_out else whole
-        self._taken, self.left_out, self._read_with = text, left_out, chosen
-        self._reading, self._whole, self.influence = reading, whole, influence
-        self.position = position
-        self._html["row"].value = say_row(reading)
-        self._html["table"].value = influence_table(reading.tokens, influence.tolist())
-        self._show_answer()
-
-    def _press(self, i: int, is_down: bool) -> None:
-        if is_down != (i in self.left_out):  # otherwise `_show_answer` has set it
-            self._click(i)
-
-    def _click(self, *numbers: int) -> None:
-        """Leave tokens out or bring them back; where that can't be, say why and change nothing."""
-        if max(numbers, default=0) >= len(self._reading.tokens):  # the click comes too late
-            return
-        left_out = tuple(sorted({*self.left_out} ^ {*numbers}))
-        with problem_shown(self._html["problem"]):
-            whole = answer(self.classifier, self._reading)
-            if torch.equal(whole.probabilities, self._whole.probabilities):
-                self._answer = answer(self.classifier, self._reading, left_out)
-                self.left_out = left_out
-            else:  # the model has been changed since
-                self._read(self._taken, left_out)
-        self._show_answer()
-
-    # --- what is shown ---
-
-    def _show_answer(self) -> None:
-        """Show the answer, and let each token's button, made once, show what the token is."""
-        tokens, influence = self._reading.tokens, self.influence.tolist()
-        for i in range(len(self._chips), len(tokens)):
-            chip = ToggleButton()
-            chip.observe(lambda change, i=i: self._press(i, change.new), "value")
-            self._chips.append(chip)
-        for i, token in enumerate(tokens):
-            chip, left_out = self._chips[i], i in self.left_out
-            words, hint, css = token_button(token, influence[i], left_out)
-            with chip.hold_sync():
-                chip._dom_classes = ("mm-token", f"mm-token-{i}", css)
-                chip.description, chip.tooltip, chip.value = words, hint, left_out
-        if len(self._tokens.children) != len(tokens):
-            self._tokens.children = self._chips[: len(tokens)]
-        self._html["probability"].value = draw_probabilities(self._answer.spam).svg
-        change = say_change(self._reading, self.left_out, self._whole, self._answer)
-        self._html["change"].value = f'<p role="status">{change}</p>'
-        self._after = draw_after_blocks(self._answer.after_blocks[:, SPAM].tolist())
-        self._html["after"].value = self._after.svg
-        self._show_attention()
-
-    def _show_attention(self, _: str = "") -> None:
-        """Show the attention weights of the classifying token in the chosen block and head."""
-        block, head, head_name = int(self._block.value), None, MEAN
-        if self._head.value != MEAN:
-            head, head_name = int(self._head.value), f"head {self._head.value}"
-        tokens = [self._reading.tokens[i] for i in self._reading.kept(self.left_out)]
-        shares = named_shares(tokens, self._answer.shares(head)[block], self._answer.place)
-        title = f"Attention weights at the {self._position.value}: block {block}, {head_name}"
-        self._attention = draw_attention(*shares, title)
-        self._html["attention"].value = self._attention.svg
-        to_message = {"sum": self._answer.to_the_message(head).tolist()}
-        title = f"Sum over the message, by block: {head_name}"
-        self._html["shares"].value = draw_shares(to_message, title, block).svg
+        read = answer(self.classifier, reading, left_out) if left_out else whole
+        if reading == self._reading and torch.equal(whole.probabilities, self.whole):
+            influence = self.influence
+        else:  # another message, or the model was changed since
+            influence = influence_on_spam(self.classifier, reading)
+        block, head, head_name = int(chosen["block"]), None, MEAN
+        if chosen["head"] != MEAN:
+            head, head_name = int(chosen["head"]), f"head {chosen['head']}"
+        kept = [reading.tokens[i] for i in reading.kept(left_out)]
+        names, weights = named_shares(kept, read.shares(head)[block], read.place)
+        title = f"Attention weights at the {chosen['position']}: block {block}, {head_name}"
+        self._text, self._reading = text, reading
+        return {
+            "left_out": left_out,
+            "without": left_out,
+            "chosen": chosen,
+            "note": describe_input(reading),
+            "tokens": [*reading.tokens],
+            "influence": influence,
+            "table": influence_table(reading.tokens, influence.tolist()),
+            "whole": whole.probabilities,
+            "probabilities": read.probabilities,
+            "attention": {"title": title, "names": names, "weights": weights},
+            "after": read.after_blocks[:, SPAM],
+            "sums": read.to_the_message(head),
+        }
 
     def static_form(self) -> tuple[str, str, str]:
         """Return the tokens' influence as a picture, a table of it with sentences, and text."""
-        spam, influence = self._answer.spam, self.influence.tolist()
-        title = f"spam {spam:.2f}, ham {1 - spam:.2f}"
-        drawing = draw_influence(self._reading.tokens, influence, title, self.left_out)
-        others = [self._attention.words, self._after.words]
-        html = self._html["table"].value + "".join(f"<p>{escape(words)}</p>" for words in others)
+        ham, spam = self.probabilities.tolist()
+        title = f"spam {spam:.2f}, ham {ham:.2f}"
+        drawing = draw_influence(self.tokens, self.influence.tolist(), title, self.left_out)
+        attention = draw_attention(
+            self.attention["names"], self.attention["weights"], self.attention["title"]
+        )
+        others = [attention.words, draw_after_blocks(self.after.tolist()).words]
+        html = self.table + "".join(f"<p>{escape(words)}</p>" for words in others)
         return drawing.svg, html, "\n".join([drawing.words, *others])
+
+    def _ipython_display_(self, **_) -> None:
+        """Display the widget; where nothing is live, its static form."""
+        svg, html, text = self.static_form()
+        display_with_static_form(self, svg, html + RUN_ALL, text)

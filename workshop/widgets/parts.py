@@ -23,22 +23,25 @@ STYLE = (ASSETS / "widgets.css").read_text(encoding="utf-8")
 # --- sentences ------------------------------------------------------------------------------------
 
 
-def problem(error: BaseException, before: str = "", after: str = "") -> str:
-    """Return as HTML what an error says, as a sentence."""
+def sentence_of(error: BaseException) -> str:
+    """Return what an error says, as a sentence."""
     sentence = str(error) or type(error).__name__
-    if sentence[-1] not in ".?!":
-        sentence += "."
-    return alert(f"{before}{sentence}{after}")
+    return sentence if sentence[-1] in ".?!" else f"{sentence}."
+
+
+def problem(error: BaseException, before: str = "") -> str:
+    """Return as HTML what an error says, as a sentence."""
+    return alert(f"{before}{sentence_of(error)}")
 
 
 @contextmanager
-def problem_shown(line: HTML, before: str = "", after: str = ""):
+def problem_shown(line: HTML, before: str = ""):
     """Show in `line` which error ends this block; clear it where none does."""
     line.value = ""
     try:
         yield
     except Exception as error:  # Jupyter shows nothing of what a callback raises
-        line.value = problem(error, before, after)
+        line.value = problem(error, before)
 
 
 # --- single controls ------------------------------------------------------------------------------
