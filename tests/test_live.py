@@ -41,10 +41,11 @@ PREPARE = """async ({gpt2, tensors, tokenizer}) => {
 LEARN = """([pieces, messages, labels]) => {
     const seed = 5, settings = {epochs: 5, batchSize: 8, rate: 1e-3, weightDecay: 0.1, seed,
         tokensAtOnce: 100};
-    const few = {messages: messages.slice(0, 1), labels: labels.slice(0, 1)};
-    const texts = {train: {messages, labels}, validation: few, test: few}, losses = [];
-    for (const {loss} of classifier.fineTune(pieces, texts, 2, settings))
-        if (loss !== undefined) losses.push(loss);
+    const twice = {messages: [...messages, ...messages], labels: [...labels, ...labels]};
+    const texts = {...twice, train: 8, validation: 4}, losses = [];
+    for (const progress of classifier.fineTune(pieces, texts, 2, settings))
+        if (progress?.loss !== undefined) losses.push(progress.loss);
+    const again = [...classifier.fineTune(pieces, texts, 2, settings)].map(news => news?.phase);
     classifier.reset(2, randomNumbers(seed)); // as at the start of that training
     const head = ["weight", "bias"].map(name => Array.from(classifier.parameters[`out_head.${name}`].data));
     classifier.unfreeze(pieces);
@@ -57,7 +58,7 @@ LEARN = """([pieces, messages, labels]) => {
             Array.from(gradient.subarray(id * columns, (id + 1) * columns)))) : gradient;
         gradients[name] = [toBase64(shown), rows];
     }
-    return {head, losses, loss: loss.data[0], gradients};
+    return {head, losses, again, loss: loss.data[0], gradients};
 }"""
 
 
@@ -182,6 +183,7 @@ def test_losses_and_all_gradients_are_those_of_torch(page, plan: FreezePlan):
     messages, labels = [tokenizer.encode(text) for text in train["Text"]], list(train["Label"])
     pieces = [piece for part in plan.trainable for piece in pieces_of(part)]
     found = page.evaluate(LEARN, [pieces, messages, labels])
+    assert set(found["again"]) == {"training", None}  # the frozen layers' output is kept
     model = as_the_page_has_it(replace_head(load_pretrained(NANO)))
     weight, bias = map(torch.tensor, found["head"])
     with torch.no_grad():
@@ -232,14 +234,15 @@ def test_without_simd_a_sentence_says_what_is_missing(page):
 @pytest.mark.proof
 def test_the_accuracy_after_training_is_like_that_of_five_seeds_of_torch(page):
     script = """seeds => {
-        for (const part of Object.values(course.texts))
-            part.messages = part.texts.map(text => words.encode(text));
+        const parts = Object.values(course.texts), labels = parts.flatMap(part => part.labels);
+        const messages = parts.flatMap(part => part.texts).map(text => words.encode(text));
+        const texts = {messages, labels, train: 700, validation: 100};
         const settings = {epochs: 5, batchSize: 8, rate: 1e-3, weightDecay: 0.1, tokensAtOnce: 256};
         const pieces = ["trf_blocks.5.norm1", "trf_blocks.5.att", "trf_blocks.5.norm2",
             "trf_blocks.5.ff", "final_norm", "out_head"];
         return seeds.map(seed => {
             let last;
-            for (last of classifier.fineTune(pieces, course.texts, 2, {...settings, seed}));
+            for (last of classifier.fineTune(pieces, texts, 2, {...settings, seed}));
             return last.test;
         });
     }"""

@@ -21,7 +21,7 @@ function tableOfHalves() {
 
 /** Returns the tensors of a safetensors file in float16, {shape, data} by their names, and its
  * metadata. */
-export function readSafetensors(buffer) {
+function readSafetensors(buffer) {
   const size = Number(new DataView(buffer).getBigUint64(0, true)), start = 8 + size;
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, size)));
   const { __metadata__: metadata, ...entries } = header, tensors = {};
@@ -58,7 +58,7 @@ function shuffled(count, random) {
 
 export class Classifier {
   parameters = {}; // a name of the model's state_dict → a tensor; weights are (in, out)
-  cache = { blocks: -1, messages: null, vectors: [] }; // the frozen blocks' output by message
+  cache = {}; // how many blocks are frozen, the messages, and for each the blocks' output
 
   /** `buffer` is a file that workshop/live.py makes. */
   constructor(buffer) {
@@ -110,12 +110,15 @@ export class Classifier {
   logits(messages) { return this.#logitsFrom(0, this.embed(messages), messages); }
 
   #logitsFrom(block, x, messages) {
-    const lengths = messages.map(ids => ids.length);
-    if (block === this.layers) return this.classify(x);
-    for (; block < this.layers; block++) {
+    return this.classify(this.#run(x, messages.map(ids => ids.length), block, this.layers));
+  }
+
+  /** Returns the output of the blocks from `first` to the one before `end`. */
+  #run(x, lengths, first, end) {
+    for (let block = first; block < end; block++) {
       x = this.runBlock(block, x, lengths, { onlyLast: block === this.layers - 1 });
     }
-    return this.classify(x);
+    return x;
   }
 
   /** Returns what the classifier predicts for one message, and how it gets there: `probabilities`;
@@ -140,7 +143,8 @@ export class Classifier {
     if (ids.length === 1) return [NaN];
     const logOdds = ids => {
       const [probabilities] = softmax(this.logits([ids]));
-      return Math.log(probabilities[label] / (1 - probabilities[label]));
+      const others = probabilities.filter((_, i) => i !== label).reduce((a, b) => a + b);
+      return Math.log(probabilities[label] / others);
     };
     const whole = logOdds(ids);
     return ids.map((_, left) => whole - logOdds(ids.filter((_, i) => i !== left)));
@@ -178,7 +182,7 @@ export class Classifier {
     return Math.min(this.layers, ...blocks.map(piece => Number(piece.split(".")[1])));
   }
 
-  /** Returns the class logits of the messages at `indices`, from what the frozen blocks put out. */
+  /** Returns the class logits of the messages at `indices`, from what the frozen blocks output. */
   #logitsAt(indices, messages, frozen) {
     const batch = indices.map(i => messages[i]);
     if (frozen < 0) return this.logits(batch);
@@ -194,95 +198,87 @@ export class Classifier {
 
   /** Runs the frozen blocks once for each message. Yields how many messages are done. */
   *#fillCache(messages, frozen, tokensAtOnce) {
-    const { cache } = this;
-    if (cache.blocks !== frozen || cache.messages !== messages) {
-      Object.assign(cache, { blocks: frozen, messages, vectors: [] });
-    }
+    const { cache, width } = this;
     while (cache.vectors.length < messages.length) {
       const part = nextPart(messages, cache.vectors.length, tokensAtOnce);
-      const lengths = part.map(ids => ids.length), rows = lastRows(lengths);
-      let x = this.embed(part);
-      for (let block = 0; block < frozen; block++) {
-        x = this.runBlock(block, x, lengths, { onlyLast: block === this.layers - 1 });
+      const lengths = part.map(ids => ids.length);
+      const { data } = this.#run(this.embed(part), lengths, 0, frozen);
+      let start = 0;
+      for (const length of lengths) { // the last block outputs one vector for each message
+        const end = start + width * (frozen === this.layers ? 1 : length);
+        cache.vectors.push(data.slice(start, end));
+        start = end;
       }
-      const ends = frozen === this.layers ? rows.map((_, i) => i + 1) : rows.map(row => row + 1);
-      ends.forEach((end, i) => {
-        cache.vectors.push(x.data.slice((ends[i - 1] ?? 0) * this.width, end * this.width));
-      });
       yield cache.vectors.length;
     }
   }
 
   /** Fine-tunes `pieces` from the pretrained weights, as the book's loop does.
    *
-   * `texts` has train, validation and test, each with `messages`, lists of token ids, and `labels`.
+   * `texts` has `messages`, lists of token ids, and their `labels`. The first `train` of them are
+   * for training, the next `validation` ones for the validation, and all others for the test.
    * Yields the phase, the fraction that is done, and what was measured: while it is "encoding"
    * `done` of `total` messages; while it is "training" the `step` of `steps` and its `loss`, and
-   * after an epoch `validation`, an accuracy; at the end `test`, an accuracy. While it is
-   * "measuring" these there is nothing to tell. */
+   * after an epoch the accuracy `validation`; at the end the accuracy `test`. While it measures
+   * accuracies, it yields null. */
   *fineTune(pieces, texts, classes, settings) {
     const { epochs, batchSize, rate, weightDecay, seed, tokensAtOnce } = settings;
-    const random = randomNumbers(seed);
+    const { messages, labels, train } = texts, random = randomNumbers(seed), { cache } = this;
     this.reset(classes, random);
-    const parts = [texts.train, texts.validation, texts.test];
-    const messages = texts.all ??= parts.flatMap(part => part.messages);
-    const [count, validationCount] = parts.map(part => part.messages.length);
     const frozen = this.frozenBlocks(pieces);
-    const { encoding, training } = this.#work(frozen, messages, count, epochs);
+    if (cache.blocks !== frozen || cache.messages !== messages) {
+      Object.assign(cache, { blocks: frozen, messages, vectors: [] });
+    }
+    const work = this.#work(texts, frozen, epochs), phase = "training";
     if (frozen >= 0) {
       for (const done of this.#fillCache(messages, frozen, tokensAtOnce)) {
-        const fraction = encoding / (encoding + training) * done / messages.length;
-        yield { phase: "encoding", done, total: messages.length, fraction };
+        const total = messages.length;
+        yield { phase: "encoding", done, total, fraction: work.encoding * done / total };
       }
     }
     const optimizer = new AdamW(this.unfreeze(pieces), { rate, weightDecay });
-    const perEpoch = Math.max(1, Math.floor(count / batchSize)), steps = epochs * perEpoch;
-    const trained = step => (encoding + training * step / steps) / (encoding + training);
-    for (let epoch = 0, step = 0; epoch < epochs; epoch++) {
-      const order = shuffled(count, random);
+    const perEpoch = Math.max(1, Math.floor(train / batchSize)), steps = epochs * perEpoch;
+    for (let step = 0; step < steps;) {
+      const order = shuffled(train, random);
       for (let start = 0; start < perEpoch * batchSize; start += batchSize) {
         const batch = order.slice(start, start + batchSize);
-        const loss = crossEntropy(this.#logitsAt(batch, messages, frozen),
-          batch.map(i => texts.train.labels[i]));
+        const logits = this.#logitsAt(batch, messages, frozen);
+        const loss = crossEntropy(logits, batch.map(i => labels[i]));
         backward(loss);
         optimizer.step();
         step++;
-        yield { phase: "training", step, steps, loss: loss.data[0], fraction: trained(step) };
+        const fraction = work.encoding + work.training * step / steps;
+        yield { phase, step, steps, loss: loss.data[0], fraction };
       }
-      const fraction = trained(step);
-      const validation = yield* this.#accuracy(texts.validation, count, messages, frozen, fraction);
-      yield { phase: "training", step, steps, validation, fraction };
+      const validation = yield* this.#accuracy(texts, train, train + texts.validation, frozen);
+      yield { phase, step, steps, validation, fraction: work.encoding + work.training * step / steps };
     }
-    const start = count + validationCount;
-    const test = yield* this.#accuracy(texts.test, start, messages, frozen, 1);
-    yield { phase: "training", step: steps, steps, test, fraction: 1 };
+    const test = yield* this.#accuracy(texts, train + texts.validation, messages.length, frozen);
+    yield { phase, step: steps, steps, test, fraction: 1 };
   }
 
-  /** Returns about how long the frozen blocks and the training take, in any unit. */
-  #work(frozen, messages, count, epochs) {
-    const sum = messages => messages.reduce((sum, ids) => sum + ids.length, 0);
-    const isCached = this.cache.blocks === frozen && this.cache.messages === messages;
-    const missing = isCached ? messages.slice(this.cache.vectors.length) : messages;
+  /** Returns about what fraction of the time the frozen blocks and the training take. */
+  #work({ messages, train }, frozen, epochs) {
+    const count = messages => messages.reduce((sum, ids) => sum + ids.length, 0);
     const inner = Math.max(0, this.layers - 1 - Math.max(0, frozen)); // trained, or passed through
     const last = frozen < this.layers ? 1 : 0; // most of it is computed for one token alone
-    return {
-      encoding: Math.max(0, frozen) * sum(missing),
-      training: 1 + epochs * sum(messages.slice(0, count)) * (3 * inner + last),
-    };
+    const encoding = Math.max(0, frozen) * count(messages.slice(this.cache.vectors.length));
+    const training = 1 + epochs * count(messages.slice(0, train)) * (3 * inner + last);
+    const sum = encoding + training;
+    return { encoding: encoding / sum, training: training / sum };
   }
 
-  /** Returns the accuracy of a part of the texts; its first message is `messages[first]`. */
-  *#accuracy({ labels }, first, messages, frozen, fraction) {
+  /** Returns the accuracy on the messages from `start` to the one before `end`. */
+  *#accuracy({ messages, labels }, start, end, frozen) {
     let correct = 0;
-    for (let start = 0; start < labels.length; start += 8) {
-      const part = labels.slice(start, start + 8);
-      const logits = this.#logitsAt(part.map((_, i) => first + start + i), messages, frozen);
-      softmax(logits).forEach((row, i) => {
-        correct += row.indexOf(Math.max(...row)) === part[i];
+    for (let first = start; first < end; first += 8) {
+      const part = Array.from({ length: Math.min(8, end - first) }, (_, i) => first + i);
+      softmax(this.#logitsAt(part, messages, frozen)).forEach((row, i) => {
+        correct += row.indexOf(Math.max(...row)) === labels[part[i]];
       });
-      yield { phase: "measuring", fraction };
+      yield null;
     }
-    return correct / labels.length;
+    return correct / (end - start);
   }
 }
 

@@ -6,9 +6,9 @@
 import { Values, startPage, statesOf } from "./explorer.mjs";
 import microscope from "./microscope.mjs";
 
-const SETTINGS = { epochs: 5, batchSize: 8, rate: 1e-3, weightDecay: 0.1, seed: 123 };
-const SMALL_DEVICE = matchMedia("(pointer: coarse)").matches || navigator.deviceMemory <= 4;
-const TOKENS_AT_ONCE = SMALL_DEVICE ? 64 : 256; // through the frozen layers
+const IS_SMALL = matchMedia("(pointer: coarse)").matches || navigator.deviceMemory <= 4;
+const SETTINGS = { epochs: 5, batchSize: 8, rate: 1e-3, weightDecay: 0.1, seed: 123,
+  tokensAtOnce: IS_SMALL ? 64 : 256 }; // through the frozen layers
 const MOST_TEXTS = 2000, MEAN = "mean of all heads";
 
 // --- the worker ----------------------------------------------------------------------------------
@@ -133,6 +133,7 @@ class Try {
     const { texts, ...model } = globalThis.course;
     this.bundled = this.data = { labels: ["ham", "spam"], texts };
     const { layers, heads } = await this.engine.ask({ ask: "start", ...model });
+    await this.engine.ask({ ask: "use", ...texts });
     this.showMicroscope(layers, heads);
     await this.read();
     this.show("ready", "");
@@ -182,15 +183,15 @@ class Try {
     if (!pieces.length) {
       return this.write(".try-status", "Nothing is trainable. Unfreeze a part first.");
     }
-    const { labels, texts } = this.data, settings = { ...SETTINGS, tokensAtOnce: TOKENS_AT_ONCE };
-    const chart = this.chart = { labels, count: texts.test.labels.length, loss: [], validation: [] };
+    const { labels, texts: { test } } = this.data;
+    const chart = this.chart = { labels, count: test.labels.length, loss: [], validation: [] };
     const isShown = () => this.chart === chart; // not after a stop, nor in the next training
     delete this.root.dataset.accuracy;
     this.write(".try-result", "");
     this.find("progress").removeAttribute("value");
     this.show("encoding", "Starting …");
     this.draw(chart);
-    const request = { ask: "train", pieces, texts, classes: labels.length, settings };
+    const request = { ask: "train", pieces, classes: labels.length, settings: SETTINGS };
     this.trainedFor = labels;
     try {
       await this.engine.ask(request, news => isShown() && this.onProgress(news, chart));
@@ -202,7 +203,6 @@ class Try {
   }
 
   onProgress(news, chart) {
-    if (news.phase === "measuring") return;
     const { phase, fraction, secondsLeft, done, total, step, steps, loss, validation, test } = news;
     const text = phase === "encoding"
       ? `The frozen layers run once for each text: ${done} of ${total}`
@@ -256,6 +256,7 @@ class Try {
 
   use(data) {
     this.data = data;
+    this.engine.ask({ ask: "use", ...data.texts });
     const { labels, texts: { train, validation, test } } = data;
     const counts = [train, validation, test].map(part => part.texts.length);
     this.write(".try-lines", `${counts[0]} texts for training, ${counts[1]} for validation, ` +
@@ -285,13 +286,15 @@ class Try {
 
   /** Shows an answer of the worker; returns the class that the tokens' influence is about. */
   showAnswer(answer) {
-    const { tokens, whole, probabilities, after } = this.answer = answer;
+    const { tokens, numTokens, whole, probabilities, after } = this.answer = answer;
     const labels = this.trainedFor ?? this.bundled.labels, spam = labels.indexOf("spam");
     const label = spam < 0 ? whole.indexOf(Math.max(...whole)) : spam;
-    const note = this.trainedFor ? "" : "The head is not trained yet: all classes are as likely. ";
+    const isUntrained = "The head is not trained yet: all classes are as likely. ";
+    const isCut = numTokens > tokens.length ? `, the first of ${numTokens}` : "";
     const values = { labels, label, tokens, whole, probabilities,
       after: after.map(row => row[label]),
-      note: `${note}${tokens.length} tokens; the last one classifies.` };
+      note: `${this.trainedFor ? "" : isUntrained}${tokens.length} tokens${isCut}. ` +
+        "The last one classifies." };
     for (const [name, value] of Object.entries(values)) this.message.set(name, value);
     this.showAttention();
     return label;

@@ -7,7 +7,7 @@ import { startKernel } from "./tensors.mjs";
 import { Tokenizer } from "./tokenizer.mjs";
 
 const LONGEST = 120; // tokens of a text that are read
-let classifier, tokenizer, current = null; // the training that runs
+let classifier, tokenizer, texts, current = null; // the training that runs
 
 /** Returns the bytes that a text in base64 stands for. */
 function bytesOf(base64) {
@@ -35,28 +35,34 @@ const requests = {
 
   stop() { current = null; },
 
-  /** Fine-tunes `pieces` on `texts`: train, validation and test, each with texts and labels. */
-  async train(request, send) {
-    const { pieces, texts, classes, settings } = request;
-    current = request;
-    for (const part of Object.values(texts)) {
-      part.messages = part.texts.map(text => tokenizer.encode(text).slice(0, LONGEST));
-    }
-    const begun = performance.now();
+  /** Takes texts to train on: train, validation and test, each with texts and labels. */
+  use({ train, validation, test }) {
+    const parts = [train, validation, test];
+    const all = parts.flatMap(part => part.texts), labels = parts.flatMap(part => part.labels);
+    const messages = all.map(text => tokenizer.encode(text).slice(0, LONGEST));
+    const [inTraining, inValidation] = parts.map(part => part.texts.length);
+    texts = { messages, labels, train: inTraining, validation: inValidation };
+  },
+
+  async train({ pieces, classes, settings }, send) {
+    const training = current = {}, begun = performance.now();
     for (const progress of classifier.fineTune(pieces, texts, classes, settings)) {
-      const { fraction } = progress, seconds = (performance.now() - begun) / 1000;
-      send({ ...progress, secondsLeft: seconds * (1 - fraction) / fraction });
+      if (progress) {
+        const { fraction } = progress, seconds = (performance.now() - begun) / 1000;
+        send({ ...progress, secondsLeft: seconds * (1 - fraction) / fraction });
+      }
       await pause();
-      if (current !== request) return; // it was stopped
+      if (current !== training) return; // it was stopped
     }
   },
 
   /** Reads a message without the tokens at the indices `leftOut`. */
   read({ text, leftOut }) {
-    const ids = tokenizer.encode(text).slice(0, LONGEST), whole = classifier.read(ids);
+    const all = tokenizer.encode(text), ids = all.slice(0, LONGEST), whole = classifier.read(ids);
     const kept = ids.filter((_, i) => !leftOut.includes(i));
     const answer = leftOut.length ? classifier.read(kept) : whole;
-    return { ...answer, tokens: ids.map(id => tokenizer.show(id)), whole: whole.probabilities };
+    const tokens = ids.map(id => tokenizer.show(id));
+    return { ...answer, tokens, whole: whole.probabilities, numTokens: all.length };
   },
 
   influence({ text, label }) {
