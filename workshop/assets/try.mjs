@@ -22,7 +22,8 @@ class Engine {
     this.worker = new Worker(address, { type: "module" });
     this.worker.onmessage = ({ data: { id, ...answer } }) => this.waiting.get(id)?.(answer);
     this.worker.onerror = event => {
-      for (const answer of this.waiting.values()) answer({ error: event.message, last: true });
+      const error = event.message ?? "This browser can't run the model in a worker.";
+      for (const answer of this.waiting.values()) answer({ error, last: true });
     };
   }
 
@@ -289,7 +290,7 @@ class Try {
     const { tokens, numTokens, whole, probabilities, after } = this.answer = answer;
     const labels = this.trainedFor ?? this.bundled.labels, spam = labels.indexOf("spam");
     const label = spam < 0 ? whole.indexOf(Math.max(...whole)) : spam;
-    const isUntrained = "The head is not trained yet: all classes are as likely. ";
+    const isUntrained = "The head is not trained yet, so all classes are equally likely. ";
     const isCut = numTokens > tokens.length ? `, the first of ${numTokens}` : "";
     const values = { labels, label, tokens, whole, probabilities,
       after: after.map(row => row[label]),

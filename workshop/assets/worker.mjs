@@ -29,7 +29,7 @@ const requests = {
     await startKernel(bytesOf(kernel));
     tokenizer = new Tokenizer(merges);
     classifier = new Classifier(bytesOf(weights).buffer);
-    classifier.reset(2, () => 0.5); // the head is 0, so all classes are as likely
+    classifier.reset(2, () => 0.5); // the head is 0, so both classes are equally likely
     return { layers: classifier.layers, heads: classifier.heads };
   },
 
