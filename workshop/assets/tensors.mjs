@@ -227,11 +227,11 @@ export function takeRows(x, indices) {
   const d = x.columns, y = new Float32Array(indices.length * d);
   indices.forEach((index, i) => y.set(x.data.subarray(index * d, (index + 1) * d), i * d));
   return result(y, d, [x], gradient => {
-    const ofX = new Float32Array(x.data.length);
+    if (!x.hasGradient) return;
+    x.gradient ??= new Float32Array(x.data.length); // only a few rows of it change
     indices.forEach((index, row) => {
-      for (let i = 0; i < d; i++) ofX[index * d + i] += gradient[row * d + i];
+      for (let i = 0; i < d; i++) x.gradient[index * d + i] += gradient[row * d + i];
     });
-    x.addGradient(ofX);
   });
 }
 

@@ -208,7 +208,7 @@ class Try {
     const text = phase === "encoding"
       ? `The frozen layers run once for each text: ${done} of ${total}`
       : `Step ${step} of ${steps}`;
-    const left = fraction > 0.03 ? ` · about ${Math.ceil(secondsLeft)} s left` : "";
+    const left = secondsLeft === null ? "" : ` · about ${Math.ceil(secondsLeft)} s left`;
     this.show(phase, text + left);
     this.find("progress").value = fraction;
     if (loss !== undefined) chart.loss.push([step / steps, loss]);

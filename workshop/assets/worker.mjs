@@ -49,7 +49,8 @@ const requests = {
     for (const progress of classifier.fineTune(pieces, texts, classes, settings)) {
       if (progress) {
         const { fraction } = progress, seconds = (performance.now() - begun) / 1000;
-        send({ ...progress, secondsLeft: seconds * (1 - fraction) / fraction });
+        const secondsLeft = seconds > 1 ? seconds * (1 - fraction) / fraction : null; // a guess
+        send({ ...progress, secondsLeft });
       }
       await pause();
       if (current !== training) return; // it was stopped
