@@ -164,12 +164,13 @@ def test_a_reader_trains_on_own_texts_in_the_browser_and_tries_the_classifier(si
     assert len(page.locator(".try-curve circle").all()) == 5  # an epoch each
 
     page.locator("#message").fill("Are you at home?")
-    page.locator(".mm-tokens [data-token='4']").wait_for()
+    token = page.locator(".mm-tokens [data-token='4']", has_text="?")
+    token.wait_for()
     names = page.locator(".mm-probabilities b").all_inner_texts()
     assert names == ["other", "question", "with a number"]
     numbers = [float(text) for text in page.locator(".mm-probabilities span").all_inner_texts()]
     assert sum(numbers) == pytest.approx(1, abs=0.011)
-    page.locator(".mm-tokens [data-token='4']").click()
+    token.click()
     page.locator(".mm-change", has_text="Without ?:").wait_for()
     assert len(page.locator(".mm-attention > *").all()) == 4
     page.get_by_role("button", name="Restore all tokens").click()
