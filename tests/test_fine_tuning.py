@@ -128,7 +128,7 @@ def assert_as_the_readable_loop(plan=BOOK, start=None, cache=True, **settings):
     assert_near([history.val_losses[-1], history.val_accs[-1]], [loss, accuracy], 1e-5)
     assert len(history.val_losses) == len(history.val_accs) == settings["epochs"]
     something_cached = cache and plan.trainable.isdisjoint({"tok_emb", "pos_emb"})
-    assert bool(history.cached) == something_cached == (not history.notes)
+    assert (history.seconds_encoding > 0) == something_cached == (not history.notes)
     assert not model.training and not history.interrupted and FreezePlan.of(model) == plan
     for name, parameter in model.named_parameters():
         same = torch.equal(parameter, start.get_parameter(name))
@@ -364,7 +364,6 @@ def test_bfloat16_comes_close_trains_in_float32_and_runs_only_where_it_is_faster
     monkeypatch.setattr(forward, "bfloat16_is_faster", lambda: False)
     slower = tune(classifier(), precision="bfloat16")
     assert slower.step_losses == exact.step_losses
-    assert slower.cached == "the embeddings and 2 blocks"
     assert slower.notes == ["the frozen layers run in float32, which is faster than bfloat16 here"]
 
 
@@ -381,7 +380,7 @@ def test_where_nothing_is_cached_the_history_says_why_and_the_model_is_trained(
 ):
     model = classifier(drop_rate=drop_rate)
     history = tune(model, epochs=25, lr=1e-2, **settings)
-    assert not history.cached and reason in history.notes[0] and not model.training
+    assert not history.seconds_encoding and reason in history.notes[0] and not model.training
     assert sum(history.step_losses[-12:]) < 0.8 * sum(history.step_losses[:12])
 
 

@@ -191,4 +191,4 @@ def test_what_is_larger_than_the_cache_runs_in_every_step_and_the_history_says_s
     monkeypatch.setattr(forward, "CACHE_LIMIT", 1000)
     history = tune(classifier())
     assert_near(history.step_losses, right, 1e-5)
-    assert not history.cached and "would take 0.0 GB, so nothing is cached" in history.notes[0]
+    assert not history.seconds_encoding and "would take 0.0 GB, so nothing" in history.notes[0]

@@ -64,16 +64,15 @@ class History:
 
     `train_accs` are accuracies, 0 … 1, of the epoch's training messages, each measured before its
     step, so they are lower than those of the model at the epoch's end. `val_losses` (means, in
-    nats) and `val_accs` are those of all validation messages. `cached` names the parts that ran
-    only once for each message, "" for none. `notes` say what was done differently than asked.
-    After an error or an interruption (`interrupted`) there are only the numbers of whole epochs.
+    nats) and `val_accs` are those of all validation messages. `notes` say what was done
+    differently than asked. After an error or an interruption (`interrupted`) there are only the
+    numbers of whole epochs.
     """
 
     step_losses: list[float] = field(default_factory=list)
     train_accs: list[float] = field(default_factory=list)
     val_losses: list[float] = field(default_factory=list)
     val_accs: list[float] = field(default_factory=list)
-    cached: str = ""
     notes: list[str] = field(default_factory=list)
     seconds_encoding: float = 0.0
     seconds_training: float = 0.0
@@ -345,9 +344,6 @@ def fine_tuning_steps(
         plan.apply(model).to(device)
     num_blocks, precision, note = what_runs_once(plan, settings, sets)
     history = History(notes=[note] if note else [])
-    if num_blocks is not None:
-        blocks = f" and {counted(num_blocks, 'block')}" if num_blocks else ""
-        history.cached = f"the embeddings{blocks}"
     training = Training(*sets, order, settings, history, checkpoint)
     try:
         if num_blocks is not None:
