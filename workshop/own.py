@@ -266,7 +266,7 @@ class OwnTraining:
         train = self._balanced(split.train)
         self.train, self.validation = self._data_sets(train, split.validation)
         self.words = train_bag_of_words(train["Text"], train["Label"], len(split.labels))
-        self.origin = origin(settings.model, split.train, settings.seed, settings)
+        self.origin = origin(settings.model, split.train, settings)
         self._cross_validated = None  # labels, and the logits of the bag of words and of GPT-2
 
     def _balanced(self, train: pd.DataFrame) -> pd.DataFrame:
