@@ -48,11 +48,11 @@ from workshop.texts import (
 BAG, GPT2, SUM = "bag of words", "transformer", "sum of both"
 KEEPS = ("best", BAG, GPT2, SUM)
 PLANS = tuple(name for name in PRESETS if name != "nothing")
-BALANCES = {  # what is done about imbalanced classes
-    "as they are": "every training text counts once",
-    "class weights": "a text of a rare class counts more in the loss",
-    "undersampling": "as many training texts of each class as the smallest one has, at random",
-}
+BALANCES = (  # what is done about imbalanced classes
+    "as they are",  # every training text counts once
+    "class weights",  # a text of a rare class counts more in the loss
+    "undersampling",  # as many training texts of each class as the smallest one has, at random
+)
 SEEN = "test_texts_seen.jsonl"  # beside the classifiers
 FEW_TEXTS = 100  # test texts: with fewer an accuracy is a rough estimate
 
