@@ -179,11 +179,11 @@ class OwnClassifier:
         if arrays:
             words = BagOfWords.of_arrays(arrays)
         if rest:
-            of_gpt2 = {name: value for name, value in settings.items() if name != "words"}
-            gpt2 = TextClassifier.of_state(of_gpt2, rest)
+            settings.pop("words", None)  # which TextClassifier would refuse
+            gpt2 = TextClassifier.of_state(settings, rest)
             gpt2.model.to(get_device())
-        if words is None and "scales" not in settings:  # written by TextClassifier.save
-            settings["scales"] = 1.0, 1.0
+        if words is None:
+            settings.setdefault("scales", (1.0, 1.0))  # TextClassifier.save writes none
         return cls(settings["labels"], words, gpt2, settings["scales"], settings["about"])
 
 
