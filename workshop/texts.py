@@ -496,7 +496,7 @@ def undersample(frame: pd.DataFrame, seed: int = 123) -> pd.DataFrame:
     The book's way (section 6.2): of two classes the same rows as `create_balanced_dataset` draws.
     `frame` has the columns `Label` and `Text`.
     """
-    classes = frame.groupby("Label", observed=True)  # a category may have no row
+    classes = frame.groupby("Label")
     drawn = classes.sample(classes.size().min(), random_state=seed)
     return drawn.sort_index().reset_index(drop=True)
 
