@@ -12,9 +12,9 @@ WORDS = {
 }
 
 
-def own_table(per_class: int = 30, seed: int = 0) -> pd.DataFrame:
+def own_table(per_class: int = 30) -> pd.DataFrame:
     """Different texts of four to six words, so many of each class."""
-    rng, rows = random.Random(seed), []
+    rng, rows = random.Random(0), []
     for topic, words in WORDS.items():
         for i in range(per_class):
             rows.append((f"{' '.join(rng.choices(words, k=rng.randint(3, 5)))} {i}", topic))

@@ -10,9 +10,9 @@ from workshop.class_measures import ClassMeasures, class_table, summary_table
 LABELS = ("work", "home", "play")
 
 
-@pytest.mark.parametrize("num_classes", [2, 40])
-def test_the_measures_are_those_of_scikit_learn(num_classes):
-    labels, rng = [f"class {i}" for i in range(num_classes)], np.random.default_rng(num_classes)
+def test_the_measures_are_those_of_scikit_learn():
+    num_classes, rng = 40, np.random.default_rng(0)
+    labels = [f"class {i}" for i in range(num_classes)]
     correct = rng.integers(0, num_classes - 1, 300)  # the last class has no text
     random = rng.integers(1, num_classes, 300)
     predicted = np.where(rng.random(300) < 0.6, correct, random)

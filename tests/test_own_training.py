@@ -85,8 +85,6 @@ def candidate(loss: float, right: int) -> Candidate:
         ((0.5, 0.45, 0.4), "best", SUM),
         ((0.5, 0.495, 0.49), "best", BAG),
         ((0.5, 0.4, 0.3), BAG, BAG),
-        ((0.3, 0.4, 0.5), GPT2, GPT2),
-        ((0.3, 0.4, 0.5), SUM, SUM),
     ],
 )
 def test_the_lowest_loss_on_validation_texts_decides_unless_the_settings_do(

@@ -12,7 +12,7 @@ import torch
 
 from tests.conftest import ROOT
 from tests.rank_work import TRAININGS, start, to_the_end, up_to_epoch
-from workshop.processes import ALONE, EpochCheckpoint, Processes
+from workshop.processes import ALONE, EpochCheckpoint
 
 PROOF = pytest.mark.proof
 GPUS = os.environ.get("CUDA_VISIBLE_DEVICES", "0,1")
@@ -52,11 +52,6 @@ def test_losses_and_weights_of_several_processes_are_those_of_one(size, gpus, al
     together = torch.load(out)
     for name in TRAININGS:
         assert_same(alone[name], together[name])
-
-
-def test_each_message_belongs_to_one_process():
-    parts = [Processes(number, 3).own(range(2, 11)) for number in range(3)]
-    assert parts == [[3, 6, 9], [4, 7, 10], [2, 5, 8]] and ALONE.own([5, 2]) == [5, 2]
 
 
 @PROOF

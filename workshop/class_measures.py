@@ -45,10 +45,6 @@ class ClassMeasures:
         by_class["F1"] = 2 * right / np.maximum(1, texts + predicted_so)
         self.by_class, self.macro_f1 = by_class, by_class["F1"].mean()
 
-    def recall(self, label: str) -> float:
-        """Return the fraction of the class that is predicted as it; NaN where it has no text."""
-        return float(self.by_class["recall"][label])
-
 
 # --- tables of plain text -------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -64,16 +64,15 @@ class History:
 
     `train_accs` are accuracies, 0 … 1, of the epoch's training messages, each measured before its
     step, so they are lower than those of the model at the epoch's end. `val_losses` (means, in
-    nats) and `val_accs` are those of all validation messages. `cached` names the parts that ran
-    only once for each message, "" for none. `notes` say what was done differently than asked.
-    After an error or an interruption (`interrupted`) there are only the numbers of whole epochs.
+    nats) and `val_accs` are those of all validation messages. `notes` say what was done
+    differently than asked. After an error or an interruption (`interrupted`) there are only the
+    numbers of whole epochs.
     """
 
     step_losses: list[float] = field(default_factory=list)
     train_accs: list[float] = field(default_factory=list)
     val_losses: list[float] = field(default_factory=list)
     val_accs: list[float] = field(default_factory=list)
-    cached: str = ""
     notes: list[str] = field(default_factory=list)
     seconds_encoding: float = 0.0
     seconds_training: float = 0.0
@@ -345,9 +344,6 @@ def fine_tuning_steps(
         plan.apply(model).to(device)
     num_blocks, precision, note = what_runs_once(plan, settings, sets)
     history = History(notes=[note] if note else [])
-    if num_blocks is not None:
-        blocks = f" and {counted(num_blocks, 'block')}" if num_blocks else ""
-        history.cached = f"the embeddings{blocks}"
     training = Training(*sets, order, settings, history, checkpoint)
     try:
         if num_blocks is not None:
@@ -449,7 +445,7 @@ def trained_from(
     train, _, _ = load_splits(data_name)
     settings = settings or TrainingSettings.for_model(model_name, keep="best")
     plan = asdict(plan or FreezePlan.book(gpt_config(model_name)["n_layers"]))
-    return origin(model_name, train, settings.seed, settings) | {
+    return origin(model_name, train, settings) | {
         "data": data_name,
         "plan": json.dumps(plan, default=sorted, sort_keys=True),  # sorted turns sets into lists
     }
@@ -461,17 +457,17 @@ def checksum_of(texts: pd.DataFrame) -> str:
     return hashlib.sha256(columns.encode()).hexdigest()
 
 
-def origin(model_name: str, train: pd.DataFrame, seed: int, settings) -> dict[str, str]:
+def origin(model_name: str, train: pd.DataFrame, settings) -> dict[str, str]:
     """Return what a classifier is trained from, to save along with it.
 
-    That is the model's name, the seed, the `settings`, a dataclass, checksums of the checkpoint and
-    of the training texts (columns Text and Label), and TRAINING_VERSION.
+    That is the model's name, the `settings`, a dataclass with a seed, checksums of the checkpoint
+    and of the training texts (columns Text and Label), and TRAINING_VERSION.
     """
     return {
         "model": model_name,
         "checkpoint": file_sha256(find_checkpoint(model_size(model_name)) / INDEX),
         "messages": checksum_of(train),
-        "seed": str(seed),
+        "seed": str(settings.seed),
         "settings": json.dumps(settings_by_name(settings), sort_keys=True),
         "code": f"version {TRAINING_VERSION}",
     }
@@ -482,11 +478,10 @@ def settings_by_name(settings) -> dict:
 
     LATER_SETTINGS are left out where they have their default, so that an older file still fits.
     """
-    defaults = {field.name: field.default for field in fields(settings)}
     return {
         name: value
         for name, value in vars(settings).items()
-        if name not in LATER_SETTINGS or value != defaults[name]
+        if name not in LATER_SETTINGS or value != getattr(type(settings), name)
     }
 
 

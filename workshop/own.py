@@ -48,11 +48,11 @@ from workshop.texts import (
 BAG, GPT2, SUM = "bag of words", "transformer", "sum of both"
 KEEPS = ("best", BAG, GPT2, SUM)
 PLANS = tuple(name for name in PRESETS if name != "nothing")
-BALANCES = {  # what is done about imbalanced classes
-    "as they are": "every training text counts once",
-    "class weights": "a text of a rare class counts more in the loss",
-    "undersampling": "as many training texts of each class as the smallest one has, at random",
-}
+BALANCES = (  # what is done about imbalanced classes
+    "as they are",  # every training text counts once
+    "class weights",  # a text of a rare class counts more in the loss
+    "undersampling",  # as many training texts of each class as the smallest one has, at random
+)
 SEEN = "test_texts_seen.jsonl"  # beside the classifiers
 FEW_TEXTS = 100  # test texts: with fewer an accuracy is a rough estimate
 
@@ -179,11 +179,11 @@ class OwnClassifier:
         if arrays:
             words = BagOfWords.of_arrays(arrays)
         if rest:
-            of_gpt2 = {name: value for name, value in settings.items() if name != "words"}
-            gpt2 = TextClassifier.of_state(of_gpt2, rest)
+            settings.pop("words", None)  # which TextClassifier would refuse
+            gpt2 = TextClassifier.of_state(settings, rest)
             gpt2.model.to(get_device())
-        if words is None and "scales" not in settings:  # written by TextClassifier.save
-            settings["scales"] = 1.0, 1.0
+        if words is None:
+            settings.setdefault("scales", (1.0, 1.0))  # TextClassifier.save writes none
         return cls(settings["labels"], words, gpt2, settings["scales"], settings["about"])
 
 
@@ -266,7 +266,7 @@ class OwnTraining:
         train = self._balanced(split.train)
         self.train, self.validation = self._data_sets(train, split.validation)
         self.words = train_bag_of_words(train["Text"], train["Label"], len(split.labels))
-        self.origin = origin(settings.model, split.train, settings.seed, settings)
+        self.origin = origin(settings.model, split.train, settings)
         self._cross_validated = None  # labels, and the logits of the bag of words and of GPT-2
 
     def _balanced(self, train: pd.DataFrame) -> pd.DataFrame:

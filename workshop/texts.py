@@ -447,7 +447,7 @@ class Split:
     report: tuple[str, ...]
 
 
-def split_stratified(table: TextTable, seed: int = 123) -> Split:
+def split_stratified(table: TextTable) -> Split:
     """Split a table by FRACTIONS into training, validation and test part, each class alike.
 
     Equal texts, as `normalised` has them, are in one part: a model that has seen a test text in the
@@ -457,7 +457,7 @@ def split_stratified(table: TextTable, seed: int = 123) -> Split:
     """
     keys = table.frame["Text"].map(normalised)
     groups = table.frame["Label"].groupby(keys, sort=False).agg(["first", "size"])
-    groups = groups.sample(frac=1, random_state=seed).sort_values("size", kind="stable")
+    groups = groups.sample(frac=1, random_state=123).sort_values("size", kind="stable")
     part_of = {}  # scikit-learn's StratifiedGroupKFold leaves small classes out of a part
     for _, sizes in groups.groupby("first")["size"]:
         missing = np.array(FRACTIONS) * sizes.sum()
@@ -466,7 +466,7 @@ def split_stratified(table: TextTable, seed: int = 123) -> Split:
             part = (0, 2, 1)[number] if number < 3 else int(missing.argmax())
             part_of[key] = part
             missing[part] -= size
-    shuffled = table.frame.sample(frac=1, random_state=seed)
+    shuffled = table.frame.sample(frac=1, random_state=123)
     parts_of_rows = keys[shuffled.index].map(part_of)
     parts = [shuffled[parts_of_rows == part].reset_index(drop=True) for part in range(3)]
 
@@ -496,7 +496,7 @@ def undersample(frame: pd.DataFrame, seed: int = 123) -> pd.DataFrame:
     The book's way (section 6.2): of two classes the same rows as `create_balanced_dataset` draws.
     `frame` has the columns `Label` and `Text`.
     """
-    classes = frame.groupby("Label", observed=True)  # a category may have no row
+    classes = frame.groupby("Label")
     drawn = classes.sample(classes.size().min(), random_state=seed)
     return drawn.sort_index().reset_index(drop=True)
 
