@@ -176,7 +176,7 @@ class Question:
         if isinstance(self.kind, Number):
             reply = self.wrong.get(TOO_LOW if guess < answer else TOO_HIGH, reply)
         for known, special in self.wrong.items():
-            if known in (TOO_LOW, TOO_HIGH, ELSE) or self._is_unfilled(known):
+            if known in (TOO_LOW, TOO_HIGH, ELSE):
                 continue
             if self.kind.same(guess, self.kind.read(self.fill(known, answer))):
                 reply = special
@@ -189,18 +189,13 @@ class Question:
             right = right.get(self.kind.show(answer), right.get(ELSE, ""))
         return self.fill(right, answer)
 
-    def _is_unfilled(self, text: str) -> bool:
-        return any(name not in self.values and name != "answer" for name, _ in FIELD.findall(text))
-
     def fill(self, text: str, answer) -> str:
-        """Return a text with the answer and the values in it; what has no value stays as it is."""
+        """Return a text with the answer and the values in it."""
 
         def value_of(match: re.Match) -> str:
             name, form = match.groups()
             if name == "answer":
                 return format(answer, form) if form else self.kind.show(answer)
-            if name not in self.values:
-                return match[0]
             value = self.values[name]
             return format(value, form or ("," if isinstance(value, int) else ""))
 
