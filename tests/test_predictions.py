@@ -42,14 +42,19 @@ TOML = tomllib.loads((ROOT / "workshop" / "exercises" / "questions.toml").read_t
 SHARE = Question(
     "How much is *padding*?",
     Number(within=5, unit="%"),
-    right="Yes, {answer}.",
+    right={"else": "Yes, {answer}."},
     wrong={"too low": "More.", "too high": "Less.", "95": "Then no word is left."},
     then="It is `<|endoftext|>`.",
 )
 SHAPE = Question(
-    "Which shape?", Shape(), "Two classes.", {"(1, 4)": "That went in.", "else": "No."}
+    "Which shape?",
+    Shape(),
+    {"else": "Two classes."},
+    {"(1, 4)": "That went in.", "else": "No."},
 )
-LABEL = Question("Which label?", OneOf("ham", "spam & co"), "Yes.", {"spam & co": "No list."})
+LABEL = Question(
+    "Which label?", OneOf("ham", "spam & co"), {"ham": "Yes."}, {"spam & co": "No list."}
+)
 CASES = {"share": (SHARE, 60.2), "shape": (SHAPE, (1, 4, 2)), "label": (LABEL, "ham")}
 
 
@@ -136,7 +141,7 @@ def test_a_wrong_guess_gets_its_sentence_and_each_sentence_has_a_guess(name):
     question, answer = questions()[name], ANSWERS_ON_PAGES[name]
     question = replace(question, values=VALUES.get(name, {}))
     assert not question.missing()
-    assert question.reply(answer, answer) == (True, question.reply_to_right(answer))
+    assert question.reply(answer, answer)[0]
     replies = set()
     for typed, words in GUESSES[name].items():
         is_right, reply = question.reply(question.kind.read(typed), answer)
@@ -294,7 +299,7 @@ def test_where_nothing_is_live_the_answer_is_folded_below_the_question(which, mo
     page, (case, answer) = data["text/html"], CASES[which]
     ElementTree.fromstring(f"<div>{page}</div>")
     question, fold = page.split("<details><summary>Answer</summary>")
-    right = case.fill(case.right, answer)
+    right = case.reply(answer, answer)[1]
     assert "Predict:" in question and right in fold and right not in question
     assert page.endswith("</details></div>") and "&lt;b&gt;" in fold and "image/svg+xml" not in data
     assert data["text/plain"] == f"[Predict: {case.ask.replace('*', '')}]"

@@ -148,7 +148,7 @@ class OneOf(Kind):
 class Question:
     """A question and the replies to guesses.
 
-    `right` is the reply to a right guess, or one for each possible answer. `wrong` has a reply for a
+    `right` has a reply for an answer, or for any that is something ELSE. `wrong` has a reply for a
     guess, or for those that are TOO_LOW, TOO_HIGH or anything ELSE; `then` follows in either case.
     In all texts {answer} and the other named `values` are filled in, with a format where one is given,
     {share:.1f}; a guess in `wrong` may be {longest}. `code` and *emphasis* are understood.
@@ -156,22 +156,23 @@ class Question:
 
     ask: str
     kind: Kind
-    right: str | dict
+    right: dict
     wrong: dict
     then: str = ""
     values: dict = field(default_factory=dict)
 
     def missing(self) -> set[str]:
         """Return the names that the texts use and that have no value."""
-        right = self.right.values() if isinstance(self.right, dict) else [self.right]
-        texts = [self.ask, *right, *map(str, self.wrong), *self.wrong.values(), self.then]
+        replies = [*self.right.values(), *self.wrong, *self.wrong.values()]
+        texts = [self.ask, *replies, self.then]
         names = {name for text in texts for name, _ in FIELD.findall(text)}
         return names - self.values.keys() - {"answer"}
 
     def reply(self, guess, answer) -> tuple[bool, str]:
         """Return whether a guess is right, and the reply to it."""
         if self.kind.same(guess, answer):
-            return True, self.reply_to_right(answer)
+            right = self.right.get(self.kind.show(answer), self.right.get(ELSE, ""))
+            return True, self.fill(right, answer)
         reply = self.wrong.get(ELSE, "")
         if isinstance(self.kind, Number):
             reply = self.wrong.get(TOO_LOW if guess < answer else TOO_HIGH, reply)
@@ -181,13 +182,6 @@ class Question:
             if self.kind.same(guess, self.kind.read(self.fill(known, answer))):
                 reply = special
         return False, self.fill(reply, answer)
-
-    def reply_to_right(self, answer) -> str:
-        """Return the reply to a right guess."""
-        right = self.right
-        if isinstance(right, dict):
-            right = right.get(self.kind.show(answer), right.get(ELSE, ""))
-        return self.fill(right, answer)
 
     def fill(self, text: str, answer) -> str:
         """Return a text with the answer and the values in it."""
@@ -214,12 +208,11 @@ def questions() -> dict[str, Question]:
             kind = Shape()
         else:
             kind = Number(entry.get("tolerance", 0), entry.get("within", 0), entry.get("unit", ""))
-        right = entry["right"]
-        if isinstance(right, dict):
-            right = {answer: _join_lines(reply) for answer, reply in right.items()}
-        else:
-            right = _join_lines(right)
-        wrong = {guess: _join_lines(reply) for guess, reply in entry["wrong"].items()}
+        right = entry["right"] if isinstance(entry["right"], dict) else {ELSE: entry["right"]}
+        right, wrong = (
+            {key: _join_lines(reply) for key, reply in replies.items()}
+            for replies in (right, entry["wrong"])
+        )
         ask, then = (_join_lines(entry.get(name, "")) for name in ("ask", "then"))
         course[entry["name"]] = Question(ask, kind, right, wrong, then)
     return course

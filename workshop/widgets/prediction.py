@@ -131,7 +131,7 @@ class Prediction(CourseWidget):
             f'<div class="course-question" style="{BOX}">{_question_html(question, answer)}{options}'
             f"{RUN_ALL}<details><summary>Answer</summary>"
             f"<p><b>{escape(question.kind.show(answer))}</b></p>"
-            f"{in_html(question.reply_to_right(answer))}{self._shown_after_it(live=False)}"
+            f"{in_html(question.reply(answer, answer)[1])}{self._shown_after_it(live=False)}"
             "</details></div>"
         )
         asked = MARKS.sub(r"\1\2", question.fill(question.ask, answer))
