@@ -108,11 +108,6 @@ def padding_mask(token_ids, pad_token_id=END_OF_TEXT):
     return (token_ids != pad_token_id).flip(1).cumsum(1).flip(1) > 0
 
 
-def lengths(token_ids, pad_token_id=END_OF_TEXT) -> torch.Tensor:
-    """Return the numbers of real tokens, (b, 1)."""
-    return padding_mask(token_ids, pad_token_id).sum(1, keepdim=True)
-
-
 def positions(token_ids) -> torch.Tensor:
     """Return the positions, (n,)."""
     return torch.arange(token_ids.shape[1])
