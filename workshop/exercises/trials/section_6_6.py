@@ -100,21 +100,46 @@ def probabilities_of(logits, labels) -> torch.Tensor:
     return logits[:, -1].softmax(-1)[torch.arange(len(labels)), labels]
 
 
+def loss_of_all_positions(logits, labels) -> torch.Tensor:
+    """Return the mean over all positions, as if each of them classified."""
+    return F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
+
+
+def loss_of_mean_logits(logits, labels) -> torch.Tensor:
+    """Return the loss of the mean of the logits over the positions."""
+    return F.cross_entropy(logits.mean(1), labels)
+
+
+def loss_of_first_position(logits, labels) -> torch.Tensor:
+    """Return the loss at the first position."""
+    return F.cross_entropy(logits[:, 0], labels)
+
+
+def summed_loss(logits, labels) -> torch.Tensor:
+    """Return the sum of the losses, not their mean."""
+    return F.cross_entropy(logits[:, -1], labels, reduction="sum")
+
+
+def loss_of_probabilities(logits, labels) -> torch.Tensor:
+    """Return the loss where softmax is applied twice."""
+    return F.cross_entropy(logits[:, -1].softmax(-1), labels)
+
+
+def loss_of_wrong_classes(logits, labels) -> torch.Tensor:
+    """Return the loss where ham is taken for spam, and spam for ham."""
+    return F.cross_entropy(logits[:, -1], 1 - labels)
+
+
 LOSS_MISTAKES = (
     (
         "you averaged over all positions. Only the last one classifies.",
-        lambda logits, labels: F.cross_entropy(
-            logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1])
-        ),
+        loss_of_all_positions,
     ),
     (
         "you averaged the logits over the positions. Take those of the last position.",
-        lambda logits, labels: F.cross_entropy(logits.mean(1), labels),
+        loss_of_mean_logits,
     ),
-    (
-        "that is the loss at the first position.",
-        lambda logits, labels: F.cross_entropy(logits[:, 0], labels),
-    ),
+    ("that is the loss at the first position.", loss_of_first_position),
     (
         "`logits[:, :, -1]` are the logits of spam at all positions. The position is the second "
         "dimension: `logits[:, -1]`.",
@@ -122,11 +147,11 @@ LOSS_MISTAKES = (
     ),
     (
         "you added the losses up. Take their mean; otherwise a larger batch has a larger loss.",
-        lambda logits, labels: F.cross_entropy(logits[:, -1], labels, reduction="sum"),
+        summed_loss,
     ),
     (
         "you applied softmax twice: `cross_entropy` takes the logits, and includes softmax.",
-        lambda logits, labels: F.cross_entropy(logits[:, -1].softmax(-1), labels),
+        loss_of_probabilities,
     ),
     (
         "the logarithm is missing: the loss is minus the *logarithm* of the probability. "
@@ -140,15 +165,15 @@ LOSS_MISTAKES = (
     ),
     (
         "that is in bits, with a logarithm of base 2. A loss in nats has the natural logarithm.",
-        lambda logits, labels: F.cross_entropy(logits[:, -1], labels) / math.log(2),
+        lambda logits, labels: loss_of_last_position(logits, labels) / math.log(2),
     ),
     (
         "the sign is wrong: the loss is *minus* the logarithm.",
-        lambda logits, labels: -F.cross_entropy(logits[:, -1], labels),
+        lambda logits, labels: -loss_of_last_position(logits, labels),
     ),
     (
         "the classes are swapped: you took the probability of the wrong one.",
-        lambda logits, labels: F.cross_entropy(logits[:, -1], 1 - labels),
+        loss_of_wrong_classes,
     ),
     (
         "that is the mean probability. The loss is minus the logarithm of each, and then the mean.",

@@ -4,7 +4,6 @@ import copy
 from numbers import Real
 
 import torch
-from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
 from helpers.config import BASE_CONFIG
@@ -12,6 +11,15 @@ from helpers.freezing import FreezePlan, replace_head
 from helpers.model import GPTModel
 from helpers.training import take_step
 from workshop.exercises.mistakes import Exercise, Mistake, alike, refuse, rows, show, unrecognised
+from workshop.exercises.trials.section_6_6 import (
+    loss_of_all_positions,
+    loss_of_first_position,
+    loss_of_last_position,
+    loss_of_mean_logits,
+    loss_of_probabilities,
+    loss_of_wrong_classes,
+    summed_loss,
+)
 
 SIZES = BASE_CONFIG | {"vocab_size": 11, "context_length": 6, "drop_rate": 0.0}
 # settings of the model, learning rate, number of tokens, labels of two batches
@@ -47,61 +55,53 @@ def step_with(loss_of, zero_grad=True, steps=1):
     return step
 
 
-def loss_at_the_end(logits, labels):
-    """Return the right loss."""
-    return F.cross_entropy(logits[:, -1], labels)
-
-
 def returns_the_loss_after_it(model, token_ids, labels, optimizer) -> float:
     """Take a right step, and return the loss after it."""
     take_step(model, token_ids, labels, optimizer)
-    return loss_at_the_end(model(token_ids), labels).item()
+    return loss_of_last_position(model(token_ids), labels).item()
 
 
 def moves_up_the_gradient(model, token_ids, labels, optimizer) -> float:
     """Take a step that makes the loss larger; return the loss before it."""
-    return -step_with(lambda *batch: -loss_at_the_end(*batch))(model, token_ids, labels, optimizer)
+    step = step_with(lambda logits, labels: -loss_of_last_position(logits, labels))
+    return -step(model, token_ids, labels, optimizer)
 
 
 STEP_MISTAKES = (
     (
         "the gradients of the first step are still there in the second, and add up. Reset them with "
         "`optimizer.zero_grad()`.",
-        step_with(loss_at_the_end, zero_grad=False),
+        step_with(loss_of_last_position, zero_grad=False),
     ),
     (
         "you averaged over all positions. Only the logits of the last one, `[:, -1]`, classify.",
-        step_with(
-            lambda logits, labels: F.cross_entropy(
-                logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1])
-            )
-        ),
+        step_with(loss_of_all_positions),
     ),
     (
         "you took the first position. The last one, `[:, -1]`, classifies.",
-        step_with(lambda logits, labels: F.cross_entropy(logits[:, 0], labels)),
+        step_with(loss_of_first_position),
     ),
     (
         "you applied softmax twice: `cross_entropy` takes the logits, and includes softmax.",
-        step_with(lambda logits, labels: F.cross_entropy(logits[:, -1].softmax(-1), labels)),
+        step_with(loss_of_probabilities),
     ),
     (
         "you added the losses of the messages. Take their mean, as `cross_entropy` does.",
-        step_with(lambda logits, labels: F.cross_entropy(logits[:, -1], labels, reduction="sum")),
+        step_with(summed_loss),
     ),
     (
         "the classes are swapped: the loss is that of the wrong ones.",
-        step_with(lambda logits, labels: F.cross_entropy(logits[:, -1], 1 - labels)),
+        step_with(loss_of_wrong_classes),
     ),
     (
         "you averaged the logits over the positions. Take those of the last one, `[:, -1]`.",
-        step_with(lambda logits, labels: F.cross_entropy(logits.mean(1), labels)),
+        step_with(loss_of_mean_logits),
     ),
     (
         "the weights move the wrong way, up the gradient: `loss.backward()` without a minus.",
         moves_up_the_gradient,
     ),
-    ("you called `optimizer.step()` twice.", step_with(loss_at_the_end, steps=2)),
+    ("you called `optimizer.step()` twice.", step_with(loss_of_last_position, steps=2)),
     (
         "that is the loss after the step. Return the loss that you computed before it.",
         returns_the_loss_after_it,
