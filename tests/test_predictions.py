@@ -212,7 +212,7 @@ def test_what_is_no_guess_or_may_mean_two_things_spends_none_and_reveals_nothing
     assert widget.guess is None and len(one(widget, "pr-row").children) == 2
 
 
-PERCENT, FRACTION, PLAIN = Number(unit="%"), Number(unit="fraction"), Number(unit="nats")
+PERCENT, PLAIN = Number(unit="%"), Number(unit="nats")
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,6 @@ PERCENT, FRACTION, PLAIN = Number(unit="%"), Number(unit="fraction"), Number(uni
         (PERCENT, "0.5 %", 0.5),
         (PERCENT, "1 / 12", 100 / 12),
         (PERCENT, "1/12 %", 1 / 12),
-        (FRACTION, "86.6 %", 0.866),
-        (FRACTION, "1/2", 0.5),
         (PLAIN, "1,024", 1024),
         (PLAIN, "about 5", 5),
         (PLAIN, "~4,6 nats", 4.6),
@@ -243,7 +241,6 @@ def test_a_guess_may_be_written_in_many_ways(kind, typed, guess):
 @pytest.mark.parametrize(
     ("kind", "typed", "words"),
     [
-        (FRACTION, "86.6", "Type 0.866 if you mean 86.6 %"),
         (PLAIN, "50 %", "the answer is in nats"),
         (PLAIN, "1/0", "is not a number"),
         (Shape(), "(50,257)", "Do you mean 50257 or 50, 257"),

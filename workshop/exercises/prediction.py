@@ -43,7 +43,7 @@ class Kind:
 class Number(Kind):
     """A number in `unit`; a guess is right within the fraction `tolerance` of it, or `within` it.
 
-    The unit "fraction" is for numbers from 0 to 1, "%" for those from 0 to 100.
+    The unit "%" is for numbers from 0 to 100.
     """
 
     tolerance: float = 0.0
@@ -71,12 +71,6 @@ class Number(Kind):
                 )
             if number > 100:
                 raise ValueError("A percentage of a whole is at most 100")
-        elif self.unit == "fraction":
-            number = number / 100 if is_percent else number
-            if number > 1:
-                raise ValueError(
-                    f"A fraction is at most 1. Type {number / 100:g} if you mean {number:g} %"
-                )
         elif is_percent:
             asked_for = f"in {self.unit}" if self.unit else "not a percentage"
             raise ValueError(f"{text!r} is a percentage; the answer is {asked_for}")
@@ -98,7 +92,7 @@ class Number(Kind):
         """Return a number as a text."""
         value = round(float(value), 4)
         form = ",.0f" if value.is_integer() or abs(value) >= 1000 else ".3g"
-        return f"{value:{form}} {'' if self.unit == 'fraction' else self.unit}".strip()
+        return f"{value:{form}} {self.unit}".strip()
 
 
 class Shape(Kind):
