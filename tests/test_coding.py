@@ -132,7 +132,7 @@ REFERENCES = {  # inputs, and functions that make the typical mistakes
         section_6_5.count_trainable,
     ),
     "positions": (
-        section_6_3.PADDED,
+        section_6_6.PADDED,
         section_6_6.POSITION_MISTAKES,
         section_6_6.last_token_positions,
     ),

@@ -9,9 +9,26 @@ from torch.utils.data import DataLoader, TensorDataset
 from helpers.config import END_OF_TEXT
 from helpers.training import last_token_positions
 from workshop.exercises.mistakes import Exercise, Mistake, expect, rows
-from workshop.exercises.trials.section_6_3 import PADDED, first_padding, padding_mask, positions
 
 # --- the last real token --------------------------------------------------------------------------
+
+# token ids, and with which id they are padded. A message never holds 50256; but 0 is also "!"
+PADDED = (
+    (rows("5 6 7 50256 50256; 8 9 5 6 7; 50256 50256 50256 50256 50256"),),
+    (rows("5 0 0 7 0 0; 0 6 0 0 0 0; 5 0 7 8 9 6; 0 0 0 0 0 0"), 0),
+    (rows("1 7 7 2; 3 7 7 7"), 7),
+)
+
+
+def padding_mask(token_ids, pad_token_id):
+    """Return which token ids (b, n) are not padding: bool (b, n), True also for "!" in between."""
+    return (token_ids != pad_token_id).flip(1).cumsum(1).flip(1) > 0
+
+
+def first_padding(token_ids, pad_token_id) -> torch.Tensor:
+    """Return where `argmax` finds the first padding id of each row, (b,); 0 where there is none."""
+    return (token_ids == pad_token_id).int().argmax(1)
+
 
 POSITION_MISTAKES = (
     (
@@ -29,7 +46,7 @@ POSITION_MISTAKES = (
     ),
     (
         "that is the first position of the padding. The last token is one before.",
-        lambda ids, pad=END_OF_TEXT: first_padding(ids, pad)[:, 0],
+        lambda ids, pad=END_OF_TEXT: first_padding(ids, pad),
     ),
     (
         "a padding id inside a message ends it too early. With pad_token_id=0 that can be a “!”.",
@@ -60,7 +77,7 @@ POSITION_MISTAKES = (
     (
         "you looked for the first padding id. A row without padding has none, and with "
         "pad_token_id=0 it can be a “!” inside a message.",
-        lambda ids, pad=END_OF_TEXT: first_padding(ids, pad)[:, 0] - 1,
+        lambda ids, pad=END_OF_TEXT: first_padding(ids, pad) - 1,
     ),
     (
         "these are the ids of the last tokens. Return their positions.",
@@ -68,7 +85,7 @@ POSITION_MISTAKES = (
     ),
     (
         "you took the largest of each column. Take that of each row, with `dim=1`.",
-        lambda ids, pad=END_OF_TEXT: torch.where(ids != pad, positions(ids), 0).amax(0),
+        lambda ids, pad=END_OF_TEXT: torch.where(ids != pad, torch.arange(ids.shape[1]), 0).amax(0),
     ),
     (
         "it always looks for 50256. Use the argument `pad_token_id`.",
