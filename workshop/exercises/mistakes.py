@@ -84,7 +84,7 @@ def expect(
     solve: Callable,
     cases: Sequence[tuple],
     right: Callable,
-    mistakes: Sequence[tuple[str, Callable]] = (),
+    mistakes: Sequence[tuple[str, Callable]],
 ) -> list:
     """Return what `solve` returns in each case; raise Mistake unless it is what `right` returns.
 
