@@ -61,9 +61,8 @@ CASES = {"share": (SHARE, 60.2), "shape": (SHAPE, (1, 4, 2)), "label": (LABEL, "
 def saved_answers() -> dict:
     """The answer to each question as the saved pages show it, by the bundled model and data."""
     answers = {}
-    for cell in [cell for name in build.names() for cell in build.read(name).cells]:
-        asked = re.search(r'^predict\(\s*"([^"]+)"', cell.source, re.MULTILINE)
-        if cell.cell_type == "code" and asked:
+    for cell in [cell for name in build.names() for cell in build.code_cells(build.read(name))]:
+        if asked := re.search(r'^predict\(\s*"([^"]+)"', cell.source, re.MULTILINE):
             pages = "".join(str(output.get("data", "")) for output in cell.outputs)
             shown = re.search(r"<summary>Answer</summary><p><b>(.*?)</b>", pages)[1]
             answers[asked[1]] = questions()[asked[1]].kind.read(unescape(shown))
