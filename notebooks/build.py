@@ -217,7 +217,7 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _tags_of(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return a cell's metadata without all but its tags."""
+    """Return a cell's metadata with its tags alone."""
     tags = cell.metadata.get("tags")
     return nbformat.from_dict({"tags": tags} if tags else {})
 
