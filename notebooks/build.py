@@ -7,6 +7,7 @@ written.
 
 import argparse
 import asyncio
+import copy
 import os
 import re
 import signal
@@ -78,15 +79,20 @@ class CannotBuild(Exception):
     """Says in a sentence what stands in the way, and what to do."""
 
 
-def names(folder: Path = FOLDER) -> list[str]:
+def names() -> list[str]:
     """Return the notebooks' names, in chapter order, without an ending."""
-    return sorted(path.stem for path in (folder / "scripts").glob("*.py"))
+    return sorted(path.stem for path in (FOLDER / "scripts").glob("*.py"))
 
 
-def setup_cell(folder: Path = FOLDER) -> str:
+def setup_cell() -> str:
     """Return the first code cell of every notebook, with the repository's present address."""
-    stamped = (folder / "repository.txt").read_text(encoding="utf-8").strip()
+    stamped = (FOLDER / "repository.txt").read_text(encoding="utf-8").strip()
     return SETUP.replace("{repository}", stamped)
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Return the cells that hold code."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 # --- pairs ----------------------------------------------------------------------------------------
@@ -96,16 +102,10 @@ def to_script(notebook: nbformat.NotebookNode) -> str:
     """Return a notebook's cells in the py:percent format."""
     import jupytext  # `make run` does without it
 
-    bare = nbformat.v4.new_notebook(metadata={"kernelspec": NOTEBOOK_METADATA["kernelspec"]})
-    new_cell = {
-        "code": nbformat.v4.new_code_cell,
-        "markdown": nbformat.v4.new_markdown_cell,
-        "raw": nbformat.v4.new_raw_cell,
-    }
-    for cell in notebook.cells:
-        tags = cell.metadata.get("tags")
-        metadata = {"tags": tags} if tags else {}
-        bare.cells.append(new_cell[cell.cell_type](cell.source, metadata=metadata))
+    bare = copy.deepcopy(notebook)
+    bare.metadata = nbformat.from_dict({"kernelspec": NOTEBOOK_METADATA["kernelspec"]})
+    for cell in bare.cells:
+        cell.metadata = _tags_of(cell)
     text = jupytext.writes(bare, fmt="py:percent")
     text = re.sub(r"^#\s+jupytext_version: .*\n", "", text, flags=re.MULTILINE)
     return ONE_LINE_ABOVE_A_DEFINITION.sub("\n\n\n", text)
@@ -144,7 +144,7 @@ def in_step(name: str, folder: Path = FOLDER) -> bool:
 # --- execute and save -----------------------------------------------------------------------------
 
 
-def execute(name: str, notebook: nbformat.NotebookNode, bar: tqdm, folder: Path = FOLDER) -> float:
+def execute(name: str, notebook: nbformat.NotebookNode, bar: tqdm) -> float:
     """Run all cells in place, as a learner would from the notebook's own folder.
 
     Returns the seconds that it took. Raises CannotBuild, with the notebook and the cell, where one
@@ -155,7 +155,7 @@ def execute(name: str, notebook: nbformat.NotebookNode, bar: tqdm, folder: Path 
         timeout=SECONDS_A_CELL,
         kernel_name="python3",
         extra_arguments=["--IPKernelApp.log_level=40"],  # no advice about how the kernel is reached
-        resources={"metadata": {"path": str(folder)}},
+        resources={"metadata": {"path": str(FOLDER)}},
         coalesce_streams=True,  # one piece of text for what is printed, however it arrived
         on_notebook_start=lambda **_: _leave_sigint_to_python(),
         on_cell_start=lambda cell_index, **_: begun.append(cell_index + 1),
@@ -197,15 +197,14 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     Raises ValueError for anything written to stderr.
     """
     notebook.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
-    setup = next((cell for cell in notebook.cells if cell.cell_type == "code"), None)
+    setup = next(iter(code_cells(notebook)), None)
     for number, cell in enumerate(notebook.cells, start=1):
         cell.id = f"cell-{number:02d}"
-        tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        cell.metadata = _tags_of(cell)
         if cell is setup:
             cell.metadata = nbformat.from_dict(FOLDED_AWAY)
-        elif "hide-input" in (tags or []):
-            cell.metadata = nbformat.from_dict(FOLDED_AWAY | {"tags": tags})
+        elif "hide-input" in cell.metadata.get("tags", []):
+            cell.metadata = nbformat.from_dict(FOLDED_AWAY | cell.metadata)
         if cell.cell_type == "code":
             cell.outputs = [still for output in cell.outputs for still in _without_widget(output)]
         for output in cell.get("outputs", []):
@@ -215,6 +214,12 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             if bar := BAR.match(data.get("text/plain", "")):
                 data["text/plain"] = f"[a progress bar: {bar['what'].strip()}]"
     return notebook
+
+
+def _tags_of(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return a cell's metadata with its tags alone."""
+    tags = cell.metadata.get("tags")
+    return nbformat.from_dict({"tags": tags} if tags else {})
 
 
 def _without_widget(output: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -270,12 +275,10 @@ def save(asked: list[str], prefer: str | None) -> None:
     for folder in (FOLDER, FOLDER / "scripts"):
         if not os.access(folder, os.W_OK):
             raise CannotBuild(f"{folder} can't be written to; allow it, or work on a copy")
-    with tqdm(
-        total=sum(_code_cells(source) for source in sources.values()), unit="cell", disable=None
-    ) as bar:
+    with _bar_of(sources) as bar:
         for name, notebook in sources.items():
             bar.set_description(name)
-            code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+            code = code_cells(notebook)
             for cell in code:
                 cell.outputs, cell.execution_count = [], None
             if "hide-input" in code[0].metadata.get("tags", []):
@@ -296,8 +299,9 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _code_cells(notebook: nbformat.NotebookNode) -> int:
-    return sum(cell.cell_type == "code" for cell in notebook.cells)
+def _bar_of(notebooks: dict[str, nbformat.NotebookNode]) -> tqdm:
+    num_cells = sum(len(code_cells(notebook)) for notebook in notebooks.values())
+    return tqdm(total=num_cells, unit="cell", disable=None)
 
 
 def run(asked: list[str]) -> None:
@@ -308,7 +312,7 @@ def run(asked: list[str]) -> None:
     """
     notebooks = {name: read(name) for name in chosen(asked)}
     for name, notebook in notebooks.items():
-        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        code = code_cells(notebook)
         if len(code) < 2 or not any("key-figure" in cell.metadata.get("tags", []) for cell in code):
             raise CannotBuild(
                 f"{name} needs a second code cell, for the two choices, and one tagged key-figure"
@@ -317,7 +321,7 @@ def run(asked: list[str]) -> None:
     width = max(map(len, notebooks))
     in_all = 0.0
     print(f"{'notebook':<{width}}  seconds  key figure", flush=True)
-    with tqdm(total=sum(map(_code_cells, notebooks.values())), unit="cell", disable=None) as bar:
+    with _bar_of(notebooks) as bar:
         for name, notebook in notebooks.items():
             bar.set_description(name)
             seconds = execute(name, notebook, bar)

@@ -10,6 +10,7 @@ import pytest
 from nbval.plugin import IPyNbCell
 
 from helpers.config import LEARNERS_FOLDER
+from notebooks.build import code_cells
 from tests.learners import answers
 from workshop.exercises.record import OPEN, TRIED, UNSAID, WRONG
 
@@ -39,8 +40,7 @@ def pytest_collection_modifyitems(items):
     """After its last cell a learner answers what a page asks, unless only a few cells run."""
     pages = {item.parent: item for item in items if isinstance(item, IPyNbCell)}
     for page, last in pages.items():
-        num_cells = sum(cell.cell_type == "code" for cell in page.nb.cells)
-        if sum(item.parent is page for item in items) == num_cells:
+        if sum(item.parent is page for item in items) == len(code_cells(page.nb)):
             learner = Learner.from_parent(page, name="a learner's answers")
             items.insert(items.index(last) + 1, learner)
 
@@ -49,34 +49,26 @@ class Learner(pytest.Item):
     """A diligent learner, to whom everything is right in the end."""
 
     def runtest(self) -> None:
-        sources = [cell.source for cell in self.parent.nb.cells if cell.cell_type == "code"]
         self.printed(PREDICT)
         for solution, check in answers(self.parent.nb):
             self.printed(solution)
             printed = self.printed(check)
             assert printed.startswith("Right"), (solution, check, printed)
-        progress = self.printed(sources[-1])
+        progress = self.printed(code_cells(self.parent.nb)[-1].source)
         for state in (OPEN, TRIED, UNSAID, WRONG):
             assert f"    {state} " not in progress, progress
 
     def printed(self, source: str) -> str:
         """What a code prints in the page's kernel; raises an AssertionError where it fails."""
-        kernel, text, failed = self.parent.kernel, "", ""
-        number = kernel.execute_cell_input(source, allow_stdin=False)
-        kernel.await_reply(number, timeout=self.config.option.nbval_cell_timeout)
-        while True:
-            message = kernel.get_message("iopub", timeout=60)
-            kind, content = message["msg_type"], message["content"]
-            if message["parent_header"].get("msg_id") != number:
-                continue
-            if kind == "stream":
-                text += content["text"]
-            elif kind == "error":
-                failed = "\n".join(content["traceback"])
-            elif kind == "status" and content["execution_state"] == "idle":
-                break
-        assert not failed, f"{source}\n-> {failed}"
-        return text
+        messages = []
+        reply = self.parent.kernel.kc.execute_interactive(
+            source,
+            allow_stdin=False,
+            timeout=self.config.option.nbval_cell_timeout,
+            output_hook=messages.append,
+        )["content"]
+        assert reply["status"] == "ok", "\n".join([source, "->", *reply["traceback"]])
+        return "".join(message["content"].get("text", "") for message in messages)
 
     def reportinfo(self):
         return self.path, 0, f"{self.path.name}::{self.name}"

@@ -65,7 +65,7 @@ def _play(name: str, order: list[int], folder: str, sender) -> None:
     shell = InteractiveShell.instance()
     shell.user_ns["__vsc_ipynb_file__"] = str(ROOT / "notebooks" / f"{name}.ipynb")
     shell.displayhook.write_output_prompt = lambda: None  # no "Out[3]: "
-    sources = [cell.source for cell in build.read(name).cells if cell.cell_type == "code"]
+    sources = [cell.source for cell in build.code_cells(build.read(name))]
     outcomes = []
     for cell in order:
         with capture_output() as captured:

@@ -14,8 +14,7 @@ import pytest
 from notebooks import build
 from tests.play import play, saved
 
-NOT_YET: set[str] = set()
-LONG = {"6.7", "6.8", "6.B", "6.C", "6.D", "6.E"}
+LONG = {"06_7", "06_8", "06_B", "06_C", "06_D", "06_E"}
 TIME = re.compile(r"\d+(\.\d+)? (s|ms|seconds)\b")
 ORDERS = ("each cell twice", "one cell left out", "from the middle", "some cells again at the end")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows can't fork a process")
@@ -23,14 +22,12 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows can't f
 
 def pages():
     for name in build.names():
-        section = name[:4].replace("06_", "6.")
-        if section not in NOT_YET:
-            yield pytest.param(name, marks=[pytest.mark.proof] if section in LONG else [])
+        yield pytest.param(name, marks=[pytest.mark.proof] if name[:4] in LONG else [])
 
 
 @cache
 def code_cells(name: str) -> list:
-    return [cell for cell in build.read(name).cells if cell.cell_type == "code"]
+    return build.code_cells(build.read(name))
 
 
 def cells_in(order: str, name: str) -> list[int]:

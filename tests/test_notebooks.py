@@ -18,11 +18,12 @@ from workshop.exercises.trials import EXERCISES
 from workshop.explorer import MODULE
 
 NAMES = build.names()
-NOTEBOOKS = {name: nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4) for name in NAMES}
+NOTEBOOKS = {name: build.read(name) for name in NAMES}
+SECTIONS = {f"6.{name[3]}": notebook for name, notebook in NOTEBOOKS.items()}
 
 
 def code_cells(name):
-    return [cell for cell in NOTEBOOKS[name].cells if cell.cell_type == "code"]
+    return build.code_cells(NOTEBOOKS[name])
 
 
 def text_of(name):
@@ -127,9 +128,6 @@ def test_6_5_without_the_step_that_replaces_the_head_ends_in_a_sentence_and_asks
     assert [output.output_type for output in asking.outputs] == ["error"]
 
 
-SECTIONS = {f"6.{name.split('_')[1]}": build.read(name) for name in build.names()}
-
-
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_every_exercise_stands_on_its_page_with_a_solution_and_the_page_uses_it(exercise):
     checks = [check for _, check in answers(SECTIONS[exercise.split()[0]])]
@@ -155,19 +153,17 @@ def test_no_exercise_is_without_its_box_and_none_states_its_difficulty_twice():
 def test_every_question_is_asked_once_on_its_page_and_no_other_is():
     asked = []
     for section, page in SECTIONS.items():
-        for cell in page.cells:
-            if cell.cell_type == "code":
-                names = re.findall(r'^predict\(\s*"([^"]+)"', cell.source, re.MULTILINE)
-                assert all(name.split()[0] == section for name in names)
-                asked += names
+        for cell in build.code_cells(page):
+            names = re.findall(r'^predict\(\s*"([^"]+)"', cell.source, re.MULTILINE)
+            assert all(name.split()[0] == section for name in names)
+            asked += names
     assert sorted(asked) == sorted(questions())
     assert len(EXERCISES) == 14 and "fourteen functions" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_last_cell_of_every_page_shows_its_progress_and_a_learner_answers_every_page(request):
     for section, page in SECTIONS.items():
-        last = [cell.source for cell in page.cells if cell.cell_type == "code"][-1]
-        assert f'progress("{section}")' in last
+        assert f'progress("{section}")' in build.code_cells(page)[-1].source
     pages = {item.path for item in request.session.items if item.name == "Cell 0"}
     learners = [item.path for item in request.session.items if item.name == "a learner's answers"]
     assert sorted(learners) == sorted(pages)

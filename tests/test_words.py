@@ -12,8 +12,6 @@ from tests.home_made_words import home_made
 from tests.sentences import count_words, messages, plain, sentences
 from tests.test_notebooks import EXERCISE, FOLD, NAMES, NOTEBOOKS, code_cells, text_of
 
-NOT_YET: set[str] = set()
-PAGES = [name for name in NAMES if name[:4].replace("06_", "6.") not in NOT_YET]
 WIDGET = re.compile(
     r"\b(?:FreezeExplorer|FreezeLab|MessageMicroscope|Dashboard|OwnClasses|Slides)\("
 )
@@ -29,16 +27,14 @@ def strings(value) -> list[str]:
 
 
 def all_texts() -> dict[str, str]:
-    texts = {name: text_of(name) for name in PAGES}
+    texts = {name: text_of(name) for name in NAMES}
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("site/pages/*.md")]:
         texts[path.name] = path.read_text(encoding="utf-8")
     file = ROOT / "workshop/exercises/questions.toml"
     for question in tomllib.loads(file.read_text(encoding="utf-8"))["questions"]:
-        if question["name"].split()[0] not in NOT_YET:
-            texts[f"question {question['name']}"] = "\n\n".join(strings(question))
-    if "widgets" not in NOT_YET:
-        for path in ROOT.glob("workshop/widgets/*.py"):
-            texts[path.name] = "\n\n".join(messages(path))
+        texts[f"question {question['name']}"] = "\n\n".join(strings(question))
+    for path in ROOT.glob("workshop/widgets/*.py"):
+        texts[path.name] = "\n\n".join(messages(path))
     return texts
 
 
@@ -99,14 +95,14 @@ def test_an_ordinary_use_of_a_home_made_word_is_allowed(text, is_home_made):
     assert bool(home_made(text)) == is_home_made
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_page_asks_at_most_eight_things_and_closes_with_two_questions(name):
     predictions = sum(cell.source.count("predict(") for cell in code_cells(name))
     assert predictions + len(EXERCISE.findall(text_of(name))) <= 8
     assert text_of(name).count("## Two questions") == 1
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_page_takes_no_more_minutes_than_it_states(name):
     read, code = FOLD.sub("", text_of(name)), "\n".join(cell.source for cell in code_cells(name))
     (stated,) = map(int, re.findall(r"About (\d+) minutes", read))
@@ -115,7 +111,7 @@ def test_a_page_takes_no_more_minutes_than_it_states(name):
     assert minutes <= stated <= min(40, minutes + 7)
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_code_is_wider_than_a_page_and_no_cell_tests_itself(name):
     folded = [block for cell in NOTEBOOKS[name].cells for block in BLOCK.findall(cell.source)]
     for source in [*folded, *(cell.source for cell in code_cells(name))]:

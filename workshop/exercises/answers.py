@@ -50,7 +50,7 @@ def number_in(value) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def describe_difference(given, expected, mistakes: Mapping = {}) -> str | None:
+def describe_difference(given, expected, mistakes: Mapping) -> str | None:
     """Return what is wrong with an answer, None for a right one.
 
     `mistakes` are sentences, each with the answer that it is about.

@@ -43,7 +43,7 @@ class Kind:
 class Number(Kind):
     """A number in `unit`; a guess is right within the fraction `tolerance` of it, or `within` it.
 
-    The unit "fraction" is for numbers from 0 to 1, "%" for those from 0 to 100.
+    The unit "%" is for numbers from 0 to 100.
     """
 
     tolerance: float = 0.0
@@ -71,12 +71,6 @@ class Number(Kind):
                 )
             if number > 100:
                 raise ValueError("A percentage of a whole is at most 100")
-        elif self.unit == "fraction":
-            number = number / 100 if is_percent else number
-            if number > 1:
-                raise ValueError(
-                    f"A fraction is at most 1. Type {number / 100:g} if you mean {number:g} %"
-                )
         elif is_percent:
             asked_for = f"in {self.unit}" if self.unit else "not a percentage"
             raise ValueError(f"{text!r} is a percentage; the answer is {asked_for}")
@@ -98,7 +92,7 @@ class Number(Kind):
         """Return a number as a text."""
         value = round(float(value), 4)
         form = ",.0f" if value.is_integer() or abs(value) >= 1000 else ".3g"
-        return f"{value:{form}} {'' if self.unit == 'fraction' else self.unit}".strip()
+        return f"{value:{form}} {self.unit}".strip()
 
 
 class Shape(Kind):
@@ -148,7 +142,7 @@ class OneOf(Kind):
 class Question:
     """A question and the replies to guesses.
 
-    `right` is the reply to a right guess, or one for each possible answer. `wrong` has a reply for a
+    `right` has a reply for an answer, or for any that is something ELSE. `wrong` has a reply for a
     guess, or for those that are TOO_LOW, TOO_HIGH or anything ELSE; `then` follows in either case.
     In all texts {answer} and the other named `values` are filled in, with a format where one is given,
     {share:.1f}; a guess in `wrong` may be {longest}. `code` and *emphasis* are understood.
@@ -156,51 +150,40 @@ class Question:
 
     ask: str
     kind: Kind
-    right: str | dict
+    right: dict
     wrong: dict
     then: str = ""
     values: dict = field(default_factory=dict)
 
     def missing(self) -> set[str]:
         """Return the names that the texts use and that have no value."""
-        right = self.right.values() if isinstance(self.right, dict) else [self.right]
-        texts = [self.ask, *right, *map(str, self.wrong), *self.wrong.values(), self.then]
+        replies = [*self.right.values(), *self.wrong, *self.wrong.values()]
+        texts = [self.ask, *replies, self.then]
         names = {name for text in texts for name, _ in FIELD.findall(text)}
         return names - self.values.keys() - {"answer"}
 
     def reply(self, guess, answer) -> tuple[bool, str]:
         """Return whether a guess is right, and the reply to it."""
         if self.kind.same(guess, answer):
-            return True, self.reply_to_right(answer)
+            right = self.right.get(self.kind.show(answer), self.right.get(ELSE, ""))
+            return True, self.fill(right, answer)
         reply = self.wrong.get(ELSE, "")
         if isinstance(self.kind, Number):
             reply = self.wrong.get(TOO_LOW if guess < answer else TOO_HIGH, reply)
         for known, special in self.wrong.items():
-            if known in (TOO_LOW, TOO_HIGH, ELSE) or self._is_unfilled(known):
+            if known in (TOO_LOW, TOO_HIGH, ELSE):
                 continue
             if self.kind.same(guess, self.kind.read(self.fill(known, answer))):
                 reply = special
         return False, self.fill(reply, answer)
 
-    def reply_to_right(self, answer) -> str:
-        """Return the reply to a right guess."""
-        right = self.right
-        if isinstance(right, dict):
-            right = right.get(self.kind.show(answer), right.get(ELSE, ""))
-        return self.fill(right, answer)
-
-    def _is_unfilled(self, text: str) -> bool:
-        return any(name not in self.values and name != "answer" for name, _ in FIELD.findall(text))
-
     def fill(self, text: str, answer) -> str:
-        """Return a text with the answer and the values in it; what has no value stays as it is."""
+        """Return a text with the answer and the values in it."""
 
         def value_of(match: re.Match) -> str:
             name, form = match.groups()
             if name == "answer":
                 return format(answer, form) if form else self.kind.show(answer)
-            if name not in self.values:
-                return match[0]
             value = self.values[name]
             return format(value, form or ("," if isinstance(value, int) else ""))
 
@@ -219,12 +202,11 @@ def questions() -> dict[str, Question]:
             kind = Shape()
         else:
             kind = Number(entry.get("tolerance", 0), entry.get("within", 0), entry.get("unit", ""))
-        right = entry["right"]
-        if isinstance(right, dict):
-            right = {answer: _join_lines(reply) for answer, reply in right.items()}
-        else:
-            right = _join_lines(right)
-        wrong = {guess: _join_lines(reply) for guess, reply in entry["wrong"].items()}
+        right = entry["right"] if isinstance(entry["right"], dict) else {ELSE: entry["right"]}
+        right, wrong = (
+            {key: _join_lines(reply) for key, reply in replies.items()}
+            for replies in (right, entry["wrong"])
+        )
         ask, then = (_join_lines(entry.get(name, "")) for name in ("ask", "then"))
         course[entry["name"]] = Question(ask, kind, right, wrong, then)
     return course

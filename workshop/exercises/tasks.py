@@ -136,31 +136,6 @@ def tokens_predicted(recipe) -> Answer:
     )
 
 
-FIXED = {
-    "6.1 which are classification": Answer(
-        {"a", "c", "e"},
-        "A classifier selects from a list that is fixed beforehand. It does not write.",
-    ),
-    "6.6 loss of an uncertain answer": Answer(
-        -math.log(0.75),
-        "The loss is minus the natural logarithm of the correct class's probability.",
-        {
-            "The sign is missing: a loss is never negative.": math.log(0.75),
-            "That is the logarithm to base 10. Take the natural one.": -math.log10(0.75),
-            "That is the logarithm to base 2. Take the natural one.": -math.log2(0.75),
-            "That is the probability of the other class. Take minus the logarithm of 0.75.": 0.25,
-        },
-    ),
-    "6.8 a stricter filter": Answer(
-        "recall",
-        "With a higher threshold fewer messages are predicted as spam. Can more of the spam be found?",
-    ),
-    "6.C a nat more": Answer(
-        math.e, "The perplexity is exp(loss), and exp(a + 1) is exp(a) times something."
-    ),
-}
-
-
 # --- tasks that look at more than an answer ------------------------------------------------------
 
 
@@ -315,24 +290,39 @@ def judge_tenth(lab) -> tuple[str, str]:
     )
 
 
-COMPUTED: dict[str, Callable[..., Answer]] = {  # the name of a task: its answer, by its context
-    "6.3 batches of 16": batches_of_16,
-    "6.4 numbers of one block": numbers_of_a_block,
-    "6.5 three classes": three_classes,
-    "6.7 how many steps": how_many_steps,
-    "6.C how many predictions": tokens_predicted,
-    "6.B an adapter's size": size_of_adapter,
-}
-
-
-def _judge_computed(name: str) -> Callable[..., tuple[str, str]]:
+def judged(answer_of: Callable[..., Answer]) -> Callable[..., tuple[str, str]]:
     """Return what judges an answer that is computed from a context."""
-    return lambda given, *context: COMPUTED[name](*context).judge(given)
+    return lambda given, *context: answer_of(*context).judge(given)
 
 
 TASKS: dict[str, Callable[..., tuple[str, str]]] = {
-    **{name: answer.judge for name, answer in FIXED.items()},
-    **{name: _judge_computed(name) for name in COMPUTED},
+    "6.1 which are classification": Answer(
+        {"a", "c", "e"},
+        "A classifier selects from a list that is fixed beforehand. It does not write.",
+    ).judge,
+    "6.6 loss of an uncertain answer": Answer(
+        -math.log(0.75),
+        "The loss is minus the natural logarithm of the correct class's probability.",
+        {
+            "The sign is missing: a loss is never negative.": math.log(0.75),
+            "That is the logarithm to base 10. Take the natural one.": -math.log10(0.75),
+            "That is the logarithm to base 2. Take the natural one.": -math.log2(0.75),
+            "That is the probability of the other class. Take minus the logarithm of 0.75.": 0.25,
+        },
+    ).judge,
+    "6.8 a stricter filter": Answer(
+        "recall",
+        "With a higher threshold fewer messages are predicted as spam. Can more of the spam be found?",
+    ).judge,
+    "6.C a nat more": Answer(
+        math.e, "The perplexity is exp(loss), and exp(a + 1) is exp(a) times something."
+    ).judge,
+    "6.3 batches of 16": judged(batches_of_16),
+    "6.4 numbers of one block": judged(numbers_of_a_block),
+    "6.5 three classes": judged(three_classes),
+    "6.7 how many steps": judged(how_many_steps),
+    "6.C how many predictions": judged(tokens_predicted),
+    "6.B an adapter's size": judged(size_of_adapter),
     "6.2 a stratified split": judge_stratified_split,
     "6.5 two blocks, little compute": judge_two_blocks,
     "6.5 few parameters, a long way": judge_long_way,

@@ -12,6 +12,7 @@ from html import escape
 
 from ipywidgets import HTML, Text
 
+from workshop.exercises.answers import plain
 from workshop.exercises.predicted import ANSWERS
 from workshop.exercises.prediction import MARKS, OneOf, Question, in_html, questions
 from workshop.exercises.record import RIGHT, UNSAID, WRONG, kept_guess, record
@@ -41,7 +42,7 @@ class Prediction(CourseWidget):
 
     def __init__(self, name: str, question: Question, answer, show: Drawing | str | None = None):
         self.name, self.question, self.show = name, question, show
-        self.answer = answer.item() if hasattr(answer, "item") else answer
+        self.answer = plain(answer)
         self.guess = self.is_right = None
         if isinstance(question.kind, OneOf):
             self._field = Choice("pr-options", "Your guess", question.kind.options)
@@ -131,7 +132,7 @@ class Prediction(CourseWidget):
             f'<div class="course-question" style="{BOX}">{_question_html(question, answer)}{options}'
             f"{RUN_ALL}<details><summary>Answer</summary>"
             f"<p><b>{escape(question.kind.show(answer))}</b></p>"
-            f"{in_html(question.reply_to_right(answer))}{self._shown_after_it(live=False)}"
+            f"{in_html(question.reply(answer, answer)[1])}{self._shown_after_it(live=False)}"
             "</details></div>"
         )
         asked = MARKS.sub(r"\1\2", question.fill(question.ask, answer))
@@ -168,10 +169,7 @@ def predict(
     if isinstance(answer, dict):
         values = answer | values
         answer = values.pop("answer")
-    plain = {
-        name: getattr(value, "item", lambda value=value: value)() for name, value in values.items()
-    }
-    question = replace(known[name], values=plain)
+    question = replace(known[name], values={key: plain(value) for key, value in values.items()})
     if missing := question.missing():
         raise ValueError(f"the texts of {name!r} need values for {', '.join(sorted(missing))}")
     return Prediction(name, question, answer, show)

@@ -1,4 +1,4 @@
-"""The trial of section 6.3: a dataset; and padded rows, for the trial of section 6.6."""
+"""The trial of section 6.3: a dataset."""
 
 import copy
 from pathlib import Path
@@ -15,7 +15,6 @@ from workshop.exercises.mistakes import (
     WordTokenizer,
     call,
     check_row,
-    rows,
 )
 
 MESSAGES = pd.DataFrame(
@@ -91,36 +90,6 @@ def check_item(item, ids: list[int], label: int, length: int, pad_token_id: int)
         raise Mistake(f"the label of a message is {got.item()} instead of {label}.")
     if {row.dtype, got.dtype} != {torch.long}:
         raise Mistake(f"they are {row.dtype} and {got.dtype}; both should be torch.long.")
-
-
-# --- padded rows ---------------------------------------------------------------------------------
-
-# token ids, and with which id they are padded. A message never holds 50256; but 0 is also "!"
-PADDED = (
-    (rows("5 6 7 50256 50256; 8 9 5 6 7; 50256 50256 50256 50256 50256"),),
-    (rows("5 0 0 7 0 0; 0 6 0 0 0 0; 5 0 7 8 9 6; 0 0 0 0 0 0"), 0),
-    (rows("1 7 7 2; 3 7 7 7"), 7),
-)
-
-
-def padding_mask(token_ids, pad_token_id=END_OF_TEXT):
-    """Return which token ids (b, n) are not padding: bool (b, n), True also for "!" in between."""
-    return (token_ids != pad_token_id).flip(1).cumsum(1).flip(1) > 0
-
-
-def lengths(token_ids, pad_token_id=END_OF_TEXT) -> torch.Tensor:
-    """Return the numbers of real tokens, (b, 1)."""
-    return padding_mask(token_ids, pad_token_id).sum(1, keepdim=True)
-
-
-def positions(token_ids) -> torch.Tensor:
-    """Return the positions, (n,)."""
-    return torch.arange(token_ids.shape[1])
-
-
-def first_padding(token_ids, pad_token_id=END_OF_TEXT) -> torch.Tensor:
-    """Return where `argmax` finds the first padding id of each row, (b, 1); 0 where there is none."""
-    return (token_ids == pad_token_id).int().argmax(1, keepdim=True)
 
 
 EXERCISES = {

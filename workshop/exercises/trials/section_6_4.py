@@ -18,11 +18,16 @@ def load_query_key_value(attention, w, b):
         layer.bias.copy_(bias)
 
 
+def right_weights(w, old) -> torch.Tensor:
+    """Return the weights of the three layers, (3, n, n), in the array w (n, 3·n)."""
+    return torch.stack(w.split(len(w), 1)).mT
+
+
 WEIGHT_MISTAKES = (  # from the array w and the old weights (3, n, n)
     (
         "the three parts are not transposed. TensorFlow computes x @ w, and Linear computes "
         "x @ weight.T.",
-        lambda w, old: torch.stack(w.split(len(w), 1)),
+        lambda w, old: right_weights(w, old).mT,
     ),
     (
         "you took every third column. Query, key and value stand side by side.",
@@ -42,7 +47,7 @@ WEIGHT_MISTAKES = (  # from the array w and the old weights (3, n, n)
     ),
     (
         "you added the parts to the numbers that were there. Replace them, with `copy_`.",
-        lambda w, old: torch.stack(w.split(len(w), 1)).mT + old,
+        lambda w, old: right_weights(w, old) + old,
     ),
 )
 BIAS_MISTAKES = (
@@ -88,11 +93,6 @@ def try_query_key_value(solve) -> str:
     compare_parts(weights, "weight", right_weights, WEIGHT_MISTAKES)
     compare_parts(biases, "bias", lambda b, old: b.reshape(3, -1), BIAS_MISTAKES)
     return "layers of two sizes, which had other numbers before"
-
-
-def right_weights(w, old) -> torch.Tensor:
-    """Return the weights of the three layers, (3, n, n), in the array w (n, 3·n)."""
-    return torch.stack(w.split(len(w), 1)).mT
 
 
 def numbers_of(attention, kind: str) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """The trials of section 6.5: which parameters are trainable."""
 
+import copy
+
 import torch
 from torch import nn
 
@@ -168,7 +170,7 @@ def try_freeze(solve) -> str:
     for n_layers, choices in CHOICES.items():
         model = GPTModel(TINY | {"n_layers": n_layers}).requires_grad_(n_layers > 2)
         for parts in choices:
-            before, weights = flags_of(model), weights_of(model)
+            before, weights = flags_of(model), copy.deepcopy(model.state_dict())
             result = solve(model, parts)
             check_rest(model, weights, result)
             steps.append((parts, before, flags_of(model)))
@@ -198,11 +200,6 @@ def flags_of(model: nn.Module) -> dict[str, bool]:
     return {name: parameter.requires_grad for name, parameter in model.named_parameters()}
 
 
-def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return a copy of each parameter."""
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-
-
 def check_rest(model: nn.Module, weights: dict, result) -> None:
     """Raise Mistake where a call has changed something else than flags, or other flags than those."""
     if isinstance(result, nn.Module) and result is not model:
@@ -212,7 +209,7 @@ def check_rest(model: nn.Module, weights: dict, result) -> None:
             f"you set `{min(misspelt)}`, which torch does not know. The flag of a parameter is "
             "`parameter.requires_grad`, and it is set with `=`."
         )
-    now = weights_of(model)
+    now = model.state_dict()
     refuse({
         "you set `requires_grad` on modules, where it has no effect. Set it on each parameter, "
         "from `named_parameters()`.":

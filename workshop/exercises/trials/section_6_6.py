@@ -8,10 +8,27 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.config import END_OF_TEXT
 from helpers.training import last_token_positions
-from workshop.exercises.mistakes import Exercise, Mistake, expect, numbers, rows
-from workshop.exercises.trials.section_6_3 import PADDED, first_padding, padding_mask, positions
+from workshop.exercises.mistakes import Exercise, Mistake, expect, rows
 
 # --- the last real token --------------------------------------------------------------------------
+
+# token ids, and with which id they are padded. A message never holds 50256; but 0 is also "!"
+PADDED = (
+    (rows("5 6 7 50256 50256; 8 9 5 6 7; 50256 50256 50256 50256 50256"),),
+    (rows("5 0 0 7 0 0; 0 6 0 0 0 0; 5 0 7 8 9 6; 0 0 0 0 0 0"), 0),
+    (rows("1 7 7 2; 3 7 7 7"), 7),
+)
+
+
+def padding_mask(token_ids, pad_token_id):
+    """Return which token ids (b, n) are not padding: bool (b, n), True also for "!" in between."""
+    return (token_ids != pad_token_id).flip(1).cumsum(1).flip(1) > 0
+
+
+def first_padding(token_ids, pad_token_id) -> torch.Tensor:
+    """Return where `argmax` finds the first padding id of each row, (b,); 0 where there is none."""
+    return (token_ids == pad_token_id).int().argmax(1)
+
 
 POSITION_MISTAKES = (
     (
@@ -29,7 +46,7 @@ POSITION_MISTAKES = (
     ),
     (
         "that is the first position of the padding. The last token is one before.",
-        lambda ids, pad=END_OF_TEXT: first_padding(ids, pad)[:, 0],
+        lambda ids, pad=END_OF_TEXT: first_padding(ids, pad),
     ),
     (
         "a padding id inside a message ends it too early. With pad_token_id=0 that can be a “!”.",
@@ -60,7 +77,7 @@ POSITION_MISTAKES = (
     (
         "you looked for the first padding id. A row without padding has none, and with "
         "pad_token_id=0 it can be a “!” inside a message.",
-        lambda ids, pad=END_OF_TEXT: first_padding(ids, pad)[:, 0] - 1,
+        lambda ids, pad=END_OF_TEXT: first_padding(ids, pad) - 1,
     ),
     (
         "these are the ids of the last tokens. Return their positions.",
@@ -68,7 +85,7 @@ POSITION_MISTAKES = (
     ),
     (
         "you took the largest of each column. Take that of each row, with `dim=1`.",
-        lambda ids, pad=END_OF_TEXT: torch.where(ids != pad, positions(ids), 0).amax(0),
+        lambda ids, pad=END_OF_TEXT: torch.where(ids != pad, torch.arange(ids.shape[1]), 0).amax(0),
     ),
     (
         "it always looks for 50256. Use the argument `pad_token_id`.",
@@ -100,21 +117,46 @@ def probabilities_of(logits, labels) -> torch.Tensor:
     return logits[:, -1].softmax(-1)[torch.arange(len(labels)), labels]
 
 
+def loss_of_all_positions(logits, labels) -> torch.Tensor:
+    """Return the mean over all positions, as if each of them classified."""
+    return F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
+
+
+def loss_of_mean_logits(logits, labels) -> torch.Tensor:
+    """Return the loss of the mean of the logits over the positions."""
+    return F.cross_entropy(logits.mean(1), labels)
+
+
+def loss_of_first_position(logits, labels) -> torch.Tensor:
+    """Return the loss at the first position."""
+    return F.cross_entropy(logits[:, 0], labels)
+
+
+def summed_loss(logits, labels) -> torch.Tensor:
+    """Return the sum of the losses, not their mean."""
+    return F.cross_entropy(logits[:, -1], labels, reduction="sum")
+
+
+def loss_of_probabilities(logits, labels) -> torch.Tensor:
+    """Return the loss where softmax is applied twice."""
+    return F.cross_entropy(logits[:, -1].softmax(-1), labels)
+
+
+def loss_of_wrong_classes(logits, labels) -> torch.Tensor:
+    """Return the loss where ham is taken for spam, and spam for ham."""
+    return F.cross_entropy(logits[:, -1], 1 - labels)
+
+
 LOSS_MISTAKES = (
     (
         "you averaged over all positions. Only the last one classifies.",
-        lambda logits, labels: F.cross_entropy(
-            logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1])
-        ),
+        loss_of_all_positions,
     ),
     (
         "you averaged the logits over the positions. Take those of the last position.",
-        lambda logits, labels: F.cross_entropy(logits.mean(1), labels),
+        loss_of_mean_logits,
     ),
-    (
-        "that is the loss at the first position.",
-        lambda logits, labels: F.cross_entropy(logits[:, 0], labels),
-    ),
+    ("that is the loss at the first position.", loss_of_first_position),
     (
         "`logits[:, :, -1]` are the logits of spam at all positions. The position is the second "
         "dimension: `logits[:, -1]`.",
@@ -122,11 +164,11 @@ LOSS_MISTAKES = (
     ),
     (
         "you added the losses up. Take their mean; otherwise a larger batch has a larger loss.",
-        lambda logits, labels: F.cross_entropy(logits[:, -1], labels, reduction="sum"),
+        summed_loss,
     ),
     (
         "you applied softmax twice: `cross_entropy` takes the logits, and includes softmax.",
-        lambda logits, labels: F.cross_entropy(logits[:, -1].softmax(-1), labels),
+        loss_of_probabilities,
     ),
     (
         "the logarithm is missing: the loss is minus the *logarithm* of the probability. "
@@ -140,15 +182,15 @@ LOSS_MISTAKES = (
     ),
     (
         "that is in bits, with a logarithm of base 2. A loss in nats has the natural logarithm.",
-        lambda logits, labels: F.cross_entropy(logits[:, -1], labels) / math.log(2),
+        lambda logits, labels: loss_of_last_position(logits, labels) / math.log(2),
     ),
     (
         "the sign is wrong: the loss is *minus* the logarithm.",
-        lambda logits, labels: -F.cross_entropy(logits[:, -1], labels),
+        lambda logits, labels: -loss_of_last_position(logits, labels),
     ),
     (
         "the classes are swapped: you took the probability of the wrong one.",
-        lambda logits, labels: F.cross_entropy(logits[:, -1], 1 - labels),
+        loss_of_wrong_classes,
     ),
     (
         "that is the mean probability. The loss is minus the logarithm of each, and then the mean.",
@@ -193,8 +235,7 @@ def try_loss_of_last_position(solve) -> str:
 
 def accuracy(data_loader, predict_labels) -> float:
     """Return the fraction of all messages that are labelled correctly."""
-    right = [predict_labels(token_ids) == labels for token_ids, labels in data_loader]
-    return sum(batch.sum().item() for batch in right) / sum(map(len, right))
+    return mean_of(right_by_batch(data_loader, predict_labels))
 
 
 def counted(loader, predict) -> tuple[torch.Tensor, torch.Tensor]:
@@ -211,7 +252,8 @@ def right_by_batch(loader, predict) -> list[torch.Tensor]:
 
 def mean_of(batches) -> float:
     """Return the fraction that is true in several batches."""
-    return torch.cat(list(batches)).float().mean().item()
+    entries = torch.cat(batches)
+    return over(entries, len(entries))
 
 
 def over(numerator, denominator) -> float:
@@ -326,8 +368,7 @@ def loaders_and_predictions() -> list[tuple]:
 
 def try_accuracy(solve) -> str:
     """`solve` takes batches, and a function from token ids (batch, n) to labels (batch,)."""
-    results = expect(solve, loaders_and_predictions(), accuracy, ACCURACY_MISTAKES)
-    numbers(results[0], "a number")
+    expect(solve, loaders_and_predictions(), accuracy, ACCURACY_MISTAKES)
     return "three loaders, two of them with a smaller last batch"
 
 

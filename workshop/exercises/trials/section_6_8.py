@@ -1,5 +1,7 @@
 """The trials of section 6.8: a label for one message, and precision and recall."""
 
+from itertools import product
+
 import numpy as np
 import torch
 from torch import nn
@@ -93,14 +95,12 @@ def try_classify(solve) -> str:
     """`solve` takes a text, a model, a tokenizer, a device and max_length; it returns an answer."""
     answered = []
     for length, texts in TEXTS.items():
-        for text in texts:
-            for classes in CLASSES[length]:
-                for form in FORMS:
-                    tokenizer = WordTokenizer(length)
-                    logits = logits_of(classes, *form)
-                    got = answer_of(solve, text, ToyClassifier(logits), tokenizer, length)
-                    num_real = min(len(tokenizer.encode(text)), length)
-                    answered.append((logits, num_real, got))
+        tokenizer = WordTokenizer(length)
+        for text, classes, form in product(texts, CLASSES[length], FORMS):
+            logits = logits_of(classes, *form)
+            got = answer_of(solve, text, ToyClassifier(logits), tokenizer, length)
+            num_real = min(len(tokenizer.encode(text)), length)
+            answered.append((logits, num_real, got))
     elsewhere = ToyClassifier(logits_of(CLASSES[5][0], *FORMS[0]), device="meta").eval()
     solve(TEXTS[5][0], elsewhere, WordTokenizer(), torch.device("meta"), 5)
     if elsewhere.training:
