@@ -20,7 +20,6 @@ from tests.conftest import TINY, resize, toggle
 from tests.lab import AXE, VIOLATIONS
 from workshop.costs import training_cost
 from workshop.explorer import MODULE, explorer_page, explorer_table, plan_as_json, shapes_of
-from workshop.pictures.model import describe_reach
 
 NANO, SMALL, XL = "gpt2-nano (12M)", "gpt2-small (124M)", "gpt2-xl (1558M)"
 SIZES = {name: gpt_config(name) for name in MODEL_CONFIGS}
@@ -37,7 +36,6 @@ SUMS = """([tables, cases]) => cases.map(({size, plan, batch, press, state, to})
     const names = [...e.partNames(table), ...e.partNames(table).flatMap(e.piecesOf)];
     return {
         costs: e.costs(table, plan, batch), stops, passes,
-        said: e.describeReach({stops, passes}),
         states: names.map(name => e.stateOf(states, name)),
         counts: names.map(name => Object.values(e.count(table, plan, [name], batch.classes))),
         shapes: e.partNames(table).map(part => e.shapeOf(table, part, batch)),
@@ -102,7 +100,6 @@ def expected(case: dict) -> dict:
         | {name: cost.amount for name, cost in costs.items()},
         "stops": [*reach.ends],
         "passes": [*reach.crossed],
-        "said": describe_reach(reach),
         "states": [plan.state(name) for name in names],
         "counts": [[count.parameters, count.trainable] for count in counts],
         "shapes": [shapes[part] for part in parts],
@@ -134,6 +131,19 @@ def test_the_page_adds_up_what_python_counts_for_random_plans(module, count):
             got[plan] = FreezePlan(fields["n_layers"], *lists, fields["rank"], fields["alpha"])
             assert same(got.pop(plan), want.pop(plan)), (case, plan)
         assert got == want, case
+
+
+def test_a_sentence_says_how_far_the_gradient_goes(module):
+    passes = "The gradient passes through"
+    for trainable, sentence in (
+        (["trf_blocks.10.ff"], f"{passes} 1 block and stops at trf_blocks.10."),
+        (["tok_emb", "pos_emb"], f"{passes} 12 blocks and stops at tok_emb and pos_emb."),
+        (["out_head"], f"{passes} no block and stops at out_head."),
+        ([], "Nothing is trainable, so there is no backward pass."),
+    ):
+        reach = gradient_reach(FreezePlan(12, trainable))
+        sent = {"stops": [*reach.ends], "passes": [*reach.crossed]}
+        assert module.evaluate("reach => explorer.describeReach(reach)", sent) == sentence
 
 
 def tiny_classifier(n_layers: int):

@@ -134,17 +134,6 @@ def test_whatever_is_typed_is_shown_as_text_and_what_finds_no_room_is_counted(te
         assert (f"… {number - len(chips):,} more" in said) == (len(chips) < number)
 
 
-def test_a_sentence_says_how_far_the_gradient_goes():
-    def said(*trainable):
-        return pictures.describe_reach(gradient_reach(FreezePlan(12, frozenset(trainable))))
-
-    passes = "The gradient passes through"
-    assert said("trf_blocks.10.ff") == f"{passes} 1 block and stops at trf_blocks.10."
-    assert said("tok_emb", "pos_emb") == f"{passes} 12 blocks and stops at tok_emb and pos_emb."
-    assert said("out_head") == f"{passes} no block and stops at out_head."
-    assert said() == "Nothing is trainable, so there is no backward pass."
-
-
 @pytest.mark.parametrize(("name", "before", "after"), [
     ("gpt2-nano (12M)", "192 → 50,257, 9,649,344 parameters", "192 → 2, 386 parameters"),
     ("gpt2-xl (1558M)", "1,600 → 50,257, 80,411,200 parameters", "1,600 → 2, 3,202 parameters"),

@@ -119,15 +119,6 @@ def fold(
     return tuple(rows)
 
 
-def describe_reach(reach: GradientReach) -> str:
-    """Return in one sentence how far the gradient goes."""
-    if not reach.ends:
-        return "Nothing is trainable, so there is no backward pass."
-    passed = sum(part.startswith("trf_blocks.") for part in reach.crossed)
-    blocks = counted(passed, "block") if passed else "no block"
-    return f"The gradient passes through {blocks} and stops at {' and '.join(reach.ends)}."
-
-
 # --- the picture ----------------------------------------------------------------------------------
 
 BOX_WIDTH, BOX_HEIGHT = 330, 46
