@@ -205,7 +205,7 @@ def train_and_compare(model: str, data: str, rows: str, seeds: int, out: Path) -
     print(*notes, already, sep="\n")
     for row_id in tqdm(left, unit="training"):
         row, experiment = wanted[row_id]
-        append_row(out, train_row(row, experiment, experiment.seed))
+        append_row(out, train_row(row, experiment))
     results = [row for row in read_rows(out)[0] if row["id"] in wanted]
     if results:
         print(results_table(results).to_string())
