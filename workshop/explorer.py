@@ -32,7 +32,7 @@ from helpers.freezing import (
 )
 from workshop import ASSETS
 from workshop.costs import ForwardPass, training_cost
-from workshop.experiments import ROWS
+from workshop.experiments import LAYERS, ROWS
 from workshop.pictures.model import draw_classifier
 from workshop.tables import html_table, parts_table
 
@@ -53,13 +53,6 @@ COLUMNS = (
     "kept n n",
     "kept n",
 )
-LAYERS_OF_PRESET = {  # the name of a preset → that of the same choice in `workshop.experiments`
-    "head only": "head only",
-    "the book's choice": "last block",
-    "last two blocks": "last two blocks",
-    "everything": "all",
-    "LoRA, all blocks": "LoRA",
-}
 
 
 def _row(cfg: dict, plan: FreezePlan, piece: str, has_gradient: bool, classes: int) -> list[int]:
@@ -116,10 +109,6 @@ def explorer_table(cfg: dict) -> dict:
     """Return what the page has to know of a model with configuration `cfg`, ready for JSON."""
     rows, larger = _pieces(tuple(cfg.items()))
     n_layers, d, heads = cfg["n_layers"], cfg["emb_dim"], cfg["n_heads"]
-    presets = {}
-    for preset, make in PRESETS.items():
-        plan = make(n_layers)
-        presets[preset] = plan_as_json(plan)
     token = ["b", "n", d]
     return {
         "layers": n_layers,
@@ -127,7 +116,7 @@ def explorer_table(cfg: dict) -> dict:
         "context": cfg["context_length"],
         "rows": rows,
         "larger": larger,
-        "presets": presets,
+        "presets": {name: plan_as_json(make(n_layers)) for name, make in PRESETS.items()},
         "shapes": {
             "tok_emb": token,
             "pos_emb": ["n", d],
@@ -156,7 +145,7 @@ def measured_results(name: str) -> dict[str, str]:
     repository. Sizes and presets that neither trained are left out.
     """
     results = {}
-    for preset, layers in LAYERS_OF_PRESET.items():
+    for layers, preset in LAYERS.items():
         if name == NANO:
             accuracies = _nano_accuracies(layers)
             results[preset] = (
