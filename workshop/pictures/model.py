@@ -233,14 +233,14 @@ def _draw_gradient(rows: Sequence[Row], top: float) -> list[str]:
 # --- the new head ---------------------------------------------------------------------------------
 
 
-def draw_new_head(cfg: dict, num_classes: int = 2) -> Drawing:
+def draw_new_head(cfg: dict) -> Drawing:
     """Return a diagram of the language-model head and of the classification head that replaces it.
 
     `cfg` is the model's configuration. The widths are not to scale.
     """
     d, vocabulary = cfg["emb_dim"], cfg["vocab_size"]
     before = ("language-model head", vocabulary, vocabulary * d, "token of the vocabulary")
-    after = ("classification head", num_classes, (d + 1) * num_classes, "class")
+    after = ("classification head", 2, (d + 1) * 2, "class")
     drawn = [text(295, 96, "→", 22, "middle"), text(295, 116, "replaced by", anchor="middle")]
     lines = []
     for middle, state, half, (title, outputs, count, meaning) in (
