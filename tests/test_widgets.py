@@ -9,7 +9,7 @@ from traitlets import TraitError
 from helpers.config import MODEL_CONFIGS, gpt_config
 from helpers.freezing import FreezePlan, classifier_without_weights, pieces_of, replace_head
 from helpers.model import part_names
-from tests.clicks import VIEW
+from tests.clicks import MARKS, static_form
 from tests.conftest import TINY, random_model
 from workshop.costs import training_cost
 from workshop.explorer import MODULE, plan_as_json
@@ -18,10 +18,7 @@ from workshop.widgets import FreezeExplorer
 NANO, SMALL, XL = "gpt2-nano (12M)", "gpt2-small (124M)", "gpt2-xl (1558M)"
 BOOK = FreezePlan.book(12)
 
-pytestmark = [
-    pytest.mark.usefixtures("no_callback_fails"),
-    pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"),
-]  # which 7.7.1 itself uses
+pytestmark = MARKS
 
 
 @pytest.fixture
@@ -122,12 +119,8 @@ def test_what_cannot_be_shown_is_refused_with_a_reason():
 
 
 def test_a_page_without_a_kernel_gets_the_live_explorer_and_a_table(explorer, monkeypatch):
-    sent = []
-    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
     explorer.plan = FreezePlan.head_only(12)
-    explorer._ipython_display_()
-    (data,) = sent
-    assert data[VIEW]["model_id"] == explorer.model_id
+    data = static_form(explorer, monkeypatch)
     html = data["text/html"]
     assert MODULE in html and '"trainable":["out_head"]' in html and '"has_kernel":' not in html
     assert '<th scope="row">trf_blocks.0 – 11</th>' in html and "0.001 % trainable" in html
