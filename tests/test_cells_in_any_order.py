@@ -14,7 +14,6 @@ import pytest
 from notebooks import build
 from tests.play import play, saved
 
-NOT_YET: set[str] = set()
 LONG = {"6.7", "6.8", "6.B", "6.C", "6.D", "6.E"}
 TIME = re.compile(r"\d+(\.\d+)? (s|ms|seconds)\b")
 ORDERS = ("each cell twice", "one cell left out", "from the middle", "some cells again at the end")
@@ -24,8 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows can't f
 def pages():
     for name in build.names():
         section = name[:4].replace("06_", "6.")
-        if section not in NOT_YET:
-            yield pytest.param(name, marks=[pytest.mark.proof] if section in LONG else [])
+        yield pytest.param(name, marks=[pytest.mark.proof] if section in LONG else [])
 
 
 @cache
