@@ -206,19 +206,6 @@ def test_the_books_loop_measures_every_50_steps_too():
         assert work(plan, epochs=epochs, batch_size=1).book.amount == expected
 
 
-def test_each_cost_says_of_what_it_is():
-    wanted = """memory for the weights
-memory for the gradients
-memory for AdamW's moment estimates
-memory kept for the backward pass
-compute of the forward pass
-compute of the backward pass
-compute, all of the model in each step (the book's way)
-compute, the frozen part only once (fine_tune's way)"""
-    costs = (*training_cost(TINY, BOOK), *work(BOOK))
-    assert [cost.what for cost in costs] == wanted.splitlines()
-
-
 @pytest.mark.parametrize(
     ("name", "plan", "tokens", "batch_size", "book", "fine_tune"),
     [
