@@ -39,26 +39,14 @@ from workshop.tables import html_table, parts_table
 MODULE = (ASSETS / "explorer.mjs").read_text(encoding="utf-8")
 NANO, SMALL = "gpt2-nano (12M)", "gpt2-small (124M)"
 
-# What each number of a row is multiplied with: the batch size b and the number of tokens n. The
-# last four are bytes that the forward pass keeps for the backward pass; compute is in multiply-adds.
-COLUMNS = (
-    "parameters",
-    "trainable",
-    "forward b n",
-    "forward b n n",
-    "backward b n",
-    "backward b n n",
-    "kept b n",
-    "kept b n n",
-    "kept n n",
-    "kept n",
-)
-
 
 def _row(cfg: dict, plan: FreezePlan, piece: str, has_gradient: bool, classes: int) -> list[int]:
-    """Return the numbers of COLUMNS for one piece under a plan.
+    """Return the numbers that the page adds up for one piece under a plan.
 
-    `has_gradient` says whether something before the piece is trainable.
+    They are those of all and of the trainable parameters; the multiply-adds of the forward pass, by
+    b·n and by b·n·n, with the batch size b and n tokens, and those of the backward pass; and the
+    bytes that are kept for it, by b·n, b·n·n, n·n and n. `has_gradient` says whether something
+    before the piece is trainable.
     """
     counts = ForwardPass(cfg, plan, classes)
     counts.has_gradient = has_gradient
