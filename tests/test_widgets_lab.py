@@ -187,8 +187,8 @@ def test_a_click_takes_the_plan_and_the_settings_of_a_run(lab):
     settings = lab.settings
     assert settings.plan == FreezePlan.lora(3, 1, rank=4, alpha=8.0)
     assert lab.train().settings == settings
-    lab.settings = Settings(HEAD, "first", 70, 0.5, 3)
-    assert lab.explorer.plan == HEAD and one(lab, "fx-epochs").value == 70
+    others = lab.settings = Settings(HEAD, "first", 70, 0.5, 3)
+    assert lab.settings == others and one(lab, "fx-epochs").value == 70
     click(lab, "Use its plan and settings")
     assert lab.settings == settings
 
