@@ -73,9 +73,6 @@ def check_drawing(drawing) -> list[str]:
     return written(drawing)
 
 
-check_that_all_can_be_seen = check_drawing  # the name that two files still use
-
-
 def check_that_it_has_its_words(drawing) -> None:
     (svg,) = elements(drawing, "svg", role="img")
     assert svg.get("aria-label").split() == drawing.words.split() != []

@@ -37,7 +37,6 @@ def made_up_run(
     accuracies: tuple[float, ...] = (0.8, 0.82, 0.81),
     losses: tuple[float, ...] | None = None,
     position: str = "last",
-    epochs: int = 5,
     **changes,
 ) -> Run:
     """A run on 100 messages, of which the first ones are right."""
@@ -48,4 +47,4 @@ def made_up_run(
         "val_losses": losses or (0.5,) * count, "best_epochs": (2,) * count, "right": right,
         "after_test": False,
     }  # fmt: skip
-    return Run(id, Settings(plan, position, epochs, 1e-3, count), **fields | changes)
+    return Run(id, Settings(plan, position, 5, 1e-3, count), **fields | changes)

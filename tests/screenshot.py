@@ -5,10 +5,7 @@ Alone: `python -m tests.screenshot`.
 
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nbformat
 
@@ -16,25 +13,12 @@ from tests import lab
 from workshop.explorer import explorer_page
 from workshop.pictures.model import IMAGES
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
 MICROSCOPE = """\
 from workshop.fast import load_or_train
 from workshop.widgets import MessageMicroscope
 
 classifier = load_or_train("spam-classifier.safetensors", "gpt2-nano (12M)", "sms-mini")
 MessageMicroscope(classifier, text="Your free prize is waiting, call now")"""
-
-
-@contextmanager
-def opened(notebook: nbformat.NotebookNode, ready: str, height: int = 1000) -> Iterator["Page"]:
-    """A notebook's page in a course of its own: all cells run, what `ready` selects in sight."""
-    with tempfile.TemporaryDirectory() as folder:
-        course = lab.link_the_packages(Path(folder))
-        nbformat.write(notebook, course / "page.ipynb")
-        with lab.opened(course, "page.ipynb", ready, height) as page:
-            yield page
 
 
 def take_explorer(path: Path) -> None:
@@ -52,11 +36,14 @@ def take_explorer(path: Path) -> None:
 
 def take_microscope(path: Path) -> None:
     """Save a message under the Microscope, one token left out, as section 6.8 shows it."""
-    with opened(lab.notebook_of(MICROSCOPE), '[data-token="3"]', height=1300) as page:
-        page.get_by_role("button", name="free").click()
-        page.locator(".mm-change", has_text="free").wait_for()
-        page.evaluate("document.activeElement.blur()")
-        page.locator(".message-microscope").screenshot(path=path)
+    with tempfile.TemporaryDirectory() as folder:
+        course = lab.link_the_packages(Path(folder))
+        nbformat.write(lab.notebook_of(MICROSCOPE), course / "page.ipynb")
+        with lab.opened(course, "page.ipynb", '[data-token="3"]', 1300) as page:
+            page.get_by_role("button", name="free").click()
+            page.locator(".mm-change", has_text="free").wait_for()
+            page.evaluate("document.activeElement.blur()")
+            page.locator(".message-microscope").screenshot(path=path)
 
 
 if __name__ == "__main__":

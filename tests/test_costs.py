@@ -204,32 +204,3 @@ def test_the_books_loop_measures_every_50_steps_too():
         steps = 7 * epochs * (step.forward.amount + step.backward.amount)
         expected = steps + measurements * 10 * step.forward.amount
         assert work(plan, epochs=epochs, batch_size=1).book.amount == expected
-
-
-def test_each_cost_says_of_what_it_is():
-    wanted = """memory for the weights
-memory for the gradients
-memory for AdamW's moment estimates
-memory kept for the backward pass
-compute of the forward pass
-compute of the backward pass
-compute, all of the model in each step (the book's way)
-compute, the frozen part only once (fine_tune's way)"""
-    costs = (*training_cost(TINY, BOOK), *work(BOOK))
-    assert [cost.what for cost in costs] == wanted.splitlines()
-
-
-@pytest.mark.parametrize(
-    ("name", "plan", "tokens", "batch_size", "book", "fine_tune"),
-    [
-        ("gpt2-small (124M)", FreezePlan.book(12), 120, 8, "78.5 trillion", "11.6 trillion"),
-        ("gpt2-nano (12M)", FreezePlan.book(6), 4, 1, "86.0 billion", "18.0 billion"),
-        ("gpt2-nano (12M)", FreezePlan.everything(6), 4, 1, "178.7 billion", "153.2 billion"),
-    ],
-)
-def test_the_work_of_five_epochs_is_what_the_text_says(
-    name, plan, tokens, batch_size, book, fine_tune
-):
-    lengths = [tokens] * 1045, [tokens] * 149
-    cost = work_of_training(gpt_config(name), plan, *lengths, batch_size=batch_size)
-    assert [str(each) for each in cost] == [f"{each} multiply-adds" for each in (book, fine_tune)]

@@ -99,7 +99,10 @@ def test_an_archive_that_was_there_before_is_read_and_stays(tmp_path):
 
 def test_sms_mini_has_its_thousand_messages_of_all_kinds_and_its_split():
     mini = load_messages("sms-mini")
-    assert mini["Label"].value_counts().to_dict() == {"ham": 500, "spam": 500}
+    assert mini["Text"].is_unique and mini["Label"].value_counts().to_dict() == {
+        "ham": 500,
+        "spam": 500,
+    }
     parts = load_splits("sms-mini")
     assert [len(part) for part in parts] == [700, 100, 200]
     assert [part["Label"].sum() for part in parts] == [354, 59, 87]  # spam is 1

@@ -16,11 +16,10 @@ from helpers.freezing import (
 )
 from helpers.model import part_names
 from tests import lab
-from tests.conftest import TINY, resize
+from tests.conftest import TINY, resize, toggle
 from tests.lab import AXE, VIOLATIONS
 from workshop.costs import training_cost
 from workshop.explorer import MODULE, explorer_page, explorer_table, plan_as_json, shapes_of
-from workshop.pictures.model import describe_reach
 
 NANO, SMALL, XL = "gpt2-nano (12M)", "gpt2-small (124M)", "gpt2-xl (1558M)"
 SIZES = {name: gpt_config(name) for name in MODEL_CONFIGS}
@@ -37,7 +36,6 @@ SUMS = """([tables, cases]) => cases.map(({size, plan, batch, press, state, to})
     const names = [...e.partNames(table), ...e.partNames(table).flatMap(e.piecesOf)];
     return {
         costs: e.costs(table, plan, batch), stops, passes,
-        said: e.describeReach({stops, passes}),
         states: names.map(name => e.stateOf(states, name)),
         counts: names.map(name => Object.values(e.count(table, plan, [name], batch.classes))),
         shapes: e.partNames(table).map(part => e.shapeOf(table, part, batch)),
@@ -102,12 +100,11 @@ def expected(case: dict) -> dict:
         | {name: cost.amount for name, cost in costs.items()},
         "stops": [*reach.ends],
         "passes": [*reach.crossed],
-        "said": describe_reach(reach),
         "states": [plan.state(name) for name in names],
         "counts": [[count.parameters, count.trainable] for count in counts],
         "shapes": [shapes[part] for part in parts],
         "preset": preset_of(plan) or "",
-        "toggled": plan.toggle(*case["press"], state=case["state"]),
+        "toggled": toggle(plan, *case["press"], state=case["state"]),
         "resized": resize(plan, SIZES[case["to"]]["n_layers"]),
     }
 
@@ -134,6 +131,19 @@ def test_the_page_adds_up_what_python_counts_for_random_plans(module, count):
             got[plan] = FreezePlan(fields["n_layers"], *lists, fields["rank"], fields["alpha"])
             assert same(got.pop(plan), want.pop(plan)), (case, plan)
         assert got == want, case
+
+
+def test_a_sentence_says_how_far_the_gradient_goes(module):
+    passes = "The gradient passes through"
+    for trainable, sentence in (
+        (["trf_blocks.10.ff"], f"{passes} 1 block and stops at trf_blocks.10."),
+        (["tok_emb", "pos_emb"], f"{passes} 12 blocks and stops at tok_emb and pos_emb."),
+        (["out_head"], f"{passes} no block and stops at out_head."),
+        ([], "Nothing is trainable, so there is no backward pass."),
+    ):
+        reach = gradient_reach(FreezePlan(12, trainable))
+        sent = {"stops": [*reach.ends], "passes": [*reach.crossed]}
+        assert module.evaluate("reach => explorer.describeReach(reach)", sent) == sentence
 
 
 def tiny_classifier(n_layers: int):
@@ -234,7 +244,7 @@ def test_a_mouse_freezes_opens_chooses_drags_and_goes_back(page):
     for name in ("final_norm", "trf_blocks.11", "trf_blocks.10.ff"):
         part(page, name).hover()
     page.mouse.up()
-    assert shown(page) == FreezePlan.book(12).toggle("trf_blocks.10.ff")
+    assert shown(page) == toggle(FreezePlan.book(12), "trf_blocks.10.ff")
     page.locator("[data-undo]").click()
     assert shown(page) == FreezePlan.nothing(12)
     page.locator("[data-reset]").click()
@@ -281,7 +291,7 @@ def test_another_size_keeps_the_choice_and_folds_equal_blocks(page):
     assert "47 transformer blocks" in run.inner_text()
     page.locator('[data-open="trf_blocks.0 – 46"]').click()
     part(page, "trf_blocks.20").click()
-    assert shown(page) == FreezePlan.book(48).toggle("trf_blocks.20")
+    assert shown(page) == toggle(FreezePlan.book(48), "trf_blocks.20")
     assert part(page, "trf_blocks.21 – 46").count() == 1
     page.locator(f'[data-size="{NANO}"]').click()
     assert shown(page) == FreezePlan.last_blocks(6, 0)
@@ -313,7 +323,7 @@ def test_the_address_holds_the_choice_and_brings_it_back(page, file):
     address, plan = page.url, shown(page)
     page.goto("about:blank")
     page.goto(address)
-    assert shown(page) == plan == FreezePlan.last_blocks(6, 2).toggle("trf_blocks.0")
+    assert shown(page) == plan == toggle(FreezePlan.last_blocks(6, 2), "trf_blocks.0")
 
 
 def test_a_result_says_who_measured_it(page):

@@ -41,12 +41,12 @@ def made_up(seed: int, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_interval_of_an_accuracy_is_wilsons():
-    for right, count in ((0, 20), (300, 300), (82.7, 100)):
-        z, share = 1.959964, right / count
-        middle, scale = share + z**2 / (2 * count), 1 + z**2 / count
-        half = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
-        expected = ((middle - half) / scale, (middle + half) / scale)
-        assert wilson_interval(share, count) == pytest.approx(expected, abs=1e-6)
+    for right, count in ((0, 20), (300, 300), (83, 100)):
+        expected = stats.binomtest(right, count).proportion_ci(method="wilson")
+        assert wilson_interval(right / count, count) == pytest.approx(expected, abs=1e-6)
+    below, above = wilson_interval(0.82, 100), wilson_interval(0.83, 100)
+    for low, between, high in zip(below, wilson_interval(0.827, 100), above, strict=True):
+        assert low < between < high  # a mean over seeds, of no whole number of messages
 
 
 def test_one_seed_is_compared_by_the_bootstrap_over_messages():

@@ -102,15 +102,6 @@ def test_the_bundled_model_does_on_held_out_documents_what_its_pages_say(tmp_pat
     assert f" {late:.1f} at 512 to 1,023" in words
 
 
-def test_eleven_of_the_test_part_are_hard():
-    messages = read_messages(SMS_MINI)
-    topics = SMS_MINI.with_name("topics.txt").read_text(encoding="utf-8").splitlines()
-    assert len(messages) == len(topics) == messages["Text"].nunique()
-    hard = [topic.startswith("hard-") for topic in topics]
-    assert messages["Label"][hard].value_counts().to_dict() == {"ham": 50, "spam": 50}
-    assert PARTS[2]["Text"].isin(messages["Text"][hard]).sum() == 11
-
-
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory) -> SpamClassifier:
     """That of section 6.8: the weights of the best epoch."""
@@ -148,6 +139,7 @@ def test_hard_messages_and_shuffled_words_do_what_6_e_says(classifier, answers):
     topics = SMS_MINI.with_name("topics.txt").read_text(encoding="utf-8").splitlines()
     hard = [topic.startswith("hard-") for topic in topics]
     is_hard = texts.isin(messages["Text"][hard]).to_numpy()
+    assert is_hard.sum() == 11
     p_spam = measures.spam_probabilities(logits)
     slices = measures.shares_right(labels, p_spam, {"hard": is_hard, "others": ~is_hard})
     assert accuracy_on_hard(*slices)["answer"] == "lower"

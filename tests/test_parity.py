@@ -44,9 +44,9 @@ def book():
     return package
 
 
-def random_params(cfg: dict, seed: int = 0) -> tuple[dict, dict]:
+def random_params(cfg: dict) -> tuple[dict, dict]:
     """Random weights in OpenAI's layout: flat by variable name, and nested as the book has them."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     theirs = ("n_vocab", "n_ctx", "n_embd", "n_layer", "n_head")
     scale = 0.6 / cfg["emb_dim"] ** 0.5
     flat, nested = {}, {"blocks": [{} for _ in range(cfg["n_layers"])]}

@@ -10,7 +10,7 @@ import pytest
 from helpers.data import load_splits
 from helpers.tokenizer import get_tokenizer
 from tests.clicks import one
-from tests.drawings import check_chart, check_that_all_can_be_seen, elements
+from tests.drawings import check_chart, check_drawing, elements
 from tests.labs import HEAD, made_up_run
 from workshop.fast import History, Progress
 from workshop.own import ClassMeasures
@@ -113,7 +113,7 @@ def test_a_training_is_drawn_from_its_first_step_on():
     assert "seed 1 of 2, step 6 of 12, about 90 s left" in one(button, "fx-bar").value
     history = History([2.0] * 12, [0.5, 0.75], [0.6, 0.65], [0.6, 0.8])
     drawing = charts.draw_training([history, history], 5, 6)
-    check_that_all_can_be_seen(drawing)
+    check_drawing(drawing)
     at_last = "training accuracy 0.75, validation accuracy 0.80, validation loss 0.650"
     assert f"after epoch 2, {at_last}" in drawing.words
     marks = []

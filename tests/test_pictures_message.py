@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers.tokenizer import get_tokenizer, visible_tokens
-from tests.drawings import check_drawing, check_that_all_can_be_seen, elements, written
+from tests.drawings import check_drawing, elements, written
 from workshop.pictures import message
 from workshop.pictures.message import draw_attention, draw_influence, draw_tokens
 
@@ -54,7 +54,7 @@ def test_padding_is_added_up_and_the_token_that_classifies_is_marked(place, shar
 def test_chips_say_direction_and_size_by_colour_by_sign_and_in_words():
     influences = [1.2, -0.5, 0.01, 0.1, math.nan]
     drawing = draw_influence(TOKENS, influences, "spam 0.40", {1})
-    check_that_all_can_be_seen(drawing)
+    check_drawing(drawing)
     fills = [box.get("fill") for box in elements(drawing, "rect", rx="4")]
     assert fills == ["#e28e4d", "#a1c9e3", "#ffffff", "#f7dfcc", "#ffffff"]
     assert [t for t in written(drawing) if set(t) <= set("+−·✕")] == ["+++", "✕", "·", "+", "·"]
@@ -66,7 +66,7 @@ def test_chips_say_direction_and_size_by_colour_by_sign_and_in_words():
 
 def test_the_curve_has_the_height_of_the_probabilities():
     drawing = message.draw_after_blocks([0.0, 1.0, 0.5])
-    check_that_all_can_be_seen(message.draw_after_blocks([0.5] * 49))
+    check_drawing(message.draw_after_blocks([0.5] * 49))
     points = [(disc.get("cx"), disc.get("cy")) for disc in elements(drawing, "circle")]
     assert points == [("58", "100"), ("198", "24"), ("338", "62")]
     assert drawing.words.endswith("reads after: 0.00 after 0, 1.00 after 1, 0.50 after 2")

@@ -41,7 +41,7 @@ def test_every_row_that_the_nano_can_do_is_there_and_is_not_trained_again():
 )
 def test_a_training_comes_out_again(number, seed):
     (stored,) = (r for r in RESULTS if (r["row"], r["seed"]) == (number, seed))
-    again = run(number, ROWS[number].experiment(NANO, DATA), seed)
+    again = run(number, replace(ROWS[number].experiment(NANO, DATA), seed=seed))
     for name in ("id", "row", "seed", "settings", "fingerprint"):
         assert again[name] == stored[name], name
     assert sum(map(operator.ne, stored["right"], again["right"])) <= MESSAGES_APART

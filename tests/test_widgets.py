@@ -9,19 +9,16 @@ from traitlets import TraitError
 from helpers.config import MODEL_CONFIGS, gpt_config
 from helpers.freezing import FreezePlan, classifier_without_weights, pieces_of, replace_head
 from helpers.model import part_names
-from tests.clicks import VIEW
+from tests.clicks import MARKS, static_form
 from tests.conftest import TINY, random_model
 from workshop.costs import training_cost
 from workshop.explorer import MODULE, plan_as_json
 from workshop.widgets import FreezeExplorer
 
-NANO, SMALL, XL = "gpt2-nano (12M)", "gpt2-small (124M)", "gpt2-xl (1558M)"
+NANO, SMALL = "gpt2-nano (12M)", "gpt2-small (124M)"
 BOOK = FreezePlan.book(12)
 
-pytestmark = [
-    pytest.mark.usefixtures("no_callback_fails"),
-    pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"),
-]  # which 7.7.1 itself uses
+pytestmark = MARKS
 
 
 @pytest.fixture
@@ -46,9 +43,9 @@ def test_after_random_clicks_all_that_code_reads_is_what_torch_counts(explorer, 
         plan = FreezePlan(n_layers, rng.sample(pieces, rng.randint(0, len(pieces))))
         batch_size, num_tokens, classes = rng.randint(1, 9), rng.randint(1, 99), rng.randint(2, 5)
         sizes = {"batch_size": batch_size, "num_tokens": num_tokens, "num_classes": classes}
-        click(explorer, size=size, plan=plan, **sizes)
+        click(explorer, plan=plan, size=size, **sizes)
         model = classifier_without_weights(gpt_config(size), classes)
-        assert explorer.apply_to(model) is model and FreezePlan.of(model) == explorer.plan == plan
+        assert FreezePlan.of(explorer.plan.apply(model)) == explorer.plan == plan
         parameters = [*model.parameters()]
         trainable = sum(p.numel() for p in parameters if p.requires_grad)
         assert explorer.report.total == sum(p.numel() for p in parameters)
@@ -58,9 +55,6 @@ def test_after_random_clicks_all_that_code_reads_is_what_torch_counts(explorer, 
         assert lowest is None or lowest.startswith(explorer.reach.lowest)
         cost = training_cost(gpt_config(size), plan, batch_size, num_tokens, classes)
         assert explorer.cost == cost
-        shapes = {shape.part: shape.shape for shape in explorer.shapes}
-        assert shapes["final_norm"] == (batch_size, num_tokens, gpt_config(size)["emb_dim"])
-        assert shapes["last_token"] == (batch_size, classes)
 
 
 def test_it_opens_with_the_books_choice_and_the_books_numbers(explorer):
@@ -78,11 +72,6 @@ def test_a_plan_that_code_sets_is_what_the_page_is_sent(explorer):
         with pytest.raises((ValueError, TraitError)):
             explorer.plan = wrong
     assert explorer.plan == FreezePlan.last_blocks(12, 2)
-
-
-def test_another_size_and_its_plan_arrive_together(explorer):
-    click(explorer, plan=FreezePlan.book(48), size=XL)
-    assert explorer.report.total == 1_557_614_402 and explorer.plan.n_layers == 48
 
 
 def test_a_message_sets_the_tokens_and_one_that_cannot_be_read_gets_a_sentence(explorer):
@@ -108,7 +97,6 @@ def test_a_loaded_model_brings_its_own_plan_and_classes_and_is_left_as_it_is():
     assert explorer.cfg == model.cfg
     explorer.plan = FreezePlan.everything(3)
     assert FreezePlan.of(model) == plan
-    assert FreezePlan.of(explorer.apply_to(model)) == FreezePlan.everything(3)
 
 
 def test_what_cannot_be_shown_is_refused_with_a_reason():
@@ -123,12 +111,8 @@ def test_what_cannot_be_shown_is_refused_with_a_reason():
 
 
 def test_a_page_without_a_kernel_gets_the_live_explorer_and_a_table(explorer, monkeypatch):
-    sent = []
-    monkeypatch.setattr("workshop.widgets.parts.display", lambda data, raw: sent.append(data))
     explorer.plan = FreezePlan.head_only(12)
-    explorer._ipython_display_()
-    (data,) = sent
-    assert data[VIEW]["model_id"] == explorer.model_id
+    data = static_form(explorer, monkeypatch)
     html = data["text/html"]
     assert MODULE in html and '"trainable":["out_head"]' in html and '"has_kernel":' not in html
     assert '<th scope="row">trf_blocks.0 – 11</th>' in html and "0.001 % trainable" in html

@@ -4,15 +4,12 @@ import re
 
 import pytest
 
-from tests.clicks import static_form
+from tests.clicks import MARKS, static_form
 from tests.drawings import check_that_it_has_its_words, elements, written
 from workshop.pictures.svg import Drawing, circle, picture
 from workshop.widgets import Slides
 
-pytestmark = [
-    pytest.mark.usefixtures("no_callback_fails"),
-    pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"),
-]
+pytestmark = MARKS
 
 
 def slides(count: int) -> Slides:

@@ -62,13 +62,13 @@ class Comparison:
         return text
 
 
-def compare(results: Sequence[dict], number: int, against: int | None = None) -> Comparison | None:
-    """Return how experiment `number` compares with experiment `against` (None: as ROWS says).
+def compare(results: Sequence[dict], number: int) -> Comparison | None:
+    """Return how experiment `number` compares with the one that ROWS names for it.
 
     `results` are what `experiments.run` returns. Only the seeds that both have count; None where
     there are none.
     """
-    against = against or ROWS[number].against
+    against = ROWS[number].against
     runs = [{r["seed"]: r for r in results if r["row"] == row} for row in (number, against)]
     seeds = sorted(runs[0].keys() & runs[1].keys())
     if not seeds:
@@ -205,7 +205,7 @@ def train_and_compare(model: str, data: str, rows: str, seeds: int, out: Path) -
     print(*notes, already, sep="\n")
     for row_id in tqdm(left, unit="training"):
         row, experiment = wanted[row_id]
-        append_row(out, train_row(row, experiment, experiment.seed))
+        append_row(out, train_row(row, experiment))
     results = [row for row in read_rows(out)[0] if row["id"] in wanted]
     if results:
         print(results_table(results).to_string())

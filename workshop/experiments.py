@@ -226,14 +226,13 @@ def measure(model: GPTModel, experiment: Experiment, datasets: Sequence[SpamData
     return measured
 
 
-def run(number: int, experiment: Experiment, seed: int) -> dict:
-    """Train and measure row `number` once, from this seed; return a row for `append_row`.
+def run(number: int, experiment: Experiment) -> dict:
+    """Train and measure row `number` once; return a row for `append_row`.
 
     It holds what `measure` returns, what the result is of, and the seconds that all took. Raises
     KeyboardInterrupt when interrupted, and what `fine_tune` raises.
     """
     start = time.perf_counter()
-    experiment = replace(experiment, seed=seed)
     datasets = make_datasets(experiment, load_splits_once(experiment.data))
     model = make_classifier(make_model(experiment), experiment)
     plan = experiment.plan(len(model.trf_blocks))
@@ -242,7 +241,7 @@ def run(number: int, experiment: Experiment, seed: int) -> dict:
     return {
         "id": run_id(number, experiment),
         "row": number,
-        "seed": seed,
+        "seed": experiment.seed,
         "settings": settings_by_name(experiment),
         "fingerprint": fingerprint(experiment),
         **measure(model, experiment, datasets),

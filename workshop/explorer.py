@@ -32,40 +32,21 @@ from helpers.freezing import (
 )
 from workshop import ASSETS
 from workshop.costs import ForwardPass, training_cost
-from workshop.experiments import ROWS
+from workshop.experiments import LAYERS, ROWS
 from workshop.pictures.model import draw_classifier
 from workshop.tables import html_table, parts_table
 
 MODULE = (ASSETS / "explorer.mjs").read_text(encoding="utf-8")
 NANO, SMALL = "gpt2-nano (12M)", "gpt2-small (124M)"
 
-# What each number of a row is multiplied with: the batch size b and the number of tokens n. The
-# last four are bytes that the forward pass keeps for the backward pass; compute is in multiply-adds.
-COLUMNS = (
-    "parameters",
-    "trainable",
-    "forward b n",
-    "forward b n n",
-    "backward b n",
-    "backward b n n",
-    "kept b n",
-    "kept b n n",
-    "kept n n",
-    "kept n",
-)
-LAYERS_OF_PRESET = {  # the name of a preset → that of the same choice in `workshop.experiments`
-    "head only": "head only",
-    "the book's choice": "last block",
-    "last two blocks": "last two blocks",
-    "everything": "all",
-    "LoRA, all blocks": "LoRA",
-}
-
 
 def _row(cfg: dict, plan: FreezePlan, piece: str, has_gradient: bool, classes: int) -> list[int]:
-    """Return the numbers of COLUMNS for one piece under a plan.
+    """Return the numbers that the page adds up for one piece under a plan.
 
-    `has_gradient` says whether something before the piece is trainable.
+    They are those of all and of the trainable parameters; the multiply-adds of the forward pass, by
+    b·n and by b·n·n, with the batch size b and n tokens, and those of the backward pass; and the
+    bytes that are kept for it, by b·n, b·n·n, n·n and n. `has_gradient` says whether something
+    before the piece is trainable.
     """
     counts = ForwardPass(cfg, plan, classes)
     counts.has_gradient = has_gradient
@@ -116,10 +97,6 @@ def explorer_table(cfg: dict) -> dict:
     """Return what the page has to know of a model with configuration `cfg`, ready for JSON."""
     rows, larger = _pieces(tuple(cfg.items()))
     n_layers, d, heads = cfg["n_layers"], cfg["emb_dim"], cfg["n_heads"]
-    presets = {}
-    for preset, make in PRESETS.items():
-        plan = make(n_layers)
-        presets[preset] = plan_as_json(plan)
     token = ["b", "n", d]
     return {
         "layers": n_layers,
@@ -127,7 +104,7 @@ def explorer_table(cfg: dict) -> dict:
         "context": cfg["context_length"],
         "rows": rows,
         "larger": larger,
-        "presets": presets,
+        "presets": {name: plan_as_json(make(n_layers)) for name, make in PRESETS.items()},
         "shapes": {
             "tok_emb": token,
             "pos_emb": ["n", d],
@@ -156,7 +133,7 @@ def measured_results(name: str) -> dict[str, str]:
     repository. Sizes and presets that neither trained are left out.
     """
     results = {}
-    for preset, layers in LAYERS_OF_PRESET.items():
+    for layers, preset in LAYERS.items():
         if name == NANO:
             accuracies = _nano_accuracies(layers)
             results[preset] = (
@@ -184,16 +161,10 @@ def _nano_accuracies(layers: str) -> list[float]:
     return [result["accuracy"]["test"] for result in results if result["row"] == number]
 
 
-@lru_cache(maxsize=64)  # tracing takes longer than all the rest
-def _traced(sizes: tuple, batch_size: int, num_tokens: int, classes: int) -> tuple[Shape, ...]:
-    model = classifier_without_weights(dict(sizes), classes)
-    token_ids = torch.zeros(batch_size, num_tokens, dtype=torch.long)
-    return trace_shapes(model, token_ids, last_token=True)
-
-
 def shapes_of(cfg: dict, batch_size: int, num_tokens: int, num_classes: int) -> tuple[Shape, ...]:
     """Return the shape of each part's output for token ids (batch_size, num_tokens)."""
-    return _traced(tuple(cfg.items()), batch_size, num_tokens, num_classes)
+    token_ids = torch.zeros(batch_size, num_tokens, dtype=torch.long)
+    return trace_shapes(classifier_without_weights(cfg, num_classes), token_ids, last_token=True)
 
 
 # --- a page without a kernel ----------------------------------------------------------------------

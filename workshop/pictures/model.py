@@ -119,15 +119,6 @@ def fold(
     return tuple(rows)
 
 
-def describe_reach(reach: GradientReach) -> str:
-    """Return in one sentence how far the gradient goes."""
-    if not reach.ends:
-        return "Nothing is trainable, so there is no backward pass."
-    passed = sum(part.startswith("trf_blocks.") for part in reach.crossed)
-    blocks = counted(passed, "block") if passed else "no block"
-    return f"The gradient passes through {blocks} and stops at {' and '.join(reach.ends)}."
-
-
 # --- the picture ----------------------------------------------------------------------------------
 
 BOX_WIDTH, BOX_HEIGHT = 330, 46
@@ -242,14 +233,14 @@ def _draw_gradient(rows: Sequence[Row], top: float) -> list[str]:
 # --- the new head ---------------------------------------------------------------------------------
 
 
-def draw_new_head(cfg: dict, num_classes: int = 2) -> Drawing:
+def draw_new_head(cfg: dict) -> Drawing:
     """Return a diagram of the language-model head and of the classification head that replaces it.
 
     `cfg` is the model's configuration. The widths are not to scale.
     """
     d, vocabulary = cfg["emb_dim"], cfg["vocab_size"]
     before = ("language-model head", vocabulary, vocabulary * d, "token of the vocabulary")
-    after = ("classification head", num_classes, (d + 1) * num_classes, "class")
+    after = ("classification head", 2, (d + 1) * 2, "class")
     drawn = [text(295, 96, "→", 22, "middle"), text(295, 116, "replaced by", anchor="middle")]
     lines = []
     for middle, state, half, (title, outputs, count, meaning) in (

@@ -3,7 +3,7 @@
 The classifier answers all messages once, when the dashboard is made.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from html import escape
 
 import pandas as pd
@@ -54,9 +54,8 @@ class Dashboard(CourseWidget):
     """A classifier's answers to messages with known labels, at a threshold to move.
 
     `messages` has the columns "Text" and "Label" (0 ham, 1 spam), as `load_splits` gives them. A
-    click on a message calls `on_message` with its text. `kinds` has, for each name, which messages
-    are of that kind; short and long ones are always there. `threshold`, `counts`, `field` (correct
-    and predicted label, or None) and `message` (the text that was clicked) hold what is shown. Raises
+    click on a message calls `on_message` with its text. `threshold`, `counts`, `field` (correct and
+    predicted label, or None) and `message` (the text that was clicked) hold what is shown. Raises
     ValueError for a table without these columns, and for texts and labels that can't be measured.
     """
 
@@ -65,7 +64,6 @@ class Dashboard(CourseWidget):
         classifier: SpamClassifier,
         messages: pd.DataFrame,
         on_message: Callable[[str], object] = lambda text: None,
-        kinds: Mapping[str, Iterable] | None = None,
     ):
         for name in ("Text", "Label"):
             if name not in messages.columns:
@@ -75,7 +73,7 @@ class Dashboard(CourseWidget):
         self._texts, self._labels = messages["Text"].tolist(), messages["Label"].tolist()
         self._p_spam = classifier.probabilities(self._texts)[:, 1].numpy()  # (num_messages,)
         self._points = precision_recall_curve(self._labels, self._p_spam)
-        self._kinds = short_and_long(self._texts, classifier.tokenizer) | dict(kinds or {})
+        self._kinds = short_and_long(self._texts, classifier.tokenizer)
         self._on_message = on_message
         self.field, self.message, self._chosen = None, "", None
         self._lines = {}

@@ -11,7 +11,6 @@ from helpers.freezing import (
     FreezePlan,
     GradientReach,
     ParameterReport,
-    Shape,
     gradient_reach,
     num_classes_of,
     parameter_report,
@@ -24,7 +23,6 @@ from workshop.explorer import (
     explorer_table,
     live_html,
     plan_as_json,
-    shapes_of,
     static_form,
 )
 from workshop.widgets.parts import display_with_static_form
@@ -41,7 +39,7 @@ class FreezeExplorer(AnyWidget):
     and costs are those of a batch of `batch_size` messages with as many tokens as `text`, or
     `num_tokens`.
 
-    `plan`, `cfg`, `report`, `reach`, `shapes` and `cost` hold what is shown; `plan` can be set.
+    `plan`, `cfg`, `report`, `reach` and `cost` hold what is shown; `plan` can be set.
     Raises ValueError for an unknown name, fewer than two classes, a text that can't be read, a plan
     of another depth, and a loaded model that still has its language-model head or a piece that is
     trainable in part.
@@ -133,22 +131,10 @@ class FreezeExplorer(AnyWidget):
         return gradient_reach(self.plan)
 
     @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """The shape of each part's output for the batch that is shown."""
-        return shapes_of(self.cfg, self.batch_size, self.num_tokens, self.num_classes)
-
-    @property
     def cost(self) -> TrainingCost:
         """What one training step on the batch costs."""
         batch = self.batch_size, self.num_tokens, self.num_classes
         return training_cost(self.cfg, self.plan, *batch)
-
-    def apply_to(self, model: GPTModel) -> GPTModel:
-        """Return a model after its parameters' `requires_grad` was set to what is shown.
-
-        Raises ValueError for another depth.
-        """
-        return self.plan.apply(model)
 
     def static_form(self) -> str:
         """Return the diagram and the table of parts as HTML, for pages where no script runs."""
