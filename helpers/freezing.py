@@ -310,7 +310,7 @@ class PartCount:
 
 @dataclass(frozen=True)
 class ParameterReport:
-    """The numbers of parameters under a plan: `total`, `trainable`, and `percent` trainable.
+    """The numbers of parameters under a plan: `total`, `trainable`, `frozen`, and `percent` trainable.
 
     `percent_text` is the percentage as text: "5.70 %", "0.003 %". `parts` has a count for each part,
     in the order of the forward pass. `weights` holds the numbers of a piece of each kind, such as
@@ -331,6 +331,7 @@ class ParameterReport:
             parts=parts,
             total=total,
             trainable=trainable,
+            frozen=total - trainable,
             percent=percent,
             percent_text=f"{percent:{digits}} %",
         )
