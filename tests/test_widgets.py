@@ -55,6 +55,9 @@ def test_after_random_clicks_all_that_code_reads_is_what_torch_counts(explorer, 
         assert lowest is None or lowest.startswith(explorer.reach.lowest)
         cost = training_cost(gpt_config(size), plan, batch_size, num_tokens, classes)
         assert explorer.cost == cost
+        shapes = {shape.part: shape.shape for shape in explorer.shapes}
+        assert shapes["final_norm"] == (batch_size, num_tokens, gpt_config(size)["emb_dim"])
+        assert shapes["last_token"] == (batch_size, classes)
 
 
 def test_it_opens_with_the_books_choice_and_the_books_numbers(explorer):

@@ -161,10 +161,16 @@ def _nano_accuracies(layers: str) -> list[float]:
     return [result["accuracy"]["test"] for result in results if result["row"] == number]
 
 
+@lru_cache(maxsize=64)  # tracing takes longer than all the rest
+def _traced(sizes: tuple, batch_size: int, num_tokens: int, classes: int) -> tuple[Shape, ...]:
+    model = classifier_without_weights(dict(sizes), classes)
+    token_ids = torch.zeros(batch_size, num_tokens, dtype=torch.long)
+    return trace_shapes(model, token_ids, last_token=True)
+
+
 def shapes_of(cfg: dict, batch_size: int, num_tokens: int, num_classes: int) -> tuple[Shape, ...]:
     """Return the shape of each part's output for token ids (batch_size, num_tokens)."""
-    token_ids = torch.zeros(batch_size, num_tokens, dtype=torch.long)
-    return trace_shapes(classifier_without_weights(cfg, num_classes), token_ids, last_token=True)
+    return _traced(tuple(cfg.items()), batch_size, num_tokens, num_classes)
 
 
 # --- a page without a kernel ----------------------------------------------------------------------

@@ -11,6 +11,7 @@ from helpers.freezing import (
     FreezePlan,
     GradientReach,
     ParameterReport,
+    Shape,
     gradient_reach,
     num_classes_of,
     parameter_report,
@@ -23,6 +24,7 @@ from workshop.explorer import (
     explorer_table,
     live_html,
     plan_as_json,
+    shapes_of,
     static_form,
 )
 from workshop.widgets.parts import display_with_static_form
@@ -39,7 +41,7 @@ class FreezeExplorer(AnyWidget):
     and costs are those of a batch of `batch_size` messages with as many tokens as `text`, or
     `num_tokens`.
 
-    `plan`, `cfg`, `report`, `reach` and `cost` hold what is shown; `plan` can be set.
+    `plan`, `cfg`, `report`, `reach`, `shapes` and `cost` hold what is shown; `plan` can be set.
     Raises ValueError for an unknown name, fewer than two classes, a text that can't be read, a plan
     of another depth, and a loaded model that still has its language-model head or a piece that is
     trainable in part.
@@ -129,6 +131,11 @@ class FreezeExplorer(AnyWidget):
     def reach(self) -> GradientReach:
         """How far down the gradient goes."""
         return gradient_reach(self.plan)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shape of each part's output for the batch that is shown."""
+        return shapes_of(self.cfg, self.batch_size, self.num_tokens, self.num_classes)
 
     @property
     def cost(self) -> TrainingCost:
