@@ -25,11 +25,12 @@ def get_tokenizer() -> tiktoken.Encoding:
     """Return the tokenizer of the bundled checkpoint; all sizes of GPT-2 have the same one.
 
     Its `encoder.json` maps each token to its id. The ids follow the order of the merges, which
-    `vocab.bpe` lists too.
+    `vocab.bpe` lists too. Raises OSError or ValueError where there is no such table.
     """
     path = BUNDLED_CHECKPOINT / "encoder.json"
     token_ids = json.loads(path.read_text(encoding="utf-8"))
-    del token_ids[END_OF_TEXT_MARK]  # is given to tiktoken by itself
+    if token_ids.pop(END_OF_TEXT_MARK, None) != END_OF_TEXT:
+        raise ValueError(f"{path} is not GPT-2's: {END_OF_TEXT_MARK} is not {END_OF_TEXT}")
 
     # the table is text, so each byte is written as a visible character: its own, or else the next
     # free one from 256 on
