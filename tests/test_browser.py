@@ -180,6 +180,22 @@ def test_a_click_on_the_diagram_is_known_to_the_kernel_and_code_moves_the_diagra
     assert copied.endswith("requires_grad = False\n")
 
 
+def test_a_finger_freezes_opens_and_chooses_and_the_kernel_knows(page, explorer):
+    for target, trainable in (
+        ('[data-part="trf_blocks.11"]', 3_074),
+        ('[data-open="trf_blocks.11"]', 3_074),
+        ('[data-part="trf_blocks.11.norm1"]', 4_610),
+        ('[data-preset="everything"]', 124_441_346),
+        ('[data-preset="head only"]', 1_538),
+    ):
+        explorer.locator(target).tap()
+        agree(page, explorer, trainable)
+    explorer.locator("[data-copy]").tap()
+    explorer.get_by_text("Copied.").wait_for()
+    assert "model.out_head" in page.evaluate("navigator.clipboard.readText()")
+    explorer.locator('[data-open="trf_blocks.11"]').tap()
+
+
 def test_a_message_is_shown_as_text_and_what_cannot_be_read_is_said(explorer):
     explorer.locator("summary").click()
     box = explorer.locator('[data-field="message"]')
