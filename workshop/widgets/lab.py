@@ -19,6 +19,7 @@ from workshop.lab import (
     finished_run,
     keep_run,
     keep_test_opened,
+    load_material,
     read_kept,
     work_predicted,
 )
@@ -68,13 +69,19 @@ runs apart. With one seed, the interval ignores that another seed gives another 
 class FreezeLab(CourseWidget):
     """The Freeze Explorer, a button that trains, and a table with a row for each run.
 
-    `material`, as `load_material` returns it, is what is trained. Runs are kept in the file FILE
-    beside the notebook, and only there. `settings`, `rows` (the runs), and `model` and `history` of
-    the training that was last (None before) hold what is shown.
+    The model and the messages are loaded at once; `material` takes their place. Runs are kept in the
+    file FILE beside the notebook, and only there. `settings`, `rows` (the runs), and `model` and
+    `history` of the training that was last (None before) hold what is shown. Raises what the loading
+    raises.
     """
 
-    def __init__(self, material: Material):
-        self.material = material
+    def __init__(
+        self,
+        model_name: str = "gpt2-nano (12M)",
+        data_name: str = "sms-mini",
+        material: Material | None = None,
+    ):
+        self.material = material or load_material(model_name, data_name)
         self.path = beside_the_notebook(FILE)
         self.model = self.history = None
         self.rows = ()
