@@ -45,7 +45,7 @@ def test_after_random_clicks_all_that_code_reads_is_what_torch_counts(explorer, 
         sizes = {"batch_size": batch_size, "num_tokens": num_tokens, "num_classes": classes}
         click(explorer, plan=plan, size=size, **sizes)
         model = classifier_without_weights(gpt_config(size), classes)
-        assert FreezePlan.of(explorer.plan.apply(model)) == explorer.plan == plan
+        assert explorer.apply_to(model) is model and FreezePlan.of(model) == explorer.plan == plan
         parameters = [*model.parameters()]
         trainable = sum(p.numel() for p in parameters if p.requires_grad)
         assert explorer.report.total == sum(p.numel() for p in parameters)
@@ -100,6 +100,7 @@ def test_a_loaded_model_brings_its_own_plan_and_classes_and_is_left_as_it_is():
     assert explorer.cfg == model.cfg
     explorer.plan = FreezePlan.everything(3)
     assert FreezePlan.of(model) == plan
+    assert FreezePlan.of(explorer.apply_to(model)) == FreezePlan.everything(3)
 
 
 def test_what_cannot_be_shown_is_refused_with_a_reason():

@@ -143,6 +143,13 @@ class FreezeExplorer(AnyWidget):
         batch = self.batch_size, self.num_tokens, self.num_classes
         return training_cost(self.cfg, self.plan, *batch)
 
+    def apply_to(self, model: GPTModel) -> GPTModel:
+        """Return a model after its parameters' `requires_grad` was set to what is shown.
+
+        Raises ValueError for another depth.
+        """
+        return self.plan.apply(model)
+
     def static_form(self) -> str:
         """Return the diagram and the table of parts as HTML, for pages where no script runs."""
         tokens = self.tokens if len(self.tokens) == self.num_tokens else ()
