@@ -207,6 +207,19 @@ class FreezePlan:
             return states[0]
         return ADAPTED if states == [ADAPTED, ADAPTED, FROZEN, FROZEN] else PARTLY
 
+    def toggle(self, *parts: str, state: str = TRAINABLE) -> "FreezePlan":
+        """Return the plan with a part flipped between frozen and `state`, TRAINABLE or ADAPTED.
+
+        What is in any other state gets this one. Several parts go together: all get it, or are
+        frozen if all had it. Raises ValueError for a part that does not exist or can't get it.
+        """
+        flipped = FROZEN if all(self.state(part) == state for part in parts) else state
+        states = self.states | dict.fromkeys(self.pieces(parts), FROZEN)
+        states |= dict.fromkeys(self.pieces(parts, state), flipped)
+        trainable = [piece for piece in states if states[piece] == TRAINABLE]
+        adapted = [piece for piece in states if states[piece] == ADAPTED]
+        return replace(self, trainable=trainable, adapted=adapted)
+
     # --- a model ---
 
     def apply(self, model: GPTModel) -> GPTModel:

@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,7 @@ import torch
 
 from helpers.config import BASE_CONFIG, LEARNERS_FOLDER
 from helpers.data import load_splits
-from helpers.freezing import ADAPTED, FROZEN, PRESETS, TRAINABLE, FreezePlan, preset_of
+from helpers.freezing import PRESETS, FreezePlan, preset_of
 from helpers.model import GPTModel, part_names
 
 ROOT = Path(__file__).parent.parent
@@ -103,13 +102,3 @@ def resize(plan: FreezePlan, n_layers: int) -> FreezePlan:
     existing = {*part_names(n_layers), *FreezePlan(n_layers).states}
     kept = plan.trainable & existing, plan.adapted & existing
     return FreezePlan(n_layers, *kept, plan.rank, plan.alpha)
-
-
-def toggle(plan: FreezePlan, *parts: str, state: str = TRAINABLE) -> FreezePlan:
-    """The plan after a click in the page: all parts get `state`, or are frozen if all had it."""
-    flipped = FROZEN if all(plan.state(part) == state for part in parts) else state
-    states = plan.states | dict.fromkeys(plan.pieces(parts), FROZEN)
-    states |= dict.fromkeys(plan.pieces(parts, state), flipped)
-    trainable = {piece for piece in states if states[piece] == TRAINABLE}
-    adapted = {piece for piece in states if states[piece] == ADAPTED}
-    return replace(plan, trainable=trainable, adapted=adapted)

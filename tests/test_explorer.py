@@ -16,7 +16,7 @@ from helpers.freezing import (
 )
 from helpers.model import part_names
 from tests import lab
-from tests.conftest import TINY, resize, toggle
+from tests.conftest import TINY, resize
 from tests.lab import AXE, VIOLATIONS
 from workshop.costs import training_cost
 from workshop.explorer import MODULE, explorer_page, explorer_table, plan_as_json, shapes_of
@@ -104,7 +104,7 @@ def expected(case: dict) -> dict:
         "counts": [[count.parameters, count.trainable] for count in counts],
         "shapes": [shapes[part] for part in parts],
         "preset": preset_of(plan) or "",
-        "toggled": toggle(plan, *case["press"], state=case["state"]),
+        "toggled": plan.toggle(*case["press"], state=case["state"]),
         "resized": resize(plan, SIZES[case["to"]]["n_layers"]),
     }
 
@@ -244,7 +244,7 @@ def test_a_mouse_freezes_opens_chooses_drags_and_goes_back(page):
     for name in ("final_norm", "trf_blocks.11", "trf_blocks.10.ff"):
         part(page, name).hover()
     page.mouse.up()
-    assert shown(page) == toggle(FreezePlan.book(12), "trf_blocks.10.ff")
+    assert shown(page) == FreezePlan.book(12).toggle("trf_blocks.10.ff")
     page.locator("[data-undo]").click()
     assert shown(page) == FreezePlan.nothing(12)
     page.locator("[data-reset]").click()
@@ -291,7 +291,7 @@ def test_another_size_keeps_the_choice_and_folds_equal_blocks(page):
     assert "47 transformer blocks" in run.inner_text()
     page.locator('[data-open="trf_blocks.0 – 46"]').click()
     part(page, "trf_blocks.20").click()
-    assert shown(page) == toggle(FreezePlan.book(48), "trf_blocks.20")
+    assert shown(page) == FreezePlan.book(48).toggle("trf_blocks.20")
     assert part(page, "trf_blocks.21 – 46").count() == 1
     page.locator(f'[data-size="{NANO}"]').click()
     assert shown(page) == FreezePlan.last_blocks(6, 0)
@@ -323,7 +323,7 @@ def test_the_address_holds_the_choice_and_brings_it_back(page, file):
     address, plan = page.url, shown(page)
     page.goto("about:blank")
     page.goto(address)
-    assert shown(page) == plan == toggle(FreezePlan.last_blocks(6, 2), "trf_blocks.0")
+    assert shown(page) == plan == FreezePlan.last_blocks(6, 2).toggle("trf_blocks.0")
 
 
 def test_a_result_says_who_measured_it(page):

@@ -10,6 +10,7 @@ from torch import nn
 
 from helpers.config import MODEL_CONFIGS, gpt_config
 from helpers.freezing import (
+    ADAPTED,
     ADAPTED_MATRICES,
     PIECES,
     PRESETS,
@@ -46,10 +47,9 @@ def random_plans(number: int, seed: int, adapters: bool = False) -> list[FreezeP
     pieces = [f"trf_blocks.{i}.{kind}" for i in range(3) for kind in ADAPTED_MATRICES]
     for _ in range(number):
         plan = FreezePlan(3, frozenset(rng.sample(NAMES, rng.randrange(len(NAMES)))))
-        chosen = rng.sample(pieces, rng.randint(1, len(pieces))) if adapters else ()
-        adapted = {piece for piece in chosen if plan.state(piece) != "trainable"}
-        rank, alpha = rng.randint(1, 8), rng.choice([1, 2.5, 16])
-        plans.append(replace(plan, adapted=adapted, rank=rank, alpha=alpha))
+        for piece in rng.sample(pieces, rng.randint(1, len(pieces))) if adapters else ():
+            plan = plan if plan.state(piece) == "trainable" else plan.toggle(piece, state=ADAPTED)
+        plans.append(replace(plan, rank=rng.randint(1, 8), alpha=rng.choice([1, 2.5, 16])))
     return plans
 
 
@@ -137,29 +137,66 @@ def test_presets_are_the_parts_that_their_names_say():
     assert FreezePlan(2, pieces).trainable == {"trf_blocks.1"}
 
 
-def test_a_block_has_a_state_of_its_own_where_its_matrices_have_adapters_or_a_part_is_trained():
-    adapted = FreezePlan(3, {"out_head"}, {"trf_blocks.0", "trf_blocks.2"})
+def test_toggling_a_part_flips_it_and_a_partly_trainable_block_becomes_whole():
+    plan = FreezePlan.nothing(2).toggle("trf_blocks.0.att")
+    assert plan.state("trf_blocks.0") == "partly trainable"
+    assert plan.state("trf_blocks.0.ff") == "frozen"
+    assert plan.toggle("trf_blocks.0").state("trf_blocks.0") == "trainable"
+    assert plan.toggle("trf_blocks.0").toggle("trf_blocks.0") == FreezePlan.nothing(2)
+
+
+def test_adapters_on_the_matrices_of_a_block_give_it_a_state_of_its_own():
+    adapted = FreezePlan.book(3).toggle("trf_blocks.0", "trf_blocks.2", state=ADAPTED)
+    assert adapted.adapted == {"trf_blocks.0", "trf_blocks.2"}
+    assert adapted.trainable == {"final_norm", "out_head"}  # the last block's norms are frozen, too
+    assert adapted.toggle("trf_blocks.0", "trf_blocks.2", state=ADAPTED).adapted == set()
+    assert adapted.toggle("trf_blocks.1", state=ADAPTED).adapted == {
+        f"trf_blocks.{i}" for i in range(3)
+    }
     assert adapted.state("trf_blocks.2") == "frozen with an adapter"
     assert adapted.state("trf_blocks.2.norm1") == adapted.state("trf_blocks.1") == "frozen"
-    both = FreezePlan(3, {"trf_blocks.2.att"}, {"trf_blocks.2.att"})
-    for plan in (both, FreezePlan(3, {"trf_blocks.2.norm1"}, {"trf_blocks.2"})):
-        assert plan.state("trf_blocks.2") == "partly trainable"
-        assert plan.state("trf_blocks.2.att") == "frozen with an adapter"
-    assert FreezePlan(3, {"trf_blocks.1.att"}).state("trf_blocks.1") == "partly trainable"
+    whole = adapted.toggle("trf_blocks.0.att")
+    assert whole.state("trf_blocks.0.att") == "trainable"
+    assert whole.adapted == {"trf_blocks.0.ff", "trf_blocks.2"}
+    for other in (
+        adapted.toggle("trf_blocks.2.ff", state=ADAPTED),
+        adapted.toggle("trf_blocks.2.norm1"),
+    ):
+        assert other.state("trf_blocks.2") == "partly trainable"
+        assert other.state("trf_blocks.2.att") == "frozen with an adapter"
     matrices = {"trf_blocks.1.att", "trf_blocks.1.ff"}
     assert FreezePlan(2, {"out_head"}, matrices) == FreezePlan.lora(2, 1)
 
 
+def test_parts_toggled_together_end_in_one_state_and_nothing_else_changes():
+    rng = random.Random(2)
+    for plan in random_plans(60, 2, adapters=True):
+        chosen = rng.sample(NAMES, rng.randint(1, 4))
+        all_trainable = all(plan.state(name) == "trainable" for name in chosen)
+        toggled = plan.toggle(*chosen)
+        states = {toggled.state(name) for name in chosen}
+        assert states == {"frozen" if all_trainable else "trainable"}
+        pieces = {piece for name in NAMES for piece in pieces_of(name)}
+        for piece in pieces.difference(*(pieces_of(name) for name in chosen)):
+            assert toggled.state(piece) == plan.state(piece)
+
+
 @pytest.mark.parametrize("n_layers", [2, 12, 48])
-def test_a_preset_is_known_by_its_name_however_its_pieces_are_named(n_layers):
+def test_a_preset_is_known_by_its_name_however_its_toggles_were_set(n_layers):
     names = "nothing|head only|LoRA, last block|LoRA, all blocks|the book's choice|last two blocks"
     assert list(PRESETS) == [*names.split("|"), "everything"]
     for name, preset in PRESETS.items():
         wanted = preset(n_layers)
         assert preset_of(wanted) == name
-        trainable = [piece for part in wanted.trainable for piece in pieces_of(part)]
-        adapted = [f"{block}.{kind}" for block in wanted.adapted for kind in ADAPTED_MATRICES]
-        assert preset_of(FreezePlan(n_layers, trainable, adapted)) == name
+        by_hand = FreezePlan.nothing(n_layers)
+        for part in wanted.trainable:
+            for piece in pieces_of(part):
+                by_hand = by_hand.toggle(piece)
+        for block in wanted.adapted:
+            by_hand = by_hand.toggle(f"{block}.att", state=ADAPTED).toggle(
+                f"{block}.ff", state=ADAPTED
+            )
+        assert preset_of(by_hand) == name
 
 
 def test_a_preset_has_its_name_with_any_rank_and_other_plans_have_none():
@@ -168,8 +205,9 @@ def test_a_preset_has_its_name_with_any_rank_and_other_plans_have_none():
     larger = FreezePlan.lora(12, 1, rank=3, alpha=5)
     assert preset_of(larger) == "LoRA, last block"
     assert larger != FreezePlan.lora(12, 1) and hash(larger) != hash(FreezePlan.lora(12, 1))
-    without = replace(larger, adapted=frozenset())  # rank and alpha mean nothing
-    assert without == FreezePlan.head_only(12)
+    assert larger.toggle("trf_blocks.11", state=ADAPTED) == FreezePlan.head_only(
+        12
+    )  # rank and alpha mean nothing
 
 
 REFUSED = {
@@ -177,8 +215,8 @@ REFUSED = {
     "no part is called 'trf_blocks.2'; a model with 2": lambda: FreezePlan(2, {"trf_blocks.2"}),
     "k .* from 0 to 2, the number of blocks, not 3": lambda: FreezePlan.last_blocks(2, 3),
     "alpha must be a finite number above 0, not 0": lambda: FreezePlan.lora(3, alpha=0),
-    "norm1 takes no adapter: .* such as trf_": lambda: FreezePlan(
-        3, adapted={"trf_blocks.0.norm1"}
+    "norm1 takes no adapter: .* such as trf_": lambda: FreezePlan(3).toggle(
+        "trf_blocks.0.norm1", state=ADAPTED
     ),
     "rank .* 1 to 8, .* not 9": lambda: parameter_report(TINY, FreezePlan.lora(3, rank=9)),
     "12 blocks, the configuration has 3": lambda: parameter_report(TINY, FreezePlan.book(12)),
@@ -200,7 +238,7 @@ def test_adapters_stay_when_their_plan_comes_again_and_other_adapters_are_refuse
         with pytest.raises(ValueError, match=message):
             plan.apply(model)
         assert FreezePlan.of(model) == FreezePlan.lora(3, 1)
-    more = FreezePlan(3, {"out_head", "trf_blocks.0", "trf_blocks.2.norm1"}, {"trf_blocks.2"})
+    more = FreezePlan.lora(3, 1).toggle("trf_blocks.0", "trf_blocks.2.norm1")
     assert FreezePlan.of(more.apply(model)) == more
     assert all(map(torch.equal, before, model.parameters()))
 
@@ -225,7 +263,11 @@ def torch_reach(model) -> tuple[str | None, tuple[str, ...]]:
 def test_the_gradient_goes_as_far_as_torch_carries_it():
     plain = replace_head(random_model(TINY))
     plans = [preset(3) for preset in PLANS.values()] + [FreezePlan(3, {name}) for name in NAMES]
-    plans += [FreezePlan(3, adapted={name}) for name in NAMES if name.endswith((".att", ".ff"))]
+    plans += [
+        FreezePlan(3).toggle(name, state=ADAPTED)
+        for name in NAMES
+        if name.endswith((".att", ".ff"))
+    ]
     plans += random_plans(10, 5) + random_plans(10, 6, adapters=True)
     for plan in plans:
         reach = gradient_reach(plan)
@@ -238,7 +280,7 @@ def test_the_blocks_below_the_lowest_trainable_part_are_frozen():
     assert frozen_blocks(FreezePlan.nothing(12)) == 12
     assert frozen_blocks(FreezePlan(12, {"pos_emb"})) is None
     assert frozen_blocks(FreezePlan.lora(12, 3)) == 9
-    assert frozen_blocks(FreezePlan(12, adapted={"trf_blocks.4.ff"})) == 4
+    assert frozen_blocks(FreezePlan.book(12).toggle("trf_blocks.4.ff", state=ADAPTED)) == 4
     assert gradient_reach(FreezePlan(3, {"pos_emb", "tok_emb"})).ends == ("tok_emb", "pos_emb")
     assert gradient_reach(FreezePlan.nothing(3)).ends == ()
 

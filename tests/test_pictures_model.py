@@ -30,7 +30,9 @@ PLANS = {
     "book": BOOK,
     "nothing": FreezePlan(12, frozenset()),
     "both embeddings": FreezePlan(12, frozenset({"tok_emb", "pos_emb"})),
-    "pieces and adapters": FreezePlan(12, BOOK.trainable | {"trf_blocks.3.att"}, {"trf_blocks.5"}),
+    "pieces and adapters": BOOK.toggle("trf_blocks.3.att").toggle(
+        "trf_blocks.5", state="frozen with an adapter"
+    ),
     "LoRA": FreezePlan.lora(12),
 }
 
@@ -51,8 +53,7 @@ def test_the_pictures_in_images_are_the_ones_that_the_code_draws_and_pages_show(
 
 
 def test_equal_blocks_share_a_box_and_no_part_is_lost_or_drawn_twice():
-    pieces = {"trf_blocks.3.att", "trf_blocks.4.ff"}
-    rows = fold(parameter_report(CFG, FreezePlan(12, BOOK.trainable | pieces)))
+    rows = fold(parameter_report(CFG, BOOK.toggle("trf_blocks.3.att").toggle("trf_blocks.4.ff")))
     blocks = ["trf_blocks.0 – 2", "trf_blocks.3", "trf_blocks.4", "trf_blocks.5 – 10"]
     assert [row.name for row in rows[2:-2]] == [*blocks, "trf_blocks.11"]
     assert [row.title for row in rows[2:4]] == ["3 transformer blocks", "transformer block"]

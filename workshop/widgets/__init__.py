@@ -7,7 +7,7 @@ microscope   the Message Microscope: which tokens change the answer, and where t
 prediction   a question to commit to, before its answer is shown
 own_classes  from your own table to a classifier in a file
 slides       a slider that moves through pictures
-parts        controls and lists that several widgets have
+parts        controls and lists that several widgets have, and the tower of toggles
 train_button what trains at a click: the buttons, how it goes, its end
 
 They keep what is chosen, call the modules that compute, and show what those return. Only they import
