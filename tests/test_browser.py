@@ -58,10 +58,12 @@ from workshop.widgets.prediction import Prediction
 bar = picture([circle(20, 10, 5, BLUE)], "a bar", 90, 20)
 padding = Question(
     "How much of the rectangle is padding?", Number(within=5, unit="%"),
-    "Yes: {answer}.", {"too low": "More than that.", "too high": "Less."}, "It is `<|endoftext|>`.",
+    {"else": "Yes: {answer}."}, {"too low": "More than that.", "too high": "Less."},
+    "It is `<|endoftext|>`.",
 )
 long_option = "neither: a model with a random head outputs about the same probabilities each time"
-label = Question("Which label?", OneOf("ham", "spam", long_option), "Yes.", {"else": "No."})
+right = {"else": "Yes."}
+label = Question("Which label?", OneOf("ham", "spam", long_option), right, {"else": "No."})
 display(Prediction("9.9 padding", padding, 60.2, bar), Prediction("9.9 label", label, "ham"))""",
     """\
 from workshop.widgets import Slides
