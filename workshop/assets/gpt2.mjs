@@ -138,16 +138,18 @@ export class Classifier {
     return { probabilities: after.at(-1), after, attention };
   }
 
-  /** Returns for each token how much the log-odds of a class fall without it, in nats. */
-  influence(ids, label) {
-    if (ids.length === 1) return [NaN];
+  /** Yields for each token how much the log-odds of a class fall without it, in nats. */
+  *influence(ids, label) {
     const logOdds = ids => {
       const [probabilities] = softmax(this.logits([ids]));
       const others = probabilities.filter((_, i) => i !== label).reduce((a, b) => a + b);
       return Math.log(probabilities[label] / others);
     };
     const whole = logOdds(ids);
-    return ids.map((_, left) => whole - logOdds(ids.filter((_, i) => i !== left)));
+    for (const left of ids.keys()) {
+      const others = ids.filter((_, i) => i !== left);
+      yield others.length ? whole - logOdds(others) : NaN;
+    }
   }
 
   // --- fine-tuning ---

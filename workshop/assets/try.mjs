@@ -145,7 +145,7 @@ class Try {
     this.message = new Values({
       text: "Win a free phone! Text YES to 80086 now", left_out: [], problem: "", note: "",
       tokens: [], influence: [], labels: this.bundled.labels, label: 1,
-      probabilities: [], whole: [], after: [],
+      probabilities: [], whole: [], without: [], after: [],
       attention: { title: "", names: [], weights: [] },
       chosen: { block: String(layers - 1), head: MEAN },
       choices: [{ name: "block", label: "Block", options: numbers(layers) },
@@ -278,7 +278,7 @@ class Try {
     const answer = await engine.ask({ ask: "read", text, leftOut });
     if (request !== this.latest) return null;
     tell("");
-    const label = this.showAnswer(answer);
+    const label = this.showAnswer({ ...answer, without: leftOut });
     if (leftOut.length) return null; // the influence is that of the whole message
     const { influence } = await engine.ask({ ask: "influence", text, label });
     if (request === this.latest) message.set("influence", influence);
@@ -287,12 +287,12 @@ class Try {
 
   /** Shows an answer of the worker; returns the class that the tokens' influence is about. */
   showAnswer(answer) {
-    const { tokens, numTokens, whole, probabilities, after } = this.answer = answer;
+    const { tokens, numTokens, whole, probabilities, without, after } = this.answer = answer;
     const labels = this.trainedFor ?? this.bundled.labels, spam = labels.indexOf("spam");
     const label = spam < 0 ? whole.indexOf(Math.max(...whole)) : spam;
     const isUntrained = "The head is not trained yet, so all classes are equally likely. ";
     const isCut = numTokens > tokens.length ? `, the first of ${numTokens}` : "";
-    const values = { labels, label, tokens, whole, probabilities,
+    const values = { labels, label, tokens, whole, probabilities, without,
       after: after.map(row => row[label]),
       note: `${this.trainedFor ? "" : isUntrained}${tokens.length} tokens${isCut}. ` +
         "The last one classifies." };
@@ -302,9 +302,8 @@ class Try {
   }
 
   showAttention() {
-    const { block, head } = this.message.get("chosen"), leftOut = this.message.get("left_out");
-    const names = this.message.get("tokens").filter((_, i) => !leftOut.includes(i));
-    const ofBlock = this.answer.attention[block];
+    const { block, head } = this.message.get("chosen"), { tokens, without, attention } = this.answer;
+    const names = tokens.filter((_, i) => !without.includes(i)), ofBlock = attention[block];
     const mean = names.map((_, i) => ofBlock.reduce((sum, of) => sum + of[i], 0) / ofBlock.length);
     const ofHead = head === MEAN ? head : `head ${head}`;
     const title = `Attention weights of the last token: block ${block}, ${ofHead}`;

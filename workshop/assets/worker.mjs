@@ -7,7 +7,8 @@ import { startKernel } from "./tensors.mjs";
 import { Tokenizer } from "./tokenizer.mjs";
 
 const LONGEST = 120; // tokens of a text that are read
-let classifier, tokenizer, texts, current = null; // the training that runs
+let classifier, tokenizer, texts;
+let current, latest; // the training that runs, and the message that was read last
 
 /** Returns the bytes that a text in base64 stands for. */
 function bytesOf(base64) {
@@ -59,6 +60,7 @@ const requests = {
 
   /** Reads a message without the tokens at the indices `leftOut`. */
   read({ text, leftOut }) {
+    latest = {};
     const all = tokenizer.encode(text), ids = all.slice(0, LONGEST), whole = classifier.read(ids);
     const kept = ids.filter((_, i) => !leftOut.includes(i));
     const answer = leftOut.length ? classifier.read(kept) : whole;
@@ -66,8 +68,15 @@ const requests = {
     return { ...answer, tokens, whole: whole.probabilities, numTokens: all.length };
   },
 
-  influence({ text, label }) {
-    return { influence: classifier.influence(tokenizer.encode(text).slice(0, LONGEST), label) };
+  /** Returns the influence of each token, or nothing if another message comes meanwhile. */
+  async influence({ text, label }) {
+    const ids = tokenizer.encode(text).slice(0, LONGEST), reading = latest, influence = [];
+    for (const nats of classifier.influence(ids, label)) {
+      influence.push(nats);
+      await pause();
+      if (latest !== reading) return {};
+    }
+    return { influence };
   },
 };
 
