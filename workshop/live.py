@@ -59,4 +59,4 @@ def model_script() -> str:
         "merges": (BUNDLED_CHECKPOINT / "vocab.bpe").read_text(encoding="utf-8"),
         "texts": texts,
     }
-    return f"globalThis.course = {json.dumps(content)};\n"  # in ASCII: read in half the time
+    return f"globalThis.course = {json.dumps(content)};\n"  # in ASCII: a byte a character

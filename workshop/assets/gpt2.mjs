@@ -253,7 +253,8 @@ export class Classifier {
         yield { phase, step, steps, loss: loss.data[0], fraction };
       }
       const validation = yield* this.#accuracy(texts, train, train + texts.validation, frozen);
-      yield { phase, step, steps, validation, fraction: work.encoding + work.training * step / steps };
+      const fraction = work.encoding + work.training * step / steps;
+      yield { phase, step, steps, validation, fraction };
     }
     const test = yield* this.#accuracy(texts, train + texts.validation, messages.length, frozen);
     yield { phase, step: steps, steps, test, fraction: 1 };

@@ -302,8 +302,9 @@ class Try {
   }
 
   showAttention() {
-    const { block, head } = this.message.get("chosen"), { tokens, without, attention } = this.answer;
-    const names = tokens.filter((_, i) => !without.includes(i)), ofBlock = attention[block];
+    const { block, head } = this.message.get("chosen");
+    const { tokens, without, attention } = this.answer, ofBlock = attention[block];
+    const names = tokens.filter((_, i) => !without.includes(i));
     const mean = names.map((_, i) => ofBlock.reduce((sum, of) => sum + of[i], 0) / ofBlock.length);
     const ofHead = head === MEAN ? head : `head ${head}`;
     const title = `Attention weights of the last token: block ${block}, ${ofHead}`;
