@@ -66,6 +66,13 @@ def test_a_press_on_train_ends_in_a_row_with_the_settings_and_the_results(lab, m
     )
 
 
+def test_three_seeds_make_one_row_of_means(lab):
+    choose(lab, "fx-seeds", "3")
+    run = lab.train()
+    assert lab.rows == (run,) and len(run.val_accs) == len(set(run.val_losses)) == 3
+    assert run.interval[0] < run.accuracy < run.interval[1]
+
+
 def test_the_runs_are_compared_with_the_one_that_is_chosen(lab):
     for epochs in (1, 5):
         one(lab, "fx-epochs").value = epochs
