@@ -103,6 +103,18 @@ def test_a_mean_over_own_tokens_is_the_same_alone_and_beside_longer_messages(num
             assert_near(together[i], readable[0], 1e-5)
 
 
+@pytest.mark.parametrize("mask", ["causal", "none"])
+def test_padding_changes_the_mean_of_a_messages_own_tokens_only_without_the_causal_mask(mask):
+    model = classifier() if mask == "causal" else without_causal_mask(classifier())
+    with torch.no_grad():
+        alone, padded = (
+            class_logits(model, torch.tensor([ids]), "mean_tokens")
+            for ids in ([5, 6, 7], [5, 6, 7] + [50256] * 9)
+        )
+    difference = (alone - padded).abs().max()
+    assert difference < 1e-5 if mask == "causal" else difference > 0.1
+
+
 def test_what_is_cached_serves_other_plans_with_the_same_boundary():
     model, below = classifier(), PLANS["two blocks"]
     model.trf_blocks[2].norm2.scale.data += 0.5  # above the boundary: of no matter
