@@ -16,7 +16,7 @@ from helpers.training import POSITIONS
 from tests.conftest import ROOT, TINY, random_model
 from workshop.__main__ import EMPTY, main, rows
 from workshop.own import OwnClassifier
-from workshop.texts import read_pieces
+from workshop.texts import KINDS, read_pieces
 
 csv.field_size_limit(2_000_000)  # for the over-long text below
 LABELS = ("plain", "with, comma", 'with "quotes"')
@@ -96,11 +96,23 @@ def test_an_empty_and_an_over_long_text_have_a_row_with_a_note():
     assert found[3][1] == classifier.classify(given[3])
 
 
-def test_odd_characters_come_back_the_same_from_parquet_and_csv(saved, tmp_path):
-    pd.DataFrame({"id": 1, "Text": ODD}).to_parquet(tmp_path / "a.parquet", row_group_size=3)
-    found = labelled(saved, tmp_path / "a.parquet")
-    assert [row["text"] for row in found] == ODD
-    assert found == labelled(saved, table(tmp_path / "b.csv", ODD))
+@pytest.mark.parametrize("ending", KINDS)
+def test_every_kind_of_file_gives_the_same_rows_and_odd_characters_come_back(
+    ending, saved, tmp_path
+):
+    given = [*texts(30), *(text for text in ODD if ending != ".txt" or text.isprintable())]
+    path, frame = tmp_path / f"a{ending}", pd.DataFrame({"id": 1, "Text": given})
+    if ending == ".parquet":
+        frame.to_parquet(path, row_group_size=7)
+    elif ending in (".jsonl", ".ndjson"):
+        frame.to_json(path, orient="records", lines=True)
+    elif ending == ".txt":
+        path.write_text("\n".join(given), encoding="utf-8")
+    else:
+        frame.to_csv(path, index=False, sep="\t" if ending == ".tsv" else ",")
+    found = labelled(saved, path)
+    assert [row["text"] for row in found] == given
+    assert found == labelled(saved, table(tmp_path / "b.csv", given))
 
 
 def test_texts_come_in_pieces_in_order_and_a_missing_one_is_empty(tmp_path, monkeypatch):
