@@ -12,20 +12,18 @@ from helpers.freezing import FreezePlan
 from helpers.model import MultiHeadAttention, TransformerBlock, without_causal_mask
 from helpers.training import POSITIONS, class_logits
 from tests.conftest import TINY
-from tests.test_fine_tuning import (  # noqa: F401  (nothing_cached is used by every test)
-    BOOK,
-    PLANS,
-    TRAIN,
-    assert_near,
-    classifier,
-    data,
-    nothing_cached,
-    tune,
-)
+from tests.test_fine_tuning import BOOK, PLANS, TRAIN, assert_near, classifier, data, tune
 from workshop import forward
 from workshop.forward import Messages, attention_at, block_at, forget, precision_on
 
 TEXTS = TRAIN.data["Text"].tolist()
+
+
+@pytest.fixture(autouse=True)
+def nothing_cached():
+    forget()
+    yield
+    forget()
 
 
 @pytest.mark.parametrize("n", [1, 9])
