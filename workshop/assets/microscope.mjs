@@ -93,7 +93,7 @@ function write(element, html) {
 }
 
 /** Returns the sign of an influence, and how many of them its mark has, 0 to 3. */
-export function markOf(influence) {
+function markOf(influence) {
   const nats = Math.round(100 * influence) / 100;
   const size = FACTORS.filter(factor => Math.abs(nats) >= Math.log(factor)).length;
   return { sign: nats > 0 ? "+" : "−", size };

@@ -59,7 +59,7 @@ function rowsOf(pasted) {
 /** Returns pasted lines as {labels, texts}: the class names, and train, validation and test, each
  * with texts and the indices of their labels. Of ten texts with the same label one is for the
  * validation and two are for the test. Throws an error that says what can't be used. */
-export function readLines(pasted) {
+function readLines(pasted) {
   const rows = rowsOf(pasted), labels = [...new Set(rows.map(row => row.label))].sort();
   if (labels.length < 2 || labels.length > 7) {
     throw new Error(`There must be 2 to 7 different labels, not ${labels.length}.`);
